@@ -1,0 +1,51 @@
+"""An event: the start of a call, its end, or both, decoded and checked; nothing downstream checks it again.
+
+Times are integer microseconds since 1970-01-01T00:00Z (`_us`). Ids are opaque strings.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+
+
+class UsageCounts(NamedTuple):
+    """Token counts of one call for one model; none is negative. `input_tokens` as stated, gross or net of cache."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    cache_read_input_tokens: int
+    cache_creation_input_tokens: int
+    requests: int
+
+
+class CallStart(msgspec.Struct, frozen=True, gc=False):
+    """What only a call's start tells."""
+
+    op_name: str
+    started_at_us: int
+    trace_id: str | None = None
+    parent_id: str | None = None
+    thread_id: str | None = None
+    turn_id: str | None = None
+    user_id: str | None = None
+    run_id: str | None = None
+    input_refs: tuple[str, ...] = ()
+
+
+class CallEnd(msgspec.Struct, frozen=True):
+    """What only a call's end tells. `usage` is the call's own (empty for a roll-up of its children's), by model."""
+
+    ended_at_us: int
+    failed: bool
+    usage: dict[str, UsageCounts]
+    output_refs: tuple[str, ...] = ()
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A start, an end, or (a complete) both, of the call `(project_id, call_id)`."""
+
+    project_id: str
+    call_id: str
+    start: CallStart | None
+    end: CallEnd | None

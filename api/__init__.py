@@ -1,0 +1,1 @@
+"""Requests, buckets, answers, access: the two endpoints over HTTP."""
