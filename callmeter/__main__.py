@@ -1,0 +1,96 @@
+"""The command `callmeter`: reads the settings once and hands over to a subcommand, which is imported only then."""
+
+import importlib
+import signal
+import sys
+
+import click
+
+# Subcommand `x` is the click command `x` of the module `callmeter.x_command`, imported on use: `--help` stays quick.
+COMMANDS = {
+    "demo": "Everything at once, with a stream of made-up agent traces to look at.",
+    "up": "Broker, Redis, worker and api together on this machine.",
+    "worker": "Read events from Kafka, fold them into Redis.",
+    "api": "Answer /calls/stats and /calls/usage over HTTP.",
+    "produce": "Send events from a file or a pipe to Kafka.",
+    "status": "How far the workers are, and what they counted.",
+    "prices": "Which price a model has, and where it comes from.",
+    "keys": "Keys that may ask the api, and for which projects.",
+    "settings": "Every CALLMETER_ variable: what it is now, what it means.",
+}
+
+HELP = """What LLM calls cost, how long they took and how often they failed.
+
+\b
+Try it (nothing to install or configure):
+    callmeter demo
+\b
+Against your own Kafka and Redis:
+    export CALLMETER_KAFKA__BOOTSTRAP_SERVERS=kafka-1:9092
+    export CALLMETER_REDIS__URL=redis://redis-1:6379/0
+    callmeter worker        # as many as there are partitions
+    callmeter api --port 8080
+\b
+Send events, then ask:
+    callmeter produce events.jsonl
+    callmeter status
+    curl localhost:8080/calls/stats -H 'content-type: application/json' \\
+        -d '{"project_id": "acme/agents", "start": "2026-06-10T00:00:00Z", "call_metrics": [{"metric": "call_count"}]}'
+"""
+
+
+class SettingRefused(click.ClickException):
+    """A CALLMETER_ variable is wrong: a mistake of usage, told in one sentence."""
+
+    exit_code = 2
+
+
+class LazyGroup(click.Group):
+    """A group that knows its subcommands by name and imports the one that runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All subcommands, in the order in which one gets to know them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The subcommand itself; imports its module."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"callmeter.{cmd_name}_command"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of subcommands, from the table above: nothing is imported for it."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="callmeter", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Read the settings; a wrong one ends the run here."""
+    from callmeter.logs import set_up_logging
+    from callmeter.settings import SettingsWrong, read_settings
+
+    try:
+        ctx.obj = read_settings()
+    except SettingsWrong as wrong:
+        raise SettingRefused(str(wrong)) from None
+    set_up_logging(ctx.obj.log.level)
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C ends it quietly, with the status of an interrupted program."""
+    try:
+        exit_code = cli.main(prog_name="callmeter", standalone_mode=False)
+    except click.ClickException as refused:
+        refused.show()
+        exit_code = refused.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        exit_code = 128 + signal.SIGINT
+    sys.exit(exit_code)
+
+
+if __name__ == "__main__":
+    main()

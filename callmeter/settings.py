@@ -1,0 +1,245 @@
+"""What an operator may set: `CALLMETER_` variables, read once into frozen values; a wrong one is named."""
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from callmeter.durations import parse_duration_s
+from callmeter.logs import redacted
+
+PREFIX = "CALLMETER_"
+JSON_VARIABLE = "CALLMETER_KAFKA__EXTRA"  # may hold passwords anywhere, so what it holds is never repeated
+
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")  # what Kafka allows
+
+
+class SettingsWrong(Exception):
+    """A variable is unknown or holds what it cannot; the message is one sentence that names it."""
+
+
+def _topic(written: str) -> str:
+    if not _TOPIC.fullmatch(written):
+        raise ValueError(f"names the topic {written!r}; a name is 1-249 letters, digits, `.`, `-`, `_`")
+    return written
+
+
+def _topics(written: object) -> object:
+    if not isinstance(written, str):
+        return written
+    return tuple(dict.fromkeys(_topic(topic.strip()) for topic in written.split(",")))
+
+
+def _servers(written: str) -> str:
+    for server in written.split(","):
+        if not re.fullmatch(r"\s*[^\s/,]+?:\d{1,5}\s*", server):
+            raise ValueError("is not a list of host:port, like kafka-1:9092,kafka-2:9092")
+    return written
+
+
+def _redis_url(written: str) -> str:
+    url = urlsplit(written)
+    try:
+        known = url.scheme in ("redis", "rediss", "unix") and (url.port is None or url.port > 0)
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError("is not a Redis URL, like redis://127.0.0.1:6379/0; rediss:// and unix:// are known too")
+    return written
+
+
+def _properties(written: object) -> object:
+    if not isinstance(written, str):
+        return written
+    try:
+        properties = json.loads(written)
+    except ValueError:
+        properties = None
+    if not isinstance(properties, dict):
+        raise ValueError('is not a JSON object of librdkafka properties, like {"security.protocol": "SSL"}')
+    return properties
+
+
+def _duration_s(written: object) -> object:
+    return parse_duration_s(written) if isinstance(written, str) else written
+
+
+def _file(written: object) -> object:
+    if isinstance(written, str) and not Path(written).expanduser().is_file():
+        raise ValueError("is not a file that exists")
+    return Path(written).expanduser() if isinstance(written, str) else written
+
+
+DURATION = BeforeValidator(_duration_s)
+DurationS = Annotated[int, DURATION]
+FileThere = Annotated[Path, BeforeValidator(_file)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(_Section):
+    """Where the events come from."""
+
+    bootstrap_servers: Annotated[str, BeforeValidator(_servers)] = Field(
+        default="127.0.0.1:9092", description="Brokers to ask first: `host:port`, several with commas."
+    )
+    topics: Annotated[tuple[str, ...], BeforeValidator(_topics)] = Field(
+        default=("calls",), description="Topics to read, several with commas; `produce` writes to the first."
+    )
+    group_id: str = Field(
+        default="callmeter", min_length=1, max_length=249, description="Consumer group that the workers form."
+    )
+    dead_letter_topic: Annotated[str, BeforeValidator(lambda written: written and _topic(written))] = Field(
+        default="", description="Where invalid messages go; empty: the source topic's name with `.dead-letters` added."
+    )
+    extra: Annotated[dict[str, str | int | float | bool], BeforeValidator(_properties)] = Field(
+        default={},
+        description='More librdkafka properties, as a JSON object: `{"security.protocol": "SASL_SSL", ...}`.',
+    )
+
+
+class RedisSettings(_Section):
+    """Where the state is kept."""
+
+    url: Annotated[str, BeforeValidator(_redis_url)] = Field(
+        default="redis://127.0.0.1:6379/0", description="Redis or Valkey; `rediss://` for TLS, `unix://` for a socket."
+    )
+    namespace: str = Field(
+        default="callmeter", pattern=r"^[^\s{}]+$", description="Every key begins with it; no spaces or braces."
+    )
+    cluster: bool = Field(default=False, description="`true` when the URL leads to a Redis Cluster.")
+
+
+class RetentionSettings(_Section):
+    """How long what is kept. A coarser level is never kept shorter than a finer one: `in_force` sees to it."""
+
+    calls: DurationS = Field(
+        default=parse_duration_s("30d"),
+        description="Call records: filters on ids, and windows that begin inside a minute.",
+    )
+    minutes: DurationS = Field(default=parse_duration_s("30d"), description="Rollups by the minute.")
+    five_minutes: DurationS = Field(default=parse_duration_s("90d"), description="Rollups by five minutes.")
+    hours: DurationS = Field(default=parse_duration_s("400d"), description="Rollups by the hour.")
+
+    def in_force(self) -> "RetentionSettings":
+        """The same, each coarser level kept at least as long as the finer one below it."""
+        five_minutes = max(self.minutes, self.five_minutes)
+        return self.model_copy(
+            update={"five_minutes": five_minutes, "hours": max(five_minutes, self.hours)},
+        )
+
+
+class BatchSettings(_Section):
+    """How much a worker folds in one step."""
+
+    messages_max: int = Field(default=5_000, ge=1, le=1_000_000, description="Messages folded in one step, at most.")
+    bytes_max: ByteSize = Field(
+        default=ByteSize(32 * 2**20),
+        ge=2**10,
+        le=2**31,
+        description="Bytes folded in one step, at most: `32MiB`, `500kB`.",
+    )
+    wait_ms: int = Field(
+        default=100,
+        ge=0,
+        le=60_000,
+        description="Milliseconds a step waits for more messages before it folds what it has.",
+    )
+
+
+class ApiSettings(_Section):
+    """Where the answers are given."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address that the api listens on.")
+    port: int = Field(default=8080, ge=0, le=65_535, description="Port that the api listens on; 0: any free one.")
+
+
+class LogSettings(_Section):
+    """What is logged."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Lowest level that is logged."
+    )
+
+
+class Settings(_Section):
+    """All settings; each field is the variable of the same name, sections joined to it by `__`."""
+
+    kafka: KafkaSettings = KafkaSettings()
+    redis: RedisSettings = RedisSettings()
+    prices_file: FileThere | None = Field(
+        default=None, description="Your own prices (YAML), before the catalogue's; absent: the catalogue alone."
+    )
+    retention: RetentionSettings = RetentionSettings()
+    batch: BatchSettings = BatchSettings()
+    api: ApiSettings = ApiSettings()
+    log: LogSettings = LogSettings()
+    now: AwareDatetime | None = Field(
+        default=None,
+        description="Fixes the clock to this RFC 3339 instant, for replays of recorded events and for tests.",
+    )
+
+    def now_us(self) -> int | None:
+        """The fixed clock in microseconds since the epoch, or None where time flows."""
+        if self.now is None:
+            return None
+        return (self.now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from `environ`; an empty variable is one that is not set.
+
+    Raises SettingsWrong for the first variable that is unknown (with the closest name there is) or holds a wrong value.
+    """
+    paths = {variable(path): path for path, _, _ in leaves(Settings())}
+    given = {name: text for name, text in environ.items() if name.startswith(PREFIX) and text.strip()}
+    tree: dict[str, Any] = {}
+    for name, text in given.items():
+        if name not in paths:
+            closest = difflib.get_close_matches(name[len(PREFIX) :], [known[len(PREFIX) :] for known in paths], n=1)
+            hint = f"did you mean {PREFIX}{closest[0]}?" if closest else "`callmeter settings` lists those there are."
+            raise SettingsWrong(f"{name} is not a setting; {hint}")
+        *sections, field = paths[name]
+        branch = tree
+        for section in sections:
+            branch = branch.setdefault(section, {})
+        branch[field] = text.strip()
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as wrong:
+        raise SettingsWrong(_sentence(wrong, given)) from None
+
+
+def leaves(section: BaseModel, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, FieldInfo]]:
+    """Every setting below `section`, in the order of the documentation: path, value, definition."""
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield from leaves(value, (*above, name))
+        else:
+            yield (*above, name), value, field
+
+
+def variable(path: tuple[str, ...]) -> str:
+    """`("redis", "url")` is set by `CALLMETER_REDIS__URL`."""
+    return PREFIX + "__".join(path).upper()
+
+
+def _sentence(wrong: ValidationError, given: Mapping[str, str]) -> str:
+    """The first of the errors as a sentence: which variable, what it holds, what is wrong with that."""
+    error = wrong.errors()[0]
+    name = next(name for name in given if variable(tuple(map(str, error["loc"]))).startswith(name))
+    holds = "" if name == JSON_VARIABLE else f"={redacted(given[name].strip())!r}"
+    if error["type"] == "value_error":
+        return f"{name}{holds} {error['ctx']['error']}"
+    return f"{name}{holds} is wrong: {error['msg'][0].lower()}{error['msg'][1:]}"
