@@ -1,0 +1,208 @@
+"""From a raw message value to the events in it, each checked, or the reason why it is none (behaviour §1, §6)."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from tests.brute_force import instants
+from tests.brute_force.usage import Counts, InvalidUsage, own_usage
+
+ID_BYTES_MAX = 256
+EARLIEST_US = instants.from_text("2000-01-01T00:00:00Z")
+REF_SCHEMES = ("weave:///", "weave-trace-internal:///", "wandb-artifact:///")
+SHAPES = ("start", "end", "complete")
+
+
+class Invalid(Exception):
+    """No event. `reason` is one of json, shape, missing, type, timestamp, time_range, id_length, usage."""
+
+    def __init__(self, reason: str, field: str | None = None) -> None:
+        super().__init__(reason, field)
+        self.reason = reason
+        self.field = field
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the start of a call tells; times in microseconds since 1970."""
+
+    op_name: str
+    started_at_us: int
+    trace_id: str | None
+    parent_id: str | None
+    thread_id: str | None
+    turn_id: str | None
+    wb_user_id: str | None
+    wb_run_id: str | None
+    input_refs: frozenset[str]
+
+
+@dataclass(frozen=True)
+class End:
+    """What the end of a call tells. `usage` is the call's own, by model."""
+
+    ended_at_us: int
+    failed: bool
+    usage: dict[str, Counts]
+    output_refs: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Event:
+    """A start, an end, or both, of the call `(project_id, call_id)`."""
+
+    project_id: str
+    call_id: str
+    start: Start | None
+    end: End | None
+
+
+def decode(value: object, now_us: int) -> Iterator[Event | Invalid]:
+    """The events of one message value (bytes, text, or what JSON makes of them) in order, invalid ones as such."""
+    try:
+        message = _parse(value)
+        if not isinstance(message, dict):
+            raise Invalid("shape")
+        entries = [message]
+        if "batch" in message:
+            entries = message["batch"]
+            if not isinstance(entries, list):
+                raise Invalid("shape", "batch")
+    except Invalid as invalid:
+        yield invalid
+        return
+    for entry in entries:
+        try:
+            yield _decode_one(entry, in_batch="batch" in message, now_us=now_us)
+        except Invalid as invalid:
+            yield invalid
+
+
+def _parse(value: object) -> Any:
+    def refuse_constant(name: str) -> None:
+        raise ValueError(name)
+
+    try:
+        text = value if isinstance(value, str) else None
+        if isinstance(value, bytes):
+            text = value.decode("utf-8")
+        if text is None:
+            text = json.dumps(value)
+        return json.loads(text, parse_float=Decimal, parse_constant=refuse_constant)
+    except ValueError as error:
+        raise Invalid("json") from error
+
+
+def _decode_one(entry: Any, in_batch: bool, now_us: int) -> Event:
+    shape, fields = _shape_of(entry, in_batch)
+    if not isinstance(fields, dict):
+        raise Invalid("shape", shape)
+    project_id = _required_id(fields, "project_id")
+    call_id = _required_id(fields, "id")
+    start = _start(fields, now_us) if shape != "end" else None
+    end = _end(fields, now_us) if shape != "start" else None
+    return Event(project_id, call_id, start, end)
+
+
+def _shape_of(entry: Any, in_batch: bool) -> tuple[str, Any]:
+    """Which of start, end and complete it is, and its fields."""
+    if not isinstance(entry, dict) or (in_batch and "batch" in entry):
+        raise Invalid("shape")
+    if "mode" in entry:
+        mode, request = entry["mode"], entry.get("req")
+        if mode not in SHAPES:
+            raise Invalid("shape", "mode")
+        if not isinstance(request, dict):
+            raise Invalid("shape", "req")
+        if mode == "complete" and "complete" not in request:
+            return mode, request
+        return mode, request.get(mode)
+    for shape in SHAPES:
+        if shape in entry:
+            return shape, entry[shape]
+    if in_batch and "id" in entry:
+        return "complete", entry
+    raise Invalid("shape")
+
+
+def _start(fields: dict[str, Any], now_us: int) -> Start:
+    return Start(
+        op_name=_required(fields, "op_name", str),
+        started_at_us=_instant(fields, "started_at", now_us),
+        trace_id=_optional_id(fields, "trace_id"),
+        parent_id=_optional_id(fields, "parent_id"),
+        thread_id=_optional_id(fields, "thread_id"),
+        turn_id=_optional_id(fields, "turn_id"),
+        wb_user_id=_optional_id(fields, "wb_user_id"),
+        wb_run_id=_optional_id(fields, "wb_run_id"),
+        input_refs=frozenset(_refs(fields.get("inputs"))),
+    )
+
+
+def _end(fields: dict[str, Any], now_us: int) -> End:
+    summary = _required(fields, "summary", dict)
+    exception = fields.get("exception")
+    if exception is not None and not isinstance(exception, str):
+        raise Invalid("type", "exception")
+    try:
+        usage = own_usage(summary)
+    except InvalidUsage as invalid:
+        raise Invalid("usage", invalid.field) from invalid
+    return End(
+        ended_at_us=_instant(fields, "ended_at", now_us),
+        failed=bool(exception),
+        usage=usage,
+        output_refs=frozenset(_refs(fields.get("output"))),
+    )
+
+
+def _required(fields: dict[str, Any], name: str, kind: type) -> Any:
+    if fields.get(name) is None:
+        raise Invalid("missing", name)
+    if not isinstance(fields[name], kind):
+        raise Invalid("type", name)
+    return fields[name]
+
+
+def _required_id(fields: dict[str, Any], name: str) -> str:
+    _required(fields, name, str)
+    call_id = _optional_id(fields, name)
+    assert call_id is not None
+    return call_id
+
+
+def _optional_id(fields: dict[str, Any], name: str) -> str | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise Invalid("type", name)
+    if len(value.encode("utf-8", "surrogatepass")) > ID_BYTES_MAX:
+        raise Invalid("id_length", name)
+    return value
+
+
+def _instant(fields: dict[str, Any], name: str, now_us: int) -> int:
+    value = fields.get(name)
+    if value is None:
+        raise Invalid("missing", name)
+    if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
+        raise Invalid("type", name)
+    try:
+        instant_us = instants.from_text(value) if isinstance(value, str) else instants.from_epoch_seconds(value)
+    except ValueError as error:
+        raise Invalid("timestamp", name) from error
+    if not EARLIEST_US <= instant_us <= now_us + instants.DAY_US:
+        raise Invalid("time_range", name)
+    return instant_us
+
+
+def _refs(value: Any) -> Iterator[str]:
+    """Every reference among the values inside, at any depth; the names in objects are not values."""
+    if isinstance(value, str) and value.startswith(REF_SCHEMES):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _refs(inner)

@@ -1,0 +1,113 @@
+"""The whole product in memory: fold messages, then ask."""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from tests.brute_force import instants
+from tests.brute_force.calls import Call, Calls
+from tests.brute_force.events import Invalid, decode
+from tests.brute_force.prices import PICO_PER_USD, PriceList
+from tests.brute_force.requests import Refused, check_usage
+from tests.brute_force.stats import answer_stats
+
+# A key of the usage answer and the field of the counts that it shows.
+USAGE_COUNTS = {
+    "requests": "requests",
+    "prompt_tokens": "input_tokens",
+    "completion_tokens": "output_tokens",
+    "total_tokens": "total_tokens",
+    "cache_read_input_tokens": "cache_read_input_tokens",
+    "cache_creation_input_tokens": "cache_creation_input_tokens",
+}
+# A key of the usage answer and the class of cost that it shows.
+USAGE_COSTS = {
+    "prompt_tokens_total_cost": "uncached_input_pico",
+    "completion_tokens_total_cost": "output_pico",
+    "cache_read_input_tokens_total_cost": "cache_read_pico",
+    "cache_creation_input_tokens_total_cost": "cache_creation_pico",
+}
+
+
+class Model:
+    """What the folded messages amount to. `dead_letters` holds what was no event, in order."""
+
+    def __init__(self, calls: Calls, dead_letters: list[Invalid], prices: PriceList) -> None:
+        self.calls = calls
+        self.dead_letters = dead_letters
+        self.prices = prices
+
+    @property
+    def started_calls(self) -> int:
+        """How many distinct calls have a start."""
+        return sum(call.start is not None for call in self.calls.by_identity.values())
+
+    def case(self, path: str, request: Any, now: datetime) -> dict[str, Any]:
+        """The request with its exact answer, in the form of a golden case (`tests.answers.differences` takes it)."""
+        case: dict[str, Any] = {"name": str(request), "path": path, "request": request, "status": 200}
+        try:
+            if path == "/calls/usage":
+                return case | {"expected": self.usage(request)}
+            now_us = instants.from_datetime(now)
+            answer = answer_stats(self._started(request), self.prices, request, now_us)
+            return case | {"expected": answer.body, "ranges": answer.ranges}
+        except Refused as refused:
+            return case | {"status": refused.status} | ({"loc": refused.loc} if refused.loc else {})
+
+    def stats(self, request: Any, now: datetime) -> dict[str, Any]:
+        """The exact body of the answer to `POST /calls/stats`. Raises Refused."""
+        return answer_stats(self._started(request), self.prices, request, instants.from_datetime(now)).body
+
+    def usage(self, request: Any) -> dict[str, Any]:
+        """The exact body of the answer to `POST /calls/usage`. Raises Refused."""
+        check_usage(request)
+        started = self.calls.started(request["project_id"])
+        call_usage, unfinished = {}, set()
+        for call_id in request["call_ids"]:
+            below = self._subtree(started, call_id)
+            unfinished |= {call.call_id for call in below if call.end is None}
+            call_usage[call_id] = self._sum_usage(below, request.get("include_costs", False))
+        return {"call_usage": call_usage, "unfinished_call_ids": sorted(unfinished)}
+
+    def _started(self, request: Any) -> Iterable[Call]:
+        project_id = request.get("project_id") if isinstance(request, dict) else None
+        return self.calls.started(project_id).values() if isinstance(project_id, str) else []
+
+    def _subtree(self, started: dict[str, Call], call_id: str) -> list[Call]:
+        """A call and its descendants; nothing of a call that has no start."""
+        if call_id not in started:
+            return []
+        places = self.calls.links.subtree(started[call_id].place)
+        known = {call.place: call for call in started.values()}
+        return [known[place] for place in places if place in known]
+
+    def _sum_usage(self, calls: Iterable[Call], include_costs: bool) -> dict[str, Any]:
+        counts: dict[str, Counter[str]] = {}
+        costs: dict[str, Counter[str]] = {}
+        for call in calls:
+            for model, used, cost in call.used(self.prices):
+                counts.setdefault(model, Counter()).update(used._asdict())
+                if include_costs and cost is not None:
+                    costs.setdefault(model, Counter()).update(cost._asdict())
+        return {
+            model: {key: of_model[field] for key, field in USAGE_COUNTS.items()}
+            | {
+                key: costs[model][field] / PICO_PER_USD if model in costs else None
+                for key, field in USAGE_COSTS.items()
+            }
+            for model, of_model in counts.items()
+            if any(of_model.values())
+        }
+
+
+def fold(messages: Iterable[object], prices: PriceList, now: datetime) -> Model:
+    """The model of these message values (bytes, text or parsed), in order, by a broker whose clock shows `now`."""
+    calls, dead_letters = Calls(), []
+    for message in messages:
+        for event in decode(message, instants.from_datetime(now)):
+            if isinstance(event, Invalid):
+                dead_letters.append(event)
+            else:
+                calls.add(event)
+    return Model(calls, dead_letters, prices)
