@@ -20,6 +20,7 @@ JARS = Path(__file__).parents[2] / ".servers" / "kafka-libs"
 
 START_TIMEOUT_S = 90.0
 TOPIC_TIMEOUT_S = 30.0
+GROUP_PARTITIONS = 4  # of the topic of committed offsets; the broker looks groups up by this number
 
 # For a start in 2 s: no second-stage compiler, the class archive of the JDK, the collector that needs no threads.
 JVM_OPTIONS = ("-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:+UseSerialGC")
@@ -38,6 +39,7 @@ broker.heartbeat.interval.ms=250
 broker.session.timeout.ms=3000
 auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0
+offsets.topic.num.partitions={group_partitions}
 offsets.topic.replication.factor=1
 transaction.state.log.num.partitions=2
 transaction.state.log.replication.factor=1
@@ -79,7 +81,7 @@ class KafkaServer:
         self._child.start(lambda: answers_metadata(self.bootstrap_servers), START_TIMEOUT_S)
         if is_new:
             # Left to itself, the broker makes it for the first consumer group, which then waits 3 s.
-            create_topic(self.bootstrap_servers, "__consumer_offsets", 4, {"cleanup.policy": "compact"})
+            create_topic(self.bootstrap_servers, "__consumer_offsets", GROUP_PARTITIONS, {"cleanup.policy": "compact"})
 
     def stop(self) -> None:
         """Stop in good order."""
@@ -97,6 +99,7 @@ class KafkaServer:
             port=self.port,
             controller_port=free_loopback_port(),
             log_directory=log_directory,
+            group_partitions=GROUP_PARTITIONS,
         )
         self._settings_path.write_text(settings)
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
