@@ -162,6 +162,10 @@ class ApiSettings(_Section):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="Address that the api listens on.")
     port: int = Field(default=8080, ge=0, le=65_535, description="Port that the api listens on; 0: any free one.")
+    auth: bool = Field(
+        default=True,
+        description="Ask for access keys (`callmeter keys`); `false` is allowed on loopback addresses only.",
+    )
 
 
 class LogSettings(_Section):
@@ -202,7 +206,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     Raises SettingsWrong for the first variable that is unknown (with the closest name there is) or holds a wrong value.
     """
     paths = {variable(path): path for path, _, _ in leaves(Settings())}
-    given = {name: text for name, text in environ.items() if name.startswith(PREFIX) and text.strip()}
+    given = {name: text for name, text in environ.items() if _is_meant(name) and text.strip()}
     tree: dict[str, Any] = {}
     for name, text in given.items():
         if name not in paths:
@@ -228,6 +232,11 @@ def leaves(section: BaseModel, above: tuple[str, ...] = ()) -> Iterator[tuple[tu
             yield from leaves(value, (*above, name))
         else:
             yield (*above, name), value, field
+
+
+def _is_meant(name: str) -> bool:
+    """Whether an environment variable is meant to set something; what steers the tests is not."""
+    return name.startswith(PREFIX) and not name.startswith(f"{PREFIX}TEST_")
 
 
 def variable(path: tuple[str, ...]) -> str:
