@@ -144,7 +144,8 @@ def test_granularity() -> None:
     assert read(granularity=60.0).granularity_s == 60
     assert read(granularity=None).granularity_s is None
     assert read(granularity=10**10).granularity_s == 10**10
-    for wrong in (0, -1, 1.5, True, "60", 10**10 + 1, 10**30, 1e300, []):
+    refused: list[object] = [0, -1, 1.5, True, "60", 10**10 + 1, 10**30, 1e300, []]
+    for wrong in refused:
         assert refused_at(granularity=wrong) == ("body", "granularity")
 
 
