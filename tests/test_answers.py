@@ -67,6 +67,7 @@ def test_equal(body: dict[str, Any]) -> None:
         (answer("call_buckets", 1, {}), "call_buckets[1].timestamp"),
         (answer("call_buckets", []), "call_buckets"),
         (answer("usage_buckets", 0, "sum_total_cost", 3.1e-12), "usage_buckets[0].sum_total_cost"),
+        (answer("usage_buckets", 0, "count_total_cost", 1 + 1e-10), "usage_buckets[0].count_total_cost"),
         (answer("usage_buckets", 0, "count_total_cost", True), "usage_buckets[0].count_total_cost"),
     ],
 )

@@ -13,8 +13,10 @@ import pytest
 from tests.answers import differences
 from tests.brute_force import Model, PriceList, fold, instants
 from tests.brute_force.buckets import buckets_of
+from tests.brute_force.usage import own_usage
 
 CASES = Path(__file__).parent / "cases"
+NOW = datetime.fromisoformat("2026-11-20T00:00:00Z")
 DATASETS = sorted(path.name.removesuffix(".cases.json") for path in CASES.glob("*.cases.json"))
 
 
@@ -72,11 +74,44 @@ def invalid_events() -> Iterator[Any]:
 @pytest.mark.parametrize(("value", "reason", "field"), list(invalid_events()))
 def test_invalid_event(value: bytes | str, reason: str, field: str | None) -> None:
     """What is no event is refused for the right reason, names its field and tells of no call."""
-    model = fold([value], PriceList([]), datetime.fromisoformat("2026-11-20T00:00:00Z"))
+    model = fold([value], PriceList([]), NOW)
     (invalid,) = model.dead_letters
     assert invalid.reason == reason
     assert field is None or invalid.field == field
     assert not model.calls.by_identity
+
+
+def test_first_start_and_first_end_win() -> None:
+    """Later starts and ends of a call change nothing, in whichever order its halves come."""
+    call = {"project_id": "p", "id": "c", "summary": {}}
+    early, late = "2026-06-10T10:00:00Z", "2026-06-10T10:00:09Z"
+    messages = [
+        {"end": call | {"ended_at": late}},
+        {"end": call | {"ended_at": early}},
+        {"start": call | {"op_name": "op", "started_at": early}},
+        {"complete": call | {"op_name": "op", "started_at": late, "ended_at": early}},
+    ]
+    model = fold(messages, PriceList([]), NOW)
+    request = {"project_id": "p", "start": early, "end": late, "call_metrics": [{"metric": "latency_ms"}]}
+    (row,) = model.stats(request, NOW)["call_buckets"]
+    assert (row["sum_latency_ms"], row["count"]) == (9000, 1)
+
+
+def test_window_ends_before_its_end() -> None:
+    """A call that starts at the very end of the window is outside, one at its start inside."""
+    start = {"project_id": "p", "id": "c", "op_name": "op", "started_at": "2026-06-10T10:00:00.000001Z"}
+    model = fold([{"start": start}], PriceList([]), NOW)
+    for first, last, count in (("00.000000", "00.000001", 0), ("00.000001", "00.000002", 1)):
+        window = {"start": f"2026-06-10T10:00:{first}Z", "end": f"2026-06-10T10:00:{last}Z"}
+        request = window | {"project_id": "p", "call_metrics": [{"metric": "call_count"}]}
+        assert [row["count"] for row in model.stats(request, NOW)["call_buckets"]] == [count]
+
+
+@pytest.mark.parametrize(("stated", "total"), [(99, 99), (0, 12), (None, 12)])
+def test_total_tokens(stated: int | None, total: int) -> None:
+    """A stated total counts as it is; 0 or none is the sum of input and output."""
+    usage = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": stated}
+    assert own_usage({"usage": {"m": usage}})["m"].total_tokens == total
 
 
 @pytest.mark.parametrize(
