@@ -48,8 +48,12 @@ def arrived(bootstrap_servers: str, topic: str) -> list[tuple[int, str, bytes]]:
             message = consumer.poll(10)
             assert message is not None
             assert message.error() is None
-            messages.append((partition, message.key().decode(), message.value()))
-            low = message.offset() + 1
+            key, value, offset = message.key(), message.value(), message.offset()
+            assert isinstance(key, bytes)
+            assert value is not None
+            assert offset is not None
+            messages.append((partition, key.decode(), value))
+            low = offset + 1
     consumer.close()
     return messages
 
@@ -100,7 +104,7 @@ def test_standard_input_by_trace(bootstrap_servers: str, topic: str) -> None:
 
 
 def test_a_bad_line_is_named(bootstrap_servers: str, topic: str) -> None:
-    """The first bad line ends the run with status 1 and its number; the lines before it are delivered, none behind it."""
+    """The first bad line ends the run with status 1 and its number; only the lines before it are delivered."""
     text = start("a") + b"\n" + start("b") + b'{"start": {"id": 1}}\n' + start("c")
     run = produce(bootstrap_servers, topic, "-", text=text)
     assert run.returncode == 1
