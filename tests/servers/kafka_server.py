@@ -39,6 +39,7 @@ broker.heartbeat.interval.ms=250
 broker.session.timeout.ms=3000
 auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
 offsets.topic.num.partitions={group_partitions}
 offsets.topic.replication.factor=1
 transaction.state.log.num.partitions=2
