@@ -269,6 +269,7 @@ def check_store(sync: redis.Redis, run: Callable[[Callable[[AsyncKeyStore], Awai
     assert [tuple(listed) for listed in store.all()] == [(KEY, 77), (ROOT_KEY, None)]
     assert KeyStore(sync, "other").all() == []
     assert store.revoke(KEY.key_id)
+    assert sync.exists("test:keys:used") == 0
     assert not store.revoke(KEY.key_id)
     assert run(lambda stored: stored.find(KEY.key_id)) is None
     run(lambda stored: stored.mark_used(KEY.key_id, 78))
