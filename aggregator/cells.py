@@ -1,0 +1,138 @@
+"""The rollups and sketches a writer has at hand, and how a batch changes them."""
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import NamedTuple
+
+import msgspec
+
+from aggregator.levels import LEVELS, MINUTE_US, Level
+from aggregator.packing import Packing
+from aggregator.redis_layout import ShardKeys, day_of, slot_field, slot_of
+from aggregator.rollup import (
+    ROLLUPS,
+    USAGE_METRICS,
+    ModelRollup,
+    Rollup,
+    RollupDelta,
+    add_calls,
+    add_to_model,
+    columns,
+)
+from aggregator.shard_write import Field, Key, ShardWrite
+from aggregator.sketch import Packed, Sketch
+
+SKETCHES = Packing(list[Packed])
+
+
+class RollupKey(NamedTuple):
+    """What a rollup covers: a project's view, numbered on that UTC day, in one slot of a level."""
+
+    project: int
+    level: Level
+    day: int
+    view: int
+    slot: int
+
+
+class Cell(msgspec.Struct):
+    """A rollup with its sketches: of latencies, and by model, metric by metric of USAGE_METRICS."""
+
+    rollup: Rollup = msgspec.field(default_factory=Rollup)
+    latency: Sketch = msgspec.field(default_factory=Sketch)
+    models: dict[str, list[Sketch]] = msgspec.field(default_factory=dict)
+
+
+def level_keys(project: int, minute: int, views: Iterable[int]) -> list[RollupKey]:
+    """All rollups that count a call of this minute (since 1970) seen in these views."""
+    time_us = minute * MINUTE_US
+    day = day_of(time_us)
+    return [RollupKey(project, level, day, view, slot_of(time_us, level)) for level in LEVELS for view in views]
+
+
+class Cells:
+    """A bounded cache of cells. A cell's sketches of a model are loaded only when a batch first needs them."""
+
+    def __init__(self, keys: ShardKeys) -> None:
+        self._keys = keys
+        self._cells: dict[RollupKey, Cell] = {}
+
+    def missing(self, deltas: Mapping[RollupKey, RollupDelta]) -> dict[Key, list[Field]]:
+        """The stored fields that must be read before `deltas` can be added."""
+        wanted: dict[Key, list[Field]] = {}
+        for key, delta in deltas.items():
+            field = slot_field(key.slot)
+            cell = self._cells.get(key)
+            if cell is None:
+                wanted.setdefault(self._keys.rollups(*key[:4]), []).append(field)
+                sketched = [field, *(field + model.encode() for model in delta.rows)]
+            else:
+                known = cell.rollup.models
+                sketched = [
+                    field + model.encode() for model in delta.rows if model in known and model not in cell.models
+                ]
+            if sketched:
+                wanted.setdefault(self._keys.sketches(*key[:4]), []).extend(sketched)
+        return wanted
+
+    def take(self, stored: Mapping[tuple[Key, Field], bytes], deltas: Mapping[RollupKey, RollupDelta]) -> None:
+        """Take in what was read for `missing`."""
+        for key, delta in deltas.items():
+            field, sketch_key = slot_field(key.slot), self._keys.sketches(*key[:4])
+            cell = self._cells.get(key)
+            if cell is None:
+                cell = self._cells[key] = Cell()
+                rollup = stored.get((self._keys.rollups(*key[:4]), field))
+                if rollup is not None:
+                    cell.rollup = ROLLUPS.unpack(rollup)
+                latency = stored.get((sketch_key, field))
+                if latency is not None:
+                    (cell.latency,) = _unpack_sketches(latency)
+            for model in delta.rows:
+                packed = stored.get((sketch_key, field + model.encode()))
+                if packed is not None:
+                    cell.models[model] = _unpack_sketches(packed)
+
+    def add(self, deltas: Mapping[RollupKey, RollupDelta], write: ShardWrite) -> None:
+        """Count a batch, all its cells being here, and note what to store."""
+        for key, delta in deltas.items():
+            cell = self._cells[key]
+            add(cell, delta)
+            self._write(key, cell, delta, write)
+
+    def _write(self, key: RollupKey, cell: Cell, delta: RollupDelta, write: ShardWrite) -> None:
+        field, sketch_key = slot_field(key.slot), self._keys.sketches(*key[:4])
+        write.set(self._keys.rollups(*key[:4]), field, ROLLUPS.pack(cell.rollup))
+        if delta.latencies_ms:
+            write.set(sketch_key, field, SKETCHES.pack([cell.latency.pack()]))
+        for model in delta.rows:
+            packed = SKETCHES.pack([sketch.pack() for sketch in cell.models[model]])
+            write.set(sketch_key, field + model.encode(), packed)
+
+    def trim(self, used: Iterable[RollupKey], cells_max: int) -> None:
+        """Keep the cells used last, `cells_max` in all (more where `used` is more)."""
+        for key in used:
+            self._cells[key] = self._cells.pop(key)
+        excess = len(self._cells) - cells_max
+        if excess > 0:
+            for key in list(islice(self._cells, excess)):
+                del self._cells[key]
+
+
+def _unpack_sketches(packed: bytes) -> list[Sketch]:
+    return [Sketch.unpack(one) for one in SKETCHES.unpack(packed)]
+
+
+def add(cell: Cell, delta: RollupDelta) -> None:
+    """Count what a batch brings to this cell."""
+    add_calls(cell.rollup, delta)
+    if delta.latencies_ms:
+        cell.latency.add(delta.latencies_ms)
+    for model, rows in delta.rows.items():
+        values, priced = columns(rows)
+        add_to_model(cell.rollup.models.setdefault(model, ModelRollup()), len(rows), priced, values)
+        sketches = cell.models.get(model)
+        if sketches is None:
+            sketches = cell.models[model] = [Sketch() for _ in USAGE_METRICS]
+        for sketch, column in zip(sketches, values, strict=False):  # no cost columns where nothing is priced
+            sketch.add(column)

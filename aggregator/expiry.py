@@ -1,0 +1,52 @@
+"""Call records past their retention: dropped chunk by chunk, together with their ids, in the step that applies a batch.
+
+Chunks hold consecutive records, so the oldest chunk expires first but for late events; it waits for its newest call. Rollups,
+views, postings and open calls need none of this: their keys hold one day, or trace, each and expire by themselves.
+"""
+
+from collections.abc import Iterator
+
+from aggregator.call import CALLS
+from aggregator.levels import SECOND_US, Retention
+from aggregator.redis_layout import CALLS_PER_CHUNK, id_field
+from aggregator.shard_store import ShardStore
+from aggregator.shard_write import ShardWrite
+
+# 8,192 records a batch: more than a batch can bring, so dropping keeps up, and a few milliseconds of work at most.
+CHUNKS_PER_BATCH_MAX = 32
+
+
+class ExpiredChunks:
+    """Which chunks of a shard's records are still there, and when the oldest may go."""
+
+    def __init__(self, store: ShardStore, retention: Retention, first_chunk: int) -> None:
+        self._store = store
+        self._retention_us = retention.calls_s * SECOND_US
+        self._first_chunk = first_chunk
+        self._not_before_us = 0
+
+    def drop(self, now_us: int, stored_numbers: int, write: ShardWrite) -> Iterator[int]:
+        """Add to `write` what drops the chunks whose calls are all past retention; yields the numbers dropped.
+
+        `stored_numbers`: records below this number are in Redis, those of the batch in hand are not yet.
+        """
+        for _ in range(CHUNKS_PER_BATCH_MAX):
+            past_end = (self._first_chunk + 1) * CALLS_PER_CHUNK
+            if past_end > stored_numbers or now_us < self._not_before_us:
+                return
+            key = self._store.keys.calls(self._first_chunk)
+            [records] = self._store.read_hashes([key])
+            calls = [CALLS.unpack(packed) for packed in records.values()]
+            newest_us = max((call.seen_us for call in calls), default=0)
+            if newest_us + self._retention_us > now_us:
+                self._not_before_us = newest_us + self._retention_us
+                return
+            if calls:
+                write.deletions.setdefault(self._store.keys.ids, []).extend(
+                    id_field(call.project, call.packed_id) for call in calls
+                )
+            write.fields.pop(key, None)
+            write.drops.append(key)
+            yield from range(past_end - CALLS_PER_CHUNK, past_end)
+            self._first_chunk += 1
+            write.set(self._store.keys.shard, "chunks_dropped", self._first_chunk)

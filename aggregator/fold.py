@@ -1,0 +1,185 @@
+"""Folding events into records: what one batch changes, decided without any I/O or clock.
+
+For each call the first start and the first end win. An end whose start is unknown waits in its record. A call counts in
+rollups from its start; its latency, error and usage from when both are known.
+"""
+
+from collections import Counter
+from typing import NamedTuple
+
+import msgspec
+
+from aggregator import redis_layout as layout
+from aggregator.call import Call, Subtree, usage_row
+from aggregator.event import CallEnd, CallStart, Event, UsageCounts
+from aggregator.levels import MINUTE_US
+from aggregator.packed_id import pack_id
+from aggregator.prices import PriceBook
+from aggregator.records import Records
+from aggregator.rollup import RollupDelta
+from aggregator.subtree import SubtreeChanges, closes_ring
+
+
+class CallGroup(NamedTuple):
+    """Calls that no filter on dimensions tells apart: one project, minute, op, root or not, user and run."""
+
+    project: int
+    minute: int
+    op_name: str
+    root: bool
+    user_id: str | None
+    run_id: str | None
+
+
+class IndexDay(NamedTuple):
+    """One index of one project on one UTC day."""
+
+    project: int
+    index_letter: str
+    day: int
+
+
+class BatchChanges(msgspec.Struct):
+    """What a batch changes: records by number, what groups of calls add up to, postings, refs, open calls, counters."""
+
+    records: set[int] = msgspec.field(default_factory=set)
+    groups: dict[CallGroup, RollupDelta] = msgspec.field(default_factory=dict)
+    postings: dict[IndexDay, dict[bytes, list[int]]] = msgspec.field(default_factory=dict)
+    open_calls: dict[tuple[int, bytes], dict[int, tuple[int | None, bytes | None] | None]] = msgspec.field(
+        default_factory=dict
+    )
+    counters: Counter[str] = msgspec.field(default_factory=Counter)
+
+
+class Fold:
+    """Folds events, in order, into `records`, which must hold every record the events name, and all ancestors."""
+
+    def __init__(self, records: Records, prices: PriceBook) -> None:
+        self._records = records
+        self._prices = prices
+        self._subtrees = SubtreeChanges()
+        self._project_ids: dict[int, str] = {}
+        self.changes = BatchChanges()
+
+    def add(self, event: Event) -> None:
+        """Count one event."""
+        counters = self.changes.counters
+        counters["events"] += 1
+        project = self._records.project(event.project_id)
+        self._project_ids[project] = event.project_id
+        seen_us = event.start.started_at_us if event.start else event.end.ended_at_us if event.end else 0
+        number, call = self._records.at(project, pack_id(event.call_id), seen_us)
+        start = event.start if call.started_us is None else None
+        end = event.end if call.ended_us is None else None
+        if (start is None) != (event.start is None) or (end is None) != (event.end is None):
+            counters["duplicates"] += 1
+        if start is None and end is None:
+            return
+        self.changes.records.add(number)
+        was_unfinished = call.unfinished
+        if end is not None:
+            self._end(number, call, end)
+        if start is not None:
+            self._start(number, call, start)
+        if call.started_us is not None:
+            self._count(number, call, was_unfinished)
+
+    def finish(self) -> BatchChanges:
+        """Roll subtree totals up; call once, after all events."""
+        calls = self._records.calls
+        for number, before in self._subtrees.roll_up(calls).items():
+            self.changes.records.add(number)
+            call = calls[number]
+            if call.started_us is None:
+                continue
+            after = call.total().unfinished
+            if before or after:
+                entry = (call.parent_number, call.packed_id if call.unfinished else None) if after else None
+                self.changes.open_calls.setdefault((call.project, call.trace), {})[number] = entry
+        return self.changes
+
+    def _start(self, number: int, call: Call, start: CallStart) -> None:
+        call.started_us = call.seen_us = start.started_at_us
+        call.op_name, call.user_id, call.run_id = start.op_name, start.user_id, start.run_id
+        call.trace = call.packed_id if start.trace_id is None else pack_id(start.trace_id)
+        self._post(call, number, layout.MINUTE, (start.started_at_us // MINUTE_US).to_bytes(4, "big"))
+        self._post(call, number, layout.TRACE, call.trace)
+        if start.thread_id is not None:
+            self._post(call, number, layout.THREAD, start.thread_id.encode())
+        if start.turn_id is not None:
+            self._post(call, number, layout.TURN, start.turn_id.encode())
+        for ref in start.input_refs:
+            self._post(call, number, layout.INPUT_REF, ref.encode())
+        if call.waiting_output_refs is not None:
+            self._post_output_refs(call, number, call.waiting_output_refs)
+            call.waiting_output_refs = None
+        if start.parent_id is not None:
+            call.parent = pack_id(start.parent_id)
+            self._post(call, number, layout.PARENT, call.parent)
+            self._link(number, call, call.parent)
+        if call.waiting is not None:
+            brought = call.waiting.get(call.trace)
+            call.waiting = None
+            if brought is not None:
+                self._subtrees.add_below(number, brought)
+
+    def _link(self, number: int, call: Call, parent: bytes) -> None:
+        parent_number, parent_call = self._records.at(call.project, parent, call.seen_us)
+        if closes_ring(self._records.calls, number, parent_number):
+            return
+        call.parent_number = parent_number
+        if parent_call.started_us is None:
+            parent_call.seen_us = max(parent_call.seen_us, call.seen_us)
+            self.changes.records.add(parent_number)
+
+    def _end(self, number: int, call: Call, end: CallEnd) -> None:
+        call.ended_us, call.failed = end.ended_at_us, end.failed
+        call.usage = {model: list(counts) for model, counts in end.usage.items()}
+        if not end.output_refs:
+            return
+        if call.started_us is None:
+            call.waiting_output_refs = list(end.output_refs)
+        else:
+            self._post_output_refs(call, number, end.output_refs)
+
+    def _count(self, number: int, call: Call, was_unfinished: bool) -> None:
+        """Count a started call: when it starts, when it ends, or both at once."""
+        assert call.started_us is not None
+        group = CallGroup(
+            call.project, call.started_us // MINUTE_US, call.op_name, call.parent is None, call.user_id, call.run_id
+        )
+        delta = self.changes.groups.get(group)
+        if delta is None:
+            delta = self.changes.groups[group] = RollupDelta()
+        change = Subtree(unfinished=int(call.unfinished) - int(was_unfinished))
+        if not was_unfinished:
+            delta.calls += 1
+            self.changes.counters["calls"] += 1
+        if call.latency_ms is not None:
+            delta.errors += call.failed
+            delta.latencies_ms.append(call.latency_ms)
+            self._price(call)
+            for model, numbers in call.usage.items():
+                delta.rows.setdefault(model, []).append(usage_row(numbers))
+            change.usage = call.usage
+        self._subtrees.add_own(number, change)
+
+    def _price(self, call: Call) -> None:
+        assert call.started_us is not None
+        project_id = self._project_ids[call.project]
+        unpriced = False
+        for model, numbers in call.usage.items():
+            price = self._prices.price(project_id, model, call.started_us)
+            if price is None:
+                unpriced = True
+            else:
+                numbers.extend(price.cost(UsageCounts(*numbers)))
+        self.changes.counters["unpriced"] += unpriced
+
+    def _post(self, call: Call, number: int, index: str, value: bytes) -> None:
+        day = IndexDay(call.project, index, layout.day_of(call.seen_us))
+        self.changes.postings.setdefault(day, {}).setdefault(value, []).append(number)
+
+    def _post_output_refs(self, call: Call, number: int, refs: list[str] | tuple[str, ...]) -> None:
+        for ref in refs:
+            self._post(call, number, layout.OUTPUT_REF, ref.encode())

@@ -1,0 +1,31 @@
+"""Ids in the fewest bytes: most are UUIDs or hexadecimal trace ids, and every call record and index holds several.
+
+The first byte tells the form, so that two different ids never share their bytes.
+"""
+
+_TEXT, _UUID, _HEX = b"\x00", b"\x01", b"\x02"
+_HEX_DIGITS = frozenset("0123456789abcdef")
+_UUID_LENGTH, _HEX_LENGTHS = 36, (16, 32)
+
+
+def pack_id(text: str) -> bytes:
+    """`text` as bytes: 17 for a lower-case UUID, 9 or 17 for 16 or 32 hexadecimal digits, else its UTF-8 and one more."""
+    length = len(text)
+    if length == _UUID_LENGTH and text[8] == text[13] == text[18] == text[23] == "-":
+        digits = text.replace("-", "")
+        if len(digits) == _UUID_LENGTH - 4 and _HEX_DIGITS.issuperset(digits):
+            return _UUID + bytes.fromhex(digits)
+    elif length in _HEX_LENGTHS and _HEX_DIGITS.issuperset(text):
+        return _HEX + bytes.fromhex(text)
+    return _TEXT + text.encode()
+
+
+def unpack_id(packed: bytes) -> str:
+    """The id that `pack_id` was given."""
+    form, rest = packed[:1], packed[1:]
+    if form == _TEXT:
+        return rest.decode()
+    digits = rest.hex()
+    if form == _HEX:
+        return digits
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

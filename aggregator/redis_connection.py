@@ -1,0 +1,44 @@
+"""Connections to Redis: one for a writer, a pool for readers; to a single server or to a cluster."""
+
+from typing import Any
+
+import redis
+import redis.asyncio
+import redis.asyncio.retry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+# A server that is there connects within milliseconds; a wrong address must not hold a start for long.
+CONNECT_TIMEOUT_S = 3
+# The largest batch is applied within a second; a rewrite of the append-only file may stop a small server for some.
+ANSWER_TIMEOUT_S = 15
+# Questions under way at once; more wait for a connection instead of piling up in Redis.
+READ_CONNECTIONS_MAX = 64
+
+_TIMEOUTS: dict[str, Any] = {
+    "socket_connect_timeout": CONNECT_TIMEOUT_S,
+    "socket_timeout": ANSWER_TIMEOUT_S,
+}
+
+
+def connect(url: str, cluster: bool = False) -> redis.Redis:
+    """A writer's connection. Nothing is tried twice by itself: what failed is known to have failed."""
+    if cluster:
+        clustered: Any = redis.RedisCluster.from_url(url, **_TIMEOUTS)
+        single: redis.Redis = clustered  # the commands used here are the same
+        return single
+    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_TIMEOUTS)
+
+
+def connect_readers(url: str, cluster: bool = False) -> "redis.asyncio.Redis | redis.asyncio.RedisCluster":
+    """A pool of connections for answers."""
+    if cluster:
+        return redis.asyncio.RedisCluster.from_url(url, max_connections=READ_CONNECTIONS_MAX, **_TIMEOUTS)
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        url,
+        max_connections=READ_CONNECTIONS_MAX,
+        timeout=ANSWER_TIMEOUT_S,
+        retry=redis.asyncio.retry.Retry(NoBackoff(), 1),  # one more try finds a server that has just come back
+        **_TIMEOUTS,
+    )
+    return redis.asyncio.Redis(connection_pool=pool)

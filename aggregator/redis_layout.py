@@ -1,0 +1,134 @@
+"""What a shard keeps in Redis: the keys, their fields, and why that shape.
+
+Every key of a shard carries its hash tag `{namespace/topic/partition}`, so a shard lives in one slot of a Redis Cluster.
+`P` is the project's number in the shard, `D` a UTC day since 1970, `V` a view's number on that day.
+
+    {tag}:next            string  next offset: the fence, written with everything else in one step
+    {tag}:shard           hash    layout version, next record number, as-of time, counters for operations
+    {tag}:projects        hash    project id -> P
+    {tag}:ids             hash    P + packed call id -> record number
+    {tag}:calls:C         hash    record number % 256 -> packed Call; C = record number // 256, so a batch of new calls is
+                                  a few wide writes, and what expires together lies together
+    {tag}:P:views:D       hash    packed View -> V; `full:S` marks a set of dimensions that is full
+    {tag}:P:r:L:D:V       hash    slot of the day -> packed Rollup of level L (m, f, h)
+    {tag}:P:q:L:D:V       hash    slot -> packed latency sketch; slot + model -> packed sketches of USAGE_METRICS
+    {tag}:P:x:K:D         hash    value -> postings: numbers of the calls of day D that have the value in index K; the first
+                                  four bytes count the full blocks that have moved to
+    {tag}:P:y:K:D         hash    block number + ":" + value -> a full block of postings
+    {tag}:P:z:K:D         zset    the distinct refs of index K, by name, for prefixes
+    {tag}:P:open:T        hash    record number -> [number of the parent, own packed id if it has no end yet]: the calls of
+                                  trace T that are unfinished or have an unfinished descendant
+
+Outside the shards, one hash per namespace, `namespace:projects:N`, says which shards hold a project (N spreads them).
+"""
+
+from typing import NamedTuple
+
+from aggregator.levels import DAY_US, Level
+
+LAYOUT_VERSION = 1
+CALLS_PER_CHUNK = 256
+POSTING_BYTES = 5  # a record number: 10^12 calls a shard
+# A block is rewritten each time a posting comes, so it is small; reading a million postings still takes few fields.
+POSTING_BLOCK_BYTES = 1_000
+
+MINUTE, TRACE, PARENT, THREAD, TURN, INPUT_REF, OUTPUT_REF = "mtphuio"
+
+
+class ShardName(NamedTuple):
+    """Which shard: a partition of a topic, in a namespace of keys."""
+
+    namespace: str
+    topic: str
+    partition: int
+
+    @property
+    def tag(self) -> str:
+        """The hash tag that every key of the shard begins with."""
+        return f"{{{self.namespace}/{self.topic}/{self.partition}}}"
+
+
+class ShardKeys:
+    """The names of a shard's keys."""
+
+    def __init__(self, shard: ShardName) -> None:
+        self._tag = shard.tag
+        self.next = f"{self._tag}:next"
+        self.shard = f"{self._tag}:shard"
+        self.projects = f"{self._tag}:projects"
+        self.ids = f"{self._tag}:ids"
+
+    def calls(self, chunk: int) -> str:
+        return f"{self._tag}:calls:{chunk}"
+
+    def views(self, project: int, day: int) -> str:
+        return f"{self._tag}:{project}:views:{day}"
+
+    def rollups(self, project: int, level: Level, day: int, view: int) -> str:
+        return f"{self._tag}:{project}:r:{level.letter}:{day}:{view}"
+
+    def sketches(self, project: int, level: Level, day: int, view: int) -> str:
+        return f"{self._tag}:{project}:q:{level.letter}:{day}:{view}"
+
+    def postings(self, project: int, index: str, day: int) -> str:
+        return f"{self._tag}:{project}:x:{index}:{day}"
+
+    def posting_blocks(self, project: int, index: str, day: int) -> str:
+        return f"{self._tag}:{project}:y:{index}:{day}"
+
+    def refs(self, project: int, index: str, day: int) -> str:
+        return f"{self._tag}:{project}:z:{index}:{day}"
+
+    def open_calls(self, project: int, trace: bytes) -> bytes:
+        return f"{self._tag}:{project}:open:".encode() + trace
+
+
+def project_registry(namespace: str, project_id: str) -> str:
+    """The set of shards that hold a project."""
+    return f"{namespace}:project:{project_id}"
+
+
+def shard_registry(namespace: str) -> str:
+    """The set of all shards of a namespace."""
+    return f"{namespace}:shards"
+
+
+def shard_member(shard: ShardName) -> str:
+    """A shard as a member of a registry."""
+    return f"{shard.topic}/{shard.partition}"
+
+
+def member_shard(namespace: str, member: str) -> ShardName:
+    """The shard that `shard_member` named."""
+    topic, _, partition = member.rpartition("/")
+    return ShardName(namespace, topic, int(partition))
+
+
+def id_field(project: int, packed_id: bytes) -> bytes:
+    """A call id as a field of `ids`."""
+    return project.to_bytes(4, "big") + packed_id
+
+
+def slot_field(slot: int) -> bytes:
+    """A slot of a day as a field of rollups and latency sketches."""
+    return slot.to_bytes(2, "big")
+
+
+def day_of(time_us: int) -> int:
+    """UTC days since 1970."""
+    return time_us // DAY_US
+
+
+def slot_of(time_us: int, level: Level) -> int:
+    """The slot of its UTC day that a time falls into."""
+    return time_us % DAY_US // level.slot_us
+
+
+def posting(number: int) -> bytes:
+    """A record number as it stands in postings."""
+    return number.to_bytes(POSTING_BYTES, "big")
+
+
+def posted(postings: bytes) -> list[int]:
+    """The record numbers of a block of postings (without the count of blocks)."""
+    return [int.from_bytes(postings[at : at + POSTING_BYTES], "big") for at in range(0, len(postings), POSTING_BYTES)]

@@ -1,0 +1,183 @@
+"""A shard's writer: takes batches of events, folds them with what Redis holds, and applies them with their next offset.
+
+The order of a batch: load what it touches, fold in memory, apply in one atomic step. After any doubt (an apply refused or
+cut off) `recover` drops everything in memory and starts again from what Redis holds.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from aggregator import redis_layout as layout
+from aggregator.cells import Cells, RollupKey, level_keys
+from aggregator.event import Event
+from aggregator.expiry import ExpiredChunks
+from aggregator.fold import BatchChanges, Fold
+from aggregator.levels import MINUTE_US, SECOND_US, Retention
+from aggregator.prices import PriceBook
+from aggregator.record_loading import load_records
+from aggregator.records import Records
+from aggregator.rollup import RollupDelta
+from aggregator.shard_changes import Known, count, expire_rollups, write_changes
+from aggregator.shard_store import ShardStore
+from aggregator.shard_write import Field, Key, ShardWrite
+from aggregator.view import ALL_CALLS, ViewDirectory, views_of
+
+
+class ShardLimits(msgspec.Struct, frozen=True):
+    """What bounds a shard's memory, in the writer and in Redis."""
+
+    # About 1 KB each: the calls of the last minute or so at 1,000 calls a second, so that ends find their starts.
+    calls_cached_max: int = 50_000
+    # About 5 KB each with full sketches: current slots of some thousand views.
+    cells_cached_max: int = 20_000
+    # Per project, UTC day and set of dimensions: a view busy all day takes about 1 MB, most take a few KB.
+    views_max: int = 2_000
+    # Keys whose expiry is known to be set; a key forgotten here is only told its expiry once more.
+    expiries_cached_max: int = 100_000
+    # One per project and UTC day with calls in it; up to views_max views in each.
+    directories_cached_max: int = 500
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What one batch came to, for logs and metrics."""
+
+    events: int
+    calls: int
+    duplicates: int
+    unpriced: int
+
+
+class Shard:
+    """The one writer of a shard. Not thread-safe. Methods raise what the store raises; then call `recover`."""
+
+    def __init__(
+        self,
+        store: ShardStore,
+        prices: PriceBook,
+        retention: Retention,
+        limits: ShardLimits = ShardLimits(),  # noqa: B008  frozen
+    ) -> None:
+        self._store = store
+        self._keys = store.keys
+        self._prices = prices
+        self._retention = retention
+        self._limits = limits
+        self.recover()
+
+    def recover(self) -> None:
+        """Forget everything but what Redis holds."""
+        fields = self._store.shard_fields()
+        self._next_offset = self._store.next_offset()
+        [projects] = self._store.read_hashes([self._keys.projects])
+        numbers = {name.decode(): int(number) for name, number in projects.items()}
+        self._records = Records(numbers, int(fields.get("calls_numbered", 0)))
+        self._registered: set[str] = set()
+        self._cells = Cells(self._keys)
+        self._directories: dict[tuple[int, int], ViewDirectory] = {}
+        self._expiries: dict[Key, int] = {}
+        self._expired = ExpiredChunks(self._store, self._retention, int(fields.get("chunks_dropped", 0)))
+
+    @property
+    def next_offset(self) -> int | None:
+        """The first offset not yet applied, as this writer knows it; None for a new shard."""
+        return self._next_offset
+
+    def apply(
+        self, events: Sequence[Event], next_offset: int, as_of_us: int, now_us: int, counters: Mapping[str, int]
+    ) -> Applied:
+        """Fold the events of all messages from the stored next offset up to `next_offset`, and store both.
+
+        `as_of_us`: the broker's time of the newest message. `now_us` decides what is past its retention. `counters`: more
+        to add to the shard's counters, which count since the shard began.
+        """
+        load_records(events, self._records, self._store)
+        known = Known(self._records.next_number, len(self._records.projects))
+        fold = Fold(self._records, self._prices)
+        for event in events:
+            fold.add(event)
+        changes = fold.finish()
+        write = ShardWrite()
+        write_changes(changes, self._records, known, self._keys, self._retention, write)
+        deltas = self._spread(changes, write)
+        self._cells.take(self._read_present(self._cells.missing(deltas)), deltas)
+        self._cells.add(deltas, write)
+        expire_rollups(deltas, self._keys, self._retention, write)
+        dropped = set(self._expired.drop(now_us, known.records, write))
+        count(changes.counters + Counter(counters), self._records.next_number, as_of_us, self._keys, write)
+        self._leave_known_expiries(now_us, write)
+        self._register(events)
+        self._store.apply(self._next_offset, next_offset, write)
+        self._next_offset = next_offset
+        self._forget_excess(changes, deltas, write, dropped)
+        return Applied(*(changes.counters[name] for name in Applied.__struct_fields__))
+
+    def touch(self, as_of_us: int) -> None:
+        """Everything there is has been applied as of now, without a new message."""
+        write = ShardWrite()
+        write.set(self._keys.shard, "as_of_us", as_of_us)
+        if self._next_offset is not None:
+            self._store.apply(self._next_offset, self._next_offset, write)
+
+    def _spread(self, changes: BatchChanges, write: ShardWrite) -> dict[RollupKey, RollupDelta]:
+        """What each rollup of each level and view gains."""
+        days = {(group.project, layout.day_of(group.minute * MINUTE_US)) for group in changes.groups}
+        unknown = [day for day in days if day not in self._directories]
+        stored = self._store.read_hashes(self._keys.views(*day) for day in unknown) if unknown else []
+        for day, fields in zip(unknown, stored, strict=True):
+            self._directories[day] = ViewDirectory(fields)
+        deltas: dict[RollupKey, RollupDelta] = {}
+        for group, delta in changes.groups.items():
+            day = (group.project, layout.day_of(group.minute * MINUTE_US))
+            views = [ALL_CALLS]
+            for view in views_of(group.op_name, group.root, group.user_id, group.run_id):
+                number, fields_to_set = self._directories[day].admit(view, self._limits.views_max)
+                for field, value in fields_to_set.items():
+                    write.set(self._keys.views(*day), field, value)
+                if number is not None:
+                    views.append(number)
+            for key in level_keys(group.project, group.minute, views):
+                into = deltas.get(key)
+                if into is None:
+                    into = deltas[key] = RollupDelta()
+                into.merge(delta)
+        return deltas
+
+    def _read_present(self, wanted: dict[Key, list[Field]]) -> dict[tuple[Key, Field], bytes]:
+        return {
+            (key, field): value
+            for key, values in self._store.read_fields(wanted).items()
+            for field, value in zip(wanted[key], values, strict=True)
+            if value is not None
+        }
+
+    def _leave_known_expiries(self, now_us: int, write: ShardWrite) -> None:
+        """Tell each key its expiry once: it only moves later. One that is past is told again: its key may be new."""
+        for key, at_unix_s in list(write.expiries.items()):
+            if now_us < at_unix_s * SECOND_US and self._expiries.get(key, 0) >= at_unix_s:
+                del write.expiries[key]
+
+    def _register(self, events: Sequence[Event]) -> None:
+        new = {event.project_id for event in events} - self._registered
+        if new:
+            self._store.register(new)
+            self._registered |= new
+
+    def _forget_excess(
+        self, changes: BatchChanges, deltas: Mapping[RollupKey, RollupDelta], write: ShardWrite, dropped: set[int]
+    ) -> None:
+        for number in dropped:
+            self._records.forget(number)
+        self._records.trim(changes.records, self._limits.calls_cached_max)
+        self._cells.trim(deltas, self._limits.cells_cached_max)
+        self._expiries.update(write.expiries)
+        _drop_oldest(self._expiries, self._limits.expiries_cached_max)
+        _drop_oldest(self._directories, self._limits.directories_cached_max)
+
+
+def _drop_oldest(cache: dict[Any, Any], size_max: int) -> None:
+    for key in list(islice(cache, max(0, len(cache) - size_max))):
+        del cache[key]

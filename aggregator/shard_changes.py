@@ -1,0 +1,89 @@
+"""What a folded batch changes, as fields and keys of the shard."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from aggregator import redis_layout as layout
+from aggregator.call import CALLS
+from aggregator.cells import RollupKey
+from aggregator.fold import BatchChanges
+from aggregator.levels import DAY_S, Retention
+from aggregator.records import Records
+from aggregator.redis_layout import CALLS_PER_CHUNK, LAYOUT_VERSION, ShardKeys
+from aggregator.shard_write import ShardWrite
+
+
+class Known(NamedTuple):
+    """What Redis knew before the batch: numbers below these."""
+
+    records: int
+    projects: int
+
+
+def write_changes(
+    changes: BatchChanges, records: Records, known: Known, keys: ShardKeys, retention: Retention, write: ShardWrite
+) -> None:
+    """Records, ids, projects, postings, refs and open calls."""
+    for number in sorted(changes.records):
+        call = records.calls[number]
+        write.set(keys.calls(number // CALLS_PER_CHUNK), number % CALLS_PER_CHUNK, CALLS.pack(call))
+        if number >= known.records:
+            write.set(keys.ids, layout.id_field(call.project, call.packed_id), number)
+    for project_id, project in records.projects.items():
+        if project > known.projects:
+            write.set(keys.projects, project_id, project)
+    _write_postings(changes, keys, retention, write)
+    _write_open_calls(changes, records, keys, retention, write)
+
+
+def _write_postings(changes: BatchChanges, keys: ShardKeys, retention: Retention, write: ShardWrite) -> None:
+    for (project, index, day), values in changes.postings.items():
+        key, blocks = keys.postings(project, index, day), keys.posting_blocks(project, index, day)
+        write.appends[key, blocks] = {
+            value: b"".join(layout.posting(number) for number in numbers) for value, numbers in values.items()
+        }
+        expiry = _expiry(day, retention.calls_s)
+        write.expiries[key] = write.expiries[blocks] = expiry
+        if index in (layout.INPUT_REF, layout.OUTPUT_REF):
+            refs = keys.refs(project, index, day)
+            write.names[refs] = list(values)
+            write.expiries[refs] = expiry
+
+
+def _write_open_calls(
+    changes: BatchChanges, records: Records, keys: ShardKeys, retention: Retention, write: ShardWrite
+) -> None:
+    for (project, trace), entries in changes.open_calls.items():
+        key = keys.open_calls(project, trace)
+        for number, entry in entries.items():
+            if entry is None:
+                write.deletions.setdefault(key, []).append(number)
+            else:
+                write.set(key, number, msgspec.msgpack.encode(entry))
+                day = layout.day_of(records.calls[number].seen_us)
+                write.expiries[key] = max(write.expiries.get(key, 0), _expiry(day, retention.calls_s))
+
+
+def expire_rollups(deltas: Iterable[RollupKey], keys: ShardKeys, retention: Retention, write: ShardWrite) -> None:
+    """Each day's rollups go when their level's retention has passed since the end of the day, views with the last of them."""
+    for project, level, day, view, _ in deltas:
+        expiry = _expiry(day, retention.level_s(level))
+        write.expiries[keys.rollups(project, level, day, view)] = expiry
+        write.expiries[keys.sketches(project, level, day, view)] = expiry
+        views = keys.views(project, day)
+        write.expiries[views] = max(expiry, write.expiries.get(views, 0))
+
+
+def count(counters: Counter[str], next_number: int, as_of_us: int, keys: ShardKeys, write: ShardWrite) -> None:
+    """The shard's own fields."""
+    write.set(keys.shard, "layout", LAYOUT_VERSION)
+    write.set(keys.shard, "calls_numbered", next_number)
+    write.set(keys.shard, "as_of_us", as_of_us)
+    write.increments = {name: number for name, number in counters.items() if number}
+
+
+def _expiry(day: int, retention_s: int) -> int:
+    return (day + 1) * DAY_S + retention_s

@@ -1,0 +1,148 @@
+"""A shard in Redis, as its one writer sees it: wide reads, and the atomic apply with its offset check."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import redis
+from redis.exceptions import WatchError
+
+from aggregator.redis_layout import (
+    LAYOUT_VERSION,
+    POSTING_BLOCK_BYTES,
+    ShardKeys,
+    ShardName,
+    project_registry,
+    shard_member,
+    shard_registry,
+)
+from aggregator.shard_write import Field, Key, ShardWrite
+
+StoreAway = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError)
+"""Redis cannot be reached, or is not ready to answer: wait and try again."""
+
+StoreFull = redis.exceptions.OutOfMemoryError
+"""Redis refuses writes for want of memory: wait, nothing was written."""
+
+# Fields of one HMGET; more only makes one reply block the server longer.
+FIELDS_PER_READ_MAX = 10_000
+
+# Appends to postings, moving each full block away. KEYS: postings, blocks. ARGV: field, bytes, field, bytes, ...
+# The first four bytes of a posting count its full blocks. Sent whole each time: a script that is not known to the server
+# would fail alone inside the transaction, and leave the rest of it written.
+_APPEND = f"""
+local fields, blocks = KEYS[1], KEYS[2]
+for i = 1, #ARGV, 2 do
+  local field, more = ARGV[i], ARGV[i + 1]
+  local kept = redis.call('HGET', fields, field)
+  if not kept then kept = string.char(0, 0, 0, 0) end
+  if #kept + #more > {POSTING_BLOCK_BYTES} and #kept > 4 then
+    local a, b, c, d = string.byte(kept, 1, 4)
+    local full = ((a * 256 + b) * 256 + c) * 256 + d
+    redis.call('HSET', blocks, full .. ':' .. field, string.sub(kept, 5))
+    full = full + 1
+    kept = string.char(math.floor(full / 16777216) % 256, math.floor(full / 65536) % 256,
+                       math.floor(full / 256) % 256, full % 256)
+  end
+  redis.call('HSET', fields, field, kept .. more)
+end
+"""
+
+
+class Fenced(Exception):
+    """The stored next offset is not the one this writer continues from: another wrote, or Redis forgot."""
+
+
+class NewerLayout(Exception):
+    """The shard was written by a newer version, with a layout this one does not know."""
+
+
+class ShardStore:
+    """One shard's keys. Every method may raise one of StoreAway; `apply` also StoreFull."""
+
+    def __init__(self, client: redis.Redis, shard: ShardName) -> None:
+        self._client: Any = client
+        self.shard = shard
+        self.keys = ShardKeys(shard)
+
+    def next_offset(self) -> int | None:
+        """The first offset not yet applied; None for a new shard."""
+        stored = self._client.get(self.keys.next)
+        return None if stored is None else int(stored)
+
+    def shard_fields(self) -> dict[str, str]:
+        """Layout version, next record number, as-of time and counters; raises NewerLayout."""
+        fields = {name.decode(): value.decode() for name, value in self._client.hgetall(self.keys.shard).items()}
+        if int(fields.get("layout", LAYOUT_VERSION)) > LAYOUT_VERSION:
+            raise NewerLayout(
+                f"shard {self.shard.tag} has layout {fields['layout']}; this version knows {LAYOUT_VERSION}: run the newer one"
+            )
+        return fields
+
+    def read_fields(self, wanted: Mapping[Key, Sequence[Field]]) -> dict[Key, list[bytes | None]]:
+        """The values of fields of several hashes, in one round trip."""
+        pieces = [
+            (key, fields[at : at + FIELDS_PER_READ_MAX])
+            for key, fields in wanted.items()
+            for at in range(0, len(fields), FIELDS_PER_READ_MAX)
+        ]
+        if not pieces:
+            return {}
+        pipeline = self._client.pipeline(transaction=False)
+        for key, fields in pieces:
+            pipeline.hmget(key, fields)
+        found: dict[Key, list[bytes | None]] = {}
+        for (key, _), values in zip(pieces, pipeline.execute(), strict=True):
+            found.setdefault(key, []).extend(values)
+        return found
+
+    def read_hashes(self, keys: Iterable[Key]) -> list[dict[bytes, bytes]]:
+        """Whole hashes, in one round trip."""
+        pipeline = self._client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.hgetall(key)
+        return list(pipeline.execute())
+
+    def register(self, project_ids: Iterable[str]) -> None:
+        """Make it known that this shard holds these projects; done before their first batch is applied."""
+        member = shard_member(self.shard)
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.sadd(shard_registry(self.shard.namespace), member)
+        for project_id in project_ids:
+            pipeline.sadd(project_registry(self.shard.namespace, project_id), member)
+        pipeline.execute()
+
+    def apply(self, first_offset: int | None, next_offset: int, write: ShardWrite) -> None:
+        """Write everything and the next offset in one step, if the stored next offset is still `first_offset`.
+
+        Raises Fenced, with nothing written, if it is not.
+        """
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.watch(self.keys.next)
+            stored = pipeline.get(self.keys.next)
+            if (None if stored is None else int(stored)) != first_offset:
+                raise Fenced(f"shard {self.shard.tag}: expected next offset {first_offset}, found {stored!r}")
+            pipeline.multi()
+            _queue(pipeline, write, self.keys.shard)
+            pipeline.set(self.keys.next, next_offset)
+            try:
+                pipeline.execute()
+            except WatchError as changed:
+                raise Fenced(f"shard {self.shard.tag}: another writer applied past {first_offset}") from changed
+
+
+def _queue(pipeline: Any, write: ShardWrite, shard_key: str) -> None:
+    for key, fields in write.fields.items():
+        pipeline.execute_command("HSET", key, *chain.from_iterable(fields.items()))
+    for key, deleted in write.deletions.items():
+        pipeline.execute_command("HDEL", key, *deleted)
+    for key in write.drops:
+        pipeline.delete(key)
+    for (key, blocks), more in write.appends.items():
+        pipeline.execute_command("EVAL", _APPEND, 2, key, blocks, *chain.from_iterable(more.items()))
+    for ref_key, names in write.names.items():
+        pipeline.execute_command("ZADD", ref_key, *chain.from_iterable((0, name) for name in names))
+    for counter, count in write.increments.items():
+        pipeline.hincrby(shard_key, counter, count)
+    for key, at_unix_s in write.expiries.items():
+        pipeline.expireat(key, at_unix_s)

@@ -1,0 +1,26 @@
+"""What one batch writes to a shard, as data: decided without I/O, applied in one atomic step together with the next offset."""
+
+import msgspec
+
+Key = str | bytes
+Field = str | bytes | int
+Value = str | bytes | int
+
+
+class ShardWrite(msgspec.Struct):
+    """Fields to set and delete by key, postings to append by (key, key of full blocks), refs, and when keys expire (Unix s)."""
+
+    fields: dict[Key, dict[Field, Value]] = msgspec.field(default_factory=dict)
+    deletions: dict[Key, list[Field]] = msgspec.field(default_factory=dict)
+    drops: list[Key] = msgspec.field(default_factory=list)
+    appends: dict[tuple[str, str], dict[bytes, bytes]] = msgspec.field(default_factory=dict)
+    names: dict[str, list[bytes]] = msgspec.field(default_factory=dict)
+    increments: dict[str, int] = msgspec.field(default_factory=dict)
+    expiries: dict[Key, int] = msgspec.field(default_factory=dict)
+
+    def set(self, key: Key, field: Field, value: Value) -> None:
+        """Set one field of a hash."""
+        fields = self.fields.get(key)
+        if fields is None:
+            fields = self.fields[key] = {}
+        fields[field] = value

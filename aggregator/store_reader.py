@@ -1,0 +1,91 @@
+"""Reading shards for answers: many commands in one round trip, from any number of shards, never a write."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import redis
+import redis.asyncio
+
+from aggregator.redis_layout import (
+    LAYOUT_VERSION,
+    ShardKeys,
+    ShardName,
+    member_shard,
+    project_registry,
+    shard_registry,
+)
+
+StoreAway = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError, OSError)
+"""Redis cannot be reached, or is not ready to answer."""
+
+Command = tuple[Any, ...]
+
+
+class UnknownLayout(Exception):
+    """A shard was written with a layout that this version does not know."""
+
+
+class ProjectShard(NamedTuple):
+    """A shard that holds calls of a project, and the project's number in it."""
+
+    keys: ShardKeys
+    project: int
+
+
+class OpenedProject(NamedTuple):
+    """The shards of a project, and the time through which all of them have been applied (None: nothing has)."""
+
+    shards: list[ProjectShard]
+    as_of_us: int | None
+
+
+class StoreReader:
+    """Reads one namespace. Every method may raise one of StoreAway."""
+
+    def __init__(self, client: "redis.asyncio.Redis | redis.asyncio.RedisCluster", namespace: str) -> None:
+        self._client: Any = client
+        self._namespace = namespace
+
+    async def fetch(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies to `commands`, in order, in one round trip."""
+        if not commands:
+            return []
+        pipeline = self._client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        replies: list[Any] = await pipeline.execute()
+        return replies
+
+    async def ping(self) -> None:
+        """Return when Redis answers; raises UnknownLayout where a shard is not ours to read."""
+        await self._client.ping()
+        await self._open(await self._members(shard_registry(self._namespace)), "")
+
+    async def open_project(self, project_id: str) -> OpenedProject:
+        """Where a project is; no shards for one that has never sent a call."""
+        members = await self._members(project_registry(self._namespace, project_id))
+        if members:
+            return await self._open(members, project_id)
+        return await self._open(await self._members(shard_registry(self._namespace)), project_id)
+
+    async def _members(self, registry: str) -> list[ShardName]:
+        found = await self._client.smembers(registry)
+        return sorted(member_shard(self._namespace, member.decode()) for member in found)
+
+    async def _open(self, names: list[ShardName], project_id: str) -> OpenedProject:
+        keys = [ShardKeys(name) for name in names]
+        commands: list[Command] = []
+        for shard in keys:
+            commands += [("HGET", shard.projects, project_id), ("HMGET", shard.shard, "as_of_us", "layout")]
+        replies = await self.fetch(commands)
+        shards, as_of_us = [], []
+        for shard, project, (as_of, layout) in zip(keys, replies[::2], replies[1::2], strict=True):
+            if layout is not None and int(layout) != LAYOUT_VERSION:
+                raise UnknownLayout(
+                    f"shard {shard.shard} has layout {int(layout)}, this version reads {LAYOUT_VERSION}"
+                )
+            if as_of is not None:
+                as_of_us.append(int(as_of))
+            if project is not None:
+                shards.append(ProjectShard(shard, int(project)))
+        return OpenedProject(shards, min(as_of_us, default=None))

@@ -1,0 +1,166 @@
+"""A view: which calls a rollup counts. All of a project's calls, those with one value of one dimension, or one combination.
+
+The dimensions dashboards filter on are op, root, user and run. A call is counted in the view of all calls, in one view per
+dimension it has a value in, and, when it has two or more, in the view of their combination. So a filter on one dimension
+reads one view per value, a filter on several the combinations that match, and none of them reads call records.
+
+Views are numbered per project and UTC day; the directory of a day holds at most `views_max` of them per set of dimensions.
+A set that is full is marked: its further values are not kept that day, and a filter that would need them is refused.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+ALL_CALLS = 0  # the number of the view of all calls, in every directory
+
+# An op name, root or not, user and run each have a bit; a set of dimensions is their sum.
+OP, ROOT, USER, RUN = 1, 2, 4, 8
+DIMENSION_SETS = range(1, 16)
+
+
+class View(NamedTuple):
+    """The values a call must have. None: no value; with one value set, any; with several, none at all."""
+
+    op_name: str | None = None
+    root: bool | None = None
+    user_id: str | None = None
+    run_id: str | None = None
+
+    @property
+    def dimensions(self) -> int:
+        """The set of dimensions that have a value."""
+        return (
+            OP * (self.op_name is not None)
+            + ROOT * (self.root is not None)
+            + USER * (self.user_id is not None)
+            + RUN * (self.run_id is not None)
+        )
+
+
+def views_of(op_name: str, root: bool, user_id: str | None, run_id: str | None) -> list[View]:
+    """The views, besides that of all calls, that count a call with these values."""
+    joint = View(op_name, root or None, user_id, run_id)
+    single = [View(op_name=op_name)]
+    if root:
+        single.append(View(root=True))
+    if user_id is not None:
+        single.append(View(user_id=user_id))
+    if run_id is not None:
+        single.append(View(run_id=run_id))
+    return [*single, joint] if len(single) > 1 else single
+
+
+_view_encoder = msgspec.msgpack.Encoder()
+_view_decoder = msgspec.msgpack.Decoder(View)
+_FULL = b"full:"  # a directory's field for a set of dimensions that is full; no packed view begins with this byte
+
+
+class ViewDirectory:
+    """The views of one (project, UTC day): their numbers, and which sets of dimensions are full."""
+
+    def __init__(self, stored: dict[bytes, bytes] | None = None) -> None:
+        self.numbers: dict[View, int] = {}
+        self.full: set[int] = set()
+        self._counts = dict.fromkeys(DIMENSION_SETS, 0)
+        for field, value in (stored or {}).items():
+            if field.startswith(_FULL):
+                self.full.add(int(field.removeprefix(_FULL)))
+            else:
+                view = _view_decoder.decode(field)
+                self.numbers[view] = int(value)
+                self._counts[view.dimensions] += 1
+
+    def admit(self, view: View, views_max: int) -> tuple[int | None, dict[bytes, bytes]]:
+        """The number of `view`, or None where its set is full, and the fields to store if the directory changed."""
+        number = self.numbers.get(view)
+        if number is not None:
+            return number, {}
+        dimensions = view.dimensions
+        if self._counts[dimensions] >= views_max:
+            if dimensions in self.full:
+                return None, {}
+            self.full.add(dimensions)
+            return None, {_FULL + str(dimensions).encode(): b"1"}
+        number = len(self.numbers) + 1
+        self.numbers[view] = number
+        self._counts[dimensions] += 1
+        return number, {_view_encoder.encode(view): str(number).encode()}
+
+
+class ViewFilter(NamedTuple):
+    """What a filter asks of the dimensions. Values inside a tuple OR together, dimensions AND; None: not asked.
+
+    An op name that ends in `:*` stands for every name that begins with what is before the `*`.
+    """
+
+    op_names: tuple[str, ...] | None = None
+    roots_only: bool = False
+    user_ids: tuple[str, ...] | None = None
+    run_ids: tuple[str, ...] | None = None
+
+    @property
+    def dimensions(self) -> int:
+        """The set of dimensions that are asked for."""
+        return (
+            OP * (self.op_names is not None)
+            + ROOT * self.roots_only
+            + USER * (self.user_ids is not None)
+            + RUN * (self.run_ids is not None)
+        )
+
+    def matches(self, op_name: str | None, root: bool | None, user_id: str | None, run_id: str | None) -> bool:
+        """Whether a call, or a view, with these values is asked for."""
+        return (
+            (self.op_names is None or (op_name is not None and matches_any(op_name, self.op_names)))
+            and (not self.roots_only or root is True)
+            and (self.user_ids is None or user_id in self.user_ids)
+            and (self.run_ids is None or run_id in self.run_ids)
+        )
+
+
+def matches_any(name: str, wanted: Iterable[str]) -> bool:
+    """Whether `name` is one of `wanted`, or begins with one that ends in `:*` (up to and including the colon)."""
+    return any(name.startswith(want[:-1]) if want.endswith(":*") else name == want for want in wanted)
+
+
+class NotKept(Exception):
+    """The answer would need views that a full directory did not keep."""
+
+
+def select(directory: ViewDirectory, wanted: ViewFilter) -> list[int]:
+    """Numbers of the views whose calls together are those that `wanted` asks for, each call once; raises NotKept."""
+    dimensions = wanted.dimensions
+    if not dimensions:
+        return [ALL_CALLS]
+    single = dimensions in (OP, ROOT, USER, RUN)
+    if single and dimensions in directory.full:
+        return _select_known(directory, wanted)
+    if not single and any(full & dimensions == dimensions for full in directory.full):
+        raise NotKept
+    return [
+        number
+        for view, number in directory.numbers.items()
+        if _covers(view.dimensions, dimensions, single) and wanted.matches(*view)
+    ]
+
+
+def _covers(kept: int, asked: int, single: bool) -> bool:
+    return kept == asked if single else kept & asked == asked
+
+
+def _select_known(directory: ViewDirectory, wanted: ViewFilter) -> list[int]:
+    """Of a full set only values that have a view are known; a name pattern could mean one that has none."""
+    names = wanted.op_names or wanted.user_ids or wanted.run_ids or ()
+    if any(name.endswith(":*") for name in wanted.op_names or ()):
+        raise NotKept
+    if wanted.op_names is not None:
+        views = [View(op_name=name) for name in names]
+    elif wanted.user_ids is not None:
+        views = [View(user_id=name) for name in names]
+    else:
+        views = [View(run_id=name) for name in names]
+    if any(view not in directory.numbers for view in views):
+        raise NotKept
+    return [directory.numbers[view] for view in dict.fromkeys(views)]
