@@ -1,0 +1,59 @@
+"""The answers of the two endpoints from the store, with how fresh they are."""
+
+from collections.abc import Callable
+from typing import NoReturn
+
+from aggregator.levels import SECOND_US, Retention
+from aggregator.store_reader import OpenedProject, StoreReader, UnknownLayout
+from aggregator.store_reader import StoreAway as RedisAway
+from api.headers import Freshness
+from api.questions import StatsQuestion, UsageQuestion
+from api.refusals import StoreAway
+from api.stats_answer import answer_stats
+from api.usage_answer import answer_usage
+
+
+class StoreAnswers:
+    """Answers from one namespace of the store. Raises Refusal, and StoreAway while Redis is away.
+
+    `clock` tells how old the data is: a clock of its own, since `now_us` may be fixed for recorded data.
+    """
+
+    def __init__(self, reader: StoreReader, retention: Retention, clock: Callable[[], int]) -> None:
+        self._reader = reader
+        self._retention = retention
+        self._clock = clock
+
+    async def stats(self, question: StatsQuestion, now_us: int) -> tuple[bytes, Freshness]:
+        """The JSON of a CallStatsRes."""
+        try:
+            project = await self._reader.open_project(question.project_id)
+            body = await answer_stats(self._reader, project, question, now_us, self._retention)
+        except (*RedisAway, UnknownLayout) as away:
+            _away(away)
+        return body, self._freshness(project)
+
+    async def usage(self, question: UsageQuestion) -> tuple[bytes, Freshness]:
+        """The JSON of a CallsUsageRes."""
+        try:
+            project = await self._reader.open_project(question.project_id)
+            body = await answer_usage(self._reader, project, question)
+        except (*RedisAway, UnknownLayout) as away:
+            _away(away)
+        return body, self._freshness(project)
+
+    async def ready(self) -> None:
+        """Returns when Redis answers and its layout is ours."""
+        try:
+            await self._reader.ping()
+        except (*RedisAway, UnknownLayout) as away:
+            _away(away)
+
+    def _freshness(self, project: OpenedProject) -> Freshness:
+        if project.as_of_us is None:
+            return Freshness(None, None)
+        return Freshness(project.as_of_us, (self._clock() - project.as_of_us) / SECOND_US)
+
+
+def _away(why: Exception) -> NoReturn:
+    raise StoreAway(str(why)) from why

@@ -1,0 +1,95 @@
+"""Dead letters: invalid messages on a topic of their own, whole, with where they came from and why in the headers.
+
+An invalid event of a batch message travels with its whole message; its position tells which it was. A crash between the dead
+letter and the apply of its batch sends it twice, with the same origin.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from ingest.message import DeadLetter
+
+DELIVERY_S_MAX = 30
+TOPIC_SUFFIX = ".dead-letters"
+
+
+class DeadLettersUndelivered(Exception):
+    """The broker did not take them in time; the batch must not be applied yet."""
+
+
+def dead_letter_topic(topic: str, configured: str) -> str:
+    """The topic for the dead letters of `topic`."""
+    return configured or topic + TOPIC_SUFFIX
+
+
+def headers(letter: DeadLetter) -> list[tuple[str, str | bytes | None]]:
+    """Origin and reason of a dead letter."""
+    message, invalid = letter
+    named = {
+        "reason": invalid.reason,
+        "field": invalid.field,
+        "message": invalid.message,
+        "position": invalid.position,
+        "topic": message.topic,
+        "partition": message.partition,
+        "offset": message.offset,
+        "broker_us": message.broker_us,
+    }
+    return [(name, str(value).encode("utf-8", "replace")) for name, value in named.items() if value is not None]
+
+
+class DeadLetterTopic:
+    """Sends dead letters and waits until the broker has them."""
+
+    def __init__(
+        self, bootstrap_servers: str, configured_topic: str, extra: Mapping[str, str | int | float | bool]
+    ) -> None:
+        settings = {"bootstrap.servers": bootstrap_servers, **extra}
+        self._admin_settings = settings
+        self._configured_topic = configured_topic
+        self._known: set[str] = set()
+        self._producer = Producer(
+            {"enable.idempotence": True, "message.max.bytes": 64 * 2**20, "compression.type": "lz4", **settings}
+        )
+
+    def send(self, letters: Iterable[DeadLetter]) -> None:
+        """Deliver all of them; raises DeadLettersUndelivered."""
+        failures: list[str] = []
+        for letter in letters:
+            topic = dead_letter_topic(letter.message.topic, self._configured_topic)
+            self._ensure(topic)
+            while True:
+                try:
+                    self._producer.produce(
+                        topic,
+                        letter.message.value,
+                        letter.message.key,
+                        headers=headers(letter),
+                        on_delivery=lambda error, _: failures.append(error.str()) if error else None,
+                    )
+                    break
+                except BufferError:
+                    self._producer.poll(0.1)
+        if self._producer.flush(DELIVERY_S_MAX):
+            self._producer.purge()
+            failures.append(f"no answer within {DELIVERY_S_MAX} s")
+        if failures:
+            raise DeadLettersUndelivered(f"dead letters were not delivered: {failures[0]}")
+
+    def _ensure(self, topic: str) -> None:
+        """Make the topic where it does not exist; brokers need not make topics by themselves."""
+        if topic in self._known:
+            return
+        admin = AdminClient(self._admin_settings)
+        if topic not in admin.list_topics(timeout=DELIVERY_S_MAX).topics:
+            for made in admin.create_topics([NewTopic(topic, num_partitions=1)]).values():
+                try:
+                    made.result(DELIVERY_S_MAX)
+                except KafkaException as failed:
+                    if failed.args[0].name() != "TOPIC_ALREADY_EXISTS":
+                        raise DeadLettersUndelivered(
+                            f"cannot create the topic {topic}: {failed.args[0].str()}"
+                        ) from None
+        self._known.add(topic)

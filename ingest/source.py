@@ -1,0 +1,180 @@
+"""The Kafka consumer of a worker: a member of its group that reads from the offsets it is told, and commits them when told."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+
+from ingest.batch_limits import BatchLimits
+from ingest.message import Message
+
+log = logging.getLogger(__name__)
+
+# What the client reads ahead, over all partitions: a second's worth at full speed, and a bound on memory.
+READ_AHEAD_KIB_MAX = 65_536
+READ_AHEAD_MESSAGES = 100_000
+# A producer may send 20 MB at once; what is larger than the broker lets through never arrives.
+MESSAGE_BYTES_MAX = 64 * 2**20
+# A worker that has not polled for so long is taken for dead and its partitions go to others.
+SESSION_TIMEOUT_MS = 10_000
+POLL_INTERVAL_MS_MAX = 300_000
+# A topic that does not exist yet, and partitions that are added, are seen within this time.
+METADATA_REFRESH_MS = 5_000
+
+_NO_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
+_NO_OFFSET = (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET)
+
+
+class Place(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
+    partition: int
+
+
+class Polled(NamedTuple):
+    """What one poll brought: messages by place, in order; places read to their end; places whose offset is gone."""
+
+    messages: dict[Place, list[Message]]
+    ended: list[Place]
+    out_of_range: list[Place]
+    missing_topics: list[str]
+
+
+class Source:
+    """A member of the consumer group. `on_assign` gives the offset to read each new place from (None: its beginning)."""
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        group_id: str,
+        topics: Sequence[str],
+        on_assign: Callable[[Place], int | None],
+        on_revoke: Callable[[list[Place]], None],
+        extra: Mapping[str, str | int | float | bool],
+        clock: Callable[[], int],
+    ) -> None:
+        self._on_assign = on_assign
+        self._on_revoke = on_revoke
+        self._clock = clock
+        self._largest_bytes = 1_000
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "group.id": group_id,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "error",  # a gap in the log must not pass silently
+                "partition.assignment.strategy": "cooperative-sticky",
+                "enable.partition.eof": True,
+                "session.timeout.ms": SESSION_TIMEOUT_MS,
+                "max.poll.interval.ms": POLL_INTERVAL_MS_MAX,
+                "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
+                "fetch.wait.max.ms": 50,
+                "queued.min.messages": READ_AHEAD_MESSAGES,
+                "queued.max.messages.kbytes": READ_AHEAD_KIB_MAX,
+                "fetch.message.max.bytes": 2**20,
+                "receive.message.max.bytes": 2 * MESSAGE_BYTES_MAX,
+                **extra,
+            },
+            logger=log,
+        )
+        self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+
+    def poll(self, limits: BatchLimits) -> Polled:
+        """One batch, as large as `limits` allow, or what has come when their wait is over."""
+        polled = Polled({}, [], [], [])
+        left_messages, left_bytes = limits.messages_max, limits.bytes_max
+        wait_s = limits.wait_s
+        while left_messages > 0 and left_bytes > 0:
+            # Sizes are not known before messages are here: ask for no more than would fit were all as large as the largest.
+            asked = min(left_messages, max(1, left_bytes // self._largest_bytes))
+            received = self._consumer.consume(asked, wait_s)
+            for message in received:
+                left_bytes -= self._sort(message, polled)
+            left_messages -= len(received)
+            if len(received) < asked:
+                break
+            wait_s = 0
+        return polled
+
+    def _sort(self, message: KafkaMessage, polled: Polled) -> int:
+        """Put a message, or what it says of its partition, where it belongs; returns its size in bytes."""
+        error = message.error()
+        place = Place(message.topic() or "", message.partition() or 0)
+        if error is None:
+            value, key = message.value(), message.key()
+            _, broker_ms = message.timestamp()
+            broker_us = broker_ms * 1000 if broker_ms > 0 else self._clock()
+            polled.messages.setdefault(place, []).append(
+                Message(*place, message.offset() or 0, broker_us, _bytes(key), _bytes(value))
+            )
+            size = len(value or b"")
+            self._largest_bytes = max(size, self._largest_bytes * 99 // 100, 1_000)
+            return size
+        code = error.code()
+        if code == KafkaError._PARTITION_EOF:
+            polled.ended.append(place)
+        elif code in _NO_OFFSET:
+            polled.out_of_range.append(place)
+        elif code in _NO_TOPIC:
+            polled.missing_topics.append(place.topic)
+        else:
+            log.warning("kafka", extra={"why": error.str()})
+        return 0
+
+    def keep_alive(self, wait_s: float) -> None:
+        """Stay a member of the group while nothing can be read: rebalances are served, no message is taken."""
+        assigned = self._consumer.assignment()
+        self._consumer.pause(assigned)
+        left = self._consumer.poll(wait_s)
+        if left is not None and left.error() is None:
+            log.debug("a message came while paused; it is read again after the seek that follows")
+        self._consumer.resume(self._consumer.assignment())
+
+    def seek(self, place: Place, offset: int | None) -> None:
+        """Read `place` from `offset` on (None: from its beginning)."""
+        self._consumer.seek(TopicPartition(*place, OFFSET_BEGINNING if offset is None else offset))
+
+    def hold(self, place: Place) -> None:
+        """Stop reading `place` until it is assigned again."""
+        self._consumer.pause([TopicPartition(*place)])
+
+    def log_ends(self, place: Place) -> tuple[int, int]:
+        """The oldest offset there is, and the one the next message will get."""
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=10)
+        return low, high
+
+    def commit(self, next_offsets: Mapping[Place, int], wait: bool) -> None:
+        """Tell Kafka how far each place is applied, for lag tools; nothing here reads it back."""
+        if next_offsets:
+            offsets = [TopicPartition(*place, offset) for place, offset in next_offsets.items()]
+            try:
+                if wait:
+                    self._consumer.commit(offsets=offsets, asynchronous=False)
+                else:
+                    self._consumer.commit(offsets=offsets, asynchronous=True)
+            except KafkaException as refused:  # the group moved on; who reads now commits
+                log.info("offsets not committed", extra={"why": refused.args[0].str()})
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+    def _assigned(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        starts = []
+        for assigned in places:
+            offset = self._on_assign(Place(assigned.topic, assigned.partition))
+            start = OFFSET_BEGINNING if offset is None else offset
+            starts.append(TopicPartition(assigned.topic, assigned.partition, start))
+        consumer.incremental_assign(starts)
+
+    def _revoked(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        self._on_revoke([Place(revoked.topic, revoked.partition) for revoked in places])
+        consumer.incremental_unassign(places)
+
+
+def _bytes(part: str | bytes | None) -> bytes | None:
+    return part.encode() if isinstance(part, str) else part

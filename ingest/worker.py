@@ -1,0 +1,234 @@
+"""The worker: reads its partitions, folds each into its shard, writes dead letters, and after any doubt starts again from Redis.
+
+One batch after the other: poll, decode, dead letters, apply, commit. State and next offset move together in the shard, so
+whatever dies, reading goes on from the offset that the state itself holds.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import msgspec
+
+from aggregator.levels import SECOND_US
+from aggregator.shard import Shard
+from aggregator.shard_store import Fenced, StoreAway, StoreFull
+from ingest.batch_limits import BatchLimits
+from ingest.dead_letters import DeadLettersUndelivered, DeadLetterTopic
+from ingest.message import Message, decode_batch
+from ingest.source import Place, Polled, Source
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 0.5  # between attempts to reach Redis or the dead-letter topic
+COMMIT_INTERVAL_US = SECOND_US
+HEARTBEAT_INTERVAL_US = SECOND_US  # how old the as-of time of an idle partition may get
+REPORT_INTERVAL_US = 10 * SECOND_US
+
+
+class Unopened(Exception):
+    """A partition was assigned while Redis was away, so its shard is not known yet."""
+
+
+Recoverable = (*StoreAway, StoreFull, Fenced, DeadLettersUndelivered, Unopened)
+
+
+class WorkerSettings(msgspec.Struct, frozen=True):
+    """Where to read, and how much at once."""
+
+    bootstrap_servers: str
+    group_id: str
+    topics: tuple[str, ...]
+    retained_from_us: int
+    dead_letter_topic: str = ""
+    extra: Mapping[str, str | int | float | bool] = msgspec.field(default_factory=dict)
+    limits: BatchLimits = BatchLimits()
+
+
+class Worker:
+    """Folds what it is assigned until it is told to stop.
+
+    `open_shard` gives the shard of a place, with what Redis holds. `clock`: microseconds since the epoch. `fixed_now`: taken
+    as the broker's time of every message, for recorded data.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        open_shard: Callable[[Place], Shard],
+        clock: Callable[[], int],
+        memory_bytes: Callable[[], int],
+        fixed_now_us: int | None = None,
+    ) -> None:
+        self._settings = settings
+        self._open_shard = open_shard
+        self._clock = clock
+        self._memory_bytes = memory_bytes
+        self._fixed_now_us = fixed_now_us
+        self._shards: dict[Place, Shard | None] = {}
+        self._uncommitted: dict[Place, int] = {}
+        self._committed_us = 0
+        self._heartbeats_us: dict[Place, int] = {}
+        self._applied_events = 0
+        self._reported = (0, clock())
+        self._stopping = False
+        self._dead_letters = DeadLetterTopic(settings.bootstrap_servers, settings.dead_letter_topic, settings.extra)
+
+    def stop(self) -> None:
+        """Finish the batch in hand, commit, and return from `run`. Safe to call from a signal handler."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Read and fold until `stop`. Raises NewerLayout, and what nothing can be done about."""
+        settings = self._settings
+        source = Source(
+            settings.bootstrap_servers,
+            settings.group_id,
+            settings.topics,
+            self._assign,
+            self._revoke,
+            settings.extra,
+            self._clock,
+        )
+        log.info("worker started", extra={"topics": list(settings.topics), "group": settings.group_id})
+        try:
+            while not self._stopping:
+                self._step(source, source.poll(settings.limits))
+        finally:
+            self._commit(source, wait=True)
+            source.close()
+            log.info("worker stopped", extra=self._progress())
+
+    def _step(self, source: Source, polled: Polled) -> None:
+        for topic in set(polled.missing_topics):
+            log.warning("waiting for a topic that does not exist yet", extra={"topic": topic})
+        for place in polled.out_of_range:
+            self._find_log(source, place)
+        for place, messages in polled.messages.items():
+            if place in self._shards:
+                self._try(source, place, partial(self._apply, messages=messages))
+        for place in polled.ended:
+            if place in self._shards:
+                self._try(source, place, self._heartbeat)
+        self._commit(source, wait=False)
+        self._report()
+
+    def _try(self, source: Source, place: Place, action: Callable[[Place], None]) -> None:
+        """Do it; after a failure read again from what Redis then holds, as soon as it answers."""
+        try:
+            action(place)
+            return
+        except Recoverable as failed:
+            log.warning("will read again from the stored offset", extra={"place": place, "why": str(failed)})
+        while place in self._shards and not self._stopping:
+            try:
+                self._recover(place)
+                break
+            except Recoverable as failed:
+                log.warning("waiting for Redis", extra={"place": place, "why": str(failed)})
+                source.keep_alive(RETRY_S)
+        # Waiting may have let messages of other places pass too; what comes twice is skipped by its offset.
+        for other, shard in self._shards.items():
+            if shard is not None:
+                source.seek(other, shard.next_offset)
+                log.info("reading again", extra={"place": other, "offset": shard.next_offset})
+
+    def _recover(self, place: Place) -> None:
+        shard = self._shards[place]
+        if shard is None:
+            self._shards[place] = self._open_shard(place)
+        else:
+            shard.recover()
+
+    def _assign(self, place: Place) -> int | None:
+        """The offset to read a new place from; if Redis is away, its first message finds out again."""
+        try:
+            shard = self._shards[place] = self._open_shard(place)
+        except StoreAway as away:
+            self._shards[place] = None
+            log.warning("waiting for Redis", extra={"place": place, "why": str(away)})
+            return None
+        log.info("partition assigned", extra={"place": place, "offset": shard.next_offset})
+        return shard.next_offset
+
+    def _revoke(self, places: list[Place]) -> None:
+        for place in places:
+            self._shards.pop(place, None)
+            self._uncommitted.pop(place, None)
+            log.info("partition revoked", extra={"place": place})
+
+    def _shard(self, place: Place) -> Shard:
+        shard = self._shards[place]
+        if shard is None:
+            raise Unopened("its shard has not been read yet")
+        return shard
+
+    def _apply(self, place: Place, messages: list[Message]) -> None:
+        shard = self._shard(place)
+        first = shard.next_offset or 0
+        new = [message for message in messages if message.offset >= first]
+        if not new:
+            return
+        if self._fixed_now_us is not None:
+            new = [message._replace(broker_us=self._fixed_now_us) for message in new]
+        batch = decode_batch(new, self._settings.retained_from_us)
+        if batch.dead_letters:
+            self._dead_letters.send(batch.dead_letters)
+        counters = {
+            "messages": len(new),
+            "dead_letters": len(batch.dead_letters),
+            "offsets_skipped": batch.next_offset - first - len(new) if shard.next_offset is not None else 0,
+        }
+        applied = shard.apply(batch.events, batch.next_offset, batch.as_of_us, self._clock(), counters)
+        self._uncommitted[place] = batch.next_offset
+        self._applied_events += applied.events
+        self._heartbeats_us[place] = self._clock()
+        log.debug("applied", extra={"place": place, "next_offset": batch.next_offset, "events": applied.events})
+
+    def _heartbeat(self, place: Place) -> None:
+        """A place read to its end is up to date as of now, though no message says so."""
+        shard, now_us = self._shard(place), self._clock()
+        if shard.next_offset is not None and now_us - self._heartbeats_us.get(place, 0) >= HEARTBEAT_INTERVAL_US:
+            shard.touch(now_us)
+            self._heartbeats_us[place] = now_us
+
+    def _find_log(self, source: Source, place: Place) -> None:
+        """The stored offset is not in the log: go on where the log begins, or, if it ends before, refuse to guess."""
+        shard = self._shards.get(place)
+        low, high = source.log_ends(place)
+        next_offset = None if shard is None else shard.next_offset
+        extra = {"place": place, "next_offset": next_offset, "log_begins": low, "log_ends": high}
+        if next_offset is not None and next_offset > high:
+            log.error(
+                "the topic ends before the stored offset: it was deleted and made again, or lost messages; "
+                "not reading it until its shard is reset",
+                extra=extra,
+            )
+            source.hold(place)
+        else:
+            if next_offset is not None:
+                log.error("messages were deleted before they were read; going on where the log begins", extra=extra)
+            source.seek(place, low)
+
+    def _commit(self, source: Source, wait: bool) -> None:
+        if wait or self._clock() - self._committed_us >= COMMIT_INTERVAL_US:
+            source.commit(self._uncommitted, wait)
+            self._uncommitted = {}
+            self._committed_us = self._clock()
+
+    def _report(self) -> None:
+        events_before, reported_us = self._reported
+        now_us = self._clock()
+        if now_us - reported_us < REPORT_INTERVAL_US:
+            return
+        if self._applied_events > events_before:
+            rate = (self._applied_events - events_before) / ((now_us - reported_us) / SECOND_US)
+            log.info("folding", extra={**self._progress(), "events_per_s": round(rate)})
+        self._reported = (self._applied_events, now_us)
+
+    def _progress(self) -> dict[str, int]:
+        return {
+            "events": self._applied_events,
+            "partitions": len(self._shards),
+            "memory_high_water_bytes": self._memory_bytes(),
+        }
