@@ -13,11 +13,9 @@ import redis
 import redis.asyncio
 
 from aggregator.access_key import AccessKey
+from aggregator.redis_connection import connect
 
 _record = msgspec.json.Decoder(AccessKey)
-
-# A command line that hangs longer looks broken.
-_CONNECT_WAIT_S = 5
 
 
 class KeyStoreAway(Exception):
@@ -53,7 +51,7 @@ class AsyncKeyStore:
 class KeyStore:
     """What the command line needs: to add, list and revoke keys. All raise KeyStoreAway."""
 
-    def __init__(self, client: "redis.Redis | redis.RedisCluster", namespace: str) -> None:
+    def __init__(self, client: redis.Redis, namespace: str) -> None:
         self._client: Any = client
         self._keys, self._used = _hashes(namespace)
 
@@ -80,9 +78,8 @@ class KeyStore:
 
 def open_key_store(url: str, namespace: str, cluster: bool = False) -> KeyStore:
     """A key store on a connection of its own. Raises KeyStoreAway where a cluster cannot be reached."""
-    connect = redis.RedisCluster.from_url if cluster else redis.Redis.from_url
     with _away():
-        return KeyStore(connect(url, socket_connect_timeout=_CONNECT_WAIT_S), namespace)
+        return KeyStore(connect(url, cluster), namespace)
 
 
 def _hashes(namespace: str) -> tuple[str, str]:

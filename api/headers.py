@@ -1,9 +1,8 @@
 """The headers that say how fresh an answer is."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from aggregator.timestamps import format_utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +21,7 @@ def freshness_headers(freshness: Freshness) -> dict[str, str]:
     """`X-Data-As-Of` and `X-Data-Lag-Seconds`; what is not known is left out rather than sent empty."""
     headers = {}
     if freshness.as_of_us is not None:
-        as_of = _EPOCH + timedelta(microseconds=freshness.as_of_us)
-        headers["X-Data-As-Of"] = as_of.isoformat().replace("+00:00", "Z")
+        headers["X-Data-As-Of"] = format_utc(freshness.as_of_us)
     if freshness.lag_s is not None:
         # Producers' clocks run ahead at times; a negative lag would tell nobody anything.
         headers["X-Data-Lag-Seconds"] = f"{max(freshness.lag_s, 0):.3f}"
