@@ -1,7 +1,7 @@
-"""A call as a shard remembers it: enough to join its start with its end, to place it in its tree, and to filter by it.
+"""A call as a shard remembers it: enough to join start and end, to place it in its tree, and to filter by it.
 
-Never inputs, outputs or attributes. A record also stands for what is not a call yet: a parent that only its children have
-named, or an end that waits for its start.
+Never inputs, outputs or attributes. A record also stands for what is not a call yet: a parent that only its children
+have named, or an end that waits for its start.
 """
 
 import msgspec
@@ -44,9 +44,9 @@ def merge_usage(into: Usage, more: Usage) -> None:
 class Call(msgspec.Struct, array_like=True):
     """One record. `packed_id` names it; `number` counts the records of its shard and is where it is stored.
 
-    `parent` is the packed id its start named; `parent_number` the record it rolls up to, if any. `subtree` is None while
-    it equals the call's own usage and state. `waiting` holds, by packed trace, what children have brought before the start.
-    `seen_us` is the event time that decides how long the record is kept.
+    `parent` is the packed id its start named; `parent_number` the record it rolls up to, if any. `subtree` is None
+    while it equals the call's own usage and state. `waiting` holds, by packed trace, what children have brought
+    before the start. `seen_us` is the event time that decides how long the record is kept.
     """
 
     project: int

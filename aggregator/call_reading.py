@@ -19,7 +19,7 @@ Selected = dict[ProjectShard, set[int]]
 
 
 class IndexValues(msgspec.Struct, frozen=True):
-    """Values of one index, any of which a call must have. A ref that ends in `:*` stands for all with that beginning."""
+    """Values of one index, any of which a call must have. A ref that ends in `:*` stands for all that begin so."""
 
     index: str
     values: tuple[str, ...]

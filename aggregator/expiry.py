@@ -1,7 +1,8 @@
 """Call records past their retention: dropped chunk by chunk, together with their ids, in the step that applies a batch.
 
-Chunks hold consecutive records, so the oldest chunk expires first but for late events; it waits for its newest call. Rollups,
-views, postings and open calls need none of this: their keys hold one day, or trace, each and expire by themselves.
+Chunks hold consecutive records, so the oldest chunk expires first but for late events; it waits for its newest call.
+Rollups, views, postings and open calls need none of this: their keys hold one day, or trace, each and expire by
+themselves.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """The levels rollups are kept at, from fine to coarse, and how long each, and call records, are kept.
 
-Three levels serve every question: 5-minute slots are a divisor of every zone's offset since 1972 (:30 and :45 too), so a
-local day is read as hours with 5-minute slots at its edges, and only unaligned edges read minutes.
+Three levels serve every question: 5-minute slots are a divisor of every zone's offset since 1972 (:30 and :45 too),
+so a local day is read as hours with 5-minute slots at its edges, and only unaligned edges read minutes.
 """
 
 from typing import NamedTuple
@@ -32,7 +32,9 @@ LEVELS = (MINUTES, FIVE_MINUTES, HOURS)
 
 
 class Retention(msgspec.Struct, frozen=True):
-    """How long each kind of detail is kept after its event time, in seconds. A coarser level never goes before a finer one."""
+    """How long each kind of detail is kept after its event time, in seconds. A coarser level never goes before a
+    finer one.
+    """
 
     calls_s: int = 30 * DAY_S
     minutes_s: int = 30 * DAY_S

@@ -17,7 +17,9 @@ from aggregator.sketch import Packed
 
 
 class Merged:
-    """Exact totals, and the sketches to read percentiles from: of latencies, and by model and metric of USAGE_METRICS."""
+    """Exact totals, and the sketches to read percentiles from: of latencies, and by model and metric of
+    USAGE_METRICS.
+    """
 
     __slots__ = ("latencies", "rollup", "usage")
 

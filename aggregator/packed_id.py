@@ -9,7 +9,9 @@ _UUID_LENGTH, _HEX_LENGTHS = 36, (16, 32)
 
 
 def pack_id(text: str) -> bytes:
-    """`text` as bytes: 17 for a lower-case UUID, 9 or 17 for 16 or 32 hexadecimal digits, else its UTF-8 and one more."""
+    """`text` as bytes: 17 for a lower-case UUID, 9 or 17 for 16 or 32 hexadecimal digits, else its UTF-8 and one
+    more.
+    """
     length = len(text)
     if length == _UUID_LENGTH and text[8] == text[13] == text[18] == text[23] == "-":
         digits = text.replace("-", "")

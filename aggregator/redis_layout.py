@@ -1,22 +1,25 @@
 """What a shard keeps in Redis: the keys, their fields, and why that shape.
 
-Every key of a shard carries its hash tag `{namespace/topic/partition}`, so a shard lives in one slot of a Redis Cluster.
-`P` is the project's number in the shard, `D` a UTC day since 1970, `V` a view's number on that day.
+Every key of a shard carries its hash tag `{namespace/topic/partition}`, so a shard lives in one slot of a Redis
+Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V` a view's number on that day.
 
     {tag}:next            string  next offset: the fence, written with everything else in one step
     {tag}:shard           hash    layout version, next record number, as-of time, counters for operations
     {tag}:projects        hash    project id -> P
     {tag}:ids             hash    P + packed call id -> record number
-    {tag}:calls:C         hash    record number % 256 -> packed Call; C = record number // 256, so a batch of new calls is
+    {tag}:calls:C         hash    record number % 256 -> packed Call; C = record number // 256, so a batch of new
+    calls is
                                   a few wide writes, and what expires together lies together
     {tag}:P:views:D       hash    packed View -> V; `full:S` marks a set of dimensions that is full
     {tag}:P:r:L:D:V       hash    slot of the day -> packed Rollup of level L (m, f, h)
     {tag}:P:q:L:D:V       hash    slot -> packed latency sketch; slot + model -> packed sketches of USAGE_METRICS
-    {tag}:P:x:K:D         hash    value -> postings: numbers of the calls of day D that have the value in index K; the first
+    {tag}:P:x:K:D         hash    value -> postings: numbers of the calls of day D that have the value in index K; the
+    first
                                   four bytes count the full blocks that have moved to
     {tag}:P:y:K:D         hash    block number + ":" + value -> a full block of postings
     {tag}:P:z:K:D         zset    the distinct refs of index K, by name, for prefixes
-    {tag}:P:open:T        hash    record number -> [number of the parent, own packed id if it has no end yet]: the calls of
+    {tag}:P:open:T        hash    record number -> [number of the parent, own packed id if it has no end yet]: the
+    calls of
                                   trace T that are unfinished or have an unfinished descendant
 
 Outside the shards, one hash per namespace, `namespace:projects:N`, says which shards hold a project (N spreads them).

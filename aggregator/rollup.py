@@ -1,7 +1,7 @@
-"""A rollup: totals of the calls of one key (project, level, slot, view), exact, in integers; and what one batch adds to it.
+"""A rollup: exact totals, in integers, of the calls of one key (project, level, slot, view).
 
-Costs are pico-dollars. Every metric keeps sum, minimum, maximum, how many values are 1 and how many are 0 (for a cost: one
-dollar, nothing), so that every aggregation of an answer is exact after any merge.
+Costs are pico-dollars. Every metric keeps sum, minimum, maximum, how many values are 1 and how many are 0 (for a
+cost: one dollar, nothing), so that every aggregation of an answer is exact after any merge.
 """
 
 import msgspec
@@ -19,7 +19,8 @@ COST_METRICS = ("input_cost", "output_cost", "total_cost")
 USAGE_METRICS = TOKEN_METRICS + COST_METRICS
 PICO_PER_DOLLAR = 10**12
 
-# One row: the values of one (call, model), in the order of USAGE_METRICS; without the costs where the model has no price.
+# One row: the values of one (call, model), in the order of USAGE_METRICS; without the costs where the model has no
+# price.
 Row = tuple[int, ...]
 
 SUM, MINIMUM, MAXIMUM, ONES, ZEROS = range(5)

@@ -1,7 +1,7 @@
 """A shard's writer: takes batches of events, folds them with what Redis holds, and applies them with their next offset.
 
-The order of a batch: load what it touches, fold in memory, apply in one atomic step. After any doubt (an apply refused or
-cut off) `recover` drops everything in memory and starts again from what Redis holds.
+The order of a batch: load what it touches, fold in memory, apply in one atomic step. After any doubt (an apply
+refused or cut off) `recover` drops everything in memory and starts again from what Redis holds.
 """
 
 from collections import Counter
@@ -91,8 +91,8 @@ class Shard:
     ) -> Applied:
         """Fold the events of all messages from the stored next offset up to `next_offset`, and store both.
 
-        `as_of_us`: the broker's time of the newest message. `now_us` decides what is past its retention. `counters`: more
-        to add to the shard's counters, which count since the shard began.
+        `as_of_us`: the broker's time of the newest message. `now_us` decides what is past its retention. `counters`:
+        more to add to the shard's counters, which count since the shard began.
         """
         load_records(events, self._records, self._store)
         known = Known(self._records.next_number, len(self._records.projects))

@@ -68,7 +68,9 @@ def _write_open_calls(
 
 
 def expire_rollups(deltas: Iterable[RollupKey], keys: ShardKeys, retention: Retention, write: ShardWrite) -> None:
-    """Each day's rollups go when their level's retention has passed since the end of the day, views with the last of them."""
+    """Each day's rollups go when their level's retention has passed since the end of the day, views with the last of
+    them.
+    """
     for project, level, day, view, _ in deltas:
         expiry = _expiry(day, retention.level_s(level))
         write.expiries[keys.rollups(project, level, day, view)] = expiry

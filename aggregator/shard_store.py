@@ -28,8 +28,8 @@ StoreFull = redis.exceptions.OutOfMemoryError
 FIELDS_PER_READ_MAX = 10_000
 
 # Appends to postings, moving each full block away. KEYS: postings, blocks. ARGV: field, bytes, field, bytes, ...
-# The first four bytes of a posting count its full blocks. Sent whole each time: a script that is not known to the server
-# would fail alone inside the transaction, and leave the rest of it written.
+# The first four bytes of a posting count its full blocks. Sent whole each time: a script that is not known to the
+# server would fail alone inside the transaction, and leave the rest of it written.
 _APPEND = f"""
 local fields, blocks = KEYS[1], KEYS[2]
 for i = 1, #ARGV, 2 do
@@ -75,7 +75,8 @@ class ShardStore:
         fields = {name.decode(): value.decode() for name, value in self._client.hgetall(self.keys.shard).items()}
         if int(fields.get("layout", LAYOUT_VERSION)) > LAYOUT_VERSION:
             raise NewerLayout(
-                f"shard {self.shard.tag} has layout {fields['layout']}; this version knows {LAYOUT_VERSION}: run the newer one"
+                f"shard {self.shard.tag} has layout {fields['layout']}, this version knows {LAYOUT_VERSION}: "
+                "run the newer version"
             )
         return fields
 

@@ -1,4 +1,4 @@
-"""What one batch writes to a shard, as data: decided without I/O, applied in one atomic step together with the next offset."""
+"""What one batch writes to a shard, as data: decided without I/O, applied in one step with the next offset."""
 
 import msgspec
 
@@ -8,7 +8,9 @@ Value = str | bytes | int
 
 
 class ShardWrite(msgspec.Struct):
-    """Fields to set and delete by key, postings to append by (key, key of full blocks), refs, and when keys expire (Unix s)."""
+    """Fields to set and delete by key, postings to append by (key, key of full blocks), refs, and when keys expire
+    (Unix s).
+    """
 
     fields: dict[Key, dict[Field, Value]] = msgspec.field(default_factory=dict)
     deletions: dict[Key, list[Field]] = msgspec.field(default_factory=dict)

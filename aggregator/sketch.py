@@ -1,8 +1,9 @@
-"""A sketch: mergeable summary of one metric's values that answers quantiles; the values themselves while few, then a t-digest.
+"""A sketch: a mergeable summary of a metric's values that answers quantiles; the values themselves while few.
 
-Rank error of a quantile after any number of merges, measured: under 0.2 % between p1 and p95, 0.1 % to p99, 0.04 % at p99.9;
-none while every merged sketch still holds its values. Algorithm: T. Dunning, O. Ertl, "Computing extremely accurate
-quantiles using t-digests" (2019), in the implementation of `fastdigest`; quantiles are read from the centroids here.
+Rank error of a quantile after any number of merges, measured: under 0.2 % between p1 and p95, 0.1 % to p99, 0.04 % at
+p99.9; none while every merged sketch still holds its values. Algorithm: T. Dunning, O. Ertl, "Computing extremely
+accurate quantiles using t-digests" (2019), in the implementation of `fastdigest`; quantiles are read from the
+centroids here.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,8 @@ import numpy as np
 from fastdigest import TDigest
 from numpy.typing import NDArray
 
-# 128 centroids of 16 bytes: 2 KB a full sketch. 64 miss the bound at p99.9 on Pareto values, 200 gain nothing measurable.
+# 128 centroids of 16 bytes: 2 KB a full sketch. 64 miss the bound at p99.9 on Pareto values, 200 gain nothing
+# measurable.
 CENTROIDS_MAX = 128
 # Up to here the values themselves are smaller than a digest, and exact.
 VALUES_MAX = 128

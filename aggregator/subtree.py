@@ -1,7 +1,8 @@
 """Subtree totals: what changed in some calls, added to all their ancestors, each once, however deep the tree is.
 
 A call rolls up to its parent when both are of one trace. To a parent that has not started yet it brings its totals in
-advance, kept by trace; the parent takes those of its own trace when it starts. Links never form a ring (see `closes_ring`).
+advance, kept by trace; the parent takes those of its own trace when it starts. Links never form a ring (see
+`closes_ring`).
 """
 
 from collections.abc import Mapping

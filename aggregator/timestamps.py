@@ -20,8 +20,7 @@ _RFC_3339 = re.compile(
 def parse_timestamp_us(value: str | int | float) -> int:
     """The instant in microseconds since 1970-01-01T00:00Z.
 
-    Text is RFC 3339, a missing offset means UTC, digits past the microsecond are cut. A number is seconds since
-    1970; a float is rounded to the nearest microsecond, which gives back the digits of any instant before 2100.
+    Text is RFC 3339, a missing offset means UTC. A number is seconds since 1970. Digits past the microsecond are cut.
     Raises ValueError for anything else: a date without time, a leap second, 24:00, an offset without colon, a
     boolean, a number that is not finite.
     """
@@ -40,9 +39,12 @@ def parse_timestamp_us(value: str | int | float) -> int:
     if isinstance(value, int):
         return value * 1_000_000
     try:
-        return round(value * 1e6)
+        instant_us = round(value * 1e6)
     except OverflowError:
         raise ValueError("a timestamp must be finite") from None
+    # A double is seldom the decimal that was meant, so it is not cut itself: the microseconds whose own nearest double
+    # it is, or exceeds, are. This gives back the six digits of any instant until 2255.
+    return instant_us - 1 if instant_us / 1e6 > value else instant_us
 
 
 def _parse_common_us(text: str) -> int:

@@ -1,11 +1,13 @@
-"""A view: which calls a rollup counts. All of a project's calls, those with one value of one dimension, or one combination.
+"""A view: which calls a rollup counts: all, those with one value of one dimension, or one combination of values.
 
-The dimensions dashboards filter on are op, root, user and run. A call is counted in the view of all calls, in one view per
-dimension it has a value in, and, when it has two or more, in the view of their combination. So a filter on one dimension
-reads one view per value, a filter on several the combinations that match, and none of them reads call records.
+The dimensions dashboards filter on are op, root, user and run. A call is counted in the view of all calls, in one
+view per dimension it has a value in, and, when it has two or more, in the view of their combination. So a filter on
+one dimension reads one view per value, a filter on several the combinations that match, and none of them reads call
+records.
 
-Views are numbered per project and UTC day; the directory of a day holds at most `views_max` of them per set of dimensions.
-A set that is full is marked: its further values are not kept that day, and a filter that would need them is refused.
+Views are numbered per project and UTC day; the directory of a day holds at most `views_max` of them per set of
+dimensions. A set that is full is marked: its further values are not kept that day, and a filter that would need them
+is refused.
 """
 
 from collections.abc import Iterable

@@ -40,7 +40,9 @@ def call_row(timestamp: str, bucket: Merged, metrics: Sequence[MetricQuestion]) 
 def usage_row(
     timestamp: str, model: str, bucket: Merged, metrics: Sequence[MetricQuestion], priced_in_window: bool
 ) -> Row:
-    """A row of `usage_buckets`. A cost is null where rows lack a price, and in empty buckets of a model that never has one."""
+    """A row of `usage_buckets`. A cost is null where rows lack a price, and in empty buckets of a model that never
+    has one.
+    """
     rollup = bucket.rollup.models.get(model) or ModelRollup()
     sketches = bucket.usage.get(model)
     row: Row = {"timestamp": timestamp, "model": model}

@@ -6,7 +6,9 @@ from aggregator.levels import FIVE_MINUTES, HOURS, MINUTES, SECOND_US, Level, Re
 
 
 class Fitted(NamedTuple):
-    """A window and granularity that what is retained can answer. `slot_s` is the coarsest slot in it; 0: single calls."""
+    """A window and granularity that what is retained can answer. `slot_s` is the coarsest slot in it; 0: single
+    calls.
+    """
 
     start_us: int
     end_us: int
@@ -36,7 +38,8 @@ def level_reach_us(level: Level, now_us: int, retention: Retention) -> int:
 def fit(start_us: int, end_us: int, granularity_s: int, now_us: int, retention: Retention) -> Fitted:
     """Raise the granularity and move the edges outward as far as the oldest part of the window needs.
 
-    What lies before everything that is retained is left out, by moving the start. Raises BeyondRetention where that is all.
+    What lies before everything that is retained is left out, by moving the start. Raises BeyondRetention where that
+    is all.
     """
     if start_us == end_us or (
         start_us >= calls_reach_us(now_us, retention) and start_us >= level_reach_us(MINUTES, now_us, retention)

@@ -1,4 +1,4 @@
-"""Which rollups answer a window: the coarsest slots that lie inside one bucket, and the minutes that are cut by an edge."""
+"""Which rollups answer a window: the coarsest slots inside one bucket, and the minutes that an edge cuts."""
 
 from collections.abc import Sequence
 

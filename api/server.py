@@ -23,7 +23,7 @@ STOP_S_MAX = 5
 
 
 class ServerSettings(msgspec.Struct, frozen=True):
-    """Where to listen, what to read, who may ask. `clock`: the `now` of all answers, in microseconds since the epoch."""
+    """Where to listen, what to read, who may ask. `clock`: the `now` of all answers, in µs since the epoch."""
 
     host: str
     port: int

@@ -1,4 +1,4 @@
-"""Answering `/calls/stats`: from the question to its JSON, reading rollups, and single calls only where nothing else can tell."""
+"""Answering `/calls/stats` from rollups, and from single calls only where nothing else can tell."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -90,8 +90,8 @@ def _check_edges(starts: Sequence[int], window: Fitted, timezone: str) -> None:
     if window.slot_s and any(start_us % (window.slot_s * 1_000_000) for start_us in starts):
         raise invalid_at(
             ("timezone",),
-            f"of the oldest part of this window only {window.slot_s} s slots of UTC are kept, and buckets of {timezone} "
-            "begin inside one; ask for a later start, or for a zone with whole hours",
+            f"of the oldest part of this window only {window.slot_s} s slots of UTC are kept, and buckets of "
+            f"{timezone} begin inside one; ask for a later start, or for a zone with whole hours",
         )
 
 
@@ -181,7 +181,8 @@ def _usage_rows(timestamps: Sequence[str], buckets: Sequence[Merged], metrics: S
     if len(models) * len(buckets) > ROWS_MAX:
         raise invalid_at(
             ("granularity",),
-            f"{len(buckets):,} buckets of {len(models):,} models are more than {ROWS_MAX:,} rows; ask for larger buckets",
+            f"{len(buckets):,} buckets of {len(models):,} models are more than {ROWS_MAX:,} rows; "
+            "ask for larger buckets",
         )
     return [
         usage_row(timestamp, model, bucket, metrics, priced[model])

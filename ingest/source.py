@@ -1,4 +1,4 @@
-"""The Kafka consumer of a worker: a member of its group that reads from the offsets it is told, and commits them when told."""
+"""The Kafka consumer of a worker: a group member that reads from the offsets it is told."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -89,7 +89,8 @@ class Source:
         left_messages, left_bytes = limits.messages_max, limits.bytes_max
         wait_s = limits.wait_s
         while left_messages > 0 and left_bytes > 0:
-            # Sizes are not known before messages are here: ask for no more than would fit were all as large as the largest.
+            # Sizes are not known before messages are here: ask for no more than would fit were all as large as the
+            # largest.
             asked = min(left_messages, max(1, left_bytes // self._largest_bytes))
             received = self._consumer.consume(asked, wait_s)
             for message in received:

@@ -1,7 +1,7 @@
-"""The worker: reads its partitions, folds each into its shard, writes dead letters, and after any doubt starts again from Redis.
+"""The worker: reads its partitions, folds each into its shard, and after any doubt starts again from Redis.
 
-One batch after the other: poll, decode, dead letters, apply, commit. State and next offset move together in the shard, so
-whatever dies, reading goes on from the offset that the state itself holds.
+One batch after the other: poll, decode, dead letters, apply, commit. State and next offset move together in the
+shard, so whatever dies, reading goes on from the offset that the state itself holds.
 """
 
 import logging
@@ -48,8 +48,8 @@ class WorkerSettings(msgspec.Struct, frozen=True):
 class Worker:
     """Folds what it is assigned until it is told to stop.
 
-    `open_shard` gives the shard of a place, with what Redis holds. `clock`: microseconds since the epoch. `fixed_now`: taken
-    as the broker's time of every message, for recorded data.
+    `open_shard` gives the shard of a place, with what Redis holds. `clock`: microseconds since the epoch.
+    `fixed_now`: taken as the broker's time of every message, for recorded data.
     """
 
     def __init__(
