@@ -11,6 +11,8 @@ from ingest.invalid_event import InvalidEvent, NotAnEvent
 from ingest.json_mending import readable_json
 from ingest.message_shape import Unusual, usual_event, usual_events
 
+__all__ = ["AHEAD_MAX_US", "Decoded", "InvalidEvent", "decode_message"]
+
 # The specified tolerance for producers whose clocks are ahead of the broker's.
 AHEAD_MAX_US = DAY_US
 

@@ -2,13 +2,16 @@
 
 from typing import Literal, NamedTuple
 
-Reason = Literal["json", "shape", "missing", "type", "timestamp", "time_range", "id_length", "usage"]
+Reason = Literal["json", "shape", "missing", "type", "timestamp", "time_range", "id_length", "usage", "too_late"]
 
 
 class InvalidEvent(NamedTuple):
-    """`message` is a sentence for people; `position` is the index in the batch, None outside one."""
+    """`reason` is a Reason here; what comes after decoding may have reasons of its own.
 
-    reason: Reason
+    `message` is a sentence for people that names the field; `position` is the index in the batch, None outside one.
+    """
+
+    reason: str
     field: str | None
     message: str
     position: int | None
