@@ -98,5 +98,5 @@ def _scales(rates: Rates) -> tuple[_Scale, ...]:
 def _picodollars(tokens: int, scale: _Scale) -> int:
     whole, rest = divmod(tokens * scale.numerator, scale.denominator)
     twice = 2 * rest
-    round_up = twice > scale.denominator or (twice == scale.denominator and True)
+    round_up = twice > scale.denominator or (twice == scale.denominator and whole % 2 == 1)
     return whole + round_up
