@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
+from aggregator.levels import Retention
 from callmeter.durations import parse_duration_s
 from callmeter.logs import redacted
 
@@ -121,22 +122,23 @@ class RedisSettings(_Section):
 
 
 class RetentionSettings(_Section):
-    """How long what is kept. A coarser level is never kept shorter than a finer one: `in_force` sees to it."""
+    """How long what is kept."""
 
     calls: DurationS = Field(
         default=parse_duration_s("30d"),
         description="Call records: filters on ids, and windows that begin inside a minute.",
     )
     minutes: DurationS = Field(default=parse_duration_s("30d"), description="Rollups by the minute.")
-    five_minutes: DurationS = Field(default=parse_duration_s("90d"), description="Rollups by five minutes.")
-    hours: DurationS = Field(default=parse_duration_s("400d"), description="Rollups by the hour.")
+    five_minutes: DurationS = Field(
+        default=parse_duration_s("90d"), description="Rollups by five minutes; no shorter than those by the minute."
+    )
+    hours: DurationS = Field(
+        default=parse_duration_s("400d"), description="Rollups by the hour; no shorter than those by five minutes."
+    )
 
-    def in_force(self) -> "RetentionSettings":
-        """The same, each coarser level kept at least as long as the finer one below it."""
-        five_minutes = max(self.minutes, self.five_minutes)
-        return self.model_copy(
-            update={"five_minutes": five_minutes, "hours": max(five_minutes, self.hours)},
-        )
+    def kept(self) -> Retention:
+        """The same, as the aggregator takes it."""
+        return Retention(self.calls, self.minutes, self.five_minutes, self.hours)
 
 
 class BatchSettings(_Section):

@@ -30,7 +30,6 @@ def watermarks(
             "auto.offset.reset": "latest",
             "fetch.wait.max.ms": 10,
             "fetch.message.max.bytes": 1024,
-            "queued.min.messages": 1,
             **(extra or {}),
         },
         logger=log,

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 from pydantic import ValidationError
 
+from aggregator.levels import FIVE_MINUTES, HOURS, MINUTES
 from callmeter.settings import Settings, SettingsWrong, leaves, read_settings, variable
 from callmeter.settings_command import markdown_table, setting_rows, settings
 
@@ -125,10 +126,10 @@ def test_no_password_is_repeated() -> None:
 
 
 def test_a_coarser_level_outlives_a_finer_one() -> None:
-    """Retentions in force never decrease from minutes to hours; calls are left as they are."""
-    kept = read_settings({"CALLMETER_RETENTION__MINUTES": "500d"}).retention.in_force()
-    assert (kept.minutes, kept.five_minutes, kept.hours) == (500 * 86_400,) * 3
-    assert kept.calls == 30 * 86_400
+    """Minutes kept for longer than hours keep the hours as long; calls are left as they are."""
+    kept = read_settings({"CALLMETER_RETENTION__MINUTES": "500d"}).retention.kept()
+    assert [kept.level_s(level) for level in (MINUTES, FIVE_MINUTES, HOURS)] == [500 * 86_400] * 3
+    assert kept.calls_s == 30 * 86_400
 
 
 def test_settings_do_not_change() -> None:

@@ -1,0 +1,78 @@
+"""`callmeter worker`: wires Kafka, prices and Redis to a worker and runs it until it is told to stop."""
+
+import resource
+import signal
+import sys
+import time
+
+import click
+
+from aggregator.price_catalogue import PriceCatalogue
+from aggregator.price_file import PriceFileError, load_price_file
+from aggregator.prices import PriceBook
+from aggregator.redis_connection import connect
+from aggregator.redis_layout import ShardName
+from aggregator.shard import Shard
+from aggregator.shard_store import NewerLayout, ShardStore
+from callmeter.settings import Settings
+from ingest.batch_limits import BatchLimits
+from ingest.source import Place
+from ingest.worker import Worker, WorkerSettings
+
+
+@click.command()
+@click.pass_obj
+def worker(settings: Settings) -> None:
+    """Read events from Kafka and fold them into Redis, until SIGTERM or Ctrl-C.
+
+    Start as many as you like, up to one per partition: they share the partitions by themselves. A topic that does not
+    exist yet, and a Redis that cannot be reached, are waited for.
+    """
+    worker = make_worker(settings)
+
+    def stop(number: int, _: object) -> None:
+        """The first signal ends the work in order; a second one ends it at once."""
+        worker.stop()
+        signal.signal(number, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    try:
+        worker.run()
+    except NewerLayout as newer:
+        raise click.ClickException(str(newer)) from None
+
+
+def make_worker(settings: Settings) -> Worker:
+    """A worker as the settings say. Raises click.ClickException where the price file is wrong."""
+    try:
+        file = load_price_file(settings.prices_file) if settings.prices_file else None
+    except PriceFileError as wrong:
+        raise click.ClickException(f"CALLMETER_PRICES_FILE: {wrong}") from None
+    prices = PriceBook(file, PriceCatalogue())
+    client = connect(settings.redis.url, settings.redis.cluster)
+    retention = settings.retention.kept()
+
+    def open_shard(place: Place) -> Shard:
+        return Shard(ShardStore(client, ShardName(settings.redis.namespace, *place)), prices, retention)
+
+    return Worker(
+        WorkerSettings(
+            settings.kafka.bootstrap_servers,
+            settings.kafka.group_id,
+            settings.kafka.topics,
+            retention.calls_s * 1_000_000,
+            settings.kafka.dead_letter_topic,
+            settings.kafka.extra,
+            BatchLimits(settings.batch.messages_max, settings.batch.bytes_max, settings.batch.wait_ms),
+        ),
+        open_shard,
+        lambda: time.time_ns() // 1_000,
+        _memory_high_water_bytes,
+        settings.now_us(),
+    )
+
+
+def _memory_high_water_bytes() -> int:
+    high_water = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return high_water if sys.platform == "darwin" else high_water * 1024
