@@ -25,15 +25,7 @@ def parse_timestamp_us(value: str | int | float) -> int:
     boolean, a number that is not finite.
     """
     if isinstance(value, str):
-        # The two forms nearly all producers write: all six digits, then Z or an offset. The standard library's
-        # parser is fast but takes more than RFC 3339 (minutes over 59 in an offset), so the shape is checked first.
-        size = len(value)
-        if value[4:17:3] == "--T::" and (
-            (size == 27 and value[19:27:7] == ".Z")
-            or (size == 32 and value[19:30:10] == ".:" and value[26] in "+-" and value[30] < "6")
-        ):
-            return _parse_common_us(value)
-        return _parse_any_us(value)
+        return _parse_text_us(value)
     if isinstance(value, bool):
         raise ValueError("a boolean is no timestamp")
     if isinstance(value, int):
@@ -47,14 +39,22 @@ def parse_timestamp_us(value: str | int | float) -> int:
     return instant_us - 1 if instant_us / 1e6 > value else instant_us
 
 
-def _parse_common_us(text: str) -> int:
-    try:
-        since = datetime.fromisoformat(text) - _EPOCH
-    except (ValueError, OverflowError):
-        return _parse_any_us(text)
-    instant_us = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-    # On a whole minute the text may have said 24:00 or an offset of 24 hours, which some versions take.
-    return instant_us if instant_us % MINUTE_US else _parse_any_us(text)
+def _parse_text_us(text: str) -> int:
+    # The two forms nearly all producers write: all six digits, then Z or an offset. The standard library's parser is
+    # fast but takes more than RFC 3339 (minutes over 59 in an offset), so the shape is checked first.
+    size = len(text)
+    if text[4:17:3] == "--T::" and (
+        (size == 27 and text[19:27:7] == ".Z")
+        or (size == 32 and text[19:30:10] == ".:" and text[26] in "+-" and text[30] < "6")
+    ):
+        try:
+            since = datetime.fromisoformat(text) - _EPOCH
+        except (ValueError, OverflowError):
+            return _parse_any_us(text)
+        # A whole second may have been written as 24:00, which some versions take.
+        if since.microseconds:
+            return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return _parse_any_us(text)
 
 
 def _parse_any_us(text: str) -> int:

@@ -111,14 +111,10 @@ def _counts(stated: StatedUsage) -> UsageCounts:
             read = details.cached_tokens if read is None else read
             creation = details.cache_write_tokens if creation is None else creation
     requests = stated.requests
-    return UsageCounts(
-        input_tokens,
-        output_tokens,
-        stated.total_tokens or input_tokens + output_tokens,
-        read or 0,
-        creation or 0,
-        1 if requests is None else requests,
-    )
+    total_tokens = stated.total_tokens or input_tokens + output_tokens
+    requests = 1 if requests is None else requests
+    # As UsageCounts(...) does, without the call in Python: half the time of this function.
+    return tuple.__new__(UsageCounts, (input_tokens, output_tokens, total_tokens, read or 0, creation or 0, requests))
 
 
 def _check_usage(usage: Mapping[str, Any]) -> StatedUsage:

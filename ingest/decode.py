@@ -1,7 +1,5 @@
 """Decodes a message into events; what is no event comes back with the reason, for the dead letters."""
 
-from typing import NamedTuple
-
 import msgspec
 
 from aggregator.event import Event
@@ -19,7 +17,7 @@ AHEAD_MAX_US = DAY_US
 _NOT_USUAL = (Unusual, ValueError, RecursionError, msgspec.DecodeError)
 
 
-class Decoded(NamedTuple):
+class Decoded(msgspec.Struct):
     """What one message holds."""
 
     events: list[Event]

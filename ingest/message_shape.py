@@ -177,5 +177,6 @@ def _check_bytes(fields: Fields) -> None:
     for text in ids:
         if text is not None and len(text) > ID_BYTES_MAX // 4 and len(text.encode()) > ID_BYTES_MAX:
             raise Unusual
-    if fields.op_name is not None and len(fields.op_name.encode()) > OP_NAME_BYTES_MAX:
+    op_name = fields.op_name
+    if op_name is not None and len(op_name) > OP_NAME_BYTES_MAX // 4 and len(op_name.encode()) > OP_NAME_BYTES_MAX:
         raise Unusual

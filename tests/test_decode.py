@@ -9,7 +9,7 @@ import pytest
 
 from aggregator.event import CallEnd, CallStart, Event, UsageCounts
 from aggregator.timestamps import DAY_US, format_utc, parse_timestamp_us
-from ingest.decode import Decoded, InvalidEvent, decode_message
+from ingest.decode import InvalidEvent, decode_message
 from ingest.message_shape import OP_NAME_BYTES_MAX, usual_events
 from tests.brute_force import events as brute_force
 
@@ -28,21 +28,22 @@ ENDED = Event("p", "c", None, CallEnd(ENDED_US, False, {}))
 COMPLETED = Event("p", "c", STARTED.start, ENDED.end)
 
 
-def decode_json(message: object) -> Decoded:
-    """Decode what the message is in JSON."""
-    return decode_message(json.dumps(message).encode(), NOW_US)
+def decode_value(value: bytes | None) -> tuple[list[Event], list[InvalidEvent]]:
+    """The events of a message, and what in it is none."""
+    decoded = decode_message(value, NOW_US)
+    return decoded.events, decoded.invalid
 
 
 def events_of(message: object) -> list[Event]:
     """The events of a message that holds nothing invalid."""
-    events, invalid = decode_json(message)
+    events, invalid = decode_value(json.dumps(message).encode())
     assert invalid == []
     return events
 
 
 def refused(value: bytes | None) -> InvalidEvent:
     """Why a message that holds no event is none."""
-    events, (invalid,) = decode_message(value, NOW_US)
+    events, (invalid,) = decode_value(value)
     assert events == []
     return invalid
 
@@ -147,7 +148,7 @@ def test_no_shape(message: object, field: str | None) -> None:
 def test_batch_with_invalid_elements() -> None:
     """Each invalid element is named by its position; the others count."""
     batch = [{"start": START}, 5, {"batch": [{"start": START}]}, {"end": END | {"id": 5}}, START, {"end": END}, {}]
-    events, invalid = decode_json({"batch": batch})
+    events, invalid = decode_value(json.dumps({"batch": batch}).encode())
     assert events == [STARTED, ENDED]
     assert [(one.position, one.reason, one.field) for one in invalid] == [
         (1, "shape", None),
@@ -287,7 +288,7 @@ def test_deep_nesting_loses_nothing() -> None:
     """An event with inputs nested without bound counts, with its refs; in a batch, so do the others."""
     deep = "[" * 20_000 + '{"weave:///k": "weave:///v"}' + "]" * 20_000
     text = json.dumps({"batch": [{"start": START | {"inputs": "?"}}, {"end": END}]}).replace('"?"', deep)
-    events, invalid = decode_message(text.encode(), NOW_US)
+    events, invalid = decode_value(text.encode())
     started = Event("p", "c", CallStart("op", STARTED_US, input_refs=("weave:///v",)), None)
     assert (events, invalid) == ([started, ENDED], [])
 
@@ -297,7 +298,7 @@ def test_deep_nesting_in_usage() -> None:
     for depth in (800, 900, 950, 5000):
         deep = "[" * depth + "]" * depth
         text = json.dumps({"end": END | {"summary": {"usage": {"m": {"input_tokens": "1", "x": "?"}}}}})
-        events, invalid = decode_message(text.replace('"?"', deep).encode(), NOW_US)
+        events, invalid = decode_value(text.replace('"?"', deep).encode())
         assert (len(events), invalid) == (1, [])
 
 
@@ -332,7 +333,7 @@ def test_golden_invalid_events(case: dict[str, str]) -> None:
 def test_golden_invalid_events_in_a_batch(case: dict[str, str]) -> None:
     """The same between two events of a batch, which count."""
     start = json.dumps({"start": START})
-    events, (invalid,) = decode_message(f'{{"batch":[{start},{case["value"]},{start}]}}'.encode(), NOW_US)
+    events, (invalid,) = decode_value(f'{{"batch":[{start},{case["value"]},{start}]}}'.encode())
     assert events == [STARTED, STARTED]
     assert (invalid.reason, invalid.position) == (case["reason"], 1)
 
@@ -344,7 +345,7 @@ def test_golden_events(events_file: Path) -> None:
     messages = [json.loads(line)["value"] for line in events_file.read_text().splitlines()]
     for message in messages:
         value = json.dumps(message).encode()
-        events, invalid = decode_message(value, now_us)
-        assert invalid == []
-        assert list(map(comparable, events)) == list(map(comparable, brute_force.decode(value, now_us)))
+        decoded = decode_message(value, now_us)
+        assert decoded.invalid == []
+        assert list(map(comparable, decoded.events)) == list(map(comparable, brute_force.decode(value, now_us)))
     assert sum(map(is_usual, messages)) > len(messages) / 2

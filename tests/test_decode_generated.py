@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ingest import decode
 from ingest.decode import decode_message
 from tests.brute_force import events as brute_force
-from tests.test_decode import COMPLETE, END, LATEST_US, NOW_US, OPTIONAL_IDS, comparable
+from tests.test_decode import COMPLETE, END, LATEST_US, NOW_US, OPTIONAL_IDS, comparable, decode_value
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -85,7 +85,7 @@ MESSAGES = ELEMENTS | st.lists(ELEMENTS, max_size=3).map(lambda batch: {"batch":
 def test_agrees_with_brute_force(message: dict[str, Any]) -> None:
     """Two readings of the specification find the same events in a message, and as many invalid ones."""
     value = json.dumps(message).encode()
-    events, invalid = decode_message(value, NOW_US)
+    events, invalid = decode_value(value)
     expected = list(brute_force.decode(value, NOW_US))
     assert [comparable(event) for event in events] == [
         comparable(event) for event in expected if isinstance(event, brute_force.Event)
@@ -103,7 +103,7 @@ def test_one_pass_and_close_reading_agree(message: dict[str, Any], ensure_ascii:
 @given(st.binary(max_size=60))
 def test_never_raises_on_bytes(value: bytes) -> None:
     """Any bytes are events, or invalid with a reason."""
-    events, invalid = decode_message(value, NOW_US)
+    events, invalid = decode_value(value)
     assert len(events) + len(invalid) == 1
 
 
@@ -120,7 +120,7 @@ def test_never_raises_on_bytes(value: bytes) -> None:
 )
 def test_never_raises_on_json(message: object) -> None:
     """Any JSON is events, or invalid with a sentence as reason."""
-    _, invalid = decode_message(json.dumps(message).encode(), NOW_US)
+    _, invalid = decode_value(json.dumps(message).encode())
     for one in invalid:
         assert isinstance(one.message, str)
         assert one.message
