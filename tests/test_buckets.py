@@ -8,7 +8,7 @@ from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -157,9 +157,9 @@ def test_other_names_are_no_zones(name: str) -> None:
 
 
 def test_every_zone_loads() -> None:
-    """Every name of the database, and what Python knows besides is known only by the machine."""
+    """Every name of the database."""
+    assert len(zone_names()) > 590
     assert all(load_zone(name).key == name for name in zone_names())
-    assert available_timezones() - zone_names() <= {"localtime"}
 
 
 # An independent look at the zones: the transitions in their files, and a clock walked minute by minute.
