@@ -1,0 +1,81 @@
+# What one does with this repository. `make` alone lists it.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench servers lock clean print-python
+
+# The newest interpreter for which every dependency has wheels; `make setup PYTHON=/path/to/python` chooses another.
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
+	$$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$name && break; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEV_INSTALLED := $(VENV)/.installed-dev
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+KAFKA_LIBS := .servers/kafka-libs
+COPY_JARS := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies
+PYTEST_ARGS ?=
+LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock"
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## a virtual environment in .venv with callmeter and what requirements.lock pins
+
+demo: setup ## everything on this machine, with synthetic calls flowing, at an address that is printed
+	@$(BIN)/callmeter demo
+
+test: lint ## style, types, layers, then all tests, on real servers
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+# Where Java cannot be had, CALLMETER_TEST_BROKER=embedded leaves out, loudly, what only Apache Kafka can show.
+ifneq ($(CALLMETER_TEST_BROKER),embedded)
+test: servers
+endif
+
+lint: $(DEV_INSTALLED) ## style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV_INSTALLED) ## put all files in the one style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(DEV_INSTALLED) ## how fast it is on this machine
+	$(BIN)/python -m bench
+
+servers: ## Apache Kafka for the tests, from Maven Central (Java 17 or newer and Maven needed)
+	@tests/servers/require_java.sh
+	@$(MAKE) --no-print-directory $(KAFKA_LIBS)/.complete
+
+lock: $(DEV_INSTALLED) ## resolve the dependencies again; `make lock UPGRADE=--upgrade` takes newer ones
+	$(BIN)/uv pip compile $(UPGRADE) $(LOCK_OPTIONS) --group pyproject.toml:dev pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile $(UPGRADE) $(LOCK_OPTIONS) --group pyproject.toml:build pyproject.toml -c requirements-dev.lock -o requirements.lock
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) .servers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+
+print-python:
+	@echo $(PYTHON)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "callmeter needs Python 3.11 or newer with venv: install python3 and python3-venv, or name one, make setup PYTHON=/path/to/python." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): requirements.lock pyproject.toml | $(BIN)/python
+	$(PIP_INSTALL) --require-hashes -r requirements.lock
+	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The same pins and what only developing needs: tests, types, style.
+$(DEV_INSTALLED): requirements-dev.lock $(INSTALLED)
+	$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(KAFKA_LIBS)/.complete: tests/servers/pom.xml
+	rm -rf $(KAFKA_LIBS)
+	mvn -q -B -f $< $(COPY_JARS) -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(KAFKA_LIBS)
+	@touch $@
