@@ -9,16 +9,7 @@ import msgspec
 from aggregator.levels import LEVELS, MINUTE_US, Level
 from aggregator.packing import Packing
 from aggregator.redis_layout import ShardKeys, day_of, slot_field, slot_of
-from aggregator.rollup import (
-    ROLLUPS,
-    USAGE_METRICS,
-    ModelRollup,
-    Rollup,
-    RollupDelta,
-    add_calls,
-    add_to_model,
-    columns,
-)
+from aggregator.rollup import ROLLUPS, USAGE_METRICS, CallTally, Increment, Rollup, add, join
 from aggregator.shard_write import Field, Key, ShardWrite
 from aggregator.sketch import Packed, Sketch
 
@@ -35,6 +26,14 @@ class RollupKey(NamedTuple):
     slot: int
 
 
+class ViewMinute(NamedTuple):
+    """A view of a project in one minute (since 1970)."""
+
+    project: int
+    minute: int
+    view: int
+
+
 class Cell(msgspec.Struct):
     """A rollup with its sketches: of latencies, and by model, metric by metric of USAGE_METRICS."""
 
@@ -43,11 +42,17 @@ class Cell(msgspec.Struct):
     models: dict[str, list[Sketch]] = msgspec.field(default_factory=dict)
 
 
-def level_keys(project: int, minute: int, views: Iterable[int]) -> list[RollupKey]:
-    """All rollups that count a call of this minute (since 1970) seen in these views."""
-    time_us = minute * MINUTE_US
-    day = day_of(time_us)
-    return [RollupKey(project, level, day, view, slot_of(time_us, level)) for level in LEVELS for view in views]
+def spread(tallies: Mapping[ViewMinute, CallTally]) -> dict[RollupKey, Increment]:
+    """What each rollup of each level gains. What one minute brings is summed up once, however many rollups count it."""
+    parts: dict[RollupKey, list[Increment]] = {}
+    for (project, minute, view), tally in tallies.items():
+        increment = tally.increment()
+        time_us = minute * MINUTE_US
+        day = day_of(time_us)
+        for level in LEVELS:
+            key = RollupKey(project, level, day, view, slot_of(time_us, level))
+            parts.setdefault(key, []).append(increment)
+    return {key: join(increments) for key, increments in parts.items()}
 
 
 class Cells:
@@ -57,27 +62,27 @@ class Cells:
         self._keys = keys
         self._cells: dict[RollupKey, Cell] = {}
 
-    def missing(self, deltas: Mapping[RollupKey, RollupDelta]) -> dict[Key, list[Field]]:
-        """The stored fields that must be read before `deltas` can be added."""
+    def missing(self, increments: Mapping[RollupKey, Increment]) -> dict[Key, list[Field]]:
+        """The stored fields that must be read before `increments` can be added."""
         wanted: dict[Key, list[Field]] = {}
-        for key, delta in deltas.items():
+        for key, increment in increments.items():
             field = slot_field(key.slot)
             cell = self._cells.get(key)
             if cell is None:
                 wanted.setdefault(self._keys.rollups(*key[:4]), []).append(field)
-                sketched = [field, *(field + model.encode() for model in delta.rows)]
+                sketched = [field, *(field + model.encode() for model in increment.models)]
             else:
                 known = cell.rollup.models
                 sketched = [
-                    field + model.encode() for model in delta.rows if model in known and model not in cell.models
+                    field + model.encode() for model in increment.models if model in known and model not in cell.models
                 ]
             if sketched:
                 wanted.setdefault(self._keys.sketches(*key[:4]), []).extend(sketched)
         return wanted
 
-    def take(self, stored: Mapping[tuple[Key, Field], bytes], deltas: Mapping[RollupKey, RollupDelta]) -> None:
+    def take(self, stored: Mapping[tuple[Key, Field], bytes], increments: Mapping[RollupKey, Increment]) -> None:
         """Take in what was read for `missing`."""
-        for key, delta in deltas.items():
+        for key, increment in increments.items():
             field, sketch_key = slot_field(key.slot), self._keys.sketches(*key[:4])
             cell = self._cells.get(key)
             if cell is None:
@@ -88,24 +93,24 @@ class Cells:
                 latency = stored.get((sketch_key, field))
                 if latency is not None:
                     (cell.latency,) = _unpack_sketches(latency)
-            for model in delta.rows:
+            for model in increment.models:
                 packed = stored.get((sketch_key, field + model.encode()))
                 if packed is not None:
                     cell.models[model] = _unpack_sketches(packed)
 
-    def add(self, deltas: Mapping[RollupKey, RollupDelta], write: ShardWrite) -> None:
+    def add(self, increments: Mapping[RollupKey, Increment], write: ShardWrite) -> None:
         """Count a batch, all its cells being here, and note what to store."""
-        for key, delta in deltas.items():
+        for key, increment in increments.items():
             cell = self._cells[key]
-            add(cell, delta)
-            self._write(key, cell, delta, write)
+            add_to_cell(cell, increment)
+            self._write(key, cell, increment, write)
 
-    def _write(self, key: RollupKey, cell: Cell, delta: RollupDelta, write: ShardWrite) -> None:
+    def _write(self, key: RollupKey, cell: Cell, increment: Increment, write: ShardWrite) -> None:
         field, sketch_key = slot_field(key.slot), self._keys.sketches(*key[:4])
         write.set(self._keys.rollups(*key[:4]), field, ROLLUPS.pack(cell.rollup))
-        if delta.latencies_ms:
+        if increment.latencies_ms:
             write.set(sketch_key, field, SKETCHES.pack([cell.latency.pack()]))
-        for model in delta.rows:
+        for model in increment.models:
             packed = SKETCHES.pack([sketch.pack() for sketch in cell.models[model]])
             write.set(sketch_key, field + model.encode(), packed)
 
@@ -123,16 +128,14 @@ def _unpack_sketches(packed: bytes) -> list[Sketch]:
     return [Sketch.unpack(one) for one in SKETCHES.unpack(packed)]
 
 
-def add(cell: Cell, delta: RollupDelta) -> None:
+def add_to_cell(cell: Cell, increment: Increment) -> None:
     """Count what a batch brings to this cell."""
-    add_calls(cell.rollup, delta)
-    if delta.latencies_ms:
-        cell.latency.add(delta.latencies_ms)
-    for model, rows in delta.rows.items():
-        values, priced = columns(rows)
-        add_to_model(cell.rollup.models.setdefault(model, ModelRollup()), len(rows), priced, values)
+    add(cell.rollup, increment)
+    if increment.latencies_ms:
+        cell.latency.add(increment.latencies_ms)
+    for model, more in increment.models.items():
         sketches = cell.models.get(model)
         if sketches is None:
             sketches = cell.models[model] = [Sketch() for _ in USAGE_METRICS]
-        for sketch, column in zip(sketches, values, strict=False):  # no cost columns where nothing is priced
-            sketch.add(column)
+        for sketch, values in zip(sketches, more.values, strict=False):  # no cost values where nothing is priced
+            sketch.add(values)

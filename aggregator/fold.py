@@ -5,7 +5,6 @@ rollups from its start; its latency, error and usage from when both are known.
 """
 
 from collections import Counter
-from typing import NamedTuple
 
 import msgspec
 
@@ -16,35 +15,24 @@ from aggregator.levels import MINUTE_US
 from aggregator.packed_id import pack_id
 from aggregator.prices import PriceBook
 from aggregator.records import Records
-from aggregator.rollup import RollupDelta
+from aggregator.rollup import CallTally
 from aggregator.subtree import SubtreeChanges, closes_ring
 
+CallGroup = tuple[int, int, str, bool, str | None, str | None]
+"""Project, minute, op name, root or not, user, run: calls that no filter on dimensions tells apart."""
 
-class CallGroup(NamedTuple):
-    """Calls that no filter on dimensions tells apart: one project, minute, op, root or not, user and run."""
-
-    project: int
-    minute: int
-    op_name: str
-    root: bool
-    user_id: str | None
-    run_id: str | None
-
-
-class IndexDay(NamedTuple):
-    """One index of one project on one UTC day."""
-
-    project: int
-    index_letter: str
-    day: int
+ProjectDay = tuple[int, int]
+"""A project and a UTC day since 1970."""
 
 
 class BatchChanges(msgspec.Struct):
-    """What a batch changes: records by number, what groups of calls add up to, postings, refs, open calls, counters."""
+    """What a batch changes: records by number, tallies of groups of calls, postings by index and value, open calls,
+    counters.
+    """
 
     records: set[int] = msgspec.field(default_factory=set)
-    groups: dict[CallGroup, RollupDelta] = msgspec.field(default_factory=dict)
-    postings: dict[IndexDay, dict[bytes, list[int]]] = msgspec.field(default_factory=dict)
+    groups: dict[CallGroup, CallTally] = msgspec.field(default_factory=dict)
+    postings: dict[ProjectDay, dict[str, dict[bytes, list[int]]]] = msgspec.field(default_factory=dict)
     open_calls: dict[tuple[int, bytes], dict[int, tuple[int | None, bytes | None] | None]] = msgspec.field(
         default_factory=dict
     )
@@ -92,7 +80,7 @@ class Fold:
             call = calls[number]
             if call.started_us is None:
                 continue
-            after = call.total().unfinished
+            after = call.subtree.unfinished if call.subtree is not None else int(call.unfinished)
             if before or after:
                 entry = (call.parent_number, call.packed_id if call.unfinished else None) if after else None
                 self.changes.open_calls.setdefault((call.project, call.trace), {})[number] = entry
@@ -102,20 +90,21 @@ class Fold:
         call.started_us = call.seen_us = start.started_at_us
         call.op_name, call.user_id, call.run_id = start.op_name, start.user_id, start.run_id
         call.trace = call.packed_id if start.trace_id is None else pack_id(start.trace_id)
-        self._post(call, number, layout.MINUTE, (start.started_at_us // MINUTE_US).to_bytes(4, "big"))
-        self._post(call, number, layout.TRACE, call.trace)
+        post = self._postings(call)
+        _post(post, number, layout.MINUTE, (start.started_at_us // MINUTE_US).to_bytes(4, "big"))
+        _post(post, number, layout.TRACE, call.trace)
         if start.thread_id is not None:
-            self._post(call, number, layout.THREAD, start.thread_id.encode())
+            _post(post, number, layout.THREAD, start.thread_id.encode())
         if start.turn_id is not None:
-            self._post(call, number, layout.TURN, start.turn_id.encode())
+            _post(post, number, layout.TURN, start.turn_id.encode())
         for ref in start.input_refs:
-            self._post(call, number, layout.INPUT_REF, ref.encode())
-        if call.waiting_output_refs is not None:
-            self._post_output_refs(call, number, call.waiting_output_refs)
-            call.waiting_output_refs = None
+            _post(post, number, layout.INPUT_REF, ref.encode())
+        for ref in call.waiting_output_refs or ():
+            _post(post, number, layout.OUTPUT_REF, ref.encode())
+        call.waiting_output_refs = None
         if start.parent_id is not None:
             call.parent = pack_id(start.parent_id)
-            self._post(call, number, layout.PARENT, call.parent)
+            _post(post, number, layout.PARENT, call.parent)
             self._link(number, call, call.parent)
         if call.waiting is not None:
             brought = call.waiting.get(call.trace)
@@ -140,29 +129,37 @@ class Fold:
         if call.started_us is None:
             call.waiting_output_refs = list(end.output_refs)
         else:
-            self._post_output_refs(call, number, end.output_refs)
+            post = self._postings(call)
+            for ref in end.output_refs:
+                _post(post, number, layout.OUTPUT_REF, ref.encode())
 
     def _count(self, number: int, call: Call, was_unfinished: bool) -> None:
         """Count a started call: when it starts, when it ends, or both at once."""
         assert call.started_us is not None
-        group = CallGroup(
-            call.project, call.started_us // MINUTE_US, call.op_name, call.parent is None, call.user_id, call.run_id
+        group = (
+            call.project,
+            call.started_us // MINUTE_US,
+            call.op_name,
+            call.parent is None,
+            call.user_id,
+            call.run_id,
         )
-        delta = self.changes.groups.get(group)
-        if delta is None:
-            delta = self.changes.groups[group] = RollupDelta()
-        change = Subtree(unfinished=int(call.unfinished) - int(was_unfinished))
+        tally = self.changes.groups.get(group)
+        if tally is None:
+            tally = self.changes.groups[group] = CallTally()
         if not was_unfinished:
-            delta.calls += 1
+            tally.calls += 1
             self.changes.counters["calls"] += 1
-        if call.latency_ms is not None:
-            delta.errors += call.failed
-            delta.latencies_ms.append(call.latency_ms)
-            self._price(call)
-            for model, numbers in call.usage.items():
-                delta.rows.setdefault(model, []).append(usage_row(numbers))
-            change.usage = call.usage
-        self._subtrees.add_own(number, change)
+        if call.ended_us is not None:
+            tally.errors += call.failed
+            tally.latencies_ms.append(call.ended_us // 1000 - call.started_us // 1000)
+            if call.usage:
+                self._price(call)
+                for model, numbers in call.usage.items():
+                    tally.rows.setdefault(model, []).append(usage_row(numbers))
+        unfinished = (call.ended_us is None) - was_unfinished
+        if unfinished or call.usage:
+            self._subtrees.add_own(number, Subtree(call.usage, unfinished))
 
     def _price(self, call: Call) -> None:
         assert call.started_us is not None
@@ -176,10 +173,14 @@ class Fold:
                 numbers.extend(price.cost(UsageCounts(*numbers)))
         self.changes.counters["unpriced"] += unpriced
 
-    def _post(self, call: Call, number: int, index: str, value: bytes) -> None:
-        day = IndexDay(call.project, index, layout.day_of(call.seen_us))
-        self.changes.postings.setdefault(day, {}).setdefault(value, []).append(number)
+    def _postings(self, call: Call) -> dict[str, dict[bytes, list[int]]]:
+        """Postings of the call's day, by index and value."""
+        day = (call.project, layout.day_of(call.seen_us))
+        postings = self.changes.postings.get(day)
+        if postings is None:
+            postings = self.changes.postings[day] = {}
+        return postings
 
-    def _post_output_refs(self, call: Call, number: int, refs: list[str] | tuple[str, ...]) -> None:
-        for ref in refs:
-            self._post(call, number, layout.OUTPUT_REF, ref.encode())
+
+def _post(postings: dict[str, dict[bytes, list[int]]], number: int, index: str, value: bytes) -> None:
+    postings.setdefault(index, {}).setdefault(value, []).append(number)

@@ -3,16 +3,7 @@
 from collections.abc import Iterable
 
 from aggregator.call import Call, usage_row
-from aggregator.rollup import (
-    USAGE_METRICS,
-    ModelRollup,
-    Rollup,
-    RollupDelta,
-    add_calls,
-    add_to_model,
-    columns,
-    merge,
-)
+from aggregator.rollup import USAGE_METRICS, CallTally, Rollup, add, merge
 from aggregator.sketch import Packed
 
 
@@ -47,20 +38,19 @@ class Merged:
 
     def add_calls(self, calls: Iterable[Call]) -> None:
         """Count single started calls."""
-        delta = RollupDelta()
+        tally = CallTally()
         for call in calls:
-            delta.calls += 1
+            tally.calls += 1
             latency_ms = call.latency_ms
             if latency_ms is None:
                 continue
-            delta.errors += call.failed
-            delta.latencies_ms.append(latency_ms)
+            tally.errors += call.failed
+            tally.latencies_ms.append(latency_ms)
             for model, numbers in call.usage.items():
-                delta.rows.setdefault(model, []).append(usage_row(numbers))
-        add_calls(self.rollup, delta)
-        if delta.latencies_ms:
-            self.latencies.append(list(delta.latencies_ms))
-        for model, rows in delta.rows.items():
-            values, priced = columns(rows)
-            add_to_model(self.rollup.models.setdefault(model, ModelRollup()), len(rows), priced, values)
-            self.add_usage(model, [list(column) for column in values])
+                tally.rows.setdefault(model, []).append(usage_row(numbers))
+        increment = tally.increment()
+        add(self.rollup, increment)
+        if increment.latencies_ms:
+            self.latencies.append(list(increment.latencies_ms))
+        for model, more in increment.models.items():
+            self.add_usage(model, [list(values) for values in more.values])

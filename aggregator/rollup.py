@@ -4,6 +4,10 @@ Costs are pico-dollars. Every metric keeps sum, minimum, maximum, how many value
 cost: one dollar, nothing), so that every aggregation of an answer is exact after any merge.
 """
 
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import NamedTuple
+
 import msgspec
 
 from aggregator.packing import Packing
@@ -45,8 +49,27 @@ class Rollup(msgspec.Struct, array_like=True):
     models: dict[str, ModelRollup] = msgspec.field(default_factory=dict)
 
 
-class RollupDelta:
-    """What one batch adds to one rollup: counts, latencies in ms and usage rows by model."""
+class ModelIncrement(NamedTuple):
+    """What calls add to one model: how many rows, how many of them priced, flat totals, and the values by metric."""
+
+    rows: int
+    priced: int
+    totals: list[int]
+    values: list[Sequence[int]]
+
+
+class Increment(NamedTuple):
+    """What calls add to one rollup and its sketches, counted once and added to as many rollups as count these calls."""
+
+    calls: int
+    errors: int
+    latency: list[int]
+    latencies_ms: list[int]
+    models: dict[str, ModelIncrement]
+
+
+class CallTally:
+    """Calls being counted: how many, how many failed, latencies in ms and usage rows by model."""
 
     __slots__ = ("calls", "errors", "latencies_ms", "rows")
 
@@ -56,8 +79,8 @@ class RollupDelta:
         self.latencies_ms: list[int] = []
         self.rows: dict[str, list[Row]] = {}
 
-    def merge(self, other: "RollupDelta") -> None:
-        """Take in what `other` adds; `other` is left alone."""
+    def merge(self, other: "CallTally") -> None:
+        """Take in what `other` counted; `other` is left alone."""
         self.calls += other.calls
         self.errors += other.errors
         self.latencies_ms.extend(other.latencies_ms)
@@ -68,54 +91,90 @@ class RollupDelta:
             else:
                 mine.extend(rows)
 
+    def increment(self) -> Increment:
+        """What was counted, summed up."""
+        latency = _totals(self.latencies_ms, 1) if self.latencies_ms else []
+        models = {model: _model_increment(rows) for model, rows in self.rows.items()}
+        return Increment(self.calls, self.errors, latency, self.latencies_ms, models)
 
-def _totals(values: tuple[int, ...] | list[int], one: int) -> list[int]:
+
+def _totals(values: Sequence[int], one: int) -> list[int]:
     return [sum(values), min(values), max(values), values.count(one), values.count(0)]
 
 
-def _merge_totals(into: list[int], at: int, more: list[int], start: int) -> None:
-    """Merge TOTALS numbers of one metric, `more[start:]`, into `into[at:]`."""
-    into[at] += more[start]
-    if more[start + MINIMUM] < into[at + MINIMUM]:
-        into[at + MINIMUM] = more[start + MINIMUM]
-    if more[start + MAXIMUM] > into[at + MAXIMUM]:
-        into[at + MAXIMUM] = more[start + MAXIMUM]
-    into[at + ONES] += more[start + ONES]
-    into[at + ZEROS] += more[start + ZEROS]
+def _model_increment(rows: list[Row]) -> ModelIncrement:
+    """Cost values are those of the priced rows only."""
+    tokens = len(TOKEN_METRICS)
+    priced = [row for row in rows if len(row) > tokens]
+    values: list[Sequence[int]]
+    if len(priced) == len(rows):
+        values = list(zip(*rows, strict=True))
+    else:
+        values = [
+            *zip(*(row[:tokens] for row in rows), strict=True),
+            *zip(*(row[tokens:] for row in priced), strict=True),
+        ]
+    totals: list[int] = []
+    for metric, column in enumerate(values):
+        totals += _totals(column, 1 if metric < tokens else PICO_PER_DOLLAR)
+    return ModelIncrement(len(rows), len(priced), totals, values)
 
 
-def merge_totals(into: list[int], more: list[int]) -> None:
+def join(increments: Sequence[Increment]) -> Increment:
+    """Several increments, at least one, as one; none is changed."""
+    if len(increments) == 1:
+        return increments[0]
+    latency: list[int] = []
+    latencies_ms: list[int] = []
+    models: dict[str, ModelIncrement] = {}
+    for one in increments:
+        merge_totals(latency, one.latency)
+        latencies_ms += one.latencies_ms
+        for name, model in one.models.items():
+            mine = models.get(name)
+            models[name] = model if mine is None else _join_models(mine, model)
+    return Increment(
+        sum(one.calls for one in increments), sum(one.errors for one in increments), latency, latencies_ms, models
+    )
+
+
+def _join_models(left: ModelIncrement, right: ModelIncrement) -> ModelIncrement:
+    totals = list(left.totals)
+    merge_totals(totals, right.totals)
+    values: list[Sequence[int]] = [
+        [*mine, *more] for mine, more in zip_longest(left.values, right.values, fillvalue=())
+    ]
+    return ModelIncrement(left.rows + right.rows, left.priced + right.priced, totals, values)
+
+
+def merge_totals(into: list[int], more: Sequence[int]) -> None:
     """Merge flat totals metric by metric; either may be shorter (an unpriced model has no cost totals yet) or empty."""
     shared = min(len(into), len(more))
     for at in range(0, shared, TOTALS):
-        _merge_totals(into, at, more, at)
+        into[at] += more[at]
+        if more[at + 1] < into[at + 1]:
+            into[at + 1] = more[at + 1]
+        if more[at + 2] > into[at + 2]:
+            into[at + 2] = more[at + 2]
+        into[at + 3] += more[at + 3]
+        into[at + 4] += more[at + 4]
     into.extend(more[shared:])
 
 
-def columns(rows: list[Row]) -> tuple[list[tuple[int, ...]], int]:
-    """The values of `rows` metric by metric, and how many rows are priced; cost columns hold the priced rows only."""
-    tokens = list(zip(*(row[: len(TOKEN_METRICS)] for row in rows), strict=True))
-    priced = [row[len(TOKEN_METRICS) :] for row in rows if len(row) > len(TOKEN_METRICS)]
-    return tokens + list(zip(*priced, strict=True)), len(priced)
-
-
-def add_to_model(model: ModelRollup, row_count: int, priced: int, values: list[tuple[int, ...]]) -> None:
-    """Count rows given as `columns` gives them."""
-    model.rows += row_count
-    model.priced += priced
-    more: list[int] = []
-    for metric, column in enumerate(values):
-        more += _totals(column, 1 if metric < len(TOKEN_METRICS) else PICO_PER_DOLLAR)
-    merge_totals(model.totals, more)
-
-
-def add_calls(rollup: Rollup, delta: RollupDelta) -> None:
-    """Count the calls and latencies of `delta` (its usage rows go through `add_to_model`)."""
-    rollup.calls += delta.calls
-    rollup.errors += delta.errors
-    if delta.latencies_ms:
-        rollup.finished += len(delta.latencies_ms)
-        merge_totals(rollup.latency, _totals(delta.latencies_ms, 1))
+def add(rollup: Rollup, increment: Increment) -> None:
+    """Count `increment`, which is left alone."""
+    rollup.calls += increment.calls
+    rollup.errors += increment.errors
+    rollup.finished += len(increment.latencies_ms)
+    merge_totals(rollup.latency, increment.latency)
+    for name, more in increment.models.items():
+        model = rollup.models.get(name)
+        if model is None:
+            rollup.models[name] = ModelRollup(more.rows, more.priced, list(more.totals))
+        else:
+            model.rows += more.rows
+            model.priced += more.priced
+            merge_totals(model.totals, more.totals)
 
 
 def merge(into: Rollup, more: Rollup) -> None:

@@ -5,22 +5,22 @@ refused or cut off) `recover` drops everything in memory and starts again from w
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import msgspec
 
 from aggregator import redis_layout as layout
-from aggregator.cells import Cells, RollupKey, level_keys
+from aggregator.cells import Cells, RollupKey, ViewMinute, spread
 from aggregator.event import Event
 from aggregator.expiry import ExpiredChunks
-from aggregator.fold import BatchChanges, Fold
+from aggregator.fold import BatchChanges, CallGroup, Fold, ProjectDay
 from aggregator.levels import MINUTE_US, SECOND_US, Retention
 from aggregator.prices import PriceBook
 from aggregator.record_loading import load_records
 from aggregator.records import Records
-from aggregator.rollup import RollupDelta
+from aggregator.rollup import CallTally
 from aggregator.shard_changes import Known, count, expire_rollups, write_changes
 from aggregator.shard_store import ShardStore
 from aggregator.shard_write import Field, Key, ShardWrite
@@ -102,17 +102,17 @@ class Shard:
         changes = fold.finish()
         write = ShardWrite()
         write_changes(changes, self._records, known, self._keys, self._retention, write)
-        deltas = self._spread(changes, write)
-        self._cells.take(self._read_present(self._cells.missing(deltas)), deltas)
-        self._cells.add(deltas, write)
-        expire_rollups(deltas, self._keys, self._retention, write)
+        increments = spread(self._by_view(changes, write))
+        self._cells.take(self._read_present(self._cells.missing(increments)), increments)
+        self._cells.add(increments, write)
+        expire_rollups(increments, self._keys, self._retention, write)
         dropped = set(self._expired.drop(now_us, known.records, write))
         count(changes.counters + Counter(counters), self._records.next_number, as_of_us, self._keys, write)
         self._leave_known_expiries(now_us, write)
         self._register(events)
         self._store.apply(self._next_offset, next_offset, write)
         self._next_offset = next_offset
-        self._forget_excess(changes, deltas, write, dropped)
+        self._forget_excess(changes, increments, write, dropped)
         return Applied(*(changes.counters[name] for name in Applied.__struct_fields__))
 
     def touch(self, as_of_us: int) -> None:
@@ -122,29 +122,46 @@ class Shard:
         if self._next_offset is not None:
             self._store.apply(self._next_offset, self._next_offset, write)
 
-    def _spread(self, changes: BatchChanges, write: ShardWrite) -> dict[RollupKey, RollupDelta]:
-        """What each rollup of each level and view gains."""
-        days = {(group.project, layout.day_of(group.minute * MINUTE_US)) for group in changes.groups}
-        unknown = [day for day in days if day not in self._directories]
-        stored = self._store.read_hashes(self._keys.views(*day) for day in unknown) if unknown else []
-        for day, fields in zip(unknown, stored, strict=True):
-            self._directories[day] = ViewDirectory(fields)
-        deltas: dict[RollupKey, RollupDelta] = {}
-        for group, delta in changes.groups.items():
-            day = (group.project, layout.day_of(group.minute * MINUTE_US))
-            views = [ALL_CALLS]
-            for view in views_of(group.op_name, group.root, group.user_id, group.run_id):
-                number, fields_to_set = self._directories[day].admit(view, self._limits.views_max)
-                for field, value in fields_to_set.items():
-                    write.set(self._keys.views(*day), field, value)
-                if number is not None:
-                    views.append(number)
-            for key in level_keys(group.project, group.minute, views):
-                into = deltas.get(key)
-                if into is None:
-                    into = deltas[key] = RollupDelta()
-                into.merge(delta)
-        return deltas
+    def _by_view(self, changes: BatchChanges, write: ShardWrite) -> dict[ViewMinute, CallTally]:
+        """The tallies of the batch by view: all calls, and each view that a group of calls is counted in."""
+        self._load_directories({(group[0], layout.day_of(group[1] * MINUTE_US)) for group in changes.groups})
+        tallies: dict[ViewMinute, CallTally] = {}
+        copied: set[ViewMinute] = set()
+        for group, tally in changes.groups.items():
+            project, minute = group[:2]
+            for view in self._views(group, write):
+                key = ViewMinute(project, minute, view)
+                known = tallies.get(key)
+                if known is None:
+                    tallies[key] = tally  # shared as long as no second group comes
+                    continue
+                if key not in copied:
+                    copied.add(key)
+                    tallies[key] = CallTally()
+                    tallies[key].merge(known)
+                tallies[key].merge(tally)
+        return tallies
+
+    def _views(self, group: CallGroup, write: ShardWrite) -> list[int]:
+        """Numbers of the views that count a group; new ones are written to the day's directory."""
+        project, minute, op_name, root, user_id, run_id = group
+        day = layout.day_of(minute * MINUTE_US)
+        directory = self._directories[project, day]
+        views = [ALL_CALLS]
+        for view in views_of(op_name, root, user_id, run_id):
+            number, fields_to_set = directory.admit(view, self._limits.views_max)
+            for field, value in fields_to_set.items():
+                write.set(self._keys.views(project, day), field, value)
+            if number is not None:
+                views.append(number)
+        return views
+
+    def _load_directories(self, days: set[ProjectDay]) -> None:
+        unknown = sorted(day for day in days if day not in self._directories)
+        if unknown:
+            stored = self._store.read_hashes(self._keys.views(*day) for day in unknown)
+            for day, fields in zip(unknown, stored, strict=True):
+                self._directories[day] = ViewDirectory(fields)
 
     def _read_present(self, wanted: dict[Key, list[Field]]) -> dict[tuple[Key, Field], bytes]:
         return {
@@ -167,12 +184,12 @@ class Shard:
             self._registered |= new
 
     def _forget_excess(
-        self, changes: BatchChanges, deltas: Mapping[RollupKey, RollupDelta], write: ShardWrite, dropped: set[int]
+        self, changes: BatchChanges, rollups: Iterable[RollupKey], write: ShardWrite, dropped: set[int]
     ) -> None:
         for number in dropped:
             self._records.forget(number)
         self._records.trim(changes.records, self._limits.calls_cached_max)
-        self._cells.trim(deltas, self._limits.cells_cached_max)
+        self._cells.trim(rollups, self._limits.cells_cached_max)
         self._expiries.update(write.expiries)
         _drop_oldest(self._expiries, self._limits.expiries_cached_max)
         _drop_oldest(self._directories, self._limits.directories_cached_max)

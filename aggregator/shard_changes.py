@@ -40,17 +40,18 @@ def write_changes(
 
 
 def _write_postings(changes: BatchChanges, keys: ShardKeys, retention: Retention, write: ShardWrite) -> None:
-    for (project, index, day), values in changes.postings.items():
-        key, blocks = keys.postings(project, index, day), keys.posting_blocks(project, index, day)
-        write.appends[key, blocks] = {
-            value: b"".join(layout.posting(number) for number in numbers) for value, numbers in values.items()
-        }
+    for (project, day), indexes in changes.postings.items():
         expiry = _expiry(day, retention.calls_s)
-        write.expiries[key] = write.expiries[blocks] = expiry
-        if index in (layout.INPUT_REF, layout.OUTPUT_REF):
-            refs = keys.refs(project, index, day)
-            write.names[refs] = list(values)
-            write.expiries[refs] = expiry
+        for index, values in indexes.items():
+            key, blocks = keys.postings(project, index, day), keys.posting_blocks(project, index, day)
+            write.appends[key, blocks] = {
+                value: b"".join(layout.posting(number) for number in numbers) for value, numbers in values.items()
+            }
+            write.expiries[key] = write.expiries[blocks] = expiry
+            if index in (layout.INPUT_REF, layout.OUTPUT_REF):
+                refs = keys.refs(project, index, day)
+                write.names[refs] = list(values)
+                write.expiries[refs] = expiry
 
 
 def _write_open_calls(
@@ -67,11 +68,11 @@ def _write_open_calls(
                 write.expiries[key] = max(write.expiries.get(key, 0), _expiry(day, retention.calls_s))
 
 
-def expire_rollups(deltas: Iterable[RollupKey], keys: ShardKeys, retention: Retention, write: ShardWrite) -> None:
+def expire_rollups(rollups: Iterable[RollupKey], keys: ShardKeys, retention: Retention, write: ShardWrite) -> None:
     """Each day's rollups go when their level's retention has passed since the end of the day, views with the last of
     them.
     """
-    for project, level, day, view, _ in deltas:
+    for project, level, day, view, _ in rollups:
         expiry = _expiry(day, retention.level_s(level))
         write.expiries[keys.rollups(project, level, day, view)] = expiry
         write.expiries[keys.sketches(project, level, day, view)] = expiry

@@ -18,7 +18,6 @@ CENTROIDS_MAX = 128
 # Up to here the values themselves are smaller than a digest, and exact.
 VALUES_MAX = 128
 _DIGEST_HEADER_BYTES = 80  # fastdigest's serialisation: a header, then (mean, weight) pairs of doubles
-_WORD_MAX = 2**63
 
 Packed = list[int | float] | bytes
 Floats = NDArray[np.float64]
@@ -36,20 +35,20 @@ class Sketch:
     def add(self, values: Sequence[int | float]) -> None:
         """Count `values`, in whatever unit the metric is stored in."""
         if self._digest is not None:
-            self._digest.batch_update([float(value) for value in values])
+            self._digest.batch_update(values)
             return
         self._values.extend(values)
         if len(self._values) > VALUES_MAX:
             self._digest = TDigest(max_centroids=CENTROIDS_MAX)
-            self._digest.batch_update([float(value) for value in self._values])
+            self._digest.batch_update(self._values)
             self._values = []
 
     def pack(self) -> Packed:
-        """The stored form: the list of values, or the digest's bytes."""
+        """The stored form: the list of values, which is not copied, or the digest's bytes."""
         if self._digest is not None:
             packed: bytes = self._digest.to_bytes()
             return packed
-        return [value if -_WORD_MAX <= value < _WORD_MAX else float(value) for value in self._values]
+        return self._values
 
     @classmethod
     def unpack(cls, packed: Packed) -> "Sketch":

@@ -33,17 +33,15 @@ class SubtreeChanges:
 
     def add_own(self, number: int, change: Subtree) -> None:
         """The call itself changed by `change`, which its record already shows."""
-        self._add(self.own, number, change)
+        known = self.own.setdefault(number, change)
+        if known is not change:
+            known.merge(change)
 
     def add_below(self, number: int, change: Subtree) -> None:
-        """Descendants of the call changed by `change`."""
-        self._add(self.below, number, change)
-
-    @staticmethod
-    def _add(into: dict[int, Subtree], number: int, change: Subtree) -> None:
-        known = into.get(number)
+        """Descendants of the call changed by `change`, which is left alone."""
+        known = self.below.get(number)
         if known is None:
-            known = into[number] = Subtree()
+            known = self.below[number] = Subtree()
         known.merge(change)
 
     def roll_up(self, calls: Mapping[int, Call]) -> dict[int, int]:
@@ -55,21 +53,21 @@ class SubtreeChanges:
         for number in self._descendants_first(calls):
             call = calls[number]
             own, below = self.own.get(number), self.below.get(number)
-            if own is None and below is None:
+            change = own or below
+            if change is None:
                 continue
-            change = Subtree()
-            if own is not None:
+            if own is not None and below is not None:
+                change = Subtree()
                 change.merge(own)
-            if below is not None:
                 change.merge(below)
-            unfinished_before[number] = call.total().unfinished - (
-                own.unfinished if call.subtree is None and own else 0
-            )
             if call.subtree is not None:
+                unfinished_before[number] = call.subtree.unfinished
                 call.subtree.merge(change)
-            elif below is not None:
-                call.subtree = call.own()
-                call.subtree.merge(below)
+            else:  # the record shows its own change already
+                unfinished_before[number] = int(call.unfinished) - (own.unfinished if own is not None else 0)
+                if below is not None:
+                    call.subtree = call.own()
+                    call.subtree.merge(below)
             self._pass_up(calls, call, change, unfinished_before)
         return unfinished_before
 
