@@ -1,6 +1,7 @@
 """The buckets of a window on the local clock of a zone (behaviour §4), found by walking through the time."""
 
 from datetime import timedelta
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -66,6 +67,7 @@ def _jump_s(before_s: int, after_s: int, zone: ZoneInfo) -> int:
     return after_s
 
 
+@lru_cache(maxsize=100_000)
 def _offset_s(at_s: int, zone: ZoneInfo) -> int:
     moment = (EPOCH + timedelta(seconds=at_s)).astimezone(zone)
     offset = moment.utcoffset()
