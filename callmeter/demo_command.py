@@ -31,6 +31,8 @@ LINE_EVERY_S = 5.0
 # Lines of a terminal that are not rows of the table: its frame, and the addresses above it.
 LINES_BESIDE_ROWS = 9
 EVENTS_PER_LOOK = 2_000
+# A slow machine shows the table before all of the past is folded: it grows, and says how far behind it is.
+FOLDING_S_MAX = 15.0
 FOLDING = (
     SpinnerColumn(),
     TextColumn("{task.description}"),
@@ -69,7 +71,10 @@ def demo(
     Three agents, four models, retries after rate limits, and a provider that breaks down every third minute. The last
     hour is told first, then it goes on live. The numbers in the table are asked from the api like any client would.
     """
-    with _directory(data_dir) as directory, running(settings, directory, port, kafka_port, redis_port) as processes:
+    with (
+        _directory(data_dir) as directory,
+        running(settings, directory, port, kafka_port, redis_port, keep_state=data_dir is not None) as processes,
+    ):
         now_us = time.time_ns() // 1_000
         stream = agent_traces(Random(), PROJECT, now_us - PAST_S * 1_000_000, calls_per_second)
         try:
@@ -111,7 +116,7 @@ class _Show:
                 time.sleep(STEP_S)
 
     def _tell_the_past(self) -> None:
-        """Send what should have happened until now, and wait until nearly all of it is folded."""
+        """Send what should have happened until now, and wait a while for it to be folded."""
         console = Console(stderr=True)
         with console.status("sending the last hour") as status:
             while self._send_due(EVENTS_PER_LOOK) == EVENTS_PER_LOOK:
@@ -119,12 +124,13 @@ class _Show:
             self._producer.flush()
         events = self._producer.delivered
         click.echo(f"{events:,} events of the last hour are sent; folding them", err=True)
+        until_s = time.monotonic() + FOLDING_S_MAX
         with Progress(*FOLDING, console=console, transient=True, disable=not console.is_terminal) as bar:
             folding = bar.add_task("folding", total=events)
-            while (lag := self._lag_messages()) is None or lag > EVENTS_PER_LOOK:
+            while time.monotonic() < until_s and (lag := self._lag_messages()) != 0:
                 self._processes.check()
-                self._send_due()
-                bar.update(folding, completed=events - (lag or events))
+                if lag is not None:
+                    bar.update(folding, completed=events - lag)
                 time.sleep(STEP_S)
 
     def _introduce(self) -> None:

@@ -99,13 +99,14 @@ class Processes:
         except (KafkaException, *StoreAway) as away:
             raise OSError(str(away)) from away
 
-    def stop(self, report: Report) -> None:
-        """End all in order: what the broker holds is folded first, since it is gone with it."""
+    def stop(self, report: Report, keep_state: bool) -> None:
+        """End all in order; to `keep_state`, what the broker holds is folded first, since it is gone with it."""
         self._api.stop()
-        if self._worker.running and self.broker.running and self.redis.running:
+        if keep_state and self._worker.running and self.broker.running and self.redis.running:
             self._drain(report)
-        for process in (self._worker, self.broker, self.redis):
-            process.stop()
+        self._worker.stop()
+        self.broker.kill()  # it has nothing to tidy up, and in good order it waits seconds for its clients to go
+        self.redis.stop()
         if self._lock is not None:
             self._lock.close()
 

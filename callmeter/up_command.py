@@ -62,7 +62,12 @@ def up(settings: Settings, port: int | None, kafka_port: int | None, redis_port:
 
 @contextmanager
 def running(
-    settings: Settings, data_dir: Path, api_port: int | None, kafka_port: int | None, redis_port: int | None
+    settings: Settings,
+    data_dir: Path,
+    api_port: int | None,
+    kafka_port: int | None,
+    redis_port: int | None,
+    keep_state: bool = True,
 ) -> Iterator[Processes]:
     """The processes, started; ended in order whatever happens. Ctrl-C and SIGTERM end the block quietly."""
     for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell ignores it for what runs in the background
@@ -84,7 +89,7 @@ def running(
         raise click.ClickException(str(failed)) from None
     finally:
         with console.status("stopping") as status:
-            processes.stop(status.update)
+            processes.stop(status.update, keep_state)
 
 
 def _interrupt(*_: object) -> NoReturn:
