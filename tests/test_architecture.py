@@ -1,0 +1,198 @@
+"""House rules that no other tool checks: sizes, docstrings, names, and who may know Redis, Kafka, HTTP, the clock."""
+
+import ast
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("ingest", "aggregator", "api", "callmeter", "tests", "bench")
+
+FILE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 50  # a screen
+
+# Words that say nothing about what a thing is; whole words of snake_case and CamelCase names.
+# fmt: off
+EMPTY_WORDS = frozenset({
+    "util", "utils", "helper", "helpers", "common", "core", "base", "manager", "handler", "processor", "service",
+    "data", "info", "item", "obj",
+})
+# fmt: on
+
+# Who may import what; a folder allows all that is in it. `tests` and `bench` may import anything.
+IMPORT_ALLOWED = {
+    "redis": (
+        "aggregator/redis_connection.py",
+        "aggregator/shard_store.py",
+        "aggregator/store_reader.py",
+        "aggregator/key_store.py",
+        "callmeter",
+    ),
+    "confluent_kafka": ("ingest", "callmeter"),
+    "starlette": ("api", "callmeter"),
+    "uvicorn": ("api", "callmeter"),
+}
+
+# The rest is told the time. Elapsed time (`perf_counter`) is no clock: it cannot decide what a call counts for.
+CLOCKS = frozenset({"time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "datetime.now", "date.today"})
+CLOCK_ALLOWED = (
+    "callmeter",
+    "ingest/lag.py",  # how long to wait for the broker
+    "api/access.py",  # a fixed `now` of the answers must not keep revoked keys alive
+)
+
+ENVIRONMENT = frozenset({"os.environ", "os.getenv"})
+ENVIRONMENT_ALLOWED = (
+    "callmeter/settings.py",
+    "callmeter/processes.py",  # sets what its children read
+)
+
+FREE = ("tests", "bench")
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Module:
+    """One Python file: its path from the root, with slashes, and its text."""
+
+    path: str
+    text: str
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        """The syntax tree."""
+        return ast.parse(self.text)
+
+    def names(self) -> Iterator[tuple[str, int]]:
+        """Names of the module, its folders, classes and functions, each with its line; a test's name is a sentence."""
+        yield from ((part, 1) for part in Path(self.path).with_suffix("").parts)
+        for node in ast.walk(self.tree):
+            if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("test_"):
+                yield node.name, node.lineno
+
+    def imports(self) -> Iterator[tuple[str, int]]:
+        """Top-level names of imported packages, each with its line."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from ((alias.name.partition(".")[0], node.lineno) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                yield node.module.partition(".")[0], node.lineno
+
+    def uses(self) -> Iterator[tuple[str, int]]:
+        """`time.time`, `os.environ` and their like, under whatever name they were imported, each with its line."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Attribute):
+                yield ".".join(ast.unparse(node).split(".")[-2:]), node.lineno
+            elif isinstance(node, ast.ImportFrom):
+                yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def faults_of_size(module: Module) -> Iterator[str]:
+    """Too long a file, too long a function."""
+    lines = module.text.count("\n")
+    if lines > FILE_LINES_MAX:
+        yield f"{module.path}: {lines} lines, at most {FILE_LINES_MAX}"
+    for node in ast.walk(module.tree):
+        if isinstance(node, Function) and (node.end_lineno or 0) - node.lineno > FUNCTION_LINES_MAX:
+            yield f"{module.path}:{node.lineno}: {node.name} is longer than {FUNCTION_LINES_MAX} lines"
+
+
+def faults_of_docstring(module: Module) -> Iterator[str]:
+    """No line at the top that says what the module is for. An empty file is there only to make a package."""
+    if module.text and not ast.get_docstring(module.tree):
+        yield f"{module.path}:1: no docstring"
+
+
+def faults_of_naming(module: Module) -> Iterator[str]:
+    """Empty words in names."""
+    for name, line in module.names():
+        if empty := EMPTY_WORDS.intersection(words(name)):
+            yield f"{module.path}:{line}: {name} has the empty word {min(empty)}"
+
+
+def faults_of_import(module: Module) -> Iterator[str]:
+    """A client library outside the files that are there to know it."""
+    for package, line in module.imports():
+        if package in IMPORT_ALLOWED and not lies_in(module.path, (*IMPORT_ALLOWED[package], *FREE)):
+            yield f"{module.path}:{line}: may not import {package}"
+
+
+def faults_of_surroundings(module: Module) -> Iterator[str]:
+    """The clock or the environment read outside the thin shell."""
+    for name, line in module.uses():
+        if name in CLOCKS and not lies_in(module.path, (*CLOCK_ALLOWED, *FREE)):
+            yield f"{module.path}:{line}: reads the clock ({name}); pass `now`"
+        if name in ENVIRONMENT and not lies_in(module.path, (*ENVIRONMENT_ALLOWED, *FREE)):
+            yield f"{module.path}:{line}: reads the environment ({name}); that is for the settings"
+
+
+RULES = (faults_of_size, faults_of_docstring, faults_of_naming, faults_of_import, faults_of_surroundings)
+
+
+def words(name: str) -> set[str]:
+    """`RollupKey2` and `rollup_key` → {"rollup", "key"}."""
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
+
+
+def lies_in(path: str, allowed: Iterable[str]) -> bool:
+    """Whether the file is one of those allowed or in one of the folders allowed."""
+    return any(path == place or path.startswith(f"{place}/") for place in allowed)
+
+
+def modules() -> Iterator[Module]:
+    """All Python files of the repository."""
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield Module(path.relative_to(ROOT).as_posix(), path.read_text())
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_rules_are_kept(rule: Callable[[Module], Iterator[str]]) -> None:
+    """No file of the repository breaks the rule."""
+    faults = [fault for module in modules() for fault in rule(module)]
+    assert not faults, "\n".join(faults)
+
+
+def test_allowed_places_exist() -> None:
+    """An entry of an allow-list that leads nowhere is a leftover."""
+    listed = {*CLOCK_ALLOWED, *ENVIRONMENT_ALLOWED, *(place for places in IMPORT_ALLOWED.values() for place in places)}
+    assert not [place for place in sorted(listed) if not (ROOT / place).exists()]
+
+
+LONG_FUNCTION = '"""Doc."""\ndef fold() -> None:\n' + "    pass\n" * (FUNCTION_LINES_MAX + 1)
+
+BROKEN = {
+    "long file": ("api/a.py", '"""Doc."""\n' + "\n" * FILE_LINES_MAX, "401 lines"),
+    "long function": ("api/a.py", LONG_FUNCTION, "fold is longer"),
+    "no docstring": ("api/a.py", "x = 1\n", "no docstring"),
+    "empty word in a file name": ("api/cell_utils.py", '"""Doc."""\n', "empty word utils"),
+    "empty word in a class": ("api/a.py", '"""Doc."""\nclass CellManager: ...\n', "empty word manager"),
+    "empty word in a function": ("tests/a.py", '"""Doc."""\nasync def get_data(): ...\n', "empty word data"),
+    "redis in the fold": ("aggregator/fold.py", '"""Doc."""\nfrom redis.client import Redis\n', "import redis"),
+    "kafka in the api": ("api/a.py", '"""Doc."""\nimport confluent_kafka as k\n', "import confluent_kafka"),
+    "http in ingest": ("ingest/a.py", '"""Doc."""\nimport starlette.routing\n', "import starlette"),
+    "clock": ("aggregator/a.py", '"""Doc."""\nimport time\ntime.monotonic()\n', "reads the clock"),
+    "clock by name": ("api/a.py", '"""Doc."""\nfrom time import time\n', "reads the clock"),
+    "clock of datetime": ("api/a.py", '"""Doc."""\nimport datetime\ndatetime.datetime.now()\n', "reads the clock"),
+    "environment": ("callmeter/a.py", '"""Doc."""\nimport os\nos.environ["A"]\n', "reads the environment"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_rules_see_what_breaks_them(name: str) -> None:
+    """Each rule finds its fault, and nothing else is found."""
+    path, text, fault = BROKEN[name]
+    found = [found for rule in RULES for found in rule(Module(path, text))]
+    assert len(found) == 1, found
+    assert fault in found[0]
+
+
+def test_names_that_only_contain_an_empty_word_pass() -> None:
+    """Whole words count: `database`, `informed` and `Metadata` are fine, and so are the sentences that name tests."""
+    text = '"""Doc."""\ndef informed_database_score(): ...\nclass Metadata: ...\ndef test_data(): ...\n'
+    assert not list(faults_of_naming(Module("api/routes.py", text)))
