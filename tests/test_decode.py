@@ -22,6 +22,7 @@ ENDED_US = STARTED_US + 1_500_000
 START: dict[str, Any] = {"project_id": "p", "id": "c", "op_name": "op", "started_at": "2026-06-10T09:00:00Z"}
 END: dict[str, Any] = {"project_id": "p", "id": "c", "ended_at": "2026-06-10T09:00:01.5Z", "summary": {}}
 COMPLETE = START | END
+UNUSUAL = {"req": 5}  # beside a shape it means nothing, but keeps the message from being decoded in one pass
 OPTIONAL_IDS = ["trace_id", "parent_id", "thread_id", "turn_id", "wb_user_id", "wb_run_id"]
 STARTED = Event("p", "c", CallStart("op", STARTED_US), None)
 ENDED = Event("p", "c", None, CallEnd(ENDED_US, False, {}))
@@ -148,6 +149,7 @@ def test_no_shape(message: object, field: str | None) -> None:
 def test_batch_with_invalid_elements() -> None:
     """Each invalid element is named by its position; the others count."""
     batch = [{"start": START}, 5, {"batch": [{"start": START}]}, {"end": END | {"id": 5}}, START, {"end": END}, {}]
+    batch.append(COMPLETE | {"batch": [{"start": START}]})
     events, invalid = decode_value(json.dumps({"batch": batch}).encode())
     assert events == [STARTED, ENDED]
     assert [(one.position, one.reason, one.field) for one in invalid] == [
@@ -156,6 +158,7 @@ def test_batch_with_invalid_elements() -> None:
         (3, "type", "id"),
         (4, "missing", "ended_at"),
         (6, "shape", None),
+        (7, "shape", "batch"),
     ]
 
 
@@ -193,10 +196,18 @@ def test_failed(exception: str | None, failed: bool) -> None:
 
 def test_counts_as_text_or_floats_are_read_closely() -> None:
     """Counts of other types give the same event as integers."""
-    stated = {"prompt_tokens": "5", "completion_tokens": 2.0, "requests": True, "other": "9" * 6000}
+    stated = {"prompt_tokens": "5", "completion_tokens": 2.0, "requests": True}
     message = {"end": END | {"summary": {"usage": {"m": stated}, "weave": {}}}}
     assert events_of(message) == [Event("p", "c", None, CallEnd(ENDED_US, False, {"m": UsageCounts(5, 2, 7, 0, 0, 1)}))]
     assert not is_usual(message)
+
+
+def test_numbers_without_bound_in_usage() -> None:
+    """A number too long to be read is no count, and harmless where no count is."""
+    for field, reasons in (("requests", [("usage", "requests")]), ("other", [])):
+        text = json.dumps({"end": END | {"summary": {"usage": {"m": {field: "?", "input_tokens": "1"}}}}})
+        _, invalid = decode_value(text.replace('"?"', "9" * 6000).encode())
+        assert [one[:2] for one in invalid] == reasons
 
 
 @pytest.mark.parametrize("field", ["trace_id", "started_at"])
@@ -222,7 +233,9 @@ def test_length_of_ids(field: str, ensure_ascii: bool) -> None:
 
 def test_limits_of_our_own() -> None:
     """Op names and refs have limits too, and are never cut."""
-    assert events_of({"start": START | {"op_name": "x" * OP_NAME_BYTES_MAX}})
+    longest = {"start": START | {"op_name": "x" * OP_NAME_BYTES_MAX}}
+    assert events_of(longest) == events_of(longest | UNUSUAL)
+    assert is_usual(longest)
     assert reason_of({"start": START | {"op_name": "x" * (OP_NAME_BYTES_MAX + 1)}}) == ("id_length", "op_name")
     assert reason_of({"start": START | {"op_name": "é" * (OP_NAME_BYTES_MAX // 2 + 1)}}) == ("id_length", "op_name")
     assert reason_of({"start": START | {"inputs": "weave:///".ljust(4097)}}) == ("id_length", "inputs")
@@ -237,7 +250,9 @@ def test_time_range(field: str, message: dict[str, dict[str, Any]]) -> None:
     """From 2000-01-01 to a day ahead of the broker's clock, both included."""
     ((shape, fields),) = message.items()
     for instant_us in (parse_timestamp_us("2000-01-01T00:00:00Z"), LATEST_US):
-        assert events_of({shape: fields | {field: format_utc(instant_us)}})
+        edge = {shape: fields | {field: format_utc(instant_us)}}
+        assert events_of(edge) == events_of(edge | UNUSUAL)
+        assert is_usual(edge)
     for instant_us in (parse_timestamp_us("2000-01-01T00:00:00Z") - 1, LATEST_US + 1):
         assert reason_of({shape: fields | {field: format_utc(instant_us)}}) == ("time_range", field)
 

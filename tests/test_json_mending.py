@@ -64,7 +64,7 @@ def test_what_is_not_too_deep_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    "inside", ["]", "[", "{", "}", ",", "1,", '"a":1', '{"a"}', "{1:2}", "NaN", "01", '"\\x"', "[}"]
+    "inside", ["]", "[", "{", "}", ",", "1,", '"a":1', '{"a"}', "{1:2}", "NaN", "01", '"\\x"', "[}", "[1}", '{"a":1]']
 )
 def test_malformed_far_inside(inside: str) -> None:
     """What is not JSON is not, at any depth."""
