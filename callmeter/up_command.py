@@ -119,7 +119,7 @@ def _is_free(port: int) -> bool:
 
 
 def _addresses(processes: Processes) -> str:
-    return f"""callmeter is up; Ctrl-C ends it.
+    return f"""callmeter is up.
 
   api     {processes.api_url}   (what it answers: {processes.api_url}/docs)
   Kafka   {processes.broker.address}   topic {", ".join(processes.topics)}; in memory, empty at every start
@@ -131,4 +131,5 @@ Send events and look how far they are:
   export CALLMETER_KAFKA__BOOTSTRAP_SERVERS={processes.broker.address} CALLMETER_REDIS__URL={processes.redis.url}
   callmeter produce events.jsonl
   callmeter status
-"""
+
+Ctrl-C ends it."""
