@@ -15,6 +15,23 @@ ANSWER_TIMEOUT_S = 15
 # Questions under way at once; more wait for a connection instead of piling up in Redis.
 READ_CONNECTIONS_MAX = 64
 
+StoreAway = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.BusyLoadingError,
+    redis.exceptions.ReadOnlyError,  # a master that was demoted, before the client hears of it
+    redis.exceptions.MasterDownError,
+    redis.exceptions.ClusterError,  # also the cases of a slot that is moving: down, try again
+    redis.exceptions.RedisClusterException,
+    redis.exceptions.MovedError,
+    redis.exceptions.AskError,
+    OSError,
+)
+"""Redis cannot be reached, or is not ready to answer: wait and try again."""
+
+StoreFull = redis.exceptions.OutOfMemoryError
+"""Redis refuses writes for want of memory: wait, nothing was written."""
+
 _TIMEOUTS: dict[str, Any] = {
     "socket_connect_timeout": CONNECT_TIMEOUT_S,
     "socket_timeout": ANSWER_TIMEOUT_S,

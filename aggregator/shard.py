@@ -70,6 +70,7 @@ class Shard:
 
     def recover(self) -> None:
         """Forget everything but what Redis holds."""
+        self._store.check_policy()
         fields = self._store.shard_fields()
         self._next_offset = self._store.next_offset()
         [projects] = self._store.read_hashes([self._keys.projects])

@@ -7,6 +7,8 @@ from typing import Any
 import redis
 from redis.exceptions import WatchError
 
+from aggregator.redis_connection import StoreAway as StoreAway
+from aggregator.redis_connection import StoreFull as StoreFull
 from aggregator.redis_layout import (
     LAYOUT_VERSION,
     POSTING_BLOCK_BYTES,
@@ -17,12 +19,6 @@ from aggregator.redis_layout import (
     shard_registry,
 )
 from aggregator.shard_write import Field, Key, ShardWrite
-
-StoreAway = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError)
-"""Redis cannot be reached, or is not ready to answer: wait and try again."""
-
-StoreFull = redis.exceptions.OutOfMemoryError
-"""Redis refuses writes for want of memory: wait, nothing was written."""
 
 # Fields of one HMGET; more only makes one reply block the server longer.
 FIELDS_PER_READ_MAX = 10_000
@@ -57,6 +53,10 @@ class NewerLayout(Exception):
     """The shard was written by a newer version, with a layout this one does not know."""
 
 
+class EvictingPolicy(Exception):
+    """Redis may drop keys when its memory is full, and answers would then be wrong without a sign."""
+
+
 class ShardStore:
     """One shard's keys. Every method may raise one of StoreAway; `apply` also StoreFull."""
 
@@ -64,6 +64,16 @@ class ShardStore:
         self._client: Any = client
         self.shard = shard
         self.keys = ShardKeys(shard)
+
+    def check_policy(self) -> None:
+        """Raises EvictingPolicy where Redis may drop keys by itself."""
+        memory = self._client.info("memory")
+        policy = memory.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction" and memory.get("maxmemory", 0):
+            raise EvictingPolicy(
+                f"Redis has maxmemory-policy {policy} and may drop keys when its memory is full; "
+                "set `maxmemory-policy noeviction`"
+            )
 
     def next_offset(self) -> int | None:
         """The first offset not yet applied; None for a new shard."""

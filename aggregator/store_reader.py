@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import redis
 import redis.asyncio
 
+from aggregator.redis_connection import StoreAway as StoreAway
 from aggregator.redis_layout import (
     LAYOUT_VERSION,
     ShardKeys,
@@ -14,9 +14,6 @@ from aggregator.redis_layout import (
     project_registry,
     shard_registry,
 )
-
-StoreAway = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError, OSError)
-"""Redis cannot be reached, or is not ready to answer."""
 
 Command = tuple[Any, ...]
 

@@ -13,7 +13,7 @@ from aggregator.prices import PriceBook
 from aggregator.redis_connection import connect
 from aggregator.redis_layout import ShardName
 from aggregator.shard import Shard
-from aggregator.shard_store import NewerLayout, ShardStore
+from aggregator.shard_store import EvictingPolicy, NewerLayout, ShardStore
 from callmeter.settings import Settings
 from ingest.batch_limits import BatchLimits
 from ingest.source import Place
@@ -39,8 +39,8 @@ def worker(settings: Settings) -> None:
     signal.signal(signal.SIGINT, stop)
     try:
         worker.run()
-    except NewerLayout as newer:
-        raise click.ClickException(str(newer)) from None
+    except (NewerLayout, EvictingPolicy) as refused:
+        raise click.ClickException(str(refused)) from None
 
 
 def make_worker(settings: Settings) -> Worker:
