@@ -1,93 +1,179 @@
 """A sketch: a mergeable summary of a metric's values that answers quantiles; the values themselves while few.
 
-Rank error of a quantile after any number of merges, measured: under 0.2 % between p1 and p95, 0.1 % to p99, 0.04 % at
-p99.9; none while every merged sketch still holds its values. Algorithm: T. Dunning, O. Ertl, "Computing extremely
-accurate quantiles using t-digests" (2019), in the implementation of `fastdigest`; quantiles are read from the
-centroids here.
+A t-digest (T. Dunning, O. Ertl, "Computing extremely accurate quantiles using t-digests", 2019) that knows which
+centroids are pure, that is, hold one value only. Pure centroids are exact whatever their weight, and what has few
+distinct values is never anything else: a plain t-digest mixes 0 and 1 into 0.4 and misses the rank bound six times
+over. Neither do centroids reach over gaps between clusters of values.
+
+Rank error of a quantile after any number of merges, measured on all kinds of data (tests/test_sketch.py): under 0.5 %
+below p95, 0.2 % from p95, 0.05 % from p99.9.
 """
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from fastdigest import TDigest
 from numpy.typing import NDArray
 
-# 128 centroids of 16 bytes: 2 KB a full sketch. 64 miss the bound at p99.9 on Pareto values, 200 gain nothing
-# measurable.
-CENTROIDS_MAX = 128
-# Up to here the values themselves are smaller than a digest, and exact.
-VALUES_MAX = 128
-_DIGEST_HEADER_BYTES = 80  # fastdigest's serialisation: a header, then (mean, weight) pairs of doubles
+# Values kept as they are until they are worth a compression, which takes some 50 µs.
+VALUES_MAX = 256
+# Ranks that one centroid spans, as part of all, by region: a little under the rank bound where values are many.
+SPAN_BELOW_P5, SPAN_BELOW_P95, SPAN_BELOW_P99_9, SPAN_ABOVE = 0.0021, 0.0042, 0.0014, 0.00025
+# A gap between neighbours is one between clusters when wider than this many times the values next to it are apart.
+GAP_MIN, GAP_NEIGHBOURS = 2, 4
+_WORD_MAX = 2**63
+_WEIGHT_MAX = 2**31 - 1
+_MEAN, _WEIGHT = np.dtype("<f8"), np.dtype("<i4")
 
-Packed = list[int | float] | bytes
+# Values not yet compressed; before them the centroids, if there are any.
+Packed = list[int | float | bytes]
 Floats = NDArray[np.float64]
 
 
 class Sketch:
-    """Counts integer values. `pack` gives what is stored, `unpack` takes it back."""
+    """Counts values. `pack` gives what is stored, `unpack` takes it back."""
 
-    __slots__ = ("_digest", "_values")
+    __slots__ = ("_centroids", "_values")
 
     def __init__(self) -> None:
         self._values: list[int | float] = []
-        self._digest: TDigest | None = None
+        self._centroids: bytes | None = None
 
     def add(self, values: Sequence[int | float]) -> None:
         """Count `values`, in whatever unit the metric is stored in."""
-        if self._digest is not None:
-            self._digest.batch_update(values)
-            return
         self._values.extend(values)
         if len(self._values) > VALUES_MAX:
-            self._digest = TDigest(max_centroids=CENTROIDS_MAX)
-            self._digest.batch_update(self._values)
+            self._centroids = _to_bytes(*_compressed(*_unpacked([self._centroids or b"", *self._values])))
             self._values = []
 
     def pack(self) -> Packed:
-        """The stored form: the list of values, which is not copied, or the digest's bytes."""
-        if self._digest is not None:
-            packed: bytes = self._digest.to_bytes()
-            return packed
-        return self._values
+        """The stored form."""
+        packed: Packed = [] if self._centroids is None else [self._centroids]
+        packed += [value if -_WORD_MAX <= value < _WORD_MAX else float(value) for value in self._values]
+        return packed
 
     @classmethod
     def unpack(cls, packed: Packed) -> "Sketch":
         """The sketch that `pack` was called on."""
         sketch = cls()
-        if isinstance(packed, bytes):
-            sketch._digest = TDigest.from_bytes(packed)
+        if packed and isinstance(packed[0], bytes):
+            sketch._centroids, *sketch._values = packed  # type: ignore[assignment]  # bytes come first, and once
         else:
-            sketch._values = packed
+            sketch._values = list(packed)  # type: ignore[arg-type]
         return sketch
 
 
-def centroids(packed: Packed) -> tuple[Floats, Floats]:
-    """Means and weights of a packed sketch, unsorted; values while few are centroids of weight 1."""
-    if isinstance(packed, bytes):
-        pairs = np.frombuffer(packed, dtype=np.float64, offset=_DIGEST_HEADER_BYTES).reshape(-1, 2)
-        return pairs[:, 0], pairs[:, 1]
-    means = np.array(packed, dtype=np.float64)
-    return means, np.ones(len(means))
+def centroids(merged: Iterable[Packed]) -> tuple[Floats, Floats]:
+    """Means and weights of all centroids of packed sketches, by ascending mean; weights of mixed ones are negative.
+
+    Values while few are pure centroids of weight 1.
+    """
+    parts = [_unpacked(packed) for packed in merged]
+    means = np.concatenate([part[0] for part in parts])
+    weights = np.concatenate([part[1] for part in parts])
+    order = np.argsort(means)
+    return means[order], weights[order]
 
 
 def quantiles(merged: Iterable[Packed], wanted: Sequence[float], minimum: float, maximum: float) -> list[float]:
     """Quantiles (0-1) over all values of the merged sketches by numpy's linear rule; at least one value is needed.
 
-    Concatenates the centroids, sorts once and interpolates between them: as accurate as merging the digests and several
-    times cheaper. A centroid of weight w stands at the middle of its w ranks, so single values stand at their own rank.
-    `minimum` and `maximum` are the exact ends.
+    A pure centroid stands at each of its ranks, a mixed one in the middle of them; between centroids, and to the exact
+    ends `minimum` and `maximum`, quantiles are interpolated.
     """
-    parts = [centroids(packed) for packed in merged]
-    means = np.concatenate([part[0] for part in parts])
-    weights = np.concatenate([part[1] for part in parts])
+    means, weights = centroids(merged)
+    ends = np.cumsum(np.abs(weights))
+    last_rank = ends[-1] - 1
+    targets = np.array(wanted) * last_rank
+    # Only the centroids around the wanted ranks matter.
+    at = np.searchsorted(ends, targets + 1)
+    near = np.unique(np.clip(np.concatenate([at - 1, at, at + 1]), 0, len(ends) - 1))
+    means, weights, ends = means[near], weights[near], ends[near]
+    middles = ends - (np.abs(weights) + 1) / 2
+    reach = np.where(weights > 0, (weights - 1) / 2, 0)
+    ranks = np.stack([middles - reach, middles + reach], axis=1).ravel()
+    ranks = np.concatenate([[0], ranks, [last_rank]])
+    values = np.concatenate([[minimum], np.repeat(means, 2), [maximum]])
+    found = np.interp(targets, ranks, values)
+    return [float(min(max(value, minimum), maximum)) for value in found]
+
+
+def _compressed(means: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """As few centroids as the spans allow, ascending. Equal values become one; if that makes them few, all is exact."""
     order = np.argsort(means, kind="stable")
     means, weights = means[order], weights[order]
-    ends = np.cumsum(weights)
-    last_rank = ends[-1] - 1
-    ranks = ends - (weights + 1) / 2
-    if weights[0] > 1:
-        ranks, means = np.concatenate([[0.0], ranks]), np.concatenate([[minimum], means])
-    if weights[-1] > 1:
-        ranks, means = np.concatenate([ranks, [last_rank]]), np.concatenate([means, [maximum]])
-    found = np.interp(np.array(wanted) * last_rank, ranks, means)
-    return [float(min(max(value, minimum), maximum)) for value in found]
+    starts = np.ones(len(means), dtype=np.bool_)
+    np.not_equal(means[1:], means[:-1], out=starts[1:])
+    means, weights = _joined(means, weights, starts)
+    if len(means) <= _SPANS:
+        return means, weights
+    ends = np.cumsum(np.abs(weights))
+    places = np.interp(ends, _QUANTILES * ends[-1], _PLACES)
+    places_before = np.concatenate([[0], places[:-1]])
+    span = ((places + places_before) / 2).astype(np.int64)
+    # A value that fills half a span by itself stays pure.
+    heavy = (weights > 0) & (places - places_before > 0.5)
+    starts = np.ones(len(means), dtype=np.bool_)
+    starts[1:] = (span[1:] != span[:-1]) | heavy[1:] | heavy[:-1] | _gaps(means)
+    return _joined(means, weights, starts)
+
+
+def _gaps(means: Floats) -> NDArray[np.bool_]:
+    """Where the ascending means leap from one cluster to the next: after each mean but the last."""
+    apart = means[GAP_NEIGHBOURS:] - means[:-GAP_NEIGHBOURS]
+    none = np.full(GAP_NEIGHBOURS, np.inf)
+    before, after = np.concatenate([none, apart[:-1]]), np.concatenate([apart[1:], none])
+    leaps: NDArray[np.bool_] = np.diff(means) > GAP_MIN * np.maximum(before, after)
+    return leaps
+
+
+def _joined(means: Floats, weights: Floats, starts: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """One centroid for each group of neighbours; where each group starts is true. Groups of equal means stay pure."""
+    at = np.flatnonzero(starts)
+    if len(at) == len(means):
+        return means, weights
+    sizes = np.abs(weights)
+    joined_sizes = np.add.reduceat(sizes, at)
+    lowest, highest = means[at], means[np.append(at[1:], len(means)) - 1]
+    is_one_value = lowest == highest
+    joined = np.where(is_one_value, lowest, np.add.reduceat(means * sizes, at) / joined_sizes)
+    pure = is_one_value & (np.minimum.reduceat(weights, at) > 0)
+    return joined, np.where(pure, joined_sizes, -joined_sizes)
+
+
+def _spans() -> tuple[Floats, Floats]:
+    """Quantiles, and how many spans lie below each.
+
+    A span next to a region of narrower ones is narrower too, in proportion to what is left beyond it: a centroid that
+    is moved into that region by values on the other side shrinks by the same proportion.
+    """
+    below = np.geomspace(1e-2, 0.5, 100)
+    above = np.geomspace(0.5, 1e-5, 400)[1:]
+    edges = np.concatenate([[0], below, 1 - above, [1]])
+    low = (edges[1:] + edges[:-1]) / 2
+    high = 1 - low
+    near_p95 = np.where(high > 0.05, SPAN_BELOW_P99_9 * high / 0.05, SPAN_BELOW_P99_9)
+    near_p99_9 = np.where(high > 0.001, SPAN_ABOVE * high / 0.001, SPAN_ABOVE)
+    near_p5 = SPAN_BELOW_P5 * np.maximum(low / 0.05, 1)
+    widths = np.minimum.reduce([np.full(len(low), SPAN_BELOW_P95), near_p5, near_p95, near_p99_9])
+    return edges, np.concatenate([[0], np.cumsum(np.diff(edges) / widths)])
+
+
+_QUANTILES, _PLACES = _spans()
+_SPANS = int(_PLACES[-1])
+
+
+def _to_bytes(means: Floats, weights: Floats) -> bytes:
+    kept = np.clip(weights, -_WEIGHT_MAX, _WEIGHT_MAX)
+    return means.astype(_MEAN).tobytes() + kept.astype(_WEIGHT).tobytes()
+
+
+def _unpacked(packed: Packed) -> tuple[Floats, Floats]:
+    """Means and weights: centroids, then values."""
+    if not packed or not isinstance(packed[0], bytes):
+        return np.array(packed, dtype=np.float64), np.ones(len(packed))
+    stored = packed[0]
+    count = len(stored) // (_MEAN.itemsize + _WEIGHT.itemsize)
+    means = np.frombuffer(stored, _MEAN, count)
+    weights = np.frombuffer(stored, _WEIGHT, count, offset=count * _MEAN.itemsize)
+    values = np.array(packed[1:], dtype=np.float64)
+    return np.concatenate([means, values]), np.concatenate([weights, np.ones(len(values))])
