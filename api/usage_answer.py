@@ -13,7 +13,7 @@ from aggregator.store_reader import OpenedProject, ProjectShard, StoreReader
 from api.questions import UsageQuestion
 
 OpenCalls = Mapping[int, tuple[int | None, bytes | None]]
-"""The unfinished calls of a trace and all their ancestors: number -> (number of the parent, packed id if unfinished)."""
+"""The unfinished calls of a trace and all their ancestors: number -> (parent's number, packed id if unfinished)."""
 
 
 async def answer_usage(reader: StoreReader, project: OpenedProject, question: UsageQuestion) -> bytes:

@@ -44,7 +44,7 @@ class Polled(NamedTuple):
 
 
 class Source:
-    """A member of the consumer group. `on_assign` gives the offset to read each new place from (None: its beginning)."""
+    """A group member. `on_assign` gives the offset to read each new place from; None: its beginning."""
 
     def __init__(
         self,
