@@ -165,7 +165,9 @@ def test_docs_page() -> None:
     page = ask(app_of(), "GET", "/docs")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert not re.search(r"<script|<link|src=|@import|url\(|https?://(?!127\.0\.0\.1)", page.text)
-    sent = re.findall(r"\$CALLMETER(\S+)\" --json '(.*?)'</pre>", unescape(docs_page()), re.DOTALL)
+    assert set(re.findall(r'href="#(\w+)"', page.text)) == set(re.findall(r'id="(\w+)"', page.text))
+    shown = unescape(re.sub(r"</?span>", "", docs_page()))
+    sent = re.findall(r"\$CALLMETER(\S+)\" -d '(.*?)'</pre>", shown, re.DOTALL)
     assert [path for path, _ in sent] == [example.path for example in EXAMPLES]
     for (path, body), example in zip(sent, EXAMPLES, strict=True):
         assert json.loads(body) == example.request
