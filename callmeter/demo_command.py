@@ -155,7 +155,7 @@ class _Show:
         rows_max = max(3, self._console.height - LINES_BESIDE_ROWS)
         minutes = min(MINUTES_MAX, rows_max) if self._console.is_terminal else MINUTES_MAX
         try:
-            return ask(self._processes.api_url, question(PROJECT, datetime.now().astimezone(), minutes))
+            return ask(self._processes.api_url, question(PROJECT, datetime.now(UTC), minutes))
         except OSError:
             return None  # shown again when it answers; whether it lives is checked beside
 

@@ -103,7 +103,7 @@ def live_table(shown: Overview, project_id: str, lag_messages: int | None) -> Ta
     table = Table(box=box.SIMPLE_HEAD, show_footer=True, title=f"{project_id}, by the minute", title_justify="left")
     calls_max = max([minute.calls for minute in shown.minutes], default=0)
     total = shown.total
-    table.add_column("minute", footer="together")
+    table.add_column("UTC", footer="together")
     table.add_column("", footer=Text.assemble(("calls", "cyan"), " of which ", ("errors", "red")), min_width=BAR_CELLS)
     table.add_column("calls", justify="right", footer=f"{total.calls:,}")
     table.add_column("errors", justify="right", footer=_errors(total))

@@ -20,7 +20,7 @@ from callmeter.embedded_broker import EmbeddedBroker
 from callmeter.embedded_redis import EmbeddedRedis
 from callmeter.loopback_port import LOOPBACK
 from callmeter.settings import Settings
-from callmeter.stored_offsets import lag_messages, rewind
+from callmeter.stored_offsets import partition_progress, rewind
 
 # So many workers could share the work. A topic made anew has as many as before: keys stay where they were.
 PARTITIONS = 4
@@ -67,23 +67,24 @@ class Processes:
             "CALLMETER_API__AUTH": "false",
             "CALLMETER_LOG__LEVEL": "info",
         }
+        self._client = connect(self.redis.url)
         self._lock: TextIO | None = None
 
     def start(self, report: Report) -> None:
         """Start all and return when the worker reads and the api answers; `report` is told what comes next."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(self.directory / "lock")
-        report("Redis")
+        report("starting Redis")
         self.redis.start()
-        report("the Kafka broker")
+        report("starting the Kafka broker")
         self.broker.start()
         _create_topics(self.broker.address, self.topics)
-        rewind(connect(self.redis.url), self.namespace)
+        rewind(self._client, self.namespace)
         os.environ.update(self._environment)  # children take the settings from this process
-        report("the worker")
+        report("starting the worker")
         log_begin = _size(self._worker.log_path)
         self._worker.start(lambda: b"partition assigned" in _text(self._worker.log_path, log_begin), START_TIMEOUT_S)
-        report("the api")
+        report("starting the api")
         self._api.start(lambda: _is_ready(self.api_url), START_TIMEOUT_S)
 
     def check(self) -> None:
@@ -95,9 +96,10 @@ class Processes:
     def lag_messages(self) -> int:
         """Messages in the broker that are not folded yet. Raises OSError when it cannot be known."""
         try:
-            return lag_messages(connect(self.redis.url), self.namespace, self.broker.address, self.topics)
+            progress = partition_progress(self._client, self.namespace, self.broker.address, self.topics)
         except (KafkaException, *StoreAway) as away:
             raise OSError(str(away)) from away
+        return sum(partition.lag_messages for partition in progress)
 
     def stop(self, report: Report, keep_state: bool) -> None:
         """End all in order; to `keep_state`, what the broker holds is folded first, since it is gone with it."""

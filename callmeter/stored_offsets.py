@@ -1,11 +1,30 @@
 """How far the shards in Redis are against the log of a broker, and starting over on a log that is new."""
 
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
 import redis
 
 from aggregator.redis_layout import member_shard, shard_registry
 from aggregator.shard_store import ShardStore
 from aggregator.shard_write import ShardWrite
 from ingest.lag import watermarks
+
+
+class PartitionProgress(NamedTuple):
+    """A partition and its shard (none: no next offset). `fields`: the shard's counters and times, by their names."""
+
+    topic: str
+    partition: int
+    log_begins: int
+    log_ends: int
+    next_offset: int | None
+    fields: dict[str, int]
+
+    @property
+    def lag_messages(self) -> int:
+        """Messages that are not applied yet."""
+        return max(0, self.log_ends - (self.log_begins if self.next_offset is None else self.next_offset))
 
 
 def stores(client: redis.Redis, namespace: str) -> list[ShardStore]:
@@ -24,11 +43,30 @@ def rewind(client: redis.Redis, namespace: str) -> None:
         store.apply(store.next_offset(), 0, ShardWrite())
 
 
-def lag_messages(client: redis.Redis, namespace: str, bootstrap_servers: str, topics: tuple[str, ...]) -> int:
-    """Messages in the topics that no shard has applied yet. Raises what Redis and Kafka raise."""
-    applied = {(store.shard.topic, store.shard.partition): store.next_offset() for store in stores(client, namespace)}
-    return sum(
-        max(0, high - (applied.get((topic, partition)) or low))
-        for topic in topics
-        for partition, (low, high) in watermarks(bootstrap_servers, topic).items()
-    )
+def partition_progress(
+    client: redis.Redis,
+    namespace: str,
+    bootstrap_servers: str,
+    topics: Sequence[str],
+    extra: Mapping[str, str | int | float | bool] | None = None,
+) -> list[PartitionProgress]:
+    """Every partition of the topics, in order; none for a topic that does not exist.
+
+    Raises KafkaException when the broker does not answer, one of StoreAway when Redis does not.
+    """
+    shards = {(store.shard.topic, store.shard.partition): store for store in stores(client, namespace)}
+    progress = []
+    for topic in topics:
+        # The shards are read first: an offset that is read later could be beyond the end that was read before.
+        offsets = {at: store.next_offset() for (of, at), store in shards.items() if of == topic}
+        for partition, (begins, ends) in watermarks(bootstrap_servers, topic, extra).items():
+            store = shards.get((topic, partition))
+            fields = (
+                {}
+                if store is None
+                else {name: int(value) for name, value in store.shard_fields().items() if value.isdecimal()}
+            )
+            progress.append(
+                PartitionProgress(topic, partition, begins, ends, offsets.get(partition), fields),
+            )
+    return progress

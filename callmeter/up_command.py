@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -81,7 +82,7 @@ def running(
     processes = Processes(data_dir.absolute(), settings, *ports)
     try:
         with console.status("starting") as status:
-            processes.start(lambda what: status.update(f"starting {what}"))
+            processes.start(status.update if console.is_terminal else partial(click.echo, err=True))
         yield processes
     except KeyboardInterrupt:
         pass
