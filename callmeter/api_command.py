@@ -17,15 +17,18 @@ log = logging.getLogger(__name__)
 @click.command()
 @click.option("--host", help="Address to listen on.  [default: CALLMETER_API__HOST]")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on.  [default: CALLMETER_API__PORT]")
+@click.option("--no-auth", is_flag=True, help="Answer without access keys; on a loopback address only.")
 @click.pass_obj
-def api(settings: Settings, host: str | None, port: int | None) -> None:
+def api(settings: Settings, host: str | None, port: int | None, no_auth: bool) -> None:
     """Answer /calls/stats and /calls/usage over HTTP, until SIGTERM or Ctrl-C.
 
-    Asks for access keys (see `callmeter keys`) unless CALLMETER_API__AUTH is false, which only a loopback address may
-    be. While Redis is away it answers 503, and by itself rightly again when Redis is back.
+    Asks for access keys (see `callmeter keys`) unless told not to, by --no-auth or CALLMETER_API__AUTH=false, which only
+    a loopback address may be. While Redis is away it answers 503, and by itself rightly again when Redis is back.
 
     \b
+    callmeter keys create --name dashboards --all-projects
     callmeter api --host 0.0.0.0 --port 8080
+    callmeter api --no-auth     # on this machine only
     """
     host = settings.api.host if host is None else host
     port = settings.api.port if port is None else port
@@ -40,7 +43,7 @@ def api(settings: Settings, host: str | None, port: int | None) -> None:
                 redis_cluster=settings.redis.cluster,
                 namespace=settings.redis.namespace,
                 retention=settings.retention.kept(),
-                auth=settings.api.auth,
+                auth=settings.api.auth and not no_auth,
                 clock=wall_clock_us if fixed_now_us is None else lambda: fixed_now_us,
             ),
             settings.log.level,
