@@ -92,7 +92,8 @@ def quantiles(merged: Iterable[Packed], wanted: Sequence[float], minimum: float,
     reach = np.where(weights > 0, (weights - 1) / 2, 0)
     ranks = np.stack([middles - reach, middles + reach], axis=1).ravel()
     ranks = np.concatenate([[0], ranks, [last_rank]])
-    values = np.concatenate([[minimum], np.repeat(means, 2), [maximum]])
+    values = np.concatenate([[minimum], np.repeat(means, 2), [maximum]], dtype=np.float64, casting="unsafe")
+    values[ranks == 0] = minimum  # which a mixed centroid may hold, beside a lowest value that is pure
     found = np.interp(targets, ranks, values)
     return [float(min(max(value, minimum), maximum)) for value in found]
 
