@@ -9,7 +9,7 @@ from typing import Protocol
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from api.access import Access, forbidden, wall_clock_us
@@ -90,6 +90,7 @@ def make_app(answers: Answers, access: Access, settings: ApiSettings) -> Starlet
             Route("/ready", guarded(ready)),
             Route("/openapi.json", _openapi),
             Route("/docs", _docs),
+            Route("/", _root, include_in_schema=False),
         ],
         exception_handlers={HTTPException: _no_such_route},
     )
@@ -126,6 +127,11 @@ async def _health(request: Request) -> Response:
 
 async def _openapi(request: Request) -> Response:
     return json_response(200, openapi_document())
+
+
+async def _root(request: Request) -> Response:
+    """Who opens the bare address wants to know what this is."""
+    return RedirectResponse("/docs")
 
 
 async def _docs(request: Request) -> Response:

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 def api(settings: Settings, host: str | None, port: int | None, no_auth: bool) -> None:
     """Answer /calls/stats and /calls/usage over HTTP, until SIGTERM or Ctrl-C.
 
-    Asks for access keys (see `callmeter keys`) unless told not to, by --no-auth or CALLMETER_API__AUTH=false, which only
-    a loopback address may be. While Redis is away it answers 503, and by itself rightly again when Redis is back.
+    Asks for access keys (see `callmeter keys`) unless told not to, by --no-auth or CALLMETER_API__AUTH=false, which
+    only a loopback address may be. While Redis is away it answers 503, and by itself rightly again when Redis is back.
 
     \b
     callmeter keys create --name dashboards --all-projects
