@@ -129,17 +129,17 @@ class ShardStore:
         Raises Fenced, with nothing written, if it is not.
         """
         with self._client.pipeline(transaction=True) as pipeline:
-            pipeline.watch(self.keys.next)
-            stored = pipeline.get(self.keys.next)
-            if (None if stored is None else int(stored)) != first_offset:
-                raise Fenced(f"shard {self.shard.tag}: expected next offset {first_offset}, found {stored!r}")
-            pipeline.multi()
-            _queue(pipeline, write, self.keys.shard)
-            pipeline.set(self.keys.next, next_offset)
             try:
+                pipeline.watch(self.keys.next)
+                stored = pipeline.get(self.keys.next)
+                if (None if stored is None else int(stored)) != first_offset:
+                    raise Fenced(f"shard {self.shard.tag}: expected next offset {first_offset}, found {stored!r}")
+                pipeline.multi()
+                _queue(pipeline, write, self.keys.shard)
+                pipeline.set(self.keys.next, next_offset)
                 pipeline.execute()
-            except WatchError as changed:
-                raise Fenced(f"shard {self.shard.tag}: another writer applied past {first_offset}") from changed
+            except WatchError as changed:  # also raised when the connection is lost while watching
+                raise Fenced(f"shard {self.shard.tag}: at offset {first_offset}: {changed}") from changed
 
 
 def _queue(pipeline: Any, write: ShardWrite, shard_key: str) -> None:
