@@ -1,9 +1,10 @@
 """Dead letters: invalid messages on a topic of their own, whole, with where they came from and why in the headers.
 
-An invalid event of a batch message travels with its whole message; its position tells which it was. A crash between the dead
-letter and the apply of its batch sends it twice, with the same origin.
+An invalid event of a batch message travels with its whole message; its position tells which it was. A crash between
+the dead letter and the apply of its batch sends it twice, with the same origin.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 
 from confluent_kafka import KafkaException, Producer
@@ -11,7 +12,11 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from ingest.message import DeadLetter
 
+log = logging.getLogger(__name__)
+
 DELIVERY_S_MAX = 30
+# A topic takes 1 MB by default, but an invalid message is as large as the source topic allows.
+MESSAGE_BYTES_MAX = 64 * 2**20
 TOPIC_SUFFIX = ".dead-letters"
 
 
@@ -51,32 +56,39 @@ class DeadLetterTopic:
         self._configured_topic = configured_topic
         self._known: set[str] = set()
         self._producer = Producer(
-            {"enable.idempotence": True, "message.max.bytes": 64 * 2**20, "compression.type": "lz4", **settings}
+            {"enable.idempotence": True, "message.max.bytes": MESSAGE_BYTES_MAX, "compression.type": "lz4", **settings},
+            logger=log,
         )
 
     def send(self, letters: Iterable[DeadLetter]) -> None:
         """Deliver all of them; raises DeadLettersUndelivered."""
         failures: list[str] = []
-        for letter in letters:
-            topic = dead_letter_topic(letter.message.topic, self._configured_topic)
-            self._ensure(topic)
-            while True:
-                try:
-                    self._producer.produce(
-                        topic,
-                        letter.message.value,
-                        letter.message.key,
-                        headers=headers(letter),
-                        on_delivery=lambda error, _: failures.append(error.str()) if error else None,
-                    )
-                    break
-                except BufferError:
-                    self._producer.poll(0.1)
+        try:
+            for letter in letters:
+                self._produce(letter, failures)
+        except KafkaException as refused:
+            failures.append(refused.args[0].str())
         if self._producer.flush(DELIVERY_S_MAX):
             self._producer.purge()
             failures.append(f"no answer within {DELIVERY_S_MAX} s")
         if failures:
             raise DeadLettersUndelivered(f"dead letters were not delivered: {failures[0]}")
+
+    def _produce(self, letter: DeadLetter, failures: list[str]) -> None:
+        topic = dead_letter_topic(letter.message.topic, self._configured_topic)
+        self._ensure(topic)
+        while True:
+            try:
+                self._producer.produce(
+                    topic,
+                    letter.message.value,
+                    letter.message.key,
+                    headers=headers(letter),
+                    on_delivery=lambda error, _: failures.append(error.str()) if error else None,
+                )
+                return
+            except BufferError:
+                self._producer.poll(0.1)
 
     def _ensure(self, topic: str) -> None:
         """Make the topic where it does not exist; brokers need not make topics by themselves."""
@@ -84,12 +96,10 @@ class DeadLetterTopic:
             return
         admin = AdminClient(self._admin_settings)
         if topic not in admin.list_topics(timeout=DELIVERY_S_MAX).topics:
-            for made in admin.create_topics([NewTopic(topic, num_partitions=1)]).values():
-                try:
-                    made.result(DELIVERY_S_MAX)
-                except KafkaException as failed:
-                    if failed.args[0].name() != "TOPIC_ALREADY_EXISTS":
-                        raise DeadLettersUndelivered(
-                            f"cannot create the topic {topic}: {failed.args[0].str()}"
-                        ) from None
+            new = NewTopic(topic, num_partitions=1, config={"max.message.bytes": str(MESSAGE_BYTES_MAX)})
+            try:
+                admin.create_topics([new])[topic].result(DELIVERY_S_MAX)
+            except KafkaException as failed:
+                if failed.args[0].name() != "TOPIC_ALREADY_EXISTS":
+                    raise
         self._known.add(topic)

@@ -22,9 +22,14 @@ SESSION_TIMEOUT_MS = 10_000
 POLL_INTERVAL_MS_MAX = 300_000
 # A topic that does not exist yet, and partitions that are added, are seen within this time.
 METADATA_REFRESH_MS = 5_000
+ANSWER_TIMEOUT_S = 10.0
 
 _NO_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
 _NO_OFFSET = (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET)
+
+
+class BrokerAway(Exception):
+    """The broker did not answer a question in time."""
 
 
 class Place(NamedTuple):
@@ -60,6 +65,7 @@ class Source:
         self._on_revoke = on_revoke
         self._clock = clock
         self._largest_bytes = 1_000
+        self._polled = Polled({}, [], [], [])
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -84,8 +90,12 @@ class Source:
         self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
 
     def poll(self, limits: BatchLimits) -> Polled:
-        """One batch, as large as `limits` allow, or what has come when their wait is over."""
-        polled = Polled({}, [], [], [])
+        """One batch, as large as `limits` allow, or what has come when their wait is over.
+
+        Until the next poll, a place that is revoked or assigned anew disappears from its messages: a new assignment
+        may begin at another offset than the one that follows what is in hand.
+        """
+        polled = self._polled = Polled({}, [], [], [])
         left_messages, left_bytes = limits.messages_max, limits.bytes_max
         wait_s = limits.wait_s
         while left_messages > 0 and left_bytes > 0:
@@ -144,8 +154,11 @@ class Source:
         self._consumer.pause([TopicPartition(*place)])
 
     def log_ends(self, place: Place) -> tuple[int, int]:
-        """The oldest offset there is, and the one the next message will get."""
-        low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=10)
+        """The oldest offset there is, and the one the next message will get. Raises BrokerAway."""
+        try:
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=ANSWER_TIMEOUT_S)
+        except KafkaException as failed:
+            raise BrokerAway(failed.args[0].str()) from failed
         return low, high
 
     def commit(self, next_offsets: Mapping[Place, int], wait: bool) -> None:
@@ -167,13 +180,18 @@ class Source:
     def _assigned(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         starts = []
         for assigned in places:
-            offset = self._on_assign(Place(assigned.topic, assigned.partition))
+            place = Place(assigned.topic, assigned.partition)
+            self._polled.messages.pop(place, None)
+            offset = self._on_assign(place)
             start = OFFSET_BEGINNING if offset is None else offset
             starts.append(TopicPartition(assigned.topic, assigned.partition, start))
         consumer.incremental_assign(starts)
 
     def _revoked(self, consumer: Consumer, places: list[TopicPartition]) -> None:
-        self._on_revoke([Place(revoked.topic, revoked.partition) for revoked in places])
+        gone = [Place(revoked.topic, revoked.partition) for revoked in places]
+        for place in gone:
+            self._polled.messages.pop(place, None)
+        self._on_revoke(gone)
         consumer.incremental_unassign(places)
 
 

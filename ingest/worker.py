@@ -16,13 +16,13 @@ from aggregator.shard_store import Fenced, StoreAway, StoreFull
 from ingest.batch_limits import BatchLimits
 from ingest.dead_letters import DeadLettersUndelivered, DeadLetterTopic
 from ingest.message import Message, decode_batch
-from ingest.source import Place, Polled, Source
+from ingest.source import BrokerAway, Place, Polled, Source
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 0.5  # between attempts to reach Redis or the dead-letter topic
+RETRY_S = 0.5  # after a failure, before the next attempt
 COMMIT_INTERVAL_US = SECOND_US
-HEARTBEAT_INTERVAL_US = SECOND_US  # how old the as-of time of an idle partition may get
+IDLE_INTERVAL_US = SECOND_US  # how old the as-of time of an idle partition may get
 REPORT_INTERVAL_US = 10 * SECOND_US
 
 
@@ -30,7 +30,7 @@ class Unopened(Exception):
     """A partition was assigned while Redis was away, so its shard is not known yet."""
 
 
-Recoverable = (*StoreAway, StoreFull, Fenced, DeadLettersUndelivered, Unopened)
+Recoverable = (*StoreAway, StoreFull, Fenced, DeadLettersUndelivered, Unopened, BrokerAway)
 
 
 class WorkerSettings(msgspec.Struct, frozen=True):
@@ -68,7 +68,10 @@ class Worker:
         self._shards: dict[Place, Shard | None] = {}
         self._uncommitted: dict[Place, int] = {}
         self._committed_us = 0
-        self._heartbeats_us: dict[Place, int] = {}
+        # Places read to their end, and when they were last asked whether that is still so.
+        self._idle_us: dict[Place, int] = {}
+        # Places that are not read, and when it was last asked whether their shard has been reset.
+        self._refused_us: dict[Place, int] = {}
         self._applied_events = 0
         self._reported = (0, clock())
         self._stopping = False
@@ -102,31 +105,37 @@ class Worker:
     def _step(self, source: Source, polled: Polled) -> None:
         for topic in set(polled.missing_topics):
             log.warning("waiting for a topic that does not exist yet", extra={"topic": topic})
+        for place in [place for place, shard in self._shards.items() if shard is None]:
+            self._try(source, place, self._shard)
         for place in polled.out_of_range:
-            self._find_log(source, place)
-        for place, messages in polled.messages.items():
-            if place in self._shards:
-                self._try(source, place, partial(self._apply, messages=messages))
+            self._try(source, place, partial(self._find_log, source))
+        # While one place waits, the source takes away what is in hand of those that are revoked or assigned anew.
+        while polled.messages:
+            place, messages = polled.messages.popitem()
+            self._try(source, place, partial(self._apply, messages=messages))
         for place in polled.ended:
-            if place in self._shards:
-                self._try(source, place, self._heartbeat)
+            self._try(source, place, self._note_end)
+        self._ask_idle(source)
+        self._ask_refused(source)
         self._commit(source, wait=False)
         self._report()
 
-    def _try(self, source: Source, place: Place, action: Callable[[Place], None]) -> None:
+    def _try(self, source: Source, place: Place, action: Callable[[Place], object]) -> None:
         """Do it; after a failure read again from what Redis then holds, as soon as it answers."""
+        if place not in self._shards:
+            return
         try:
             action(place)
             return
         except Recoverable as failed:
             log.warning("will read again from the stored offset", extra={"place": place, "why": str(failed)})
         while place in self._shards and not self._stopping:
+            source.keep_alive(RETRY_S)
             try:
                 self._recover(place)
                 break
             except Recoverable as failed:
                 log.warning("waiting for Redis", extra={"place": place, "why": str(failed)})
-                source.keep_alive(RETRY_S)
         # Waiting may have let messages of other places pass too; what comes twice is skipped by its offset.
         for other, shard in self._shards.items():
             if shard is not None:
@@ -134,27 +143,28 @@ class Worker:
                 log.info("reading again", extra={"place": other, "offset": shard.next_offset})
 
     def _recover(self, place: Place) -> None:
-        shard = self._shards[place]
-        if shard is None:
+        if place in self._shards:  # else revoked meanwhile
             self._shards[place] = self._open_shard(place)
-        else:
-            shard.recover()
 
     def _assign(self, place: Place) -> int | None:
-        """The offset to read a new place from; if Redis is away, its first message finds out again."""
+        """The offset to read a new place from; if Redis is away, it is found out as soon as it answers."""
         try:
             shard = self._shards[place] = self._open_shard(place)
-        except StoreAway as away:
+        except (*StoreAway, Fenced) as away:
             self._shards[place] = None
             log.warning("waiting for Redis", extra={"place": place, "why": str(away)})
             return None
         log.info("partition assigned", extra={"place": place, "offset": shard.next_offset})
+        if shard.next_offset is not None:
+            self._uncommitted[place] = shard.next_offset  # who applied it may have died before it was committed
         return shard.next_offset
 
     def _revoke(self, places: list[Place]) -> None:
         for place in places:
             self._shards.pop(place, None)
             self._uncommitted.pop(place, None)
+            self._idle_us.pop(place, None)
+            self._refused_us.pop(place, None)
             log.info("partition revoked", extra={"place": place})
 
     def _shard(self, place: Place) -> Shard:
@@ -164,6 +174,7 @@ class Worker:
         return shard
 
     def _apply(self, place: Place, messages: list[Message]) -> None:
+        self._idle_us.pop(place, None)
         shard = self._shard(place)
         first = shard.next_offset or 0
         new = [message for message in messages if message.offset >= first]
@@ -182,15 +193,35 @@ class Worker:
         applied = shard.apply(batch.events, batch.next_offset, batch.as_of_us, self._clock(), counters)
         self._uncommitted[place] = batch.next_offset
         self._applied_events += applied.events
-        self._heartbeats_us[place] = self._clock()
         log.debug("applied", extra={"place": place, "next_offset": batch.next_offset, "events": applied.events})
 
-    def _heartbeat(self, place: Place) -> None:
-        """A place read to its end is up to date as of now, though no message says so."""
-        shard, now_us = self._shard(place), self._clock()
-        if shard.next_offset is not None and now_us - self._heartbeats_us.get(place, 0) >= HEARTBEAT_INTERVAL_US:
-            shard.touch(now_us)
-            self._heartbeats_us[place] = now_us
+    def _note_end(self, place: Place) -> None:
+        """All messages that came before the place was last asked have been applied: the shard is as of then."""
+        shard, asked_us = self._shard(place), self._idle_us.get(place)
+        if asked_us is None:
+            self._idle_us[place] = self._clock()
+        else:
+            shard.touch(asked_us)
+
+    def _ask_idle(self, source: Source) -> None:
+        """Have the broker say again that idle places are at their end: it says so once for each seek."""
+        for place, asked_us in self._idle_us.items():
+            shard, now_us = self._shards[place], self._clock()
+            if shard is not None and now_us - asked_us >= IDLE_INTERVAL_US:
+                self._idle_us[place] = now_us
+                source.seek(place, shard.next_offset)
+
+    def _ask_refused(self, source: Source) -> None:
+        """A place that is not read goes on as soon as its shard has been reset."""
+        for place, asked_us in list(self._refused_us.items()):
+            if self._clock() - asked_us >= IDLE_INTERVAL_US:
+                self._refused_us[place] = self._clock()
+                self._try(source, place, self._ask_reset)
+
+    def _ask_reset(self, place: Place) -> None:
+        if self._open_shard(place).next_offset != self._shard(place).next_offset:
+            del self._refused_us[place]
+            raise Fenced("its shard has been reset")
 
     def _find_log(self, source: Source, place: Place) -> None:
         """The stored offset is not in the log: go on where the log begins, or, if it ends before, refuse to guess."""
@@ -198,17 +229,23 @@ class Worker:
         low, high = source.log_ends(place)
         next_offset = None if shard is None else shard.next_offset
         extra = {"place": place, "next_offset": next_offset, "log_begins": low, "log_ends": high}
-        if next_offset is not None and next_offset > high:
+        if shard is None or next_offset is None:
+            source.seek(place, low)
+        elif next_offset > high:
+            command = f"callmeter shard reset --topic {place.topic} --partition {place.partition} --to-beginning"
             log.error(
                 "the topic ends before the stored offset: it was deleted and made again, or lost messages; "
                 "not reading it until its shard is reset",
-                extra=extra,
+                extra={**extra, "command": command},
             )
+            self._idle_us.pop(place, None)
+            self._refused_us[place] = self._clock()
             source.hold(place)
         else:
-            if next_offset is not None:
+            if next_offset < low:
                 log.error("messages were deleted before they were read; going on where the log begins", extra=extra)
-            source.seek(place, low)
+                shard.skip_lost(low)
+            source.seek(place, shard.next_offset)
 
     def _commit(self, source: Source, wait: bool) -> None:
         if wait or self._clock() - self._committed_us >= COMMIT_INTERVAL_US:
