@@ -13,7 +13,7 @@ class Line(NamedTuple):
     """A message to be produced. `partition`: None leaves it to the key."""
 
     key: str
-    value: bytes
+    value: bytes | None
     partition: int | None = None
 
 
@@ -25,7 +25,7 @@ class Feed:
         self.ends: dict[int, int] = {}
         self._failures: list[str] = []
         self._producer = Producer(
-            {"bootstrap.servers": bootstrap_servers, "enable.idempotence": True, "linger.ms": 0}
+            {"bootstrap.servers": bootstrap_servers, "enable.idempotence": True, "message.max.bytes": 16_000_000}
         )
 
     def send(self, lines: Iterable[Line]) -> None:

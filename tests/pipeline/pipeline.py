@@ -66,7 +66,7 @@ class Pipeline:
     def __enter__(self) -> "Pipeline":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, raised: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *raised: type[BaseException] | BaseException | TracebackType | None) -> None:
         for program in self._programs:
             program.kill()
         for api in self._apis:
@@ -122,7 +122,7 @@ class Pipeline:
         """The counters of all shards, summed up."""
         summed: Counter[str] = Counter()
         for partition in range(self.partitions):
-            fields = self.redis.hgetall(self._keys(partition).shard)
+            fields: dict[bytes, bytes] = self.redis.hgetall(self._keys(partition).shard)  # type: ignore[assignment]
             summed.update({name.decode(): int(value) for name, value in fields.items()})
         return summed
 
