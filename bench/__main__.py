@@ -1,0 +1,81 @@
+"""Measures callmeter on this machine: `python -m bench`, or what of it is named; exits with 1 when a target is missed.
+
+Lines go to standard output, one per result: name, ours, the other, ratio, target, met or missed. What is going on
+meanwhile is told on standard error. `BENCH=short` or `--short`: all of it but the ten million, in under five minutes.
+"""
+
+import importlib
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from bench.measuring import HEADING, Line
+from bench.scale import Scale, tell
+
+# In the order they run; each is a module of that name with a function `run`.
+BENCHMARKS = ("ingest_ceiling",)
+ONLY_FULL: tuple[str, ...] = ()
+RESULTS = Path(__file__).parent / "RESULTS.md"
+
+Benchmark = Callable[[Scale], Iterator[Line]]
+
+
+@click.command(context_settings={"show_default": True, "max_content_width": 110})
+@click.option("--short", is_flag=True, default=os.environ.get("BENCH") == "short", help="All in under five minutes.")
+@click.option("--only", multiple=True, type=click.Choice(BENCHMARKS), help="One benchmark; may be given again.")
+@click.option("--divide", default=1, hidden=True, help="Divide all amounts, to see that everything works.")
+@click.option("--record", is_flag=True, help="Add the results, with the date and the machine, to bench/RESULTS.md.")
+def main(short: bool, only: tuple[str, ...], divide: int, record: bool) -> None:
+    """Measure how fast callmeter is on this machine, and against what else does its job."""
+    scale = Scale(short, divide)
+    chosen = only or tuple(name for name in BENCHMARKS if not (short and name in ONLY_FULL))
+    machine = _machine()
+    lines: list[Line] = []
+    print(f"# {datetime.now(UTC):%Y-%m-%d} {machine}{', short' if short else ''}\n{HEADING}", flush=True)
+    for name in chosen:
+        begun_s = time.monotonic()
+        benchmark: Benchmark = importlib.import_module(f"bench.{name}").run
+        for line in benchmark(scale):
+            lines.append(line)
+            print(line, flush=True)
+        tell(f"{name}: {time.monotonic() - begun_s:.0f} s")
+    if record:
+        _record(machine, short, lines)
+    missed = [line.name for line in lines if line.missed]
+    if missed:
+        tell(f"{len(missed)} targets missed: {'; '.join(missed)}")
+    sys.exit(bool(missed))
+
+
+def _machine() -> str:
+    """Cores, memory and Python: what the numbers depend on."""
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{os.cpu_count()} cores ({_processor()}), {memory_gib:.0f} GiB, {platform.system()}, "
+        f"Python {platform.python_version()}"
+    )
+
+
+def _processor() -> str:
+    try:
+        described = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.machine()
+    names = [line.partition(":")[2].strip() for line in described.splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _record(machine: str, short: bool, lines: list[Line]) -> None:
+    heading = f"## {datetime.now(UTC):%Y-%m-%d}{' (short)' if short else ''}: {machine}"
+    with RESULTS.open("a") as results:
+        results.write("\n".join(["", heading, "", "```", HEADING, *map(str, lines), "```", ""]))
+
+
+if __name__ == "__main__":
+    main()

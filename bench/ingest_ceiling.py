@@ -1,0 +1,111 @@
+"""Ingest against its ceiling: the same topic consumed only, consumed and decoded, and folded with everything on.
+
+Events are those of the generator, some 1 KB or 20 KB each, inputs and outputs in them: one project's backlog at 100
+calls a second. Redis writes its append-only file (`appendfsync everysec`). Broker, Redis and worker share the machine.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+
+from bench.folding import fold
+from bench.generator import GeneratorSettings, generate
+from bench.measuring import Line, Target, compared, in_turn, ratio_at_least
+from bench.scale import Scale, tell
+from bench.stage import Ends, Stage
+from ingest.message import Message, decode_batch
+from ingest.source import READ_AHEAD_KIB_MAX, READ_AHEAD_MESSAGES
+
+BATCH = 5_000
+CALLS_PER_S = 100
+WAIT_S = 10.0
+RETAINED_US = 30 * 86_400 * 1_000_000
+
+Touch = Callable[[list[KafkaMessage]], None]
+
+
+def run(scale: Scale) -> Iterator[Line]:
+    """Three lines for each size of event."""
+    with Stage() as stage:
+        for name, size, events, targets in (
+            ("1 KB", 1_000, scale.amount(1_000_000, 200_000), (ratio_at_least(0.2), None)),
+            ("20 KB", 20_000, scale.amount(100_000, 20_000, least=10_000), (None, ratio_at_least(0.5))),
+        ):
+            yield from _compare(stage, name, size, events, scale.rounds(), targets)
+
+
+def _compare(
+    stage: Stage, name: str, message_bytes: int, events: int, rounds: int, targets: tuple[Target | None, Target | None]
+) -> Iterator[Line]:
+    topic = stage.new_topic()
+    ends = stage.fill(topic, generate(backlog(events, message_bytes=message_bytes)), events, f"events of {name}")
+    tell(f"consuming, decoding and folding {events:,} events of {name}, {rounds} rounds")
+    rates = in_turn(
+        rounds,
+        {
+            "consume": lambda: consume_rate(stage, topic, ends, _touch),
+            "decode": lambda: consume_rate(stage, topic, ends, _decode),
+            "worker": lambda: fold(stage, topic, ends).events_per_s,
+        },
+    )
+    yield compared(f"ingest {name}: decode only / bare consume", "events/s", rates["decode"], rates["consume"])
+    yield compared(f"ingest {name}: worker / bare consume", "events/s", rates["worker"], rates["consume"], targets[0])
+    yield compared(f"ingest {name}: worker / decode only", "events/s", rates["worker"], rates["decode"], targets[1])
+
+
+def backlog(events: int, message_bytes: int = 1_000, **more: object) -> GeneratorSettings:
+    """So many events of the hours before now, at CALLS_PER_S."""
+    calls = events // 2
+    days = calls / CALLS_PER_S / 86_400
+    start = datetime.now(UTC) - timedelta(days=days, hours=1)
+    return GeneratorSettings(calls, start, days, message_bytes=message_bytes, **more)  # type: ignore[arg-type]
+
+
+def consume_rate(stage: Stage, topic: str, ends: Ends, touch: Touch) -> float:
+    """Events per second of a consumer that reads the topic from its beginning in batches."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": stage.bootstrap_servers,
+            "group.id": "ceiling",
+            "enable.auto.commit": False,
+            "queued.min.messages": READ_AHEAD_MESSAGES,
+            "queued.max.messages.kbytes": READ_AHEAD_KIB_MAX,
+        }
+    )
+    consumer.list_topics(topic, WAIT_S)  # connects
+    total, read = sum(ends.values()), 0
+    begun_s = time.perf_counter()
+    consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in ends])
+    while read < total:
+        messages = consumer.consume(BATCH, WAIT_S)
+        assert messages, "the topic ends before it should"
+        touch(messages)
+        read += len(messages)
+    elapsed_s = time.perf_counter() - begun_s
+    consumer.close()
+    return total / elapsed_s
+
+
+def _touch(messages: list[KafkaMessage]) -> None:
+    for message in messages:
+        message.value()
+
+
+def _decode(messages: list[KafkaMessage]) -> None:
+    decode_batch(
+        [
+            Message(
+                message.topic() or "",
+                message.partition() or 0,
+                message.offset() or 0,
+                message.timestamp()[1] * 1000,
+                None,
+                message.value(),
+            )
+            for message in messages
+        ],
+        RETAINED_US,
+    )
