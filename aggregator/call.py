@@ -74,6 +74,10 @@ class Call(msgspec.Struct, array_like=True):
         return self.ended_us // 1000 - self.started_us // 1000
 
     @property
+    def is_started(self) -> bool:
+        return self.started_us is not None
+
+    @property
     def unfinished(self) -> bool:
         return self.started_us is not None and self.ended_us is None
 

@@ -64,8 +64,11 @@ async def select_by_index(
 
 async def select_ids(
     reader: StoreReader, project: OpenedProject, call_ids: Sequence[str]
-) -> dict[str, tuple[ProjectShard, int]]:
-    """Where the records of these ids are; unknown ids are left out."""
+) -> dict[str, list[tuple[ProjectShard, int]]]:
+    """Where records of these ids are; unknown ids are left out.
+
+    One shard has the call; others may have a record of the same id because a call of another trace named it as parent.
+    """
     packed = [pack_id(call_id) for call_id in call_ids]
     if not packed:
         return {}
@@ -75,12 +78,12 @@ async def select_ids(
             for shard in project.shards
         ]
     )
-    return {
-        call_id: (shard, int(number))
-        for shard, numbers in zip(project.shards, replies, strict=True)
-        for call_id, number in zip(call_ids, numbers, strict=True)
-        if number is not None
-    }
+    places: dict[str, list[tuple[ProjectShard, int]]] = {}
+    for shard, numbers in zip(project.shards, replies, strict=True):
+        for call_id, number in zip(call_ids, numbers, strict=True):
+            if number is not None:
+                places.setdefault(call_id, []).append((shard, int(number)))
+    return places
 
 
 async def read_calls(reader: StoreReader, selected: Selected) -> dict[tuple[ProjectShard, int], Call]:

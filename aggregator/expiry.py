@@ -20,34 +20,39 @@ CHUNKS_PER_BATCH_MAX = 32
 class ExpiredChunks:
     """Which chunks of a shard's records are still there, and when the oldest may go."""
 
-    def __init__(self, store: ShardStore, retention: Retention, first_chunk: int) -> None:
+    def __init__(self, store: ShardStore, retention: Retention, first_chunk: int, dropped_before_us: int) -> None:
         self._store = store
         self._retention_us = retention.calls_s * SECOND_US
         self._first_chunk = first_chunk
         self._not_before_us = 0
+        self.dropped_before_us = dropped_before_us
 
-    def drop(self, now_us: int, stored_numbers: int, write: ShardWrite) -> Iterator[int]:
+    def drop(self, until_us: int, stored_numbers: int, write: ShardWrite) -> Iterator[int]:
         """Add to `write` what drops the chunks whose calls are all past retention; yields the numbers dropped.
 
-        `stored_numbers`: records below this number are in Redis, those of the batch in hand are not yet.
+        `until_us`: how far time has come for this shard. `stored_numbers`: records below this number are in Redis, those
+        of the batch in hand are not yet.
         """
         for _ in range(CHUNKS_PER_BATCH_MAX):
             past_end = (self._first_chunk + 1) * CALLS_PER_CHUNK
-            if past_end > stored_numbers or now_us < self._not_before_us:
+            if past_end > stored_numbers or until_us < self._not_before_us:
                 return
             key = self._store.keys.calls(self._first_chunk)
             [records] = self._store.read_hashes([key])
             calls = [CALLS.unpack(packed) for packed in records.values()]
             newest_us = max((call.seen_us for call in calls), default=0)
-            if newest_us + self._retention_us > now_us:
+            if newest_us + self._retention_us > until_us:
                 self._not_before_us = newest_us + self._retention_us
                 return
-            if calls:
-                write.deletions.setdefault(self._store.keys.ids, []).extend(
-                    id_field(call.project, call.packed_id) for call in calls
-                )
-            write.fields.pop(key, None)
-            write.drops.append(key)
+            self._drop_first(key, [id_field(call.project, call.packed_id) for call in calls], write)
+            self.dropped_before_us = max(self.dropped_before_us, until_us - self._retention_us + 1)
+            write.set(self._store.keys.shard, "dropped_before_us", self.dropped_before_us)
             yield from range(past_end - CALLS_PER_CHUNK, past_end)
-            self._first_chunk += 1
-            write.set(self._store.keys.shard, "chunks_dropped", self._first_chunk)
+
+    def _drop_first(self, key: str, ids: list[bytes], write: ShardWrite) -> None:
+        if ids:
+            write.deletions.setdefault(self._store.keys.ids, []).extend(ids)
+        write.fields.pop(key, None)
+        write.drops.append(key)
+        self._first_chunk += 1
+        write.set(self._store.keys.shard, "chunks_dropped", self._first_chunk)

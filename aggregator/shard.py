@@ -80,12 +80,22 @@ class Shard:
         self._cells = Cells(self._keys)
         self._directories: dict[tuple[int, int], ViewDirectory] = {}
         self._expiries: dict[Key, int] = {}
-        self._expired = ExpiredChunks(self._store, self._retention, int(fields.get("chunks_dropped", 0)))
+        self._expired = ExpiredChunks(
+            self._store,
+            self._retention,
+            int(fields.get("chunks_dropped", 0)),
+            int(fields.get("dropped_before_us", 0)),
+        )
 
     @property
     def next_offset(self) -> int | None:
         """The first offset not yet applied, as this writer knows it; None for a new shard."""
         return self._next_offset
+
+    @property
+    def dropped_before_us(self) -> int:
+        """Calls that started before this instant may have no record any more: whether they were counted is not known."""
+        return self._expired.dropped_before_us
 
     def apply(
         self, events: Sequence[Event], next_offset: int, as_of_us: int, now_us: int, counters: Mapping[str, int]
@@ -107,7 +117,7 @@ class Shard:
         self._cells.take(self._read_present(self._cells.missing(increments)), increments)
         self._cells.add(increments, write)
         expire_rollups(increments, self._keys, self._retention, write)
-        dropped = set(self._expired.drop(now_us, known.records, write))
+        dropped = set(self._expired.drop(min(now_us, as_of_us), known.records, write))
         count(changes.counters + Counter(counters), self._records.next_number, as_of_us, self._keys, write)
         self._leave_known_expiries(now_us, write)
         self._register(events)
@@ -122,6 +132,13 @@ class Shard:
         write.set(self._keys.shard, "as_of_us", as_of_us)
         if self._next_offset is not None:
             self._store.apply(self._next_offset, self._next_offset, write)
+
+    def skip_lost(self, next_offset: int) -> None:
+        """Go on at `next_offset`: what lies before it is gone from the log unread, and is counted as `offsets_lost`."""
+        assert self._next_offset is not None
+        write = ShardWrite(increments={"offsets_lost": next_offset - self._next_offset})
+        self._store.apply(self._next_offset, next_offset, write)
+        self._next_offset = next_offset
 
     def _by_view(self, changes: BatchChanges, write: ShardWrite) -> dict[ViewMinute, CallTally]:
         """The tallies of the batch by view: all calls, and each view that a group of calls is counted in."""

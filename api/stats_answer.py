@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import chain
 
 import msgspec
 
@@ -162,7 +163,7 @@ async def _select(reader: StoreReader, project: OpenedProject, asked: CallFilter
     found: list[Selected] = []
     if asked.call_ids is not None:
         by_ids: Selected = {}
-        for shard, number in (await select_ids(reader, project, asked.call_ids)).values():
+        for shard, number in chain.from_iterable((await select_ids(reader, project, asked.call_ids)).values()):
             by_ids.setdefault(shard, set()).add(number)
         found.append(by_ids)
     for wanted in _indexes(asked):

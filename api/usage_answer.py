@@ -1,6 +1,7 @@
 """Answering `/calls/usage`: one record per requested id, and the open calls of its trace where it has any."""
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -20,17 +21,17 @@ async def answer_usage(reader: StoreReader, project: OpenedProject, question: Us
     """The JSON of a CallsUsageRes."""
     places = await select_ids(reader, project, question.call_ids)
     selected: dict[ProjectShard, set[int]] = {}
-    for shard, number in places.values():
+    for shard, number in chain.from_iterable(places.values()):
         selected.setdefault(shard, set()).add(number)
     calls = await read_calls(reader, selected)
     usage: dict[str, dict[str, Any]] = {}
     open_roots: dict[tuple[ProjectShard, bytes], set[int]] = {}
     for call_id in question.call_ids:
-        place = places.get(call_id)
-        call = calls.get(place) if place is not None else None
-        if place is None or call is None or call.started_us is None:
+        place = next((one for one in places.get(call_id, ()) if one in calls and calls[one].is_started), None)
+        if place is None:
             usage[call_id] = {}
             continue
+        call = calls[place]
         total = call.total()
         usage[call_id] = _by_model(total.usage, question.include_costs)
         if total.unfinished:

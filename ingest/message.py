@@ -36,18 +36,18 @@ class DecodedBatch(msgspec.Struct):
     as_of_us: int
 
 
-def decode_batch(messages: list[Message], retained_from_us: int) -> DecodedBatch:
+def decode_batch(messages: list[Message], retention_us: int, dropped_before_us: int = 0) -> DecodedBatch:
     """Decode messages of one partition, in order, at least one.
 
-    An event older than `retained_from_us` before the broker's time of its message is a dead letter too: what would tell
-    whether it has been counted already may be gone.
+    An event from before `dropped_before_us`, or more than `retention_us` older than the broker's time of its message, is
+    a dead letter too: what would tell whether it has been counted already may be gone.
     """
     events: list[Event] = []
     dead_letters: list[DeadLetter] = []
     for message in messages:
         decoded = decode_message(message.value, message.broker_us)
         for event in decoded.events:
-            if _event_us(event) < message.broker_us - retained_from_us:
+            if _event_us(event) < max(message.broker_us - retention_us, dropped_before_us):
                 dead_letters.append(DeadLetter(message, _too_late(event)))
             else:
                 events.append(event)

@@ -39,7 +39,7 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     bootstrap_servers: str
     group_id: str
     topics: tuple[str, ...]
-    retained_from_us: int
+    retention_us: int
     dead_letter_topic: str = ""
     extra: Mapping[str, str | int | float | bool] = msgspec.field(default_factory=dict)
     limits: BatchLimits = BatchLimits()
@@ -182,7 +182,7 @@ class Worker:
             return
         if self._fixed_now_us is not None:
             new = [message._replace(broker_us=self._fixed_now_us) for message in new]
-        batch = decode_batch(new, self._settings.retained_from_us)
+        batch = decode_batch(new, self._settings.retention_us, shard.dropped_before_us)
         if batch.dead_letters:
             self._dead_letters.send(batch.dead_letters)
         counters = {
