@@ -30,8 +30,8 @@ class ExpiredChunks:
     def drop(self, until_us: int, stored_numbers: int, write: ShardWrite) -> Iterator[int]:
         """Add to `write` what drops the chunks whose calls are all past retention; yields the numbers dropped.
 
-        `until_us`: how far time has come for this shard. `stored_numbers`: records below this number are in Redis, those
-        of the batch in hand are not yet.
+        `until_us`: how far time has come for this shard. `stored_numbers`: records below this number are in Redis,
+        those of the batch in hand are not yet.
         """
         for _ in range(CHUNKS_PER_BATCH_MAX):
             past_end = (self._first_chunk + 1) * CALLS_PER_CHUNK

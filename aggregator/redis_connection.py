@@ -58,4 +58,4 @@ def connect_readers(url: str, cluster: bool = False) -> "redis.asyncio.Redis | r
         retry=redis.asyncio.retry.Retry(NoBackoff(), 1),  # one more try finds a server that has just come back
         **_TIMEOUTS,
     )
-    return redis.asyncio.Redis(connection_pool=pool)
+    return redis.asyncio.Redis.from_pool(pool)  # which `aclose` closes too

@@ -94,7 +94,7 @@ class Shard:
 
     @property
     def dropped_before_us(self) -> int:
-        """Calls that started before this instant may have no record any more: whether they were counted is not known."""
+        """Calls from before this instant may have no record any more: whether they were counted is not known."""
         return self._expired.dropped_before_us
 
     def apply(
@@ -195,6 +195,13 @@ class Shard:
             if now_us < at_unix_s * SECOND_US and self._expiries.get(key, 0) >= at_unix_s:
                 del write.expiries[key]
 
+    def _note_expiries(self, write: ShardWrite) -> None:
+        """Of keys that exist now: a key that does not, or that deletions may have emptied, forgets what it is told."""
+        written = {*write.fields, *write.names, *(postings for postings, _ in write.appends)} - set(write.deletions)
+        self._expiries.update((key, at_unix_s) for key, at_unix_s in write.expiries.items() if key in written)
+        for key in write.deletions:
+            self._expiries.pop(key, None)
+
     def _register(self, events: Sequence[Event]) -> None:
         new = {event.project_id for event in events} - self._registered
         if new:
@@ -208,7 +215,7 @@ class Shard:
             self._records.forget(number)
         self._records.trim(changes.records, self._limits.calls_cached_max)
         self._cells.trim(rollups, self._limits.cells_cached_max)
-        self._expiries.update(write.expiries)
+        self._note_expiries(write)
         _drop_oldest(self._expiries, self._limits.expiries_cached_max)
         _drop_oldest(self._directories, self._limits.directories_cached_max)
 

@@ -39,8 +39,8 @@ class DecodedBatch(msgspec.Struct):
 def decode_batch(messages: list[Message], retention_us: int, dropped_before_us: int = 0) -> DecodedBatch:
     """Decode messages of one partition, in order, at least one.
 
-    An event from before `dropped_before_us`, or more than `retention_us` older than the broker's time of its message, is
-    a dead letter too: what would tell whether it has been counted already may be gone.
+    An event from before `dropped_before_us`, or more than `retention_us` older than the broker's time of its message,
+    is a dead letter too: what would tell whether it has been counted already may be gone.
     """
     events: list[Event] = []
     dead_letters: list[DeadLetter] = []
