@@ -71,8 +71,9 @@ class Shard:
     def recover(self) -> None:
         """Forget everything but what Redis holds."""
         self._store.check_policy()
-        fields = self._store.shard_fields()
+        # First of all: whatever another writer applies while the rest is read, the fence then refuses what builds on it.
         self._next_offset = self._store.next_offset()
+        fields = self._store.shard_fields()
         [projects] = self._store.read_hashes([self._keys.projects])
         numbers = {name.decode(): int(number) for name, number in projects.items()}
         self._records = Records(numbers, int(fields.get("calls_numbered", 0)))
