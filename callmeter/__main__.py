@@ -6,7 +6,7 @@ import sys
 
 import click
 
-# Subcommand `x` is the click command `x` of the module `callmeter.x_command`, imported on use: `--help` stays quick.
+# Subcommand `x-y` is the click command `x_y` of the module `callmeter.x_y_command`, imported on use: `--help` is quick.
 COMMANDS = {
     "demo": "Everything at once, with a stream of made-up agent traces to look at.",
     "up": "Broker, Redis, worker and api together on this machine.",
@@ -14,6 +14,7 @@ COMMANDS = {
     "api": "Answer /calls/stats and /calls/usage over HTTP.",
     "produce": "Send events from a file or a pipe to Kafka.",
     "status": "How far the workers are, and what they counted.",
+    "shard": "Where a shard goes on reading, when the log is not the one it was.",
     "prices": "Which price a model has, and where it comes from.",
     "keys": "Keys that may ask the api, and for which projects.",
     "settings": "Every CALLMETER_ variable: what it is now, what it means.",
@@ -56,7 +57,8 @@ class LazyGroup(click.Group):
         """The subcommand itself; imports its module."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"callmeter.{cmd_name}_command"), cmd_name)
+        module = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"callmeter.{module}_command"), module)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

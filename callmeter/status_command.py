@@ -16,7 +16,7 @@ from callmeter.logs import redacted
 from callmeter.settings import Settings
 from callmeter.stored_offsets import PartitionProgress, partition_progress
 
-COUNTERS = ("calls", "duplicates", "dead_letters", "unpriced")
+COUNTERS = ("calls", "duplicates", "dead_letters", "offsets_lost", "unpriced")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -24,9 +24,10 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.pass_obj
 def status(settings: Settings, as_json: bool) -> None:
-    """Show how far the workers are: lag by partition, as-of time, calls, duplicates, dead letters, unpriced.
+    """Show how far the workers are: lag by partition, as-of time, and what they counted.
 
-    Lag is counted against the offsets stored with the state, in messages. Counters count since a shard began.
+    Lag is counted against the offsets stored with the state, in messages. Counters count since a shard began;
+    offsets lost are messages that the broker deleted before they were read.
     """
     try:
         client = connect(settings.redis.url, settings.redis.cluster)
@@ -87,10 +88,11 @@ def _show(found: dict[str, Any]) -> None:
     table.add_column("partition", justify="right")
     table.add_column("lag", justify="right", footer=f"{found['lag_messages']:,}")
     table.add_column("as of (UTC)", footer=found["as_of"] or "-")
-    for name in COUNTERS:
+    shown = [name for name in COUNTERS if name != "offsets_lost" or found[name]]  # seldom, and columns are few
+    for name in shown:
         table.add_column(name.replace("_", " "), justify="right", footer=f"{found[name]:,}")
     for row in found["partitions"]:
-        counts = (f"{row[name]:,}" for name in COUNTERS)
+        counts = (f"{row[name]:,}" for name in shown)
         table.add_row(row["topic"], str(row["partition"]), f"{row['lag_messages']:,}", row["as_of"] or "-", *counts)
     Console().print(table)
     for topic in found["missing_topics"]:

@@ -147,7 +147,15 @@ class Source:
 
     def seek(self, place: Place, offset: int | None) -> None:
         """Read `place` from `offset` on (None: from its beginning)."""
-        self._consumer.seek(TopicPartition(*place, OFFSET_BEGINNING if offset is None else offset))
+        wanted = [TopicPartition(*place, OFFSET_BEGINNING if offset is None else offset)]
+        try:
+            self._consumer.seek(wanted[0])
+        except KafkaException as failed:
+            if failed.args[0].code() != KafkaError._STATE:
+                raise
+            # After an offset that is not in the log the client is done with the partition: only anew can it be read.
+            self._consumer.incremental_unassign(wanted)
+            self._consumer.incremental_assign(wanted)
 
     def hold(self, place: Place) -> None:
         """Stop reading `place` until it is assigned again."""

@@ -30,6 +30,7 @@ IMPORT_ALLOWED = {
         "aggregator/shard_store.py",
         "aggregator/store_reader.py",
         "aggregator/key_store.py",
+        "aggregator/generation.py",
         "callmeter",
     ),
     "confluent_kafka": ("ingest", "callmeter"),
