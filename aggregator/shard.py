@@ -71,7 +71,8 @@ class Shard:
     def recover(self) -> None:
         """Forget everything but what Redis holds."""
         self._store.check_policy()
-        # First of all: whatever another writer applies while the rest is read, the fence then refuses what builds on it.
+        self._store.register(())
+        # Before the rest: whatever another writer applies while the rest is read, the fence then refuses what builds on it.
         self._next_offset = self._store.next_offset()
         fields = self._store.shard_fields()
         [projects] = self._store.read_hashes([self._keys.projects])
@@ -131,8 +132,7 @@ class Shard:
         """Everything there is has been applied as of now, without a new message."""
         write = ShardWrite()
         write.set(self._keys.shard, "as_of_us", as_of_us)
-        if self._next_offset is not None:
-            self._store.apply(self._next_offset, self._next_offset, write)
+        self._store.apply(self._next_offset, self._next_offset, write)
 
     def skip_lost(self, next_offset: int) -> None:
         """Go on at `next_offset`: what lies before it is gone from the log unread, and is counted as `offsets_lost`."""
