@@ -85,14 +85,14 @@ class Line:
 
     def __str__(self) -> str:
         if self.absent:
-            return f"{self.name:<52} not run: {self.absent}"
+            return f"{self.name:<66} not run: {self.absent}"
         verdict = "" if self.target is None else "missed" if self.missed else "met"
         ratio = "-" if self.ratio is None else f"{self.ratio:.3g}"
         columns = f"{_shown(self.ours, self.unit):>20} {_shown(self.other, self.unit):>20} {ratio:>8}"
-        return f"{self.name:<52} {columns} {_bound(self.target, self.unit):>14}  {verdict}".rstrip()
+        return f"{self.name:<66} {columns} {_bound(self.target, self.unit):>14}  {verdict}".rstrip()
 
 
-HEADING = f"{'name':<52} {'ours':>20} {'other':>20} {'ratio':>8} {'target':>14}"
+HEADING = f"{'name':<66} {'ours':>20} {'other':>20} {'ratio':>8} {'target':>14}"
 
 
 def compared(name: str, unit: str, ours: Sequence[float], other: Sequence[float], target: Target | None = None) -> Line:

@@ -1,0 +1,126 @@
+"""Answers over HTTP from a month of calls: one client; each filter; usage of trees; 32 clients while events come in."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import chain
+from statistics import median
+
+from aggregator.redis_layout import ShardName
+from bench.asking import dashboard_metrics, dashboard_questions, stats_body, time_crowd, time_single
+from bench.feeding import Feeding, recent_lines
+from bench.measuring import Line, Measured, Target, compared, measured, ours_at_most, percentile, ratio_at_most
+from bench.month import OPS, PROJECT, USERS, Sample, Sampled, events_of, fold, last_minute, month_lines, month_until
+from bench.scale import Scale, tell
+from bench.stage import Stage
+from bench.trees import tree_events, usage_body
+
+STATS, USAGE = "/calls/stats", "/calls/usage"
+P50_MS_MAX = {
+    "last hour auto": 3.0,
+    "24 h at 5 min": 6.0,
+    "7 d at 1 h, p95 latency": 12.0,
+    "30 d sums": 25.0,
+    "30 d p50/p95/p99": 150.0,
+}
+USAGE_P50_MS_MAX = 10.0
+FILTERED_MAX = 4.0
+CROWD, CROWD_MAX = 32, 10.0
+CROWD_S = {True: 4.0, False: 20.0}
+FED_EVENTS_PER_S = 1_000
+REQUESTS = 20
+
+Times = dict[str, list[float]]
+
+
+def run(scale: Scale) -> Iterator[Line]:
+    """All of it at a million calls."""
+    calls, end = scale.amount(1_000_000, 250_000), last_minute()
+    rounds = scale.rounds()
+    with Stage() as stage:
+        topic = stage.new_topic()
+        sample = load(stage, topic, calls, end)
+        trees = load_trees(stage, topic, scale, end)
+        _, address = stage.api(topic, NOW=end.isoformat())
+        questions = dashboard_questions(PROJECT, end)
+        single = time_single(address, STATS, questions, rounds, REQUESTS)
+        for name, times in single.items():
+            yield from percentile_lines(f"answers {calls:,}: {name}", times, ours_at_most(P50_MS_MAX[name]))
+        for name, times in time_single(address, USAGE, trees, rounds, REQUESTS).items():
+            yield from percentile_lines(f"usage: {name}", times, ours_at_most(USAGE_P50_MS_MAX))
+        yield from _filtered(address, sample, end, rounds)
+        worker = stage.worker(topic, NOW=end.isoformat())
+        worker.start_until_logged("partition assigned")
+        lines = recent_lines(end, timedelta(minutes=10), FED_EVENTS_PER_S, ops=OPS, users=USERS)
+        with Feeding(stage.bootstrap_servers, topic, lines, FED_EVENTS_PER_S) as feeding:
+            for name, body in questions.items():
+                feeding.check()
+                tell(f"{CROWD} clients ask: {name}")
+                times = time_crowd(address, STATS, body, CROWD, CROWD_S[scale.short])
+                yield from _crowd_lines(f"answers {calls:,}, {CROWD} clients: {name}", times, single[name])
+
+
+def load(stage: Stage, topic: str, calls: int, end: datetime) -> Sample:
+    """A month of so many calls in the shard of the topic."""
+    # The append-only file of so many small batches would be rewritten several times; it is switched on afterwards.
+    stage.redis.config_set("appendonly", "no")
+    events = Sampled(events_of(month_lines(month_until(end, calls)), end), end)
+    fold(stage.redis_server.url, ShardName(topic, topic, 0), events, end)
+    return events.sample()
+
+
+def load_trees(stage: Stage, topic: str, scale: Scale, end: datetime) -> dict[str, bytes]:
+    """Traces of several sizes; what is asked about them, by a description of it."""
+    sizes = {"few": (100, 10), "many": (100, scale.amount(10_000, 500)), "one": (1, scale.amount(1_000_000, 50_000))}
+    events = chain.from_iterable(tree_events(name, *size, end) for name, size in sizes.items())
+    fold(stage.redis_server.url, ShardName(topic, topic, 0), events, end)
+    stage.redis.config_set("appendonly", "yes")
+    return {
+        f"{traces} {'root' if traces == 1 else 'roots'} of {calls:,} calls": usage_body(name, traces)
+        for name, (traces, calls) in sizes.items()
+    }
+
+
+def percentile_lines(name: str, times: list[float], p50_target: Target | None) -> Iterator[Line]:
+    """p50 with its target, p95 and p99, of milliseconds."""
+    for wanted, target in ((50, p50_target), (95, None), (99, None)):
+        rounds = [percentile(times[at : at + REQUESTS], wanted) for at in range(0, len(times), REQUESTS)]
+        number = Measured(percentile(times, wanted), measured(rounds).spread)
+        yield Line(f"{name}: p{wanted}", "ms", number, target=target)
+
+
+def _filtered(address: str, sample: Sample, end: datetime, rounds: int) -> Iterator[Line]:
+    """The second question again with each kind of filter, in turn with itself without."""
+    filters = {
+        "op_names": {"op_names": [sample.op_name]},
+        "op_names with :*": {"op_names": [sample.op_name.rpartition(":")[0] + ":*"]},
+        "input_refs": {"input_refs": [sample.input_ref]},
+        "output_refs": {"output_refs": [sample.output_ref]},
+        "parent_ids": {"parent_ids": [sample.parent_id]},
+        "trace_ids": {"trace_ids": [sample.trace_id]},
+        "call_ids": {"call_ids": [sample.call_id]},
+        "thread_ids": {"thread_ids": [sample.thread_id]},
+        "turn_ids": {"turn_ids": [sample.turn_id]},
+        "trace_roots_only": {"trace_roots_only": True},
+        "wb_user_ids": {"wb_user_ids": [sample.user_id]},
+        "wb_run_ids": {"wb_run_ids": [sample.run_id]},
+        "op, user and roots": {"op_names": [sample.op_name], "wb_user_ids": [sample.user_id], "trace_roots_only": True},
+    }
+    day = timedelta(days=1)
+    bodies = {"": stats_body(PROJECT, end, day, granularity=300, **dashboard_metrics())}
+    for name, asked in filters.items():
+        bodies[name] = stats_body(PROJECT, end, day, granularity=300, filter=asked, **dashboard_metrics())
+    by_round: dict[str, list[float]] = {name: [] for name in bodies}
+    for _ in range(rounds):
+        for name, times in time_single(address, STATS, bodies, 1, 10).items():
+            by_round[name].append(median(times))
+    for name in filters:
+        target = ratio_at_most(FILTERED_MAX)
+        yield compared(f"filtered: 24 h at 5 min, {name} / unfiltered", "ms", by_round[name], by_round[""], target)
+
+
+def _crowd_lines(name: str, times: list[float], single: list[float]) -> Iterator[Line]:
+    single_p50 = Measured(percentile(single, 50), 0.0)
+    for wanted, target in ((50, None), (95, None), (99, ratio_at_most(CROWD_MAX))):
+        crowd = Measured(percentile(times, wanted), 0.0)
+        ratio = crowd.median / single_p50.median
+        yield Line(f"{name}: p{wanted} / single p50", "ms", crowd, single_p50, ratio, target)

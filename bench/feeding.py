@@ -1,0 +1,71 @@
+"""Events that keep coming while something else is measured: a thread that produces them at a rate."""
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import islice
+from types import TracebackType
+
+from bench.generator import GeneratorSettings, generate
+from bench.stage import key_and_value
+from ingest.producer import EventProducer
+
+STEP_S = 0.01
+LONG_ENOUGH_S = 3_600
+
+
+class Feeding:
+    """A context manager that produces `events_per_s` of the generator's lines until it is left."""
+
+    def __init__(self, bootstrap_servers: str, topic: str, lines: Iterator[bytes], events_per_s: int) -> None:
+        self.events = 0
+        self._topic = topic
+        self._lines = lines
+        self._rate = events_per_s
+        self._stopping = threading.Event()
+        self._failure: Exception | None = None
+        self._producer = EventProducer(bootstrap_servers, {"linger.ms": 5})
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Feeding":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._thread.join()
+        if kind is None:
+            self.check()
+
+    def check(self) -> None:
+        """Raises what stopped the feeding, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        begun_s = time.perf_counter()
+        try:
+            while not self._stopping.wait(STEP_S):
+                due = int((time.perf_counter() - begun_s) * self._rate)
+                for line in islice(self._lines, due - self.events):
+                    self._producer.produce(self._topic, *key_and_value(line))
+                self._producer.poll()
+                self.events = due
+            self._producer.flush()
+        except Exception as failed:  # told to the thread that asks
+            self._failure = failed
+
+
+def recent_lines(end: datetime, back: timedelta, events_per_s: int, ops: int, users: int) -> Iterator[bytes]:
+    """Lines for an hour of feeding, their event times in the time before `end`."""
+    calls = events_per_s * LONG_ENOUGH_S // 2
+    return generate(GeneratorSettings(calls, end - back, back / timedelta(days=1), seed=1, ops=ops, users=users))
+
+
+def live_lines(now: datetime, events_per_s: int) -> Iterator[bytes]:
+    """Lines for an hour of feeding, their event times those at which they are fed."""
+    calls = events_per_s * LONG_ENOUGH_S // 2
+    return generate(GeneratorSettings(calls, now, LONG_ENOUGH_S / 86_400, seed=2, key="trace"))
