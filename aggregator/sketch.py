@@ -20,7 +20,6 @@ VALUES_MAX = 256
 SPAN_BELOW_P5, SPAN_BELOW_P95, SPAN_BELOW_P99_9, SPAN_ABOVE = 0.0021, 0.0042, 0.0014, 0.00025
 # A gap between neighbours is one between clusters when wider than this many times the values next to it are apart.
 GAP_MIN, GAP_NEIGHBOURS = 2, 4
-_WORD_MAX = 2**63
 _WEIGHT_MAX = 2**31 - 1
 _MEAN, _WEIGHT = np.dtype("<f8"), np.dtype("<i4")
 
@@ -46,10 +45,8 @@ class Sketch:
             self._values = []
 
     def pack(self) -> Packed:
-        """The stored form."""
-        packed: Packed = [] if self._centroids is None else [self._centroids]
-        packed += [value if -_WORD_MAX <= value < _WORD_MAX else float(value) for value in self._values]
-        return packed
+        """The stored form; not to be changed."""
+        return self._values if self._centroids is None else [self._centroids, *self._values]  # type: ignore[return-value]
 
     @classmethod
     def unpack(cls, packed: Packed) -> "Sketch":

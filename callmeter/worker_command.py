@@ -1,5 +1,6 @@
 """`callmeter worker`: wires Kafka, prices and Redis to a worker and runs it until it is told to stop."""
 
+import gc
 import resource
 import signal
 import sys
@@ -19,6 +20,9 @@ from ingest.batch_limits import BatchLimits
 from ingest.source import Place
 from ingest.worker import Worker, WorkerSettings
 
+# Objects allocated between collections of the youngest, and how many of those between the older ones.
+GC_THRESHOLDS = (100_000, 20, 50)
+
 
 @click.command()
 @click.pass_obj
@@ -29,6 +33,9 @@ def worker(settings: Settings) -> None:
     exist yet, and a Redis that cannot be reached, are waited for.
     """
     worker = make_worker(settings)
+    # Records in the cache live long and hold no cycles: scanning them again and again took a third of the time.
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
     def stop(number: int, _: object) -> None:
         """The first signal ends the work in order; a second one ends it at once."""

@@ -6,8 +6,9 @@ import msgspec
 class BatchLimits(msgspec.Struct, frozen=True):
     """Bounds of one batch: whichever is reached first ends it."""
 
-    # Rates reach their plateau between 2,000 and 5,000 messages; a batch of 5,000 takes some 50 ms to apply.
-    messages_max: int = 5_000
+    # Each rollup that a batch touches is written once, so larger batches fold faster: 10,000 take a tenth less time an
+    # event than 5,000. Beyond, Redis would be busy with one batch for longer than an answer should wait.
+    messages_max: int = 10_000
     # With messages of 1 MB a batch is 32 of them: what is in memory at once, besides the client's own queue.
     bytes_max: int = 32 * 2**20
     # What arrives is applied within 200 ms: this wait, and the work itself.
