@@ -53,7 +53,7 @@ async def answer_stats(
             raise invalid_at(
                 ("filter",),
                 "this project had more distinct values of the filtered fields on a day of the window than are kept "
-                "(limit views_max), so the filter cannot be answered exactly; totals without it can",
+                "(CALLMETER_LIMITS__VIEWS), so the filter cannot be answered exactly; totals without it can",
             ) from None
         except TooMuchToRead as too_much:
             raise invalid_at(("filter",), f"{too_much}; ask for a shorter window or fewer values") from None

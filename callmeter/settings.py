@@ -159,6 +159,24 @@ class BatchSettings(_Section):
     )
 
 
+class LimitSettings(_Section):
+    """What bounds memory where producers do not."""
+
+    views: int = Field(
+        default=2_000,
+        ge=0,
+        le=1_000_000,
+        description="Distinct values kept for filters on op, user and run, of each kind and of each combination of kinds, "
+        "per project, partition and day. Beyond, totals stay exact and filters that would need more are refused.",
+    )
+    calls_cached: int = Field(
+        default=50_000, ge=1, le=10_000_000, description="Call records a worker has at hand per partition; 1 KB each."
+    )
+    rollups_cached: int = Field(
+        default=20_000, ge=1, le=1_000_000, description="Rollups a worker has at hand per partition; 1 to 40 KB each."
+    )
+
+
 class ApiSettings(_Section):
     """Where the answers are given."""
 
@@ -188,6 +206,7 @@ class Settings(_Section):
     )
     retention: RetentionSettings = RetentionSettings()
     batch: BatchSettings = BatchSettings()
+    limits: LimitSettings = LimitSettings()
     api: ApiSettings = ApiSettings()
     log: LogSettings = LogSettings()
     now: AwareDatetime | None = Field(

@@ -13,7 +13,7 @@ from aggregator.price_file import PriceFileError, load_price_file
 from aggregator.prices import PriceBook
 from aggregator.redis_connection import connect
 from aggregator.redis_layout import ShardName
-from aggregator.shard import Shard
+from aggregator.shard import Shard, ShardLimits
 from aggregator.shard_store import EvictingPolicy, NewerLayout, ShardStore
 from callmeter.settings import Settings
 from ingest.batch_limits import BatchLimits
@@ -59,9 +59,14 @@ def make_worker(settings: Settings) -> Worker:
     prices = PriceBook(file, PriceCatalogue())
     client = connect(settings.redis.url, settings.redis.cluster)
     retention = settings.retention.kept()
+    limits = ShardLimits(
+        calls_cached_max=settings.limits.calls_cached,
+        cells_cached_max=settings.limits.rollups_cached,
+        views_max=settings.limits.views,
+    )
 
     def open_shard(place: Place) -> Shard:
-        return Shard(ShardStore(client, ShardName(settings.redis.namespace, *place)), prices, retention)
+        return Shard(ShardStore(client, ShardName(settings.redis.namespace, *place)), prices, retention, limits)
 
     return Worker(
         WorkerSettings(
