@@ -1,0 +1,160 @@
+"""Memory of Redis, by what it is spent on: per call, per cell, per month at three rates; and of a worker over time.
+
+Each key is asked for its size; what the server needs beside (its own tables) is added in proportion. A month is
+extrapolated from some minutes at its rate: calls and slots of every level, for as long as each is kept by default.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+
+from aggregator.event import CallEnd, CallStart, Event, UsageCounts
+from aggregator.levels import LEVELS, Retention
+from aggregator.redis_layout import ShardName
+from bench.generator import GeneratorSettings, generate
+from bench.measuring import Line, alone, compared, ours_at_most, ratio_at_most
+from bench.month import events_of, fold, last_minute
+from bench.scale import Scale, watched
+from bench.stage import Stage, pause, resident_bytes
+
+SHARD = ShardName("memory", "calls", 0)
+KEYS_PER_LOOK = 1_000
+CALL_BYTES_MAX, CELL_BYTES_MAX = 450, 1_200
+CELL_MODELS, CELL_CALLS = 5, 10
+# Calls per second, and how many minutes of that rate are measured.
+MONTHS = ((1, 60), (100, 10), (1_000, 3))
+RESIDENT_MAX = 1.05
+DAY_S = 86_400
+
+Sizes = Counter[str]
+"""Bytes by what they are for: `calls`, and each level's letter for all views (`m`) and for the view of all (`m:0`)."""
+
+
+def run(scale: Scale) -> Iterator[Line]:
+    """Redis first, then the worker."""
+    with Stage(broker=False) as stage:
+        yield from _per_call(stage, scale.amount(200_000, 50_000))
+        yield _per_cell(stage, scale.amount(120, 30, least=5))
+        for rate, minutes in MONTHS:
+            yield from _per_month(stage, rate, minutes if not scale.short else max(1, minutes // 3), scale)
+    events = scale.amount(10_000_000, 500_000, least=100_000)
+    with Stage(redis_options=("--appendonly", "no")) as stage:
+        yield _resident(stage, events)
+
+
+def _per_call(stage: Stage, calls: int) -> Iterator[Line]:
+    sizes = _fold_and_weigh(stage, _events(calls, 100.0, last_minute()), last_minute())
+    yield alone("redis: per call, with all indexes", "B", [sizes["calls"] / calls], ours_at_most(CALL_BYTES_MAX))
+    yield alone("redis: per call, rollups of all levels and views at 100/s", "B", [_rollups(sizes) / calls])
+
+
+def _per_cell(stage: Stage, minutes: int) -> Line:
+    end = last_minute()
+    sizes = _fold_and_weigh(stage, _busy_cells(minutes, end), end)
+    cell_bytes = sizes["m:0"] / (minutes * CELL_MODELS)
+    target = ours_at_most(CELL_BYTES_MAX)
+    return alone(f"redis: per (minute, model) cell of {CELL_CALLS} calls", "B", [cell_bytes], target)
+
+
+def _per_month(stage: Stage, rate: int, minutes: int, scale: Scale) -> Iterator[Line]:
+    calls = max(20, rate * minutes * 60 // scale.divisor)
+    seconds = calls / rate
+    end = last_minute()
+    sizes = _fold_and_weigh(stage, _events(calls, rate, end), end)
+    kept = Retention()
+    parts = {"calls": sizes["calls"] / seconds * kept.calls_s}
+    for level in LEVELS:
+        slots = max(1.0, seconds / level.slot_s)
+        parts[f"{level.slot_s} s slots"] = sizes[level.letter] / slots * kept.level_s(level) / level.slot_s
+    days = {"calls": kept.calls_s, **{f"{level.slot_s} s slots": kept.level_s(level) for level in LEVELS}}
+    yield alone(f"redis: {rate:,} calls/s, all that is kept by default", "GB", [sum(parts.values()) / 1e9])
+    for name, size in parts.items():
+        yield alone(f"redis: {rate:,} calls/s, {name} for {days[name] // DAY_S} d", "GB", [size / 1e9])
+
+
+def _events(calls: int, calls_per_s: float, end: datetime) -> Iterator[Event]:
+    days = calls / calls_per_s / DAY_S
+    settings = GeneratorSettings(calls, end - timedelta(days=days), days, message_bytes=0)
+    what = f"events of {calls:,} calls at {calls_per_s:,.0f}/s"
+    return events_of(watched(generate(settings), 2 * calls, what), end)
+
+
+def _busy_cells(minutes: int, end: datetime) -> Iterator[Event]:
+    """In each minute CELL_CALLS calls of each of CELL_MODELS models; all values differ."""
+    first_us = int((end - timedelta(minutes=minutes)).timestamp()) // 60 * 60_000_000
+    for number in range(minutes * CELL_MODELS * CELL_CALLS):
+        minute, place = divmod(number, CELL_MODELS * CELL_CALLS)
+        started_us = first_us + minute * 60_000_000 + place * 1_000_000
+        tokens = 500 + number * 7919 % 3_000
+        used = UsageCounts(tokens, tokens // 5, tokens + tokens // 5, tokens // 2, 0, 1)
+        model = ("gpt-4o", "claude-sonnet-4", "gpt-4o-mini", "gemini-2.5-flash", "o3")[place % CELL_MODELS]
+        ended_us = started_us + 200_000 + number * 104_729 % 3_000_000
+        yield Event("acme", f"{number:016x}", CallStart("llm", started_us), CallEnd(ended_us, False, {model: used}))
+
+
+def _fold_and_weigh(stage: Stage, events: Iterable[Event], end: datetime) -> Sizes:
+    """What an empty Redis holds after these events; Redis is empty again on return."""
+    stage.redis.flushall()
+    before = stage.redis.info("memory")["used_memory"]
+    fold(stage.redis_server.url, SHARD, events, end)
+    sizes: Sizes = Counter()
+    keys = list(stage.redis.scan_iter(count=KEYS_PER_LOOK))
+    for at in range(0, len(keys), KEYS_PER_LOOK):
+        pipeline = stage.redis.pipeline(transaction=False)
+        for key in keys[at : at + KEYS_PER_LOOK]:
+            pipeline.memory_usage(key, samples=0)
+        for key, size in zip(keys[at : at + KEYS_PER_LOOK], pipeline.execute(), strict=True):
+            for purpose in _purposes(key.decode("utf-8", "replace")):
+                sizes[purpose] += size
+            sizes["all"] += size
+    used = stage.redis.info("memory")["used_memory"] - before
+    stage.redis.flushall()
+    beside = max(1.0, used / sizes["all"])  # the server's own buffers may have shrunk meanwhile
+    return Counter({purpose: round(size * beside) for purpose, size in sizes.items()})
+
+
+def _purposes(key: str) -> list[str]:
+    """What a key is for, by `aggregator.redis_layout`."""
+    parts = key.removeprefix(f"{SHARD.tag}:").split(":")
+    if len(parts) > 2 and parts[1] in ("r", "q"):
+        level, view = parts[2], parts[-1]
+        return [level, f"{level}:0"] if view == "0" else [level]
+    if len(parts) > 1 and parts[1] == "views":
+        return ["m"]
+    return ["calls"]
+
+
+def _rollups(sizes: Sizes) -> int:
+    return sum(sizes[level.letter] for level in LEVELS)
+
+
+def _resident(stage: Stage, events: int) -> Line:
+    """A worker's resident memory after a fifth of the events, and after all."""
+    topic = stage.new_topic()
+    start = datetime.now(UTC) - timedelta(days=events / 200 / DAY_S, hours=1)
+    settings = GeneratorSettings(events // 2, start, events / 200 / DAY_S, message_bytes=0)
+    stage.fill(topic, generate(settings), events, "events for a worker's memory")
+    worker = stage.worker(topic)
+    worker.start_until_logged("partition assigned")
+    assert worker.pid is not None
+    early = late = 0
+    for done in watched(_folded(stage, topic, events), events, "folding"):
+        late = resident_bytes(worker.pid)
+        if done <= events // 5 or not early:
+            early = late
+    return compared(
+        f"worker: resident after {events:,} events / after a fifth",
+        "MB",
+        [late / 1e6],
+        [early / 1e6],
+        ratio_at_most(RESIDENT_MAX),
+    )
+
+
+def _folded(stage: Stage, topic: str, events: int) -> Iterator[int]:
+    """How many events are folded, again and again, until all are."""
+    done = 0
+    while done < events:
+        done = stage.next_offsets(topic, [0])[0]
+        yield done
+        pause()
