@@ -42,6 +42,8 @@ def _mark(value: Any) -> Any:
         return {key: _mark(element) for key, element in value.items()}
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         return f"{_BIG}{value}"
+    if isinstance(value, str) and value.startswith("\0"):
+        return "\0" + value  # no text is taken for a number
     return value
 
 
@@ -52,4 +54,6 @@ def _unmark(value: Any) -> Any:
         return {key: _unmark(element) for key, element in value.items()}
     if isinstance(value, str) and value.startswith(_BIG):
         return int(value.removeprefix(_BIG))
+    if isinstance(value, str) and value.startswith("\0"):
+        return value[1:]
     return value

@@ -14,10 +14,12 @@ from aggregator import redis_layout as layout
 from aggregator.call import CALLS, Call, Subtree
 from aggregator.cells import SKETCHES
 from aggregator.event import CallEnd, CallStart, Event, UsageCounts
+from aggregator.fold import BatchChanges, Fold
 from aggregator.levels import DAY_S, SECOND_US, Retention
 from aggregator.packed_id import unpack_id
 from aggregator.price_file import load_price_file
 from aggregator.prices import UNPRICED, PriceBook, Timeline
+from aggregator.records import Records
 from aggregator.redis_layout import ShardName
 from aggregator.rollup import ROLLUPS
 from aggregator.shard import Shard, ShardLimits
@@ -105,6 +107,22 @@ def fold_all(client: redis.Redis, batches: Iterable[Sequence[Event]], limits: Sh
     for batch in batches:
         apply(shard, batch)
     return read_state(client)
+
+
+def fold_in_memory(batches: Iterable[Sequence[Event]]) -> Records:
+    """The records of these batches, none of them ever forgotten; nothing is stored."""
+    records = Records({}, 0)
+    for batch in batches:
+        fold(records, batch)
+    return records
+
+
+def fold(records: Records, events: Iterable[Event]) -> BatchChanges:
+    """What one batch changes."""
+    folding = Fold(records, prices())
+    for event in events:
+        folding.add(event)
+    return folding.finish()
 
 
 def read_state(client: redis.Redis) -> Json:
