@@ -167,7 +167,7 @@ class LimitSettings(_Section):
         ge=0,
         le=1_000_000,
         description="Distinct values kept for filters on op, user and run, of each kind and each combination of "
-        "kinds, per project, partition and day. Beyond, totals stay exact and filters that would need more are refused.",
+        "kinds, per project, partition and day. Beyond, totals stay exact; filters that need more are refused.",
     )
     calls_cached: int = Field(
         default=50_000, ge=1, le=10_000_000, description="Call records a worker has at hand per partition; 1 KB each."
