@@ -152,3 +152,8 @@ def test_the_command_shows_what_differs() -> None:
     shown = CliRunner().invoke(settings, obj=read_settings({"CALLMETER_RETENTION__CALLS": "7d"})).output
     assert "CALLMETER_RETENTION__CALLS=7d  (default: 30d)" in shown
     assert "CALLMETER_RETENTION__HOURS=400d\n" in shown
+
+
+def test_readme_has_the_table() -> None:
+    """README documents every variable in one table, word for word as the command prints it."""
+    assert markdown_table() in (Path(__file__).parents[1] / "README.md").read_text()
