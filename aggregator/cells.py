@@ -8,7 +8,7 @@ import msgspec
 
 from aggregator.levels import LEVELS, MINUTE_US, Level
 from aggregator.packing import Packing
-from aggregator.redis_layout import ShardKeys, day_of, slot_field, slot_of
+from aggregator.redis_layout import ShardKeys, day_of, model_field, slot_field, slot_of
 from aggregator.rollup import ROLLUPS, USAGE_METRICS, CallTally, Increment, Rollup, add, join
 from aggregator.shard_write import Field, Key, ShardWrite
 from aggregator.sketch import Packed, Sketch
@@ -70,11 +70,13 @@ class Cells:
             cell = self._cells.get(key)
             if cell is None:
                 wanted.setdefault(self._keys.rollups(*key[:4]), []).append(field)
-                sketched = [field, *(field + model.encode() for model in increment.models)]
+                sketched = [field, *(model_field(field, model) for model in increment.models)]
             else:
                 known = cell.rollup.models
                 sketched = [
-                    field + model.encode() for model in increment.models if model in known and model not in cell.models
+                    model_field(field, model)
+                    for model in increment.models
+                    if model in known and model not in cell.models
                 ]
             if sketched:
                 wanted.setdefault(self._keys.sketches(*key[:4]), []).extend(sketched)
@@ -94,7 +96,7 @@ class Cells:
                 if latency is not None:
                     (cell.latency,) = _unpack_sketches(latency)
             for model in increment.models:
-                packed = stored.get((sketch_key, field + model.encode()))
+                packed = stored.get((sketch_key, model_field(field, model)))
                 if packed is not None:
                     cell.models[model] = _unpack_sketches(packed)
 
@@ -112,7 +114,7 @@ class Cells:
             write.set(sketch_key, field, SKETCHES.pack([cell.latency.pack()]))
         for model in increment.models:
             packed = SKETCHES.pack([sketch.pack() for sketch in cell.models[model]])
-            write.set(sketch_key, field + model.encode(), packed)
+            write.set(sketch_key, model_field(field, model), packed)
 
     def trim(self, used: Iterable[RollupKey], cells_max: int) -> None:
         """Keep the cells used last, `cells_max` in all (more where `used` is more)."""

@@ -12,7 +12,7 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
                                   a few wide writes, and what expires together lies together
     {tag}:P:views:D       hash    packed View -> V; `full:S` marks a set of dimensions that is full
     {tag}:P:r:L:D:V       hash    slot of the day -> packed Rollup of level L (m, f, h)
-    {tag}:P:q:L:D:V       hash    slot -> packed latency sketch; slot + model -> packed sketches of USAGE_METRICS
+    {tag}:P:q:L:D:V       hash    slot -> packed latency sketch; slot + ":" + model -> packed sketches of USAGE_METRICS
     {tag}:P:x:K:D         hash    value -> postings: numbers of the calls of day D that have the value in index K; the
     first
                                   four bytes count the full blocks that have moved to
@@ -115,6 +115,11 @@ def id_field(project: int, packed_id: bytes) -> bytes:
 def slot_field(slot: int) -> bytes:
     """A slot of a day as a field of rollups and latency sketches."""
     return slot.to_bytes(2, "big")
+
+
+def model_field(slot: bytes, model: str) -> bytes:
+    """A model in a slot as a field of sketches. The name may be empty: the colon tells it from the latencies' field."""
+    return slot + b":" + model.encode()
 
 
 def day_of(time_us: int) -> int:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from aggregator.cells import SKETCHES
 from aggregator.levels import Level
 from aggregator.merged import Merged
-from aggregator.redis_layout import slot_field
+from aggregator.redis_layout import model_field, slot_field
 from aggregator.rollup import ROLLUPS, Rollup
 from aggregator.sketch import Packed
 from aggregator.store_reader import Command, OpenedProject, ProjectShard, StoreReader
@@ -110,7 +110,7 @@ async def _read_sketches(
         if latency and place.rollup.finished:
             fields.append((place.field, place.bucket, None))
         if usage:
-            fields.extend((place.field + model.encode(), place.bucket, model) for model in place.rollup.models)
+            fields.extend((model_field(place.field, model), place.bucket, model) for model in place.rollup.models)
     by_key = {key: fields for key, fields in by_key.items() if fields}
     replies = await reader.fetch([("HMGET", key, *(field[0] for field in fields)) for key, fields in by_key.items()])
     for values, fields in zip(replies, by_key.values(), strict=True):
