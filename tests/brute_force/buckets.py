@@ -1,7 +1,8 @@
 """The buckets of a window on the local clock of a zone (behaviour §4), found by walking through the time."""
 
 from datetime import timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.resources import files
 from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -25,7 +26,7 @@ def buckets_of(start_us: int, end_us: int, granularity_s: int, timezone: str) ->
     """Every bucket that meets `start_us` ≤ t < `end_us`, in order; none for an empty window."""
     if start_us >= end_us:
         return []
-    zone = ZoneInfo(timezone)
+    zone = _zone(timezone)
     first_s, last_s = start_us // SECOND_US, -(-end_us // SECOND_US)
     margin_s = granularity_s + LONGEST_JUMP_S
     edges_s = _edges(first_s - margin_s, last_s + margin_s, granularity_s, zone)
@@ -34,6 +35,13 @@ def buckets_of(start_us: int, end_us: int, granularity_s: int, timezone: str) ->
         for begin_s, finish_s in pairwise(edges_s)
     ]
     return [bucket for bucket in buckets if bucket.start_us < end_us and bucket.end_us > start_us]
+
+
+@cache
+def _zone(name: str) -> ZoneInfo:
+    """From the `tzdata` package: rules that change (Morocco's in 2026) may not have reached this machine."""
+    with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as file:
+        return ZoneInfo.from_file(file, key=name)
 
 
 def _edges(from_s: int, to_s: int, granularity_s: int, zone: ZoneInfo) -> list[int]:
