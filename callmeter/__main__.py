@@ -14,6 +14,7 @@ COMMANDS = {
     "api": "Answer /calls/stats and /calls/usage over HTTP.",
     "produce": "Send events from a file or a pipe to Kafka.",
     "status": "How far the workers are, and what they counted.",
+    "dead-letters": "What was no event: list, look at, send again.",
     "shard": "Where a shard goes on reading, when the log is not the one it was.",
     "prices": "Which price a model has, and where it comes from.",
     "keys": "Keys that may ask the api, and for which projects.",

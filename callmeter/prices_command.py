@@ -13,16 +13,10 @@ from aggregator.price import Price, Rates
 from aggregator.price_catalogue import PriceCatalogue
 from aggregator.price_file import PriceFileError, load_price_file
 from aggregator.prices import PriceBook
-from aggregator.timestamps import format_utc, parse_timestamp_us
+from aggregator.timestamps import format_utc
+from callmeter.instants import instant_us
 
 _CLASSES = dict(zip(Rates._fields, ("uncached input", "cache read", "cache creation", "output"), strict=True))
-
-
-def _instant_us(ctx: click.Context, param: click.Parameter, written: str | None) -> int | None:
-    try:
-        return None if written is None else parse_timestamp_us(written)
-    except ValueError:
-        raise click.BadParameter(f"{written!r} is not an instant like 2026-05-11T12:00:00Z") from None
 
 
 @click.command()
@@ -31,7 +25,7 @@ def _instant_us(ctx: click.Context, param: click.Parameter, written: str | None)
 @click.option(
     "--at",
     "at_us",
-    callback=_instant_us,
+    callback=instant_us,
     metavar="INSTANT",
     help="When the call started, RFC 3339; without an offset UTC. [now]",
 )

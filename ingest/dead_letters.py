@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from ingest.message import DeadLetter
+from ingest.message import DeadLetter, Headers
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +20,11 @@ MESSAGE_BYTES_MAX = 64 * 2**20
 TOPIC_SUFFIX = ".dead-letters"
 
 
+# Headers of a message that was sent again from a dead letter, and of its next dead letter if it is still invalid: how
+# often, and the origin of the first one.
+REPLAYED, REPLAY_OF = "replayed", "replay_of"
+
+
 class DeadLettersUndelivered(Exception):
     """The broker did not take them in time; the batch must not be applied yet."""
 
@@ -27,6 +32,13 @@ class DeadLettersUndelivered(Exception):
 def dead_letter_topic(topic: str, configured: str) -> str:
     """The topic for the dead letters of `topic`."""
     return configured or topic + TOPIC_SUFFIX
+
+
+def texts(headers: Headers) -> dict[str, str]:
+    """Headers as text, whatever bytes they hold."""
+    return {
+        name: value.decode("utf-8", "replace") if isinstance(value, bytes) else value or "" for name, value in headers
+    }
 
 
 def headers(letter: DeadLetter) -> list[tuple[str, str | bytes | None]]:
@@ -41,6 +53,7 @@ def headers(letter: DeadLetter) -> list[tuple[str, str | bytes | None]]:
         "partition": message.partition,
         "offset": message.offset,
         "broker_us": message.broker_us,
+        **{name: text for name, text in texts(message.headers).items() if name in (REPLAYED, REPLAY_OF)},
     }
     return [(name, str(value).encode("utf-8", "replace")) for name, value in named.items() if value is not None]
 

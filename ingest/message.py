@@ -1,5 +1,6 @@
 """A message: bytes of a topic with partition and offset, and what its bytes decode to."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -7,6 +8,9 @@ import msgspec
 from aggregator.event import Event
 from ingest.decode import decode_message
 from ingest.invalid_event import InvalidEvent
+
+Headers = Sequence[tuple[str, str | bytes | None]]
+"""As the client gives them."""
 
 
 class Message(NamedTuple):
@@ -18,6 +22,7 @@ class Message(NamedTuple):
     broker_us: int
     key: bytes | None
     value: bytes | None
+    headers: Headers = ()
 
 
 class DeadLetter(NamedTuple):

@@ -51,15 +51,27 @@ class EventProducer:
         """How many partitions the topic has, 0 where it does not exist. Raises KafkaException without a broker."""
         return len(self._producer.list_topics(topic, timeout_s).topics[topic].partitions)
 
-    def produce(self, topic: str, key: str | bytes | None, value: bytes) -> None:
-        """Queue a message; waits while the queue is full. Raises DeliveryFailed for one that is too large to send."""
+    def produce(
+        self,
+        topic: str,
+        key: str | bytes | None,
+        value: bytes | None,
+        partition: int | None = None,
+        headers: dict[str, str | bytes | None] | None = None,
+    ) -> None:
+        """Queue a message; waits while the queue is full. `partition`: None leaves it to the key.
+
+        Raises DeliveryFailed for one that is too large to send.
+        """
+        at = -1 if partition is None else partition  # the client's word for "by the key"
         while True:
             try:
-                self._producer.produce(topic, value, key, on_delivery=self._count)
+                self._producer.produce(topic, value, key, at, on_delivery=self._count, headers=headers or {})
             except BufferError:
                 self._producer.poll(0.1)
             except KafkaException as refused:
-                raise DeliveryFailed(f"a message of {len(value)} bytes was refused: {refused.args[0].str()}") from None
+                size_bytes = len(value or b"")
+                raise DeliveryFailed(f"a message of {size_bytes} bytes was refused: {refused.args[0].str()}") from None
             else:
                 return
 

@@ -25,7 +25,7 @@ METADATA_REFRESH_MS = 5_000
 ANSWER_TIMEOUT_S = 10.0
 
 _NO_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
-_NO_OFFSET = (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET)
+NO_OFFSET = (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET)
 
 
 class BrokerAway(Exception):
@@ -116,19 +116,14 @@ class Source:
         error = message.error()
         place = Place(message.topic() or "", message.partition() or 0)
         if error is None:
-            value, key = message.value(), message.key()
-            _, broker_ms = message.timestamp()
-            broker_us = broker_ms * 1000 if broker_ms > 0 else self._clock()
-            polled.messages.setdefault(place, []).append(
-                Message(*place, message.offset() or 0, broker_us, _bytes(key), _bytes(value))
-            )
-            size = len(value or b"")
+            polled.messages.setdefault(place, []).append(message_of(message, self._clock))
+            size = len(message.value() or b"")
             self._largest_bytes = max(size, self._largest_bytes * 99 // 100, 1_000)
             return size
         code = error.code()
         if code == KafkaError._PARTITION_EOF:
             polled.ended.append(place)
-        elif code in _NO_OFFSET:
+        elif code in NO_OFFSET:
             polled.out_of_range.append(place)
         elif code in _NO_TOPIC:
             polled.missing_topics.append(place.topic)
@@ -201,6 +196,15 @@ class Source:
             self._polled.messages.pop(place, None)
         self._on_revoke(gone)
         consumer.incremental_unassign(places)
+
+
+def message_of(received: KafkaMessage, clock: Callable[[], int]) -> Message:
+    """A message that came without an error. `clock` stands in for a broker that tells no time."""
+    key, value = received.key(), received.value()
+    _, broker_ms = received.timestamp()
+    broker_us = broker_ms * 1000 if broker_ms > 0 else clock()
+    place = received.topic() or "", received.partition() or 0, received.offset() or 0
+    return Message(*place, broker_us, _bytes(key), _bytes(value), received.headers() or ())  # type: ignore[arg-type]  # a list, never a dict
 
 
 def _bytes(part: str | bytes | None) -> bytes | None:

@@ -11,7 +11,6 @@ from callmeter.shard_command import Reset
 from tests.pipeline.feed import Feed
 from tests.pipeline.golden import read_dataset
 from tests.pipeline.operator import Said, operate
-from tests.pipeline.patience import wait_until
 from tests.pipeline.pipeline import Pipeline
 from tests.servers.kafka_server import KafkaServer
 
@@ -31,13 +30,6 @@ def pipeline(kafka_server: KafkaServer, redis_url: str, tmp_path: Path) -> Itera
 def reset(pipeline: Pipeline, *arguments: str) -> Said:
     """Run the command for the only partition."""
     return operate(pipeline.settings, "shard", "reset", "--topic", pipeline.topic, "--partition", "0", *arguments)
-
-
-def delete_topic(pipeline: Pipeline) -> None:
-    """Delete the topic and return when the broker has forgotten it."""
-    admin = AdminClient({"bootstrap.servers": pipeline.bootstrap_servers})
-    admin.delete_topics([pipeline.topic])[pipeline.topic].result()
-    assert wait_until(lambda: pipeline.topic not in admin.list_topics(timeout=10).topics, 30)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +105,7 @@ def test_a_topic_made_again(pipeline: Pipeline, restarted: bool) -> None:
     pipeline.wait_until_applied()
     if restarted:
         assert worker.terminate() == 0
-    delete_topic(pipeline)
+    pipeline.delete_topic()
     pipeline.create_topic()
     pipeline.feed = Feed(pipeline.bootstrap_servers, pipeline.topic)
     pipeline.produce(DATASET.lines[:half])

@@ -17,7 +17,7 @@ from tests.answers import differences
 from tests.pipeline.feed import Feed, Line
 from tests.pipeline.patience import wait_until
 from tests.pipeline.program import START_TIMEOUT_S, Program
-from tests.servers.kafka_server import create_topic
+from tests.servers.kafka_server import create_topic, delete_topic
 
 APPLY_TIMEOUT_S = 90.0
 # A worker that was killed is taken for dead after a second (10 s otherwise); topics that appear are seen sooner.
@@ -76,6 +76,10 @@ class Pipeline:
     def create_topic(self, config: dict[str, str] | None = None) -> None:
         """Make the topic."""
         create_topic(self.bootstrap_servers, self.topic, self.partitions, config)
+
+    def delete_topic(self) -> None:
+        """Delete the topic, and return when the broker has forgotten it."""
+        delete_topic(self.bootstrap_servers, self.topic)
 
     def worker(self, **more: str) -> Program:
         """A worker that is not started yet."""

@@ -5,6 +5,7 @@ The jars come from Maven Central (`make servers`, by the pom.xml beside this fil
 
 import shutil
 import subprocess
+import time
 import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
@@ -113,6 +114,16 @@ def create_topic(bootstrap_servers: str, topic: str, partitions: int, config: di
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
     new_topic = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=config or {})
     admin.create_topics([new_topic], operation_timeout=TOPIC_TIMEOUT_S)[topic].result(TOPIC_TIMEOUT_S)
+
+
+def delete_topic(bootstrap_servers: str, topic: str) -> None:
+    """Delete the topic and return when the broker has forgotten it."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin.delete_topics([topic])[topic].result(TOPIC_TIMEOUT_S)
+    deadline_s = time.monotonic() + TOPIC_TIMEOUT_S
+    while topic in admin.list_topics(timeout=TOPIC_TIMEOUT_S).topics:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
 
 
 def _java(*arguments: str) -> list[str]:
