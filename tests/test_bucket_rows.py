@@ -1,0 +1,163 @@
+"""Rows of answers: the right value under each key, nulls and zeros where the specification wants them."""
+
+from typing import Any
+
+import pytest
+
+from aggregator.call import Call, Usage
+from aggregator.merged import Merged
+from api.bucket_rows import call_row, usage_row
+from api.questions import MetricQuestion
+
+AT = "2026-03-03T00:00:00+00:00"
+ALL = ("sum", "avg", "min", "max", "count", "count_true", "count_false")
+UNPRICED, DOLLAR = [100, 20, 120, 30, 10, 1], 10**12
+
+
+def call(latency_ms: int | None = None, failed: bool = False, usage: Usage | None = None) -> Call:
+    ended_us = None if latency_ms is None else latency_ms * 1000
+    return Call(1, b"", 0, started_us=0, ended_us=ended_us, failed=failed, usage=usage or {})
+
+
+def merged(*calls: Call) -> Merged:
+    bucket = Merged()
+    bucket.add_calls(calls)
+    return bucket
+
+
+def ask(metric: str, *percentiles: float, aggregations: tuple[str, ...] = ALL) -> MetricQuestion:
+    return MetricQuestion(metric, aggregations, tuple(map(float, percentiles)))
+
+
+def values(row: dict[str, Any]) -> list[Any]:
+    """Without the timestamp, in order."""
+    return [value for key, value in row.items() if key not in ("timestamp", "model")]
+
+
+def test_latency() -> None:
+    """Of 1, 0, 4 and an unfinished call: the unfinished one only in count."""
+    row = call_row(AT, merged(call(1), call(0), call(4), call()), [ask("latency_ms", 0, 50, 75, 100)])
+    assert row == {
+        "timestamp": AT,
+        "sum_latency_ms": 5,
+        "avg_latency_ms": pytest.approx(5 / 3),
+        "min_latency_ms": 0,
+        "max_latency_ms": 4,
+        "count_latency_ms": 3,
+        "count_true_latency_ms": 1,
+        "count_false_latency_ms": 1,
+        "p0_latency_ms": 0,
+        "p50_latency_ms": 1,
+        "p75_latency_ms": 2.5,
+        "p100_latency_ms": 4,
+        "count": 4,
+    }
+    assert next(iter(row)) == "timestamp"
+    assert list(row)[-1] == "count"
+
+
+@pytest.mark.parametrize("metric", ["latency_ms", "call_count", "error_count"])
+def test_an_empty_bucket(metric: str) -> None:
+    """Sums, averages and counts are 0; minimum, maximum and percentiles null."""
+    row = call_row(AT, Merged(), [ask(metric, 50, 99.9)])
+    assert values(row) == [0, 0, None, None, 0, 0, 0, None, None, 0]
+
+
+def test_only_unfinished_calls() -> None:
+    """Latency is as in an empty bucket, calls and errors are counted."""
+    row = call_row(AT, merged(call(), call()), [ask("latency_ms", 50), ask("call_count", 50), ask("error_count", 50)])
+    assert values(row) == [
+        *(0, 0, None, None, 0, 0, 0, None),
+        *(2, 1, 1, 1, 2, 2, 0, 1),
+        *(0, 0, 0, 0, 2, 0, 2, 0),
+        2,
+    ]
+
+
+def test_errors() -> None:
+    """Of four calls one failed: 0, 0, 0, 1 has its p50 at 0, p90 at 0.7, p100 at 1."""
+    row = call_row(AT, merged(call(1, failed=True), call(1), call(1), call()), [ask("error_count", 50, 90, 100)])
+    assert values(row) == [1, 0.25, 0, 1, 4, 1, 3, 0, pytest.approx(0.7), 1, 4]
+
+
+def test_only_errors() -> None:
+    """Minimum and every percentile are 1."""
+    row = call_row(AT, merged(call(1, failed=True)), [ask("error_count", 0, 50)])
+    assert values(row) == [1, 1, 1, 1, 1, 1, 0, 1, 1, 1]
+
+
+def test_tokens() -> None:
+    """Two rows of a model; the rows of another model are not in it."""
+    bucket = merged(call(1, usage={"m": UNPRICED, "x": [7] * 6}), call(1, usage={"m": [0, 1, 1, 0, 0, 1]}))
+    row = usage_row(
+        AT, "m", bucket, [ask("input_tokens", 50), ask("cache_read_input_tokens"), ask("output_tokens")], False
+    )
+    assert row["model"] == "m"
+    assert values(row) == [
+        *(100, 50, 0, 100, 2, 0, 1, 50),
+        *(30, 15, 0, 30, 2, 0, 1),
+        *(21, 10.5, 1, 20, 2, 1, 0),
+        2,
+    ]
+
+
+def priced(*costs: int) -> list[int]:
+    """Uncached input, cache read, cache creation, output, in pico-dollars."""
+    return [*UNPRICED, *costs]
+
+
+def test_costs_are_dollars() -> None:
+    """Input is all classes of input; count_true counts exact dollars, count_false what cost nothing."""
+    bucket = merged(
+        call(1, usage={"m": priced(DOLLAR // 2, DOLLAR // 4, DOLLAR // 4, 1)}), call(1, usage={"m": priced(0, 0, 0, 0)})
+    )
+    row = usage_row(AT, "m", bucket, [ask("input_cost", 50), ask("output_cost"), ask("total_cost", 100)], True)
+    assert values(row) == pytest.approx(
+        [*(1, 0.5, 0, 1, 2, 1, 1, 0.5), *(1e-12, 5e-13, 0, 1e-12, 2, 0, 1), *(1 + 1e-12, 0.5, 0, 1, 2, 0, 1, 1), 2],
+        rel=1e-9,
+        abs=1e-15,
+    )
+
+
+NO_COST = [None, None, None, None, 0, 0, 0, None]
+
+
+def test_all_rows_unpriced() -> None:
+    """Everything about a cost but its counts is null, though the model is priced elsewhere in the window."""
+    bucket = merged(call(1, usage={"m": UNPRICED}))
+    assert values(usage_row(AT, "m", bucket, [ask("total_cost", 50)], priced_in_window=True)) == [*NO_COST, 1]
+    assert values(usage_row(AT, "m", bucket, [ask("total_cost", 50)], priced_in_window=False)) == [*NO_COST, 1]
+
+
+def test_an_empty_bucket_of_an_unpriced_model() -> None:
+    """Is null too: the model has no price."""
+    assert values(usage_row(AT, "m", Merged(), [ask("total_cost", 50)], priced_in_window=False)) == [*NO_COST, 0]
+
+
+def test_an_empty_bucket_of_a_priced_model() -> None:
+    """Has the usual zeros; so do its tokens in any case."""
+    usual = [0, 0, None, None, 0, 0, 0, None]
+    assert values(usage_row(AT, "m", Merged(), [ask("total_cost", 50)], priced_in_window=True)) == [*usual, 0]
+    assert values(usage_row(AT, "m", Merged(), [ask("total_tokens", 50)], priced_in_window=False)) == [*usual, 0]
+
+
+def test_a_mixed_bucket_sums_what_is_priced() -> None:
+    """Of a priced and an unpriced row: cost of one, count of two."""
+    bucket = merged(call(1, usage={"m": priced(DOLLAR, 0, 0, DOLLAR)}), call(1, usage={"m": UNPRICED}))
+    row = usage_row(AT, "m", bucket, [ask("total_cost", 50), ask("input_tokens")], True)
+    assert values(row) == [*(2, 2, 2, 2, 1, 0, 0, 2), *(200, 100, 100, 100, 2, 0, 0), 2]
+
+
+def test_keys_in_the_order_of_the_request() -> None:
+    """Metrics, aggregations and percentiles as asked; `aggregations: []` gives percentiles only."""
+    asked = [ask("latency_ms", 99.9, 50, aggregations=()), ask("call_count", aggregations=("max", "sum"))]
+    assert list(call_row(AT, merged(call(1)), asked)) == [
+        *("timestamp", "p99.9_latency_ms", "p50_latency_ms", "max_call_count", "sum_call_count", "count"),
+    ]
+
+
+def test_sums_beyond_64_bits() -> None:
+    """Costs of a fleet: 2^70 pico-dollars are 1,180,591,620.717411303424 dollars."""
+    bucket = merged(call(1, usage={"m": priced(2**70, 0, 0, 0)}))
+    row = usage_row(AT, "m", bucket, [ask("input_cost", 50, aggregations=("sum", "avg", "max"))], True)
+    assert values(row) == pytest.approx([1_180_591_620.717411303424] * 4 + [1], rel=1e-12)

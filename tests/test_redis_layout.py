@@ -1,0 +1,95 @@
+"""Keys and fields of a shard."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.crc import key_slot
+
+from aggregator.levels import DAY_US, FIVE_MINUTES, HOURS, MINUTE_US, MINUTES, Level
+from aggregator.redis_layout import (
+    ShardKeys,
+    ShardName,
+    day_of,
+    id_field,
+    member_shard,
+    posted,
+    posting,
+    shard_member,
+    slot_field,
+    slot_of,
+)
+
+SHARD = ShardName("ns", "weave.calls", 12)
+
+
+def all_keys(keys: ShardKeys) -> list[bytes]:
+    """One of each kind."""
+    texts = [
+        keys.next,
+        keys.shard,
+        keys.projects,
+        keys.ids,
+        keys.calls(3),
+        keys.views(1, 20_515),
+        keys.rollups(1, HOURS, 20_515, 0),
+        keys.sketches(1, HOURS, 20_515, 0),
+        keys.postings(1, "m", 20_515),
+        keys.posting_blocks(1, "m", 20_515),
+        keys.refs(1, "i", 20_515),
+    ]
+    return [*(text.encode() for text in texts), keys.open_calls(1, b"\0}{")]
+
+
+def test_a_shard_lies_in_one_slot() -> None:
+    """Every key carries the hash tag, so that one transaction may touch them all in a Redis Cluster."""
+    keys = all_keys(ShardKeys(SHARD))
+    assert len({key_slot(key) for key in keys}) == 1
+    assert len(set(keys)) == len(keys)
+    assert all(key.startswith(b"{ns/weave.calls/12}:") for key in keys)
+
+
+def test_shards_share_no_key() -> None:
+    """Neither with another partition, nor topic, nor namespace."""
+    names = [SHARD, SHARD._replace(partition=1), SHARD._replace(topic="weave"), SHARD._replace(namespace="n")]
+    keys = [key for name in names for key in all_keys(ShardKeys(name))]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("topic", ["calls", "a/b", "with.dots-and_more"])
+def test_a_member_names_its_shard(topic: str) -> None:
+    """Back from the registry."""
+    shard = ShardName("ns", topic, 7)
+    assert member_shard("ns", shard_member(shard)) == shard
+
+
+@given(st.lists(st.integers(0, 2**40 - 1)))
+def test_postings_come_back(numbers: list[int]) -> None:
+    """Record numbers up to a trillion, in five bytes each."""
+    assert posted(b"".join(map(posting, numbers))) == numbers
+
+
+def test_id_fields_of_two_projects_differ() -> None:
+    """Even where number and id run into each other."""
+    assert id_field(1, b"a") != id_field(2, b"a")
+    assert id_field(1, b"") == bytes([0, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("level", "at_us", "slot"),
+    [
+        (MINUTES, 0, 0),
+        (MINUTES, MINUTE_US - 1, 0),
+        (MINUTES, MINUTE_US, 1),
+        (MINUTES, DAY_US - 1, 1439),
+        (FIVE_MINUTES, 5 * MINUTE_US, 1),
+        (FIVE_MINUTES, DAY_US - 1, 287),
+        (HOURS, DAY_US - 1, 23),
+        (HOURS, -1, 23),
+    ],
+)
+def test_slots(level: Level, at_us: int, slot: int) -> None:
+    """Numbered from midnight UTC; before 1970 too."""
+    day_us = 20_515 * DAY_US if at_us >= 0 else 0
+    assert slot_of(day_us + at_us, level) == slot
+    assert day_of(day_us + at_us) == (20_515 if at_us >= 0 else -1)
+    assert int.from_bytes(slot_field(slot), "big") == slot
