@@ -19,7 +19,7 @@ from bench.measuring import HEADING, Line
 from bench.scale import Scale, tell
 
 # In the order they run; each is a module of that name with a function `run`.
-BENCHMARKS = ("ingest_ceiling", "answers", "memory", "freshness")
+BENCHMARKS = ("ingest_ceiling", "answers", "memory", "freshness", "sketch")
 ONLY_FULL: tuple[str, ...] = ()
 RESULTS = Path(__file__).parent / "RESULTS.md"
 

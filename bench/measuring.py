@@ -109,7 +109,7 @@ def alone(name: str, unit: str, values: Sequence[float], target: Target | None =
 def _shown(number: Measured | None, unit: str) -> str:
     if number is None:
         return "-"
-    spread = f" ±{number.spread:.0%}" if number.spread else ""
+    spread = f" ±{number.spread:.0%}" if number.spread >= 0.005 else ""
     return f"{_rounded(number.median)} {unit}".rstrip() + spread
 
 
