@@ -1,0 +1,89 @@
+"""The product without its processes: batches folded by the real aggregator, asked through the real app."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import httpx
+
+from aggregator.levels import DAY_S, Retention
+from aggregator.price_catalogue import PriceCatalogue
+from aggregator.price_file import load_price_file
+from aggregator.prices import PriceBook
+from aggregator.redis_connection import connect, connect_readers
+from aggregator.redis_layout import ShardName
+from aggregator.shard import Shard, ShardLimits
+from aggregator.shard_store import ShardStore
+from aggregator.store_reader import StoreReader
+from api.access import OpenAccess
+from api.answers import StoreAnswers
+from api.app import ApiSettings, make_app
+from ingest.message import Message, decode_batch
+from tests.pipeline.golden import CASES
+
+NAMESPACE = "in-process"
+RETENTION = Retention(*(3650 * DAY_S,) * 4)
+
+
+class Batch(NamedTuple):
+    """Message values that are applied in one step. `restart`: by a writer that has nothing in memory."""
+
+    values: list[bytes]
+    restart: bool
+
+
+class InProcess:
+    """Folds into one Redis and answers from it; `now` is the clock of broker and api."""
+
+    def __init__(self, redis_url: str, now: datetime) -> None:
+        now_us = round(now.timestamp()) * 1_000_000
+        self._now_us = now_us
+        self._prices = PriceBook(load_price_file(CASES / "prices.yaml"), PriceCatalogue())
+        self._client = connect(redis_url)
+        self._readers = connect_readers(redis_url)
+        answers = StoreAnswers(StoreReader(self._readers, NAMESPACE), RETENTION, lambda: now_us)
+        app = make_app(answers, OpenAccess(), ApiSettings(clock=lambda: now_us))
+        self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://callmeter", timeout=None)
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> "InProcess":
+        return self
+
+    def __exit__(self, *raised: type[BaseException] | BaseException | TracebackType | None) -> None:
+        async def close() -> None:
+            await self._http.aclose()
+            await self._readers.aclose()
+
+        self._runner.run(close())
+        self._runner.close()
+        self._client.close()
+
+    def fold(self, shards: Sequence[Sequence[Batch]], limits: ShardLimits) -> None:
+        """Forget everything; then apply the batches of each shard, one after the other."""
+        self._client.flushall()
+        for partition, batches in enumerate(shards):
+            store = ShardStore(self._client, ShardName(NAMESPACE, "calls", partition))
+            shard, offset = None, 0
+            for batch in batches:
+                if shard is None or batch.restart:
+                    shard = Shard(store, self._prices, RETENTION, limits)
+                messages = [
+                    Message("calls", partition, offset + number, self._now_us, None, value)
+                    for number, value in enumerate(batch.values)
+                ]
+                decoded = decode_batch(messages, RETENTION.calls_s * 1_000_000)
+                assert decoded.dead_letters == []
+                shard.apply(decoded.events, decoded.next_offset, decoded.as_of_us, self._now_us, {})
+                offset = decoded.next_offset
+
+    def ask(self, requests: Sequence[tuple[str, Any]]) -> list[tuple[int, Any]]:
+        """Status and body of the answer to each (path, request)."""
+
+        async def ask_all() -> list[tuple[int, Any]]:
+            responses = [await self._http.post(path, content=json.dumps(request)) for path, request in requests]
+            return [(response.status_code, response.json()) for response in responses]
+
+        return self._runner.run(ask_all())
