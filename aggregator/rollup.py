@@ -4,7 +4,7 @@ Costs are pico-dollars. Every metric keeps sum, minimum, maximum, how many value
 cost: one dollar, nothing), so that every aggregation of an answer is exact after any merge.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -167,14 +167,7 @@ def add(rollup: Rollup, increment: Increment) -> None:
     rollup.errors += increment.errors
     rollup.finished += len(increment.latencies_ms)
     merge_totals(rollup.latency, increment.latency)
-    for name, more in increment.models.items():
-        model = rollup.models.get(name)
-        if model is None:
-            rollup.models[name] = ModelRollup(more.rows, more.priced, list(more.totals))
-        else:
-            model.rows += more.rows
-            model.priced += more.priced
-            merge_totals(model.totals, more.totals)
+    _add_models(rollup.models, increment.models)
 
 
 def merge(into: Rollup, more: Rollup) -> None:
@@ -183,10 +176,14 @@ def merge(into: Rollup, more: Rollup) -> None:
     into.errors += more.errors
     into.finished += more.finished
     merge_totals(into.latency, more.latency)
-    for name, model in more.models.items():
-        mine = into.models.get(name)
+    _add_models(into.models, more.models)
+
+
+def _add_models(into: dict[str, ModelRollup], more: Mapping[str, ModelRollup | ModelIncrement]) -> None:
+    for name, model in more.items():
+        mine = into.get(name)
         if mine is None:
-            into.models[name] = ModelRollup(model.rows, model.priced, list(model.totals))
+            into[name] = ModelRollup(model.rows, model.priced, list(model.totals))
         else:
             mine.rows += model.rows
             mine.priced += model.priced
