@@ -72,7 +72,7 @@ class Shard:
         """Forget everything but what Redis holds."""
         self._store.check_policy()
         self._store.register(())
-        # Before the rest: whatever another writer applies while the rest is read, the fence then refuses what builds on it.
+        # Before the rest: whatever another writer applies while that is read, the fence then refuses what builds on it.
         self._next_offset = self._store.next_offset()
         fields = self._store.shard_fields()
         [projects] = self._store.read_hashes([self._keys.projects])

@@ -58,11 +58,15 @@ class EvictingPolicy(Exception):
 
 
 class ShardStore:
-    """One shard's keys. Every method may raise one of StoreAway; `apply` also StoreFull."""
+    """One shard's keys. Every method may raise one of StoreAway; `apply` and `register` also StoreFull.
 
-    def __init__(self, client: redis.Redis, shard: ShardName) -> None:
+    `partitions`: how many the topic has, as far as is known.
+    """
+
+    def __init__(self, client: redis.Redis, shard: ShardName, partitions: int = 0) -> None:
         self._client: Any = client
         self.shard = shard
+        self._partitions = partitions
         self.keys = ShardKeys(shard)
 
     def check_policy(self) -> None:
@@ -115,15 +119,19 @@ class ShardStore:
         return list(pipeline.execute())
 
     def register(self, project_ids: Iterable[str]) -> None:
-        """Make it known that this shard holds these projects; done before their first batch is applied."""
+        """Make it known that this shard holds these projects; done before their first batch is applied.
+
+        All shards of the topic become known: none is as of now before it has said so itself.
+        """
         member = shard_member(self.shard)
+        siblings = [shard_member(self.shard._replace(partition=other)) for other in range(self._partitions)]
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.sadd(shard_registry(self.shard.namespace), member)
+        pipeline.sadd(shard_registry(self.shard.namespace), member, *siblings)
         for project_id in project_ids:
             pipeline.sadd(project_registry(self.shard.namespace, project_id), member)
         pipeline.execute()
 
-    def apply(self, first_offset: int | None, next_offset: int, write: ShardWrite) -> None:
+    def apply(self, first_offset: int | None, next_offset: int | None, write: ShardWrite) -> None:
         """Write everything and the next offset in one step, if the stored next offset is still `first_offset`.
 
         Raises Fenced, with nothing written, if it is not.
@@ -136,7 +144,8 @@ class ShardStore:
                     raise Fenced(f"shard {self.shard.tag}: expected next offset {first_offset}, found {stored!r}")
                 pipeline.multi()
                 _queue(pipeline, write, self.keys.shard)
-                pipeline.set(self.keys.next, next_offset)
+                if next_offset is not None:
+                    pipeline.set(self.keys.next, next_offset)
                 pipeline.execute()
             except WatchError as changed:  # also raised when the connection is lost while watching
                 raise Fenced(f"shard {self.shard.tag}: at offset {first_offset}: {changed}") from changed

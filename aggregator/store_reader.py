@@ -30,7 +30,7 @@ class ProjectShard(NamedTuple):
 
 
 class OpenedProject(NamedTuple):
-    """The shards of a project, and the time through which all of them have been applied (None: nothing has)."""
+    """The shards of a project, and the time through which all that may hold it have been applied (None: not known)."""
 
     shards: list[ProjectShard]
     as_of_us: int | None
@@ -59,11 +59,14 @@ class StoreReader:
         await self._open(await self._members(shard_registry(self._namespace)), "")
 
     async def open_project(self, project_id: str) -> OpenedProject:
-        """Where a project is; no shards for one that has never sent a call."""
-        members = await self._members(project_registry(self._namespace, project_id))
-        if members:
-            return await self._open(members, project_id)
-        return await self._open(await self._members(shard_registry(self._namespace)), project_id)
+        """Where a project is; no shards for one that has never sent a call.
+
+        A shard of its topics that does not hold it yet, because it lags or was wiped, is not as of now for it either.
+        """
+        holding = await self._members(project_registry(self._namespace, project_id))
+        topics = {shard.topic for shard in holding}
+        known = await self._members(shard_registry(self._namespace))
+        return await self._open([shard for shard in known if not topics or shard.topic in topics], project_id)
 
     async def _members(self, registry: str) -> list[ShardName]:
         found = await self._client.smembers(registry)
@@ -75,14 +78,15 @@ class StoreReader:
         for shard in keys:
             commands += [("HGET", shard.projects, project_id), ("HMGET", shard.shard, "as_of_us", "layout")]
         replies = await self.fetch(commands)
-        shards, as_of_us = [], []
+        shards: list[ProjectShard] = []
+        as_of_us: list[int | None] = []
         for shard, project, (as_of, layout) in zip(keys, replies[::2], replies[1::2], strict=True):
             if layout is not None and int(layout) != LAYOUT_VERSION:
                 raise UnknownLayout(
                     f"shard {shard.shard} has layout {int(layout)}, this version reads {LAYOUT_VERSION}"
                 )
-            if as_of is not None:
-                as_of_us.append(int(as_of))
+            as_of_us.append(None if as_of is None else int(as_of))
             if project is not None:
                 shards.append(ProjectShard(shard, int(project)))
-        return OpenedProject(shards, min(as_of_us, default=None))
+        known_us = [of_shard for of_shard in as_of_us if of_shard is not None]
+        return OpenedProject(shards, min(known_us) if known_us and len(known_us) == len(as_of_us) else None)

@@ -17,6 +17,7 @@ from aggregator.shard import Shard, ShardLimits
 from aggregator.shard_store import EvictingPolicy, NewerLayout, ShardStore
 from callmeter.settings import Settings
 from ingest.batch_limits import BatchLimits
+from ingest.lag import partition_count
 from ingest.source import Place
 from ingest.worker import Worker, WorkerSettings
 
@@ -65,8 +66,14 @@ def make_worker(settings: Settings) -> Worker:
         views_max=settings.limits.views,
     )
 
+    partitions: dict[str, int] = {}
+
     def open_shard(place: Place) -> Shard:
-        return Shard(ShardStore(client, ShardName(settings.redis.namespace, *place)), prices, retention, limits)
+        if place.partition >= partitions.get(place.topic, 0):
+            counted = partition_count(settings.kafka.bootstrap_servers, place.topic, settings.kafka.extra)
+            partitions[place.topic] = max(counted, place.partition + 1)
+        store = ShardStore(client, ShardName(settings.redis.namespace, *place), partitions[place.topic])
+        return Shard(store, prices, retention, limits)
 
     return Worker(
         WorkerSettings(

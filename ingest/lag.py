@@ -40,6 +40,24 @@ def watermarks(
         consumer.close()
 
 
+def partition_count(
+    bootstrap_servers: str,
+    topic: str,
+    extra: Mapping[str, str | int | float | bool] | None = None,
+    timeout_s: float = 5.0,
+) -> int:
+    """How many partitions the topic has; 0 when it does not exist, or the broker does not answer within `timeout_s`."""
+    settings = {"bootstrap.servers": bootstrap_servers, "group.id": "callmeter-lag", **(extra or {})}
+    consumer = Consumer(settings, logger=log)
+    try:
+        return len(consumer.list_topics(topic, timeout_s).topics[topic].partitions)
+    except KafkaException as failed:
+        log.warning("the partitions of the topic are not known", extra={"topic": topic, "why": failed.args[0].str()})
+        return 0
+    finally:
+        consumer.close()
+
+
 def _watermarks(consumer: Consumer, topic: str, deadline_s: float, timeout_s: float) -> dict[int, tuple[int, int]]:
     partitions = consumer.list_topics(topic, timeout_s).topics[topic].partitions
     answered = {

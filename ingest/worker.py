@@ -68,6 +68,8 @@ class Worker:
         self._shards: dict[Place, Shard | None] = {}
         self._uncommitted: dict[Place, int] = {}
         self._committed_us = 0
+        # Places of which nothing has come yet, and when they were assigned.
+        self._assigned_us: dict[Place, int] = {}
         # Places read to their end, and when they were last asked whether that is still so.
         self._idle_us: dict[Place, int] = {}
         # Places that are not read, and when it was last asked whether their shard has been reset.
@@ -150,13 +152,14 @@ class Worker:
         """The offset to read a new place from; if Redis is away, it is found out as soon as it answers."""
         try:
             shard = self._shards[place] = self._open_shard(place)
-        except (*StoreAway, Fenced) as away:
+        except (*StoreAway, StoreFull, Fenced) as away:
             self._shards[place] = None
             log.warning("waiting for Redis", extra={"place": place, "why": str(away)})
             return None
         log.info("partition assigned", extra={"place": place, "offset": shard.next_offset})
         if shard.next_offset is not None:
             self._uncommitted[place] = shard.next_offset  # who applied it may have died before it was committed
+        self._assigned_us[place] = self._clock()
         return shard.next_offset
 
     def _revoke(self, places: list[Place]) -> None:
@@ -164,6 +167,7 @@ class Worker:
             self._shards.pop(place, None)
             self._uncommitted.pop(place, None)
             self._idle_us.pop(place, None)
+            self._assigned_us.pop(place, None)
             self._refused_us.pop(place, None)
             log.info("partition revoked", extra={"place": place})
 
@@ -175,6 +179,7 @@ class Worker:
 
     def _apply(self, place: Place, messages: list[Message]) -> None:
         self._idle_us.pop(place, None)
+        self._assigned_us.pop(place, None)
         shard = self._shard(place)
         first = shard.next_offset or 0
         new = [message for message in messages if message.offset >= first]
@@ -197,10 +202,10 @@ class Worker:
 
     def _note_end(self, place: Place) -> None:
         """All messages that came before the place was last asked have been applied: the shard is as of then."""
-        shard, asked_us = self._shard(place), self._idle_us.get(place)
-        if asked_us is None:
-            self._idle_us[place] = self._clock()
-        else:
+        shard, now_us = self._shard(place), self._clock()
+        asked_us = self._assigned_us.pop(place, None) or self._idle_us.get(place)
+        self._idle_us.setdefault(place, now_us)
+        if asked_us is not None:
             shard.touch(asked_us)
 
     def _ask_idle(self, source: Source) -> None:

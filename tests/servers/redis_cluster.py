@@ -5,6 +5,7 @@ from pathlib import Path
 
 import redis
 
+from callmeter.loopback_port import free_loopback_port
 from tests.servers.redis_server import RedisServer
 
 SLOTS = 16_384
@@ -16,7 +17,11 @@ class RedisCluster:
     """Masters without replicas; a killed one comes back with its append-only file."""
 
     def __init__(self, directory: Path, masters: int = 3) -> None:
-        self.nodes = [RedisServer(directory / f"node-{number}", extra_args=_NODE_OPTIONS) for number in range(masters)]
+        self._bus_ports = [free_loopback_port() for _ in range(masters)]
+        self.nodes = [
+            RedisServer(directory / f"node-{number}", extra_args=(*_NODE_OPTIONS, "--cluster-port", str(bus_port)))
+            for number, bus_port in enumerate(self._bus_ports)
+        ]
 
     @property
     def url(self) -> str:
@@ -31,7 +36,7 @@ class RedisCluster:
             with redis.Redis.from_url(node.url) as client:
                 client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last - 1)
                 if number:
-                    client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+                    client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port, self._bus_ports[0])
         deadline = time.monotonic() + MEET_TIMEOUT_S
         while not all(self._is_ready(node) for node in self.nodes):
             if time.monotonic() > deadline:
