@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,8 +27,16 @@ class Program(ChildProcess):
 
     def terminate(self) -> int:
         """Ask it to end, and wait; its exit status."""
+        return self.end_by(signal.SIGTERM)
+
+    def end_by(self, number: int) -> int:
+        """Send it a signal, and wait; its exit status."""
+        self.signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait until it ends; its exit status."""
         assert self._process is not None
-        self._process.terminate()
         exit_status = self._process.wait(STOP_TIMEOUT_S)
         self._process = None
         return exit_status
