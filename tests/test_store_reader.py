@@ -1,55 +1,105 @@
-"""As of when a project's shards are."""
+"""Opening projects: which shards hold one, and how fresh all that may hold it are."""
 
-import asyncio
-from collections.abc import Awaitable
 from typing import Any
 
+import pytest
 import redis
-import redis.asyncio
 
+from aggregator.redis_layout import LAYOUT_VERSION, ShardKeys, ShardName, shard_registry
 from aggregator.shard import Shard
 from aggregator.shard_store import ShardStore
-from aggregator.store_reader import OpenedProject, StoreReader
-from tests.folding import KEEP_ALL, NOW_US, PROJECT, SHARD, apply, prices, start
+from aggregator.store_reader import OpenedProject, StoreReader, UnknownLayout
+from tests.folding import KEEP_ALL, NOW_US, PROJECT, SHARD, prices, start
+from tests.reading import read
 
-PARTITIONS = 3
-
-
-def open_project(url: str, project_id: str) -> OpenedProject:
-    """As the api opens it."""
-
-    async def opened() -> OpenedProject:
-        async with redis.asyncio.Redis.from_url(url) as client:
-            found: Awaitable[OpenedProject] = StoreReader(client, SHARD.namespace).open_project(project_id)
-            return await found
-
-    return asyncio.run(opened())
+SIBLING = SHARD._replace(partition=1)
 
 
-def shard(url: str, partition: int, topic: str = SHARD.topic) -> Shard:
-    """The writer of one of the partitions of a topic."""
-    client: Any = redis.Redis.from_url(url)
-    store = ShardStore(client, SHARD._replace(topic=topic, partition=partition), PARTITIONS)
-    return Shard(store, prices(), KEEP_ALL)
+async def opened(_: StoreReader, project: OpenedProject) -> tuple[list[tuple[str, int]], int | None]:
+    """The keys of `ids`, which tell the shard, with the project's number."""
+    return [(shard.keys.ids, shard.project) for shard in project.shards], project.as_of_us
 
 
-def test_as_of_waits_for_all_shards_of_the_topic(redis_url: str) -> None:
-    """As long as one shard of the topic has not said how far it is, what it will hold of the project is not known."""
-    apply(shard(redis_url, 0), [start("a")])
-    assert open_project(redis_url, PROJECT).as_of_us is None
-    shard(redis_url, 1).touch(NOW_US - 7)
-    assert open_project(redis_url, PROJECT).as_of_us is None
-    shard(redis_url, 2).touch(NOW_US - 5)
-    opened = open_project(redis_url, PROJECT)
-    assert opened.as_of_us == NOW_US - 7
-    assert len(opened.shards) == 1
-    assert open_project(redis_url, "acme/unknown") == OpenedProject([], NOW_US - 7)
+def fold_into(client: redis.Redis, shard: ShardName, project_ids: list[str], as_of_us: int) -> None:
+    writer = Shard(ShardStore(client, shard), prices(), KEEP_ALL)
+    writer.apply([start("a", project_id=name) for name in project_ids], 1, as_of_us, NOW_US, {})
 
 
-def test_other_topics_do_not_hold_it_back(redis_url: str) -> None:
-    """A topic that has nothing of the project, perhaps since it is read no more, says nothing of how fresh it is."""
-    for partition in range(PARTITIONS):
-        apply(shard(redis_url, partition), [start("a")])
-    shard(redis_url, 0, "other").touch(NOW_US - 9)
-    assert open_project(redis_url, PROJECT).as_of_us == NOW_US
-    assert open_project(redis_url, "acme/unknown").as_of_us is None
+def test_a_project_in_two_shards(redis_url: str) -> None:
+    """Its number in each, and as of the older of the two; other namespaces are not looked at."""
+    client = redis.Redis.from_url(redis_url)
+    fold_into(client, SHARD, [PROJECT], NOW_US + 9)
+    fold_into(client, SIBLING, ["acme/others", PROJECT], NOW_US + 4)
+    fold_into(client, SHARD._replace(namespace="elsewhere"), [PROJECT], NOW_US)
+    assert read(redis_url, opened) == ([(ShardKeys(SHARD).ids, 1), (ShardKeys(SIBLING).ids, 2)], NOW_US + 4)
+
+
+def test_a_shard_that_lacks_the_project_counts_for_freshness(redis_url: str) -> None:
+    """It may only be late with it."""
+    client = redis.Redis.from_url(redis_url)
+    fold_into(client, SHARD, [PROJECT], NOW_US + 9)
+    fold_into(client, SIBLING, ["acme/others"], NOW_US + 4)
+    assert read(redis_url, opened) == ([(ShardKeys(SHARD).ids, 1)], NOW_US + 4)
+
+
+def test_a_shard_of_another_topic_does_not(redis_url: str) -> None:
+    """A project's calls come by its topics."""
+    client = redis.Redis.from_url(redis_url)
+    fold_into(client, SHARD, [PROJECT], NOW_US + 9)
+    fold_into(client, SHARD._replace(topic="other"), ["acme/others"], NOW_US + 4)
+    assert read(redis_url, opened)[1] == NOW_US + 9
+
+
+def test_an_unknown_project(redis_url: str) -> None:
+    """Is in no shard, and that as of the oldest of all."""
+    client = redis.Redis.from_url(redis_url)
+    assert read(redis_url, opened) == ([], None)
+    fold_into(client, SHARD, [PROJECT], NOW_US + 9)
+    assert read(redis_url, opened, "unknown") == ([], NOW_US + 9)
+
+
+@pytest.mark.parametrize("layout", [LAYOUT_VERSION - 1, LAYOUT_VERSION + 1])
+def test_an_unknown_layout(redis_url: str, layout: int) -> None:
+    """Is not read, nor is the api ready."""
+    client: Any = redis.Redis.from_url(redis_url)
+    fold_into(client, SHARD, [PROJECT], NOW_US)
+    client.hset(ShardKeys(SHARD).shard, "layout", layout)
+
+    async def ready(reader: StoreReader, _: OpenedProject) -> None:
+        await reader.ping()
+
+    with pytest.raises(UnknownLayout):
+        read(redis_url, opened)
+    client.delete("callmeter:project:" + PROJECT)
+    with pytest.raises(UnknownLayout):
+        read(redis_url, ready, "unknown")
+
+
+def test_ready(redis_url: str) -> None:
+    """When Redis answers and every shard is ours, and when there is none yet."""
+
+    async def ready(reader: StoreReader, _: OpenedProject) -> bool:
+        await reader.ping()
+        return True
+
+    assert read(redis_url, ready)
+    fold_into(redis.Redis.from_url(redis_url), SHARD, [PROJECT], NOW_US)
+    assert read(redis_url, ready)
+
+
+def test_fetch_in_order(redis_url: str) -> None:
+    """The replies stand where their commands stood; nothing asked, nothing sent."""
+
+    async def fetch(reader: StoreReader, _: OpenedProject) -> tuple[Any, Any]:
+        return await reader.fetch([("GET", "b"), ("GET", "a"), ("GET", "c")]), await reader.fetch([])
+
+    client: Any = redis.Redis.from_url(redis_url)
+    client.mset({"a": 1, "b": 2})
+    assert read(redis_url, fetch) == ([b"2", b"1", None], [])
+
+
+def test_registry_of_shards(redis_url: str) -> None:
+    """Every writer's shard is known by name."""
+    client: Any = redis.Redis.from_url(redis_url)
+    fold_into(client, SHARD, [PROJECT], NOW_US)
+    assert client.smembers(shard_registry("callmeter")) == {b"calls/0"}

@@ -1,0 +1,28 @@
+"""Questions to a real Redis, asked through the reader that the api uses."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import redis.asyncio
+
+from aggregator.store_reader import OpenedProject, StoreReader
+from tests.folding import PROJECT
+
+Answer = TypeVar("Answer")
+
+
+def read(
+    redis_url: str, ask: Callable[[StoreReader, OpenedProject], Awaitable[Answer]], project_id: str = PROJECT
+) -> Answer:
+    """What `ask` answers about a project."""
+
+    async def asked() -> Answer:
+        client = redis.asyncio.Redis.from_url(redis_url)
+        try:
+            reader = StoreReader(client, "callmeter")
+            return await ask(reader, await reader.open_project(project_id))
+        finally:
+            await client.aclose()
+
+    return asyncio.run(asked())

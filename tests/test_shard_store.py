@@ -1,0 +1,126 @@
+"""The store of one shard: the fence, the atomic step, postings in blocks, wide reads."""
+
+from typing import Any
+
+import pytest
+import redis
+
+from aggregator.redis_layout import LAYOUT_VERSION, posted, posting
+from aggregator.shard_store import FIELDS_PER_READ_MAX, Fenced, NewerLayout, ShardStore
+from aggregator.shard_write import ShardWrite
+from tests.folding import SHARD
+
+
+@pytest.fixture
+def client(redis_url: str) -> Any:
+    return redis.Redis.from_url(redis_url)
+
+
+@pytest.fixture
+def store(client: Any) -> ShardStore:
+    return ShardStore(client, SHARD)
+
+
+def test_apply_writes_everything(client: Any, store: ShardStore) -> None:
+    """Fields, deletions, drops, appends, names, counters, expiries and the next offset."""
+    client.hset("h", mapping={"gone": 1, "stays": 2})
+    client.hset("dropped", "a", 1)
+    write = ShardWrite(
+        deletions={"h": ["gone"]},
+        drops=["dropped"],
+        appends={("x", "y"): {b"v": posting(7)}},
+        names={"z": [b"b", b"a"]},
+        increments={"calls": 3},
+        expiries={"h": 4_000_000_000, "absent": 4_000_000_000},
+    )
+    write.set("h", "new", 5)
+    write.set("h", b"\x00\xff", b"\xfe")
+    store.apply(None, 12, write)
+    assert client.hgetall("h") == {b"stays": b"2", b"new": b"5", b"\x00\xff": b"\xfe"}
+    assert client.exists("dropped", "absent") == 0
+    assert client.hgetall("x") == {b"v": bytes(4) + posting(7)}
+    assert client.zrange("z", 0, -1) == [b"a", b"b"]
+    assert client.hget(store.keys.shard, "calls") == b"3"
+    assert client.expiretime("h") == 4_000_000_000
+    assert store.next_offset() == 12
+
+
+@pytest.mark.parametrize(("stored", "expected"), [(None, 0), (5, None), (5, 4), (5, 6)])
+def test_the_fence(client: Any, store: ShardStore, stored: int | None, expected: int | None) -> None:
+    """Any other next offset than the writer's own refuses the batch, and nothing is written."""
+    if stored is not None:
+        client.set(store.keys.next, stored)
+    write = ShardWrite()
+    write.set("h", "f", 1)
+    with pytest.raises(Fenced):
+        store.apply(expected, 9, write)
+    assert client.exists("h") == 0
+    assert store.next_offset() == stored
+
+
+def test_a_writer_in_between(client: Any, redis_url: str) -> None:
+    """One that applies after the other has looked at the offset: the other is refused."""
+
+    class Overtaken(redis.Redis):
+        """Lets another writer apply between its look and its write."""
+
+        def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:
+            made = super().pipeline(transaction, shard_hint)
+            begin = made.multi
+
+            def multi() -> None:
+                ShardStore(client, SHARD).apply(None, 1, ShardWrite(increments={"calls": 1}))
+                begin()
+
+            made.multi = multi  # type: ignore[method-assign]
+            return made
+
+    with pytest.raises(Fenced):
+        ShardStore(Overtaken.from_url(redis_url), SHARD).apply(None, 7, ShardWrite(increments={"calls": 100}))
+    fields = ShardStore(client, SHARD).shard_fields()
+    assert (fields, client.get(ShardStore(client, SHARD).keys.next)) == ({"calls": "1"}, b"1")
+
+
+def test_postings_move_to_blocks(client: Any, store: ShardStore) -> None:
+    """All come back in order, none is lost at the edge of a block: a block is closed when the next batch does not fit."""
+    numbers = list(range(0, 5_000, 3))
+    appended: list[int] = []
+    offset = None
+    for at, size in enumerate([1, 198, 1, 1, 199, 200, 201, 1, *[7] * 100]):
+        batch, numbers = numbers[:size], numbers[size:]
+        appended += batch
+        write = ShardWrite(appends={("x", "y"): {b"v": b"".join(map(posting, batch))}})
+        store.apply(offset, at, write)
+        offset = at
+    kept = client.hget("x", "v")
+    blocks = [client.hget("y", b"%d:v" % block) for block in range(int.from_bytes(kept[:4], "big"))]
+    assert posted(b"".join(blocks) + kept[4:]) == appended
+    # 199, 2, 199, 200, 201, then 1 and 28 times 7, twice 28 times 7; the last 112 are not in a block yet.
+    assert [len(block) // 5 for block in blocks] == [199, 2, 199, 200, 201, 197, 196, 196]
+
+
+def test_values_of_postings_are_apart(client: Any, store: ShardStore) -> None:
+    """Many values at once, of any bytes."""
+    values = {bytes([number, 0, 255]): posting(number) for number in range(200)}
+    store.apply(None, 0, ShardWrite(appends={("x", "y"): values}))
+    assert client.hgetall("x") == {value: bytes(4) + number for value, number in values.items()}
+
+
+def test_read_fields(client: Any, store: ShardStore) -> None:
+    """Of several hashes, more than fit into one command, in the order asked, None where nothing is."""
+    client.hset("h", mapping={str(number): number for number in range(0, 2 * FIELDS_PER_READ_MAX, 2)})
+    asked = list(range(2 * FIELDS_PER_READ_MAX))
+    found = store.read_fields({"h": asked, "none": ["a", b"b"]})
+    assert found["h"] == [str(number).encode() if number % 2 == 0 else None for number in asked]
+    assert found["none"] == [None, None]
+    assert store.read_fields({}) == {}
+    assert store.read_hashes(["none"]) == [{}]
+
+
+def test_a_newer_layout_is_refused(client: Any, store: ShardStore) -> None:
+    """An older version neither reads nor writes what it does not know; its own is fine."""
+    client.hset(store.keys.shard, "layout", LAYOUT_VERSION)
+    assert store.shard_fields() == {"layout": str(LAYOUT_VERSION)}
+    client.hset(store.keys.shard, "layout", LAYOUT_VERSION + 1)
+    with pytest.raises(NewerLayout):
+        store.shard_fields()
