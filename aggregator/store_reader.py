@@ -56,21 +56,23 @@ class StoreReader:
     async def ping(self) -> None:
         """Return when Redis answers; raises UnknownLayout where a shard is not ours to read."""
         await self._client.ping()
-        await self._open(await self._members(shard_registry(self._namespace)), "")
+        [known] = await self._members(shard_registry(self._namespace))
+        await self._open(known, "")
 
     async def open_project(self, project_id: str) -> OpenedProject:
         """Where a project is; no shards for one that has never sent a call.
 
         A shard of its topics that does not hold it yet, because it lags or was wiped, is not as of now for it either.
         """
-        holding = await self._members(project_registry(self._namespace, project_id))
+        holding, known = await self._members(
+            project_registry(self._namespace, project_id), shard_registry(self._namespace)
+        )
         topics = {shard.topic for shard in holding}
-        known = await self._members(shard_registry(self._namespace))
         return await self._open([shard for shard in known if not topics or shard.topic in topics], project_id)
 
-    async def _members(self, registry: str) -> list[ShardName]:
-        found = await self._client.smembers(registry)
-        return sorted(member_shard(self._namespace, member.decode()) for member in found)
+    async def _members(self, *registries: str) -> list[list[ShardName]]:
+        found = await self.fetch([("SMEMBERS", registry) for registry in registries])
+        return [sorted(member_shard(self._namespace, member.decode()) for member in members) for members in found]
 
     async def _open(self, names: list[ShardName], project_id: str) -> OpenedProject:
         keys = [ShardKeys(name) for name in names]
