@@ -25,6 +25,7 @@ StoreAway = (
     redis.exceptions.RedisClusterException,
     redis.exceptions.MovedError,
     redis.exceptions.AskError,
+    redis.exceptions.TryAgainError,
     OSError,
 )
 """Redis cannot be reached, or is not ready to answer: wait and try again."""
@@ -41,7 +42,8 @@ _TIMEOUTS: dict[str, Any] = {
 def connect(url: str, cluster: bool = False) -> redis.Redis:
     """A writer's connection. Nothing is tried twice by itself: what failed is known to have failed."""
     if cluster:
-        clustered: Any = redis.RedisCluster.from_url(url, **_TIMEOUTS)
+        # Tried again on a new connection, a transaction would run without the WATCH that was on the old one.
+        clustered: Any = redis.RedisCluster.from_url(url, retry=Retry(NoBackoff(), 0), **_TIMEOUTS)
         single: redis.Redis = clustered  # the commands used here are the same
         return single
     return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_TIMEOUTS)
