@@ -1,0 +1,164 @@
+"""Asks the api all the time, and afterwards judges every answer by what was applied before and after it was given."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import httpx
+
+from tests.chaos.history import History, Offsets, Totals
+from tests.pipeline.pipeline import Api
+
+PAUSE_S = 0.02
+PROJECTS = ("acme/project-0", "acme/project-1", "acme/project-2")
+# The second begins and ends inside a minute, before and after all calls: it is answered from call records as well.
+WINDOWS = (
+    {"start": "2025-03-25T00:00:00Z", "end": "2025-04-10T00:00:00Z", "granularity": 86_400},
+    {"start": "2025-03-25T23:58:59.123457Z", "end": "2025-04-10T01:02:03.4Z", "granularity": 3_600},
+)
+METRICS = {
+    "call_metrics": [{"metric": "latency_ms"}, {"metric": "error_count"}, {"metric": "call_count"}],
+    "usage_metrics": [{"metric": "total_tokens"}],
+}
+# What a client's clock and the way of an answer may add to the lag that the api states.
+LAG_SLACK_S = 1.0
+# Redis is back and the first question after that may still meet a connection that is dead.
+AWAY_GRACE_S = 2.0
+
+
+class Asked(NamedTuple):
+    """A question and its answer, with the next offsets in Redis around it (None: Redis did not say).
+
+    `began_s`, `ended_s`: Unix time, before and after all that. `totals`: None where there was no answer.
+    """
+
+    began_s: float
+    ended_s: float
+    project_id: str
+    before: Offsets | None
+    after: Offsets | None
+    status: int
+    totals: Totals | None
+    as_of_us: int | None
+    lag_s: float | None
+
+
+class Interval(NamedTuple):
+    """When something was so, Unix time."""
+
+    began_s: float
+    ended_s: float
+
+    def meets(self, asked: Asked) -> bool:
+        """Whether a question was under way in this time, or a little later."""
+        return self.began_s <= asked.ended_s and asked.began_s <= self.ended_s + AWAY_GRACE_S
+
+
+class Asker(threading.Thread):
+    """One question after the other. `applied` reads the next offsets, None while Redis is away."""
+
+    def __init__(self, api: Api, applied: Callable[[], Offsets | None], seed: int) -> None:
+        super().__init__(name="asker", daemon=True)
+        self.asked: list[Asked] = []
+        self.failures: list[str] = []
+        self._api = api
+        self._applied = applied
+        self._rng = random.Random(seed)
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Ask nothing more, and return when the last answer is here."""
+        self._stopped.set()
+        if self.ident is not None:
+            self.join()
+
+    def run(self) -> None:
+        """Ask until `stop`."""
+        while not self._stopped.wait(PAUSE_S):
+            project_id, window = self._rng.choice(PROJECTS), self._rng.choice(WINDOWS)
+            began_s, before = time.time(), self._applied()
+            try:
+                response = self._api.ask("/calls/stats", {"project_id": project_id, **window, **METRICS})
+            except httpx.HTTPError as failed:
+                self.failures.append(f"no answer: {failed!r}")
+                continue
+            after, ended_s = self._applied(), time.time()
+            answered = response.status_code == 200
+            self.asked.append(
+                Asked(
+                    began_s,
+                    ended_s,
+                    project_id,
+                    before,
+                    after,
+                    response.status_code,
+                    _totals(response.json()) if answered else None,
+                    _as_of_us(response.headers.get("X-Data-As-Of")) if answered else None,
+                    float(response.headers["X-Data-Lag-Seconds"]) if "X-Data-Lag-Seconds" in response.headers else None,
+                )
+            )
+
+
+def wrong_answers(
+    asked: Iterable[Asked], history: History, away: Iterable[Interval], rollbacks: Iterable[Interval]
+) -> list[str]:
+    """What is wrong with the answers.
+
+    `away`: when Redis was not to be reached. `rollbacks`: when it may have forgotten; an answer of that time is not
+    held against the offsets that Redis had before or after, yet still against its own as-of time.
+    """
+    away, rollbacks = list(away), list(rollbacks)
+    found = []
+    for one in asked:
+        if one.totals is None:
+            if one.status != 503 or not any(interval.meets(one) for interval in away):
+                found.append(f"status {one.status} at {one.began_s:.3f}")
+            continue
+        forgot = any(interval.meets(one) for interval in rollbacks)
+        if mistake := _mistake(one, history, forgot):
+            found.append(f"{one.project_id} at {one.began_s:.3f}-{one.ended_s:.3f}: {mistake}")
+    return found
+
+
+def _mistake(one: Asked, history: History, forgot: bool) -> str | None:
+    assert one.totals is not None
+    if not forgot and one.before is not None:
+        least = history.totals(one.project_id, one.before)
+        if not _at_least(one.totals, least):
+            return f"{one.totals} is less than {least}, applied before the question"
+    if not forgot and one.after is not None:
+        most = history.totals(one.project_id, one.after)
+        if not _at_least(most, one.totals):
+            return f"{one.totals} is more than {most}, applied after the answer"
+    if one.as_of_us is None:
+        # Only while some shard holds nothing yet: of what will be in it nothing can be said.
+        known = not forgot and one.before is not None and history.applied_in_all(one.before)
+        return f"{one.totals} without X-Data-As-Of" if known else None
+    told = history.totals(one.project_id, history.applied_as_of(one.as_of_us))
+    if not _at_least(one.totals, told):
+        return f"{one.totals} is less than {told}, which is what there was as of {one.as_of_us / 1e6:.3f}"
+    lag_s = one.ended_s - one.as_of_us / 1e6
+    if one.lag_s is None or abs(one.lag_s - max(lag_s, 0)) > LAG_SLACK_S + one.ended_s - one.began_s:
+        return f"X-Data-Lag-Seconds is {one.lag_s}, not {lag_s:.3f}"
+    return None
+
+
+def _at_least(one: Totals, other: Totals) -> bool:
+    return all(of_one >= of_other for of_one, of_other in zip(one, other, strict=True))
+
+
+def _totals(body: Any) -> Totals:
+    calls, usage = body["call_buckets"], body["usage_buckets"]
+    return Totals(
+        sum(row["sum_call_count"] for row in calls),
+        sum(row["sum_error_count"] for row in calls),
+        sum(row["sum_latency_ms"] for row in calls),
+        sum(row["sum_total_tokens"] for row in usage),
+    )
+
+
+def _as_of_us(header: str | None) -> int | None:
+    return None if header is None else round(datetime.fromisoformat(header).timestamp() * 1e6)

@@ -1,0 +1,132 @@
+"""What a topic holds, message by message, and what an answer may say when so many of them are applied."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from confluent_kafka import Consumer, TopicPartition
+
+from tests.brute_force.calls import Call
+from tests.brute_force.events import Event
+from tests.chaos.workload import Workload
+
+MESSAGE_TIMEOUT_S = 30.0
+READ_MAX = 10_000
+
+# By partition: the first offset that is not applied.
+Offsets = Mapping[int, int]
+Counts = npt.NDArray[np.int64]
+
+
+class Totals(NamedTuple):
+    """Sums over a project; they only grow as more is applied."""
+
+    calls: int
+    errors: int
+    latency_ms: int
+    tokens: int
+
+
+class Appended(NamedTuple):
+    """A message: the broker's time of its arrival, microseconds since the epoch, and what it says."""
+
+    at_us: int
+    value: bytes | None
+
+
+class History:
+    """A topic as it was read once, from offset 0 on."""
+
+    def __init__(self, log: Mapping[int, list[Appended]], workload: Workload) -> None:
+        self._log = log
+        self._workload = workload
+        self._at_us = {partition: np.array([one.at_us for one in messages]) for partition, messages in log.items()}
+        self._totals = {partition: self._running(messages) for partition, messages in log.items()}
+
+    @property
+    def values(self) -> list[bytes | None]:
+        """All messages."""
+        return [one.value for messages in self._log.values() for one in messages]
+
+    def totals(self, project_id: str, offsets: Offsets) -> Totals:
+        """The sums when of every partition the messages before its offset are applied."""
+        summed = [
+            self._totals[partition][project_id][min(offset, len(self._log[partition]))]
+            for partition, offset in offsets.items()
+            if partition in self._totals and project_id in self._totals[partition]
+        ]
+        return Totals(*(int(count) for count in np.sum(summed, axis=0))) if summed else Totals(0, 0, 0, 0)
+
+    def applied_in_all(self, offsets: Offsets) -> bool:
+        """Whether something of every partition that holds anything is applied."""
+        return all(offsets.get(partition) for partition, messages in self._log.items() if messages)
+
+    def applied_as_of(self, as_of_us: int) -> dict[int, int]:
+        """How far each partition must be applied by who says that all before `as_of_us` is."""
+        return {partition: int(np.searchsorted(at_us, as_of_us)) for partition, at_us in self._at_us.items()}
+
+    def _running(self, messages: list[Appended]) -> dict[str, Counts]:
+        """By project: the sums after each number of messages of a partition."""
+        calls: dict[tuple[str, str], Call] = {}
+        sums: dict[str, Counts] = {}
+        for number, message in enumerate(messages, start=1):
+            for event in self._workload.events[message.value]:
+                running = sums.get(event.project_id)
+                if running is None:
+                    running = sums[event.project_id] = np.zeros((len(messages) + 1, len(Totals._fields)), np.int64)
+                identity = event.project_id, event.call_id
+                call = calls.setdefault(identity, Call(*identity))
+                running[number] += _take(call, event)
+        return {project_id: np.cumsum(running, axis=0) for project_id, running in sums.items()}
+
+
+def _take(call: Call, event: Event) -> Totals:
+    """What the event adds to the sums, as the first start and the first end."""
+    starts = call.start is None and event.start is not None
+    ends = call.end is None and event.end is not None
+    if starts:
+        call.start = event.start
+    if ends:
+        call.end = event.end
+    if not (starts or ends) or call.start is None:
+        return Totals(0, 0, 0, 0)
+    if call.end is None:
+        return Totals(1, 0, 0, 0)
+    latency_ms = call.latency_ms
+    assert latency_ms is not None
+    tokens = sum(counts.total_tokens for counts in call.end.usage.values())
+    return Totals(int(starts), int(call.end.failed), latency_ms, tokens)
+
+
+def read_log(bootstrap_servers: str, topic: str) -> dict[int, list[Appended]]:
+    """All messages of the topic by partition, which must begin at offset 0."""
+    ends = log_ends(bootstrap_servers, topic)
+    assert not any(low for low, _ in ends.values())
+    log: dict[int, list[Appended]] = {partition: [] for partition in ends}
+    left = sum(high for _, high in ends.values())
+    with closing(_consumer(bootstrap_servers)) as consumer:
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in ends])
+        while left:
+            read = consumer.consume(min(READ_MAX, left), MESSAGE_TIMEOUT_S)
+            assert read, f"{left} messages never come"
+            left -= len(read)
+            for message in read:
+                assert message.error() is None, message.error()
+                log[message.partition()].append(Appended(message.timestamp()[1] * 1_000, message.value()))  # type: ignore
+    return log
+
+
+def log_ends(bootstrap_servers: str, topic: str) -> dict[int, tuple[int, int]]:
+    """By partition: the oldest offset, and the one the next message will get."""
+    with closing(_consumer(bootstrap_servers)) as consumer:
+        partitions = consumer.list_topics(topic, MESSAGE_TIMEOUT_S).topics[topic].partitions
+        return {
+            partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), MESSAGE_TIMEOUT_S)
+            for partition in sorted(partitions)
+        }
+
+
+def _consumer(bootstrap_servers: str) -> Consumer:
+    return Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "history", "enable.auto.commit": False})

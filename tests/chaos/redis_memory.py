@@ -1,0 +1,74 @@
+"""A Redis without memory, and one that would drop keys."""
+
+import redis
+
+from callmeter.child_process import ChildFailed
+from tests.chaos.trial import ChaosFailed, Stage, Trial
+from tests.pipeline.program import Program
+from tests.servers.redis_server import RedisServer
+
+FULL_S = 4.0
+
+
+def out_of_memory(stage: Stage) -> str:
+    """No memory is left (`noeviction`): the workers wait, say so, and go on when there is room."""
+    server = RedisServer(stage.directory / "redis")
+    server.start()
+    times = stage.times(5, 1)
+    with Trial(stage, server.url) as trial:
+        workers = trial.begin(60, workers=2)
+        client = trial.pipeline.redis
+        for _ in trial.steps(times, 10):
+            trial.wait_for_progress(300)
+            client.config_set("maxmemory", client.info("memory")["used_memory"] + 50_000)
+            _wait_until_said(trial, workers)
+            before = trial.applied_messages()
+            trial.load.join(FULL_S)
+            if trial.applied_messages() > before + 2_000:
+                raise ChaosFailed("the workers go on though there is no memory")
+            client.config_set("maxmemory", 0)
+            trial.wait_for_applied(before + 1)
+        trial.settle()
+        trial.check()
+        if not all(worker.running for worker in workers):
+            raise ChaosFailed("a worker ended")
+    server.stop()
+    return f"{times} times no memory for writes"
+
+
+def evicting(stage: Stage) -> str:
+    """A policy that may drop keys is refused at the start, with what to set."""
+    server = RedisServer(
+        stage.directory / "redis", extra_args=("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+    )
+    server.start()
+    with Trial(stage, server.url) as trial:
+        trial.begin(stage.times(20, 4))
+        worker = trial.pipeline.worker()
+        try:
+            worker.start_until_logged("partition assigned")
+        except ChildFailed:
+            pass
+        else:
+            raise ChaosFailed("a worker works with a Redis that may drop keys")
+        if "maxmemory-policy noeviction" not in worker.log():
+            raise ChaosFailed(f"the worker does not say what to set:\n{worker.log()}")
+        with redis.Redis.from_url(server.url) as client:
+            if client.dbsize():
+                raise ChaosFailed("the worker wrote before it refused")
+            client.config_set("maxmemory-policy", "noeviction")
+        trial.pipeline.start_worker()
+        trial.settle()
+        trial.check()
+    server.stop()
+    return "allkeys-lru refused, noeviction taken"
+
+
+def _wait_until_said(trial: Trial, workers: list[Program]) -> None:
+    """Return when the workers have said some times more that there is no memory."""
+
+    def said() -> int:
+        return sum(worker.log().count("maxmemory") for worker in workers)
+
+    before = said()
+    trial.wait(lambda: said() > before + 3, "a worker says that there is no memory")

@@ -1,0 +1,36 @@
+"""All scenarios by name."""
+
+from collections.abc import Callable
+
+from tests.chaos import (
+    brokers,
+    rebalances,
+    redis_clusters,
+    redis_losses,
+    redis_memory,
+    redis_replica,
+    topics,
+    worker_deaths,
+)
+from tests.chaos.trial import Stage
+
+# Returns what was done; raises where the product did not do what it must.
+Scenario = Callable[[Stage], str]
+
+SCENARIOS: dict[str, Scenario] = {
+    "worker-killed": worker_deaths.killed,
+    "worker-frozen": worker_deaths.zombies,
+    "workers-scaled": rebalances.scaled,
+    "redis-killed": redis_losses.killed,
+    "redis-wiped": redis_losses.wiped,
+    "redis-full": redis_memory.out_of_memory,
+    "redis-evicting": redis_memory.evicting,
+    "redis-replica": redis_replica.promoted,
+    "cluster-cases": redis_clusters.golden_cases,
+    "cluster-killed": redis_clusters.master_killed,
+    "cluster-slots": redis_clusters.slots_moved,
+    "broker-killed": brokers.killed,
+    "topic-grows": topics.more_partitions,
+    "topic-made-anew": topics.made_anew,
+    "topic-trimmed": topics.trimmed,
+}

@@ -1,0 +1,247 @@
+"""A trial: the product on servers that may die, under constant load, questioned all the time and judged at the end."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import redis
+from confluent_kafka.admin import AdminClient
+
+from aggregator.redis_connection import StoreAway, connect
+from aggregator.redis_layout import ShardKeys, ShardName
+from tests.chaos.asker import Asker, Interval, wrong_answers
+from tests.chaos.history import Appended, History, log_ends, read_log
+from tests.chaos.load import Load, Partitioner
+from tests.chaos.workload import PRICES, Workload
+from tests.pipeline.feed import Line
+from tests.pipeline.patience import wait_until
+from tests.pipeline.pipeline import Api, Pipeline
+from tests.pipeline.program import Program
+from tests.servers.kafka_server import TOPIC_TIMEOUT_S, KafkaServer, create_topic
+
+PARTITIONS = 12
+APPLY_TIMEOUT_S = 300.0
+SHOWN_MISTAKES = 8
+SETTINGS = {
+    "PRICES_FILE": str(PRICES),
+    "BATCH__MESSAGES_MAX": "200",
+    "BATCH__WAIT_MS": "20",
+    **{f"RETENTION__{level}": "3650d" for level in ("CALLS", "MINUTES", "FIVE_MINUTES", "HOURS")},
+}
+TOPIC_SETTINGS = {"message.timestamp.type": "LogAppendTime"}
+
+
+class ChaosFailed(AssertionError):
+    """The product did not do what it must."""
+
+
+class Stage(NamedTuple):
+    """What a scenario is given. `say` shows progress; `short`: few repetitions, for few events."""
+
+    workload: Workload
+    kafka: KafkaServer
+    directory: Path
+    rng: Random
+    short: bool
+    say: Callable[[str], None]
+
+    def times(self, full: int, short: int) -> int:
+        """How often to do something."""
+        return short if self.short else full
+
+
+class Trial:
+    """Leave it and all processes are gone. `check` says in the end whether all came out right."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        redis_url: str,
+        cluster: bool = False,
+        partitions: int = PARTITIONS,
+        kafka: KafkaServer | None = None,
+        **settings: str,
+    ) -> None:
+        self.stage = stage
+        self.kafka = kafka or stage.kafka
+        chosen = SETTINGS | {"REDIS__CLUSTER": str(cluster).lower()} | settings
+        self.pipeline = Pipeline(stage.directory, self.kafka.bootstrap_servers, redis_url, chosen, partitions)
+        self.topic = self.pipeline.topic
+        self._redis_at = (redis_url, cluster)
+        self._redis: redis.Redis | None = None
+        self._asking: redis.Redis | None = None
+        self._partitions = partitions
+        self.load: Load
+        self.api: Api
+        self._asker: Asker
+        self._away: list[Interval] = []
+        self._rollbacks: list[Interval] = []
+
+    def __enter__(self) -> "Trial":
+        self.pipeline.create_topic(TOPIC_SETTINGS)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, at: TracebackType | None
+    ) -> None:
+        for thread in (getattr(self, "load", None), getattr(self, "_asker", None)):
+            if thread is not None:
+                thread.stop()
+        self.pipeline.__exit__(kind, raised, at)
+
+    def begin(
+        self,
+        duration_s: float,
+        workers: int = 1,
+        lines: Sequence[Line] | None = None,
+        partitioner: Partitioner = lambda _: None,
+    ) -> list[Program]:
+        """Start workers, api, load (to last so long) and questions; returns the workers."""
+        started = [self.pipeline.start_worker() for _ in range(workers)]
+        self.api = self.pipeline.start_api()
+        self._asker = Asker(self.api, self._applied_if_known, self.stage.rng.randrange(2**32))
+        self._asker.start()
+        lines = self.stage.workload.lines if lines is None else lines
+        self.load = Load(self.kafka.bootstrap_servers, self.topic, lines, partitioner)
+        self.load.last_for(duration_s)
+        self.load.start()
+        return started
+
+    def steps(self, count: int, step_s: float) -> Iterator[int]:
+        """0, 1, 2, ... with the load paced so that some of it is left for each, at `step_s` each or what they take."""
+        began_s = time.monotonic()
+        for step in range(count):
+            if step:
+                step_s = (time.monotonic() - began_s) / step
+            self.load.last_for(step_s * (count - step))
+            self.stage.say(f"step {step + 1} of {count}, {self.load.sent} messages sent")
+            yield step
+
+    def applied(self) -> dict[int, int]:
+        """The next offset of each shard that has one. Raises one of StoreAway."""
+        self._redis = self._redis or connect(*self._redis_at)
+        return self._read_applied(self._redis)
+
+    def applied_messages(self) -> int:
+        """How many messages are applied, all partitions together."""
+        return sum(self.applied().values())
+
+    def wait(self, condition: Callable[[], bool], what: str, timeout_s: float = APPLY_TIMEOUT_S) -> None:
+        """Return when it holds; raises ChaosFailed."""
+        if not wait_until(condition, timeout_s, 0.05):
+            raise ChaosFailed(f"not within {timeout_s:g} s: {what}")
+
+    def wait_for_progress(self, messages: int) -> None:
+        """Return when so many more messages are applied than now, or all."""
+        before = self.applied_messages()
+        self.wait(
+            lambda: self.applied_messages() >= before + messages or not (self.load.left or self._behind()),
+            f"{messages} more are applied",
+        )
+
+    def wait_for_applied(self, messages: int) -> None:
+        """Return when so many messages are applied in all."""
+        self.wait(lambda: self.applied_messages() >= messages, f"{messages} messages are applied")
+
+    def settle(self) -> None:
+        """Produce what is left and return when all of it is applied."""
+        self.load.finish()
+        self.stage.say("all is produced")
+        self.wait(lambda: not self._behind(), "all is applied")
+        self.stage.say("all is applied")
+
+    @contextmanager
+    def redis_away(self, forgets: bool = True) -> Iterator[None]:
+        """While Redis cannot be reached, and perhaps comes back with less than it had."""
+        began_s = time.time()
+        yield
+        interval = Interval(began_s, time.time())
+        self._away.append(interval)
+        if forgets:
+            self._rollbacks.append(interval)
+
+    @contextmanager
+    def redis_forgets(self) -> Iterator[None]:
+        """While Redis loses what it had, but answers."""
+        began_s = time.time()
+        yield
+        self._rollbacks.append(Interval(began_s, time.time()))
+
+    def make_topic_anew(self, partitions: int) -> None:
+        """Delete the topic and create it again, with so many partitions."""
+        admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap_servers})
+        admin.delete_topics([self.topic])[self.topic].result(TOPIC_TIMEOUT_S)
+        self.wait(lambda: self.topic not in admin.list_topics(timeout=TOPIC_TIMEOUT_S).topics, "the topic is gone")
+        create_topic(self.kafka.bootstrap_servers, self.topic, partitions, TOPIC_SETTINGS)
+
+    def shard_keys(self, partition: int) -> ShardKeys:
+        """The keys of a partition's shard."""
+        return ShardKeys(ShardName(self.pipeline.namespace, self.topic, partition))
+
+    def read_log(self) -> dict[int, list[Appended]]:
+        """What is in the topic."""
+        return read_log(self.kafka.bootstrap_servers, self.topic)
+
+    def check(self, log: dict[int, list[Appended]] | None = None) -> None:
+        """Raise ChaosFailed where an answer is or was wrong, or something was counted twice or not at all.
+
+        `log`: the topic as it was before it lost messages (those with the value None), if it did.
+        """
+        self._asker.stop()
+        workload = self.stage.workload
+        history = History(self.read_log() if log is None else log, workload)
+        values = [value for value in history.values if value is not None]
+        whole = sorted(values) == sorted(line.value for line in workload.lines if line.value is not None)
+        model = workload.model if whole else workload.fold(values)
+        self.stage.say("asking")
+        mistakes = [
+            f"{name[:300]}: {differing[:3]}"
+            for name, differing in self.api.mistakes(workload.cases if whole else workload.ask(model)).items()
+        ]
+        counters = self.counters()
+        expected = {
+            "messages": len(values),
+            "calls": model.started_calls,
+            "dead_letters": sum(not workload.events[value] for value in values),
+        }
+        mistakes += [
+            f"{name}: {counters[name]}, not {count}" for name, count in expected.items() if counters[name] != count
+        ]
+        mistakes += self._asker.failures
+        mistakes += wrong_answers(self._asker.asked, history, self._away, self._rollbacks)
+        self.stage.say(f"{len(self._asker.asked)} answers under load")
+        if mistakes:
+            more = [f"... {len(mistakes)} in all"] if len(mistakes) > SHOWN_MISTAKES else []
+            raise ChaosFailed("\n".join(["", *mistakes[:SHOWN_MISTAKES], *more]))
+
+    def counters(self) -> Counter[str]:
+        """The counters of all shards, summed up."""
+        client = connect(*self._redis_at)
+        summed: Counter[str] = Counter()
+        for partition in range(self._partitions):
+            fields: dict[bytes, bytes] = client.hgetall(self.shard_keys(partition).shard)  # type: ignore[assignment]
+            summed.update({name.decode(): int(value) for name, value in fields.items()})
+        return summed
+
+    def _behind(self) -> bool:
+        ends = log_ends(self.kafka.bootstrap_servers, self.topic)
+        return self.applied() != {partition: high for partition, (_, high) in ends.items() if high}
+
+    def _applied_if_known(self) -> dict[int, int] | None:
+        """Of the asking thread, with a connection of its own."""
+        try:
+            self._asking = self._asking or connect(*self._redis_at)
+            return self._read_applied(self._asking)
+        except StoreAway:
+            return None
+
+    def _read_applied(self, client: Any) -> dict[int, int]:
+        pipeline = client.pipeline(transaction=False)
+        for partition in range(self._partitions):
+            pipeline.get(self.shard_keys(partition).next)
+        return {partition: int(offset) for partition, offset in enumerate(pipeline.execute()) if offset is not None}

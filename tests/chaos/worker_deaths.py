@@ -1,0 +1,75 @@
+"""Workers that die or freeze at random moments."""
+
+import signal
+
+from tests.chaos.trial import ChaosFailed, Stage, Trial
+from tests.pipeline.program import Program
+from tests.servers.redis_server import RedisServer
+
+FENCE = ("expected next offset", "another writer applied")
+
+
+def killed(stage: Stage) -> str:
+    """A worker of three is killed with -9 again and again; it starts again at once."""
+    server = RedisServer(stage.directory / "redis")
+    server.start()
+    kills = stage.times(50, 6)
+    with Trial(stage, server.url) as trial:
+        workers = trial.begin(60, workers=3)
+        for _ in trial.steps(kills, 2.5):
+            trial.wait_for_progress(1)
+            trial.load.join(stage.rng.uniform(0, 1.5))
+            if not trial.load.left:
+                raise ChaosFailed("the load was over before the kills")
+            worker = stage.rng.choice(workers)
+            worker.kill()
+            worker.start_until_logged("worker started")
+        trial.settle()
+        trial.check()
+    server.stop()
+    return f"{kills} kills -9 of 3 workers"
+
+
+def zombies(stage: Stage) -> str:
+    """A worker is frozen until others have its partitions, then woken."""
+    server = RedisServer(stage.directory / "redis")
+    server.start()
+    freezes = stage.times(12, 2)
+    # Batches that take most of a worker's time, so that it is frozen with one in hand.
+    with Trial(stage, server.url, BATCH__MESSAGES_MAX="10", BATCH__WAIT_MS="1") as trial:
+        workers = trial.begin(60, workers=2)
+        for number in trial.steps(freezes, 6):
+            frozen = workers[number % 2]
+            trial.wait_for_progress(100)
+            _freeze_and_wake(trial, frozen)
+        trial.settle()
+        trial.check()
+        refused = sum(_refusals(worker) for worker in workers)
+        if not stage.short and not refused:
+            raise ChaosFailed("no zombie met the fence")
+        if not all(worker.running for worker in workers):
+            raise ChaosFailed("a worker that was woken has ended")
+    server.stop()
+    return f"{freezes} freezes past the session timeout, {refused} batches refused by the fence"
+
+
+def _freeze_and_wake(trial: Trial, frozen: Program) -> None:
+    assigned = len(frozen.logged("partition assigned"))
+    trial.load.join(trial.stage.rng.uniform(0, 0.3))
+    frozen.signal(signal.SIGSTOP)
+    at_freeze = trial.applied()
+    trial.wait(
+        lambda: all(offset > at_freeze.get(partition, 0) for partition, offset in trial.applied().items()),
+        "the others go on with all partitions of the frozen worker",
+    )
+    if not trial.load.left:
+        raise ChaosFailed("the load was over before the freezes")
+    frozen.signal(signal.SIGCONT)
+    frozen.wait_until(
+        lambda: len(frozen.logged("partition assigned")) > assigned, "the woken worker takes part again", 120
+    )
+
+
+def _refusals(worker: Program) -> int:
+    lines = worker.logged("will read again from the stored offset")
+    return sum(any(word in line["why"] for word in FENCE) for line in lines)
