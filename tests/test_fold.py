@@ -91,7 +91,8 @@ def test_a_call_is_priced_at_its_start() -> None:
     fold(records, [told])
     fold(records, [start("b", started_at_us=may_11_us), end("b", ended_at_us=may_11_us + 30 * day_us, usage=dated)])
     assert record(records, "a").usage == record(records, "b").usage
-    assert len(record(records, "a").usage["acme-dated"]) == 10
+    # A million tokens at a dollar per million.
+    assert record(records, "a").usage["acme-dated"][6:] == [10**12, 0, 0, 0]
 
 
 def test_unpriced_calls_are_counted_once() -> None:
@@ -139,6 +140,16 @@ def test_a_parent_takes_open_children_over() -> None:
     fold(records, [start("child", parent_id="parent")])
     changes = fold(records, [complete("parent")])
     assert changes.open_calls == {(1, pack_id("trace")): {1: (None, None)}}
+
+
+def test_a_named_parent_is_kept_as_long_as_its_newest_child() -> None:
+    """A record that only stands for a parent is as young as the youngest call that named it."""
+    records = Records({}, 0)
+    fold(records, [start("a", 5, parent_id="p"), start("b", 9, parent_id="p"), start("c", 7, parent_id="p")])
+    assert record(records, "p").seen_us == T0_US + 9_000_000
+    assert fold(records, [start("d", 10, parent_id="p")]).records >= {1}
+    fold(records, [start("p", 1)])
+    assert record(records, "p").seen_us == T0_US + 1_000_000
 
 
 def test_the_same_id_in_two_projects() -> None:

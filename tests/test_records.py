@@ -28,8 +28,8 @@ def test_trim_keeps_what_was_used_last() -> None:
     records.trim([1, 0], 3)
     assert list(records.calls) == [5, 1, 0]
     assert sorted(records.numbers) == [id_field(1, bytes([number])) for number in (0, 1, 5)]
-    records.trim([0], 1)
-    assert list(records.calls) == [0]
+    records.trim([0], 2)
+    assert list(records.calls) == [1, 0]
 
 
 def test_trim_never_forgets_what_was_just_used_before_it_must() -> None:

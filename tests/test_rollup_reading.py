@@ -20,6 +20,7 @@ from tests.reading import read
 
 DAY = 20_515  # T0 is 10:00 of that day
 DAY_S = 86_400
+NO_FILTER = ViewFilter()
 
 
 def fold_into(redis_url: str, events: Sequence[Event], shard: ShardName = SHARD, views_max: int = 2_000) -> None:
@@ -28,7 +29,7 @@ def fold_into(redis_url: str, events: Sequence[Event], shard: ShardName = SHARD,
 
 
 def buckets_of(
-    redis_url: str, wanted: Wanted, views: ViewFilter = ViewFilter(), sketches: tuple[bool, bool] = (False, False)
+    redis_url: str, wanted: Wanted, views: ViewFilter = NO_FILTER, sketches: tuple[bool, bool] = (False, False)
 ) -> dict[int, Merged]:
     async def ask(reader: StoreReader, project: OpenedProject) -> dict[int, Merged]:
         into = {bucket: Merged() for slots in wanted.values() for bucket in slots.values()}
@@ -38,7 +39,7 @@ def buckets_of(
     return read(redis_url, ask)
 
 
-def calls_of(redis_url: str, wanted: Wanted, views: ViewFilter = ViewFilter()) -> dict[int, int]:
+def calls_of(redis_url: str, wanted: Wanted, views: ViewFilter = NO_FILTER) -> dict[int, int]:
     return {bucket: merged.rollup.calls for bucket, merged in buckets_of(redis_url, wanted, views).items()}
 
 

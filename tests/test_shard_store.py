@@ -82,7 +82,7 @@ def test_a_writer_in_between(client: Any, redis_url: str) -> None:
 
 
 def test_postings_move_to_blocks(client: Any, store: ShardStore) -> None:
-    """All come back in order, none is lost at the edge of a block: a block is closed when the next batch does not fit."""
+    """All come back in order, none is lost at an edge: a block is closed when the next batch does not fit."""
     numbers = list(range(0, 5_000, 3))
     appended: list[int] = []
     offset = None

@@ -9,7 +9,7 @@ from aggregator.redis_layout import LAYOUT_VERSION, ShardKeys, ShardName, shard_
 from aggregator.shard import Shard
 from aggregator.shard_store import ShardStore
 from aggregator.store_reader import OpenedProject, StoreReader, UnknownLayout
-from tests.folding import KEEP_ALL, NOW_US, PROJECT, SHARD, prices, start
+from tests.folding import KEEP_ALL, NOW_US, PROJECT, SHARD, apply, prices, start
 from tests.reading import read
 
 SIBLING = SHARD._replace(partition=1)
@@ -42,20 +42,42 @@ def test_a_shard_that_lacks_the_project_counts_for_freshness(redis_url: str) -> 
     assert read(redis_url, opened) == ([(ShardKeys(SHARD).ids, 1)], NOW_US + 4)
 
 
-def test_a_shard_of_another_topic_does_not(redis_url: str) -> None:
-    """A project's calls come by its topics."""
-    client = redis.Redis.from_url(redis_url)
-    fold_into(client, SHARD, [PROJECT], NOW_US + 9)
-    fold_into(client, SHARD._replace(topic="other"), ["acme/others"], NOW_US + 4)
-    assert read(redis_url, opened)[1] == NOW_US + 9
-
-
 def test_an_unknown_project(redis_url: str) -> None:
     """Is in no shard, and that as of the oldest of all."""
     client = redis.Redis.from_url(redis_url)
     assert read(redis_url, opened) == ([], None)
     fold_into(client, SHARD, [PROJECT], NOW_US + 9)
     assert read(redis_url, opened, "unknown") == ([], NOW_US + 9)
+
+
+PARTITIONS = 3
+
+
+def writer(url: str, partition: int, topic: str = SHARD.topic) -> Shard:
+    """Of one of the partitions of a topic, who knows how many there are."""
+    client: Any = redis.Redis.from_url(url)
+    store = ShardStore(client, SHARD._replace(topic=topic, partition=partition), PARTITIONS)
+    return Shard(store, prices(), KEEP_ALL)
+
+
+def test_as_of_waits_for_all_shards_of_the_topic(redis_url: str) -> None:
+    """As long as one shard of the topic has not said how far it is, what it will hold of the project is not known."""
+    apply(writer(redis_url, 0), [start("a")])
+    assert read(redis_url, opened)[1] is None
+    writer(redis_url, 1).touch(NOW_US - 7)
+    assert read(redis_url, opened)[1] is None
+    writer(redis_url, 2).touch(NOW_US - 5)
+    assert read(redis_url, opened) == ([(ShardKeys(SHARD).ids, 1)], NOW_US - 7)
+    assert read(redis_url, opened, "acme/unknown") == ([], NOW_US - 7)
+
+
+def test_other_topics_do_not_hold_it_back(redis_url: str) -> None:
+    """A topic that has nothing of the project, perhaps since it is read no more, says nothing of how fresh it is."""
+    for partition in range(PARTITIONS):
+        apply(writer(redis_url, partition), [start("a")])
+    writer(redis_url, 0, "other").touch(NOW_US - 9)
+    assert read(redis_url, opened)[1] == NOW_US
+    assert read(redis_url, opened, "acme/unknown")[1] is None
 
 
 @pytest.mark.parametrize("layout", [LAYOUT_VERSION - 1, LAYOUT_VERSION + 1])
