@@ -19,8 +19,18 @@ from bench.measuring import HEADING, Line
 from bench.scale import Scale, tell
 
 # In the order they run; each is a module of that name with a function `run`.
-BENCHMARKS = ("ingest_ceiling", "answers", "memory", "freshness", "sketch")
-ONLY_FULL: tuple[str, ...] = ()
+BENCHMARKS = (
+    "ingest_ceiling",
+    "peers_ingest",
+    "scaling",
+    "answers",
+    "answers_10m",
+    "clickhouse",
+    "memory",
+    "freshness",
+    "sketch",
+)
+ONLY_FULL = ("answers_10m",)
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 Benchmark = Callable[[Scale], Iterator[Line]]

@@ -9,6 +9,7 @@ from bench.scale import tell
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = ROOT / ".venv" / "bench"
+TIMEOUT_S = 600.0
 
 
 class NotInstallable(Exception):
@@ -42,9 +43,12 @@ def start(python: Path, module: str, *arguments: str) -> "subprocess.Popen[str]"
 
 
 def output_of(python: Path, module: str, *arguments: str) -> str:
-    """What it prints until it ends. Raises RuntimeError when it fails."""
+    """What it prints until it ends. Raises RuntimeError when it fails, TimeoutExpired when it hangs."""
     process = start(python, module, *arguments)
-    output, _ = process.communicate()
+    try:
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+    finally:
+        process.kill()
     if process.returncode:
         raise RuntimeError(f"{module} failed with exit status {process.returncode}")
     return output
