@@ -23,10 +23,11 @@ class UnknownLayout(Exception):
 
 
 class ProjectShard(NamedTuple):
-    """A shard that holds calls of a project, and the project's number in it."""
+    """A shard that holds calls of a project, the project's number in it, and its next offset when it was opened."""
 
     keys: ShardKeys
     project: int
+    next_offset: int = 0
 
 
 class OpenedProject(NamedTuple):
@@ -70,6 +71,11 @@ class StoreReader:
         topics = {shard.topic for shard in holding}
         return await self._open([shard for shard in known if not topics or shard.topic in topics], project_id)
 
+    async def forgot(self, project: OpenedProject) -> bool:
+        """Whether Redis has lost something since it was opened: it was wiped, or is back from behind."""
+        replies = await self.fetch([("GET", shard.keys.next) for shard in project.shards])
+        return any(int(now or 0) < shard.next_offset for now, shard in zip(replies, project.shards, strict=True))
+
     async def _members(self, *registries: str) -> list[list[ShardName]]:
         found = await self.fetch([("SMEMBERS", registry) for registry in registries])
         return [sorted(member_shard(self._namespace, member.decode()) for member in members) for members in found]
@@ -78,17 +84,23 @@ class StoreReader:
         keys = [ShardKeys(name) for name in names]
         commands: list[Command] = []
         for shard in keys:
-            commands += [("HGET", shard.projects, project_id), ("HMGET", shard.shard, "as_of_us", "layout")]
+            commands += [
+                ("GET", shard.next),
+                ("HGET", shard.projects, project_id),
+                ("HMGET", shard.shard, "as_of_us", "layout"),
+            ]
         replies = await self.fetch(commands)
         shards: list[ProjectShard] = []
         as_of_us: list[int | None] = []
-        for shard, project, (as_of, layout) in zip(keys, replies[::2], replies[1::2], strict=True):
+        for shard, next_offset, project, (as_of, layout) in zip(
+            keys, replies[::3], replies[1::3], replies[2::3], strict=True
+        ):
             if layout is not None and int(layout) != LAYOUT_VERSION:
                 raise UnknownLayout(
                     f"shard {shard.shard} has layout {int(layout)}, this version reads {LAYOUT_VERSION}"
                 )
             as_of_us.append(None if as_of is None else int(as_of))
             if project is not None:
-                shards.append(ProjectShard(shard, int(project)))
+                shards.append(ProjectShard(shard, int(project), int(next_offset or 0)))
         known_us = [of_shard for of_shard in as_of_us if of_shard is not None]
         return OpenedProject(shards, min(known_us) if known_us and len(known_us) == len(as_of_us) else None)

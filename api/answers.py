@@ -1,6 +1,6 @@
 """The answers of the two endpoints from the store, with how fresh they are."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 from aggregator.levels import SECOND_US, Retention
@@ -11,6 +11,10 @@ from api.questions import StatsQuestion, UsageQuestion
 from api.refusals import StoreAway
 from api.stats_answer import answer_stats
 from api.usage_answer import answer_usage
+
+
+# Redis loses data in a moment, when it is wiped or comes back after a crash; then it stays as it is.
+ATTEMPTS_MAX = 3
 
 
 class StoreAnswers:
@@ -26,21 +30,14 @@ class StoreAnswers:
 
     async def stats(self, question: StatsQuestion, now_us: int) -> tuple[bytes, Freshness]:
         """The JSON of a CallStatsRes."""
-        try:
-            project = await self._reader.open_project(question.project_id)
-            body = await answer_stats(self._reader, project, question, now_us, self._retention)
-        except (*RedisAway, UnknownLayout) as away:
-            _away(away)
-        return body, self._freshness(project)
+        return await self._answer(
+            question.project_id,
+            lambda project: answer_stats(self._reader, project, question, now_us, self._retention),
+        )
 
     async def usage(self, question: UsageQuestion) -> tuple[bytes, Freshness]:
         """The JSON of a CallsUsageRes."""
-        try:
-            project = await self._reader.open_project(question.project_id)
-            body = await answer_usage(self._reader, project, question)
-        except (*RedisAway, UnknownLayout) as away:
-            _away(away)
-        return body, self._freshness(project)
+        return await self._answer(question.project_id, lambda project: answer_usage(self._reader, project, question))
 
     async def ready(self) -> None:
         """Returns when Redis answers and its layout is ours."""
@@ -48,6 +45,20 @@ class StoreAnswers:
             await self._reader.ping()
         except (*RedisAway, UnknownLayout) as away:
             _away(away)
+
+    async def _answer(
+        self, project_id: str, answer: Callable[[OpenedProject], Awaitable[bytes]]
+    ) -> tuple[bytes, Freshness]:
+        """The answer and how fresh it is: both from a Redis that has forgotten nothing in between."""
+        try:
+            for _ in range(ATTEMPTS_MAX):
+                project = await self._reader.open_project(project_id)
+                body = await answer(project)
+                if not await self._reader.forgot(project):
+                    return body, self._freshness(project)
+        except (*RedisAway, UnknownLayout) as away:
+            _away(away)
+        raise StoreAway("Redis has lost data again and again while it was read")
 
     def _freshness(self, project: OpenedProject) -> Freshness:
         if project.as_of_us is None:
