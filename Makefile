@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench servers lock clean print-python
+.PHONY: help setup demo test chaos lint format bench servers lock clean print-python
 
 # The newest interpreter for which every dependency has wheels; `make setup PYTHON=/path/to/python` chooses another.
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
@@ -16,6 +16,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 KAFKA_LIBS := .servers/kafka-libs
 COPY_JARS := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies
 PYTEST_ARGS ?=
+CHAOS_ARGS ?=
 LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock"
 
 help: ## this list
@@ -33,6 +34,9 @@ test: lint ## style, types, layers, then all tests, on real servers
 ifneq ($(CALLMETER_TEST_BROKER),embedded)
 test: servers
 endif
+
+chaos: $(DEV_INSTALLED) servers ## kill, freeze, wipe and move everything under load: some 20 minutes; CHAOS_ARGS="--only NAME --seed N"
+	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
 lint: $(DEV_INSTALLED) ## style, types and layers
 	$(BIN)/ruff check .
