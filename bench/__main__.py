@@ -67,12 +67,12 @@ def _machine() -> str:
     """Cores, memory and Python: what the numbers depend on."""
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
-        f"{os.cpu_count()} cores ({_processor()}), {memory_gib:.0f} GiB, {platform.system()}, "
+        f"{os.cpu_count()} cores ({_cpu_name()}), {memory_gib:.0f} GiB, {platform.system()}, "
         f"Python {platform.python_version()}"
     )
 
 
-def _processor() -> str:
+def _cpu_name() -> str:
     try:
         described = Path("/proc/cpuinfo").read_text()
     except OSError:

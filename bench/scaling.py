@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bench.folding import Folded, fold
+from bench.folding import Folded, fold, fold_shared
 from bench.generator import generate
 from bench.ingest_ceiling import backlog
 from bench.measuring import Line, alone, compared, ratio_at_least
@@ -16,6 +16,7 @@ from bench.scale import Scale, tell
 from bench.stage import Stage
 
 PARTITIONS = 12
+EVENTS_MIN = 20_000  # several batches
 TWO_WORKERS_MIN = 1.5
 CORES_FOR_TWO = 4
 
@@ -30,22 +31,20 @@ SERIES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 
 def run(scale: Scale) -> Iterator[Line]:
     """Workers first, then one worker on topics of several kinds."""
-    events = scale.amount(600_000, 60_000, least=20_000)
+    events = scale.amount(600_000, 60_000, least=EVENTS_MIN)
     rounds = 1 if scale.short else 3
     with Stage() as stage:
         yield from _workers(stage, events, rounds)
         for name, kinds in SERIES.items():
-            yield from _series(stage, name, kinds, events // 2, rounds)
+            yield from _series(stage, name, kinds, max(events // 2, EVENTS_MIN), rounds)
 
 
 def _workers(stage: Stage, events: int, rounds: int) -> Iterator[Line]:
-    topic = stage.new_topic(PARTITIONS)
-    ends = stage.fill(topic, generate(backlog(events, key="trace")), events, f"events in {PARTITIONS} partitions")
+    lines = list(generate(backlog(events, key="trace")))
     taken: dict[int, list[Folded]] = {1: [], 2: [], 4: []}
     for _ in range(rounds):
         for workers, folded in taken.items():
-            tell(f"{workers} workers")
-            folded.append(fold(stage, topic, ends, workers))
+            folded.append(fold_shared(stage, lines, PARTITIONS, workers))
     rates = {workers: [one.events_per_s for one in folded] for workers, folded in taken.items()}
     costs = {workers: [one.cpu_s_per_million for one in folded] for workers, folded in taken.items()}
     enough_cores = (os.cpu_count() or 1) >= CORES_FOR_TWO

@@ -29,7 +29,7 @@ from tests.servers.kafka_server import JARS, KafkaServer, create_topic
 POLL_S = 0.01
 PRODUCED_PER_LOOK = 1_000
 RETENTION_SETTINGS = {"RETENTION__CALLS": "32d", "RETENTION__MINUTES": "32d"}
-LOG_TAIL_CHARACTERS = 3_000
+LOG_TAIL_CHARACTERS = 1_500
 
 Ends = dict[int, int]
 """By partition, the offset after its last message."""
@@ -56,7 +56,7 @@ class Stage:
         self, kind: type[BaseException] | None, raised: BaseException | None, at: TracebackType | None
     ) -> None:
         for program in self._programs:
-            if raised is not None and program.log_path.exists():
+            if raised is not None and program.running:
                 tell(f"{program.name} logged last:\n{program.log()[-LOG_TAIL_CHARACTERS:]}")
             program.kill()
         self.redis.close()
