@@ -5,9 +5,9 @@ Rollups, views, postings and open calls need none of this: their keys hold one d
 themselves.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from aggregator.call import CALLS
+from aggregator.call import CALLS, Call
 from aggregator.levels import SECOND_US, Retention
 from aggregator.redis_layout import CALLS_PER_CHUNK, id_field
 from aggregator.shard_store import ShardStore
@@ -27,11 +27,11 @@ class ExpiredChunks:
         self._not_before_us = 0
         self.dropped_before_us = dropped_before_us
 
-    def drop(self, until_us: int, stored_numbers: int, write: ShardWrite) -> Iterator[int]:
+    def drop(self, until_us: int, stored_numbers: int, in_hand: Mapping[int, Call], write: ShardWrite) -> Iterator[int]:
         """Add to `write` what drops the chunks whose calls are all past retention; yields the numbers dropped.
 
         `until_us`: how far time has come for this shard. `stored_numbers`: records below this number are in Redis,
-        those of the batch in hand are not yet.
+        those of the batch are not yet. `in_hand`: records as the batch leaves them, which wins over what is stored.
         """
         for _ in range(CHUNKS_PER_BATCH_MAX):
             past_end = (self._first_chunk + 1) * CALLS_PER_CHUNK
@@ -39,7 +39,8 @@ class ExpiredChunks:
                 return
             key = self._store.keys.calls(self._first_chunk)
             [records] = self._store.read_hashes([key])
-            calls = [CALLS.unpack(packed) for packed in records.values()]
+            first = past_end - CALLS_PER_CHUNK
+            calls = [in_hand.get(first + int(place)) or CALLS.unpack(packed) for place, packed in records.items()]
             newest_us = max((call.seen_us for call in calls), default=0)
             if newest_us + self._retention_us > until_us:
                 self._not_before_us = newest_us + self._retention_us
@@ -47,7 +48,7 @@ class ExpiredChunks:
             self._drop_first(key, [id_field(call.project, call.packed_id) for call in calls], write)
             self.dropped_before_us = max(self.dropped_before_us, until_us - self._retention_us + 1)
             write.set(self._store.keys.shard, "dropped_before_us", self.dropped_before_us)
-            yield from range(past_end - CALLS_PER_CHUNK, past_end)
+            yield from range(first, past_end)
 
     def _drop_first(self, key: str, ids: list[bytes], write: ShardWrite) -> None:
         if ids:

@@ -56,7 +56,9 @@ class Fold:
         project = self._records.project(event.project_id)
         self._project_ids[project] = event.project_id
         seen_us = event.start.started_at_us if event.start else event.end.ended_at_us if event.end else 0
+        records_before = self._records.next_number
         number, call = self._records.at(project, pack_id(event.call_id), seen_us)
+        is_named = number < records_before  # by an event before: it may have children
         start = event.start if call.started_us is None else None
         end = event.end if call.ended_us is None else None
         if (start is None) != (event.start is None) or (end is None) != (event.end is None):
@@ -68,7 +70,7 @@ class Fold:
         if end is not None:
             self._end(number, call, end)
         if start is not None:
-            self._start(number, call, start)
+            self._start(number, call, start, is_named)
         if call.started_us is not None:
             self._count(number, call, was_unfinished)
 
@@ -86,7 +88,7 @@ class Fold:
                 self.changes.open_calls.setdefault((call.project, call.trace), {})[number] = entry
         return self.changes
 
-    def _start(self, number: int, call: Call, start: CallStart) -> None:
+    def _start(self, number: int, call: Call, start: CallStart, is_named: bool) -> None:
         call.started_us = call.seen_us = start.started_at_us
         call.op_name, call.user_id, call.run_id = start.op_name, start.user_id, start.run_id
         call.trace = call.packed_id if start.trace_id is None else pack_id(start.trace_id)
@@ -105,16 +107,16 @@ class Fold:
         if start.parent_id is not None:
             call.parent = pack_id(start.parent_id)
             _post(post, number, layout.PARENT, call.parent)
-            self._link(number, call, call.parent)
+            self._link(number, call, call.parent, is_named)
         if call.waiting is not None:
             brought = call.waiting.get(call.trace)
             call.waiting = None
             if brought is not None:
                 self._subtrees.add_below(number, brought)
 
-    def _link(self, number: int, call: Call, parent: bytes) -> None:
+    def _link(self, number: int, call: Call, parent: bytes, is_named: bool) -> None:
         parent_number, parent_call = self._records.at(call.project, parent, call.seen_us)
-        if closes_ring(self._records.calls, number, parent_number):
+        if parent_number == number or (is_named and closes_ring(self._records.calls, number, parent_number)):
             return
         call.parent_number = parent_number
         if parent_call.started_us is None:

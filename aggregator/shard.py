@@ -71,14 +71,14 @@ class Shard:
     def recover(self) -> None:
         """Forget everything but what Redis holds."""
         self._store.check_policy()
-        self._store.register(())
-        # Before the rest: whatever another writer applies while that is read, the fence then refuses what builds on it.
+        # Before the rest: the store then refuses what is read of any other state.
         self._next_offset = self._store.next_offset()
         fields = self._store.shard_fields()
         [projects] = self._store.read_hashes([self._keys.projects])
         numbers = {name.decode(): int(number) for name, number in projects.items()}
+        self._store.register(numbers)  # known already, unless Redis forgot that, or the node that holds it
+        self._registered = set(numbers)
         self._records = Records(numbers, int(fields.get("calls_numbered", 0)))
-        self._registered: set[str] = set()
         self._cells = Cells(self._keys)
         self._directories: dict[tuple[int, int], ViewDirectory] = {}
         self._expiries: dict[Key, int] = {}
@@ -119,7 +119,7 @@ class Shard:
         self._cells.take(self._read_present(self._cells.missing(increments)), increments)
         self._cells.add(increments, write)
         expire_rollups(increments, self._keys, self._retention, write)
-        dropped = set(self._expired.drop(min(now_us, as_of_us), known.records, write))
+        dropped = set(self._expired.drop(min(now_us, as_of_us), known.records, self._records.calls, write))
         count(changes.counters + Counter(counters), self._records.next_number, as_of_us, self._keys, write)
         self._leave_known_expiries(now_us, write)
         self._register(events)

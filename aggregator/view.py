@@ -155,7 +155,7 @@ def _covers(kept: int, asked: int, single: bool) -> bool:
 def _select_known(directory: ViewDirectory, wanted: ViewFilter) -> list[int]:
     """Of a full set only values that have a view are known; a name pattern could mean one that has none."""
     names = wanted.op_names or wanted.user_ids or wanted.run_ids or ()
-    if any(name.endswith(":*") for name in wanted.op_names or ()):
+    if wanted.roots_only or any(name.endswith(":*") for name in wanted.op_names or ()):
         raise NotKept
     if wanted.op_names is not None:
         views = [View(op_name=name) for name in names]

@@ -72,7 +72,7 @@ def _fill(
     if not metric.percentiles:
         return
     keys = metric.keys[len(metric.aggregations) :]
-    if not count:
+    if not count or sketches == []:  # the sketches may have expired a moment before the totals
         row.update(dict.fromkeys(keys))
         return
     wanted = [percentile / 100 for percentile in metric.percentiles]

@@ -107,7 +107,7 @@ async def _read(
 ) -> None:
     dimensions = _dimensions(question.filter)
     if _needs_calls(question.filter):
-        if window.start_us < calls_reach:
+        if window.start_us < min(calls_reach, window.end_us):
             raise invalid_at(
                 ("filter",),
                 "filters on ids and refs need call records, which reach back to "

@@ -1,6 +1,7 @@
 """`callmeter api`: answers over HTTP until it is told to stop."""
 
 import logging
+import signal
 
 import click
 
@@ -34,6 +35,9 @@ def api(settings: Settings, host: str | None, port: int | None, no_auth: bool) -
     port = settings.api.port if port is None else port
     fixed_now_us = settings.now_us()
     _say_if_redis_is_away(settings)
+    # The server stops in order by itself and then raises the signal again; to have stopped when told is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGINT, lambda *_: None)
     try:
         serve(
             ServerSettings(

@@ -10,7 +10,7 @@ from aggregator.levels import DAY_S, DAY_US, SECOND_US, Retention
 from aggregator.packed_id import unpack_id
 from aggregator.redis_layout import CALLS_PER_CHUNK
 from aggregator.shard import Shard
-from tests.folding import SHARD, T0_US, apply, complete, end, open_shard, read_state, start
+from tests.folding import SHARD, T0_US, apply, complete, end, open_shard, read_state, start, tokens
 
 KEPT = Retention(calls_s=DAY_S, minutes_s=3650 * DAY_S, five_minutes_s=3650 * DAY_S, hours_s=3650 * DAY_S)
 # The calls of a chunk start in these seconds after T0, so the newest is past its retention then.
@@ -122,3 +122,17 @@ def test_many_chunks_go_in_steps(client: Any) -> None:
     assert len(kept(client)[1]) == 9
     new_call(shard, "c", T0_US + DAY_US)
     assert kept(client) == (2, ["calls:40"])
+
+
+def test_a_record_that_the_batch_renews_stays(client: Any) -> None:
+    """A parent that never came, named again in the batch that would drop it, keeps what both children brought."""
+    shard = open_shard(client, retention=KEPT)
+    child = complete("child", usage={"m": tokens(7)}, parent_id="parent")
+    others = [complete(f"old-{number}", number) for number in range(CALLS_PER_CHUNK - 2)]
+    apply(shard, [child, *others], T0_US)
+    today_us = EXPIRED_US + SECOND_US
+    again = complete("again", started_at_us=today_us, end_s=2 * DAY_S, usage={"m": tokens(1)}, parent_id="parent")
+    apply(shard, [again], today_us)
+    apply(shard, [complete("parent", started_at_us=today_us, end_s=2 * DAY_S)], today_us)
+    totals = {unpack_id(call.packed_id): call.total().usage for call in records(client)}
+    assert totals["parent"]["m"][0] == 8

@@ -28,6 +28,9 @@ def fold_into(redis_url: str, events: Sequence[Event], shard: ShardName = SHARD,
     Shard(store, prices(), KEEP_ALL, ShardLimits(views_max=views_max)).apply(events, 1, NOW_US, NOW_US, {})
 
 
+ALL = ViewFilter()
+
+
 def buckets_of(
     redis_url: str, wanted: Wanted, views: ViewFilter = NO_FILTER, sketches: tuple[bool, bool] = (False, False)
 ) -> dict[int, Merged]:

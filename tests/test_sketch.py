@@ -1,12 +1,10 @@
 """The sketch: its rank error on all kinds of data, sizes and ways of merging; exact while values are few."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tdigest import TDigest  # type: ignore[import-untyped]
 
 from aggregator.cells import SKETCHES
 from aggregator.sketch import VALUES_MAX, Packed, Sketch, centroids, quantiles
@@ -287,19 +285,3 @@ def test_stored_form() -> None:
     assert head == bytes.fromhex("00000000000010c0 0000000000000840 64000000 c8000000")
     means, weights = centroids([[np.array([1.5]).tobytes() + np.array([-7], "<i4").tobytes()]])
     assert (means.tolist(), weights.tolist()) == ([1.5], [-7.0])
-
-
-def test_against_another_implementation() -> None:
-    """The `tdigest` package, which shares no code with ours, finds the same percentiles to one rank in a hundred."""
-    values = lognormal(np.random.default_rng(SEED), 3_000)
-    other: Any = TDigest(delta=0.01, K=25)
-    other.batch_update(values.tolist())
-    other.compress()
-    percents = (5, 25, 50, 75, 90, 99)
-    ours = quantiles(
-        [fed_in_batches(as_integers(values), 100)], [p / 100 for p in percents], values.min(), values.max()
-    )
-    ordered = np.sort(values)
-    our_ranks = np.searchsorted(ordered, ours)
-    other_ranks = np.searchsorted(ordered, [other.percentile(percent) for percent in percents])
-    assert np.abs(our_ranks - other_ranks).max() <= 0.01 * len(values)

@@ -104,7 +104,8 @@ class KafkaServer:
             group_partitions=GROUP_PARTITIONS,
         )
         self._settings_path.write_text(settings)
-        cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # Not to begin with a dash, which would be taken for an option.
+        cluster_id = "c" + urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
         command = _java("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._settings_path))
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
