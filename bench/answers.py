@@ -34,7 +34,7 @@ Times = dict[str, list[float]]
 
 def run(scale: Scale) -> Iterator[Line]:
     """All of it at a million calls."""
-    calls, end = scale.amount(1_000_000, 250_000), last_minute()
+    calls, end = scale.amount(1_000_000, 100_000), last_minute()
     rounds = scale.rounds()
     with Stage() as stage:
         topic = stage.new_topic()

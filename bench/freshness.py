@@ -30,7 +30,7 @@ def run(scale: Scale) -> Iterator[Line]:
     """At two rates, each with a worker and an api of its own."""
     with Stage() as stage:
         for events_per_s, target in ((1_000, None), (20_000, ours_at_most(P99_S_MAX * 1000))):
-            yield from _at_rate(stage, max(100, events_per_s // scale.divisor), scale.amount(300, 60), target)
+            yield from _at_rate(stage, max(100, events_per_s // scale.divisor), scale.amount(300, 40), target)
 
 
 def _at_rate(stage: Stage, events_per_s: int, probes: int, target: Target | None) -> Iterator[Line]:

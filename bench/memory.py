@@ -37,7 +37,7 @@ def run(scale: Scale) -> Iterator[Line]:
         yield _per_cell(stage, scale.amount(120, 30, least=5))
         for rate, minutes in MONTHS:
             yield from _per_month(stage, rate, minutes if not scale.short else max(1, minutes // 3), scale)
-    events = scale.amount(10_000_000, 500_000, least=100_000)
+    events = scale.amount(10_000_000, 300_000, least=100_000)
     with Stage(redis_options=("--appendonly", "no")) as stage:
         yield _resident(stage, events)
 

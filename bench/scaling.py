@@ -31,7 +31,7 @@ SERIES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 
 def run(scale: Scale) -> Iterator[Line]:
     """Workers first, then one worker on topics of several kinds."""
-    events = scale.amount(600_000, 60_000, least=EVENTS_MIN)
+    events = scale.amount(600_000, 40_000, least=EVENTS_MIN)
     rounds = 1 if scale.short else 3
     with Stage() as stage:
         yield from _workers(stage, events, rounds)
