@@ -22,7 +22,9 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     calls of
                                   trace T that are unfinished or have an unfinished descendant
 
-Outside the shards, one hash per namespace, `namespace:projects:N`, says which shards hold a project (N spreads them).
+Outside the shards, two sets per namespace say which shards hold a project (`namespace:project:<id>`) and which there are
+(`namespace:shards`). `base:live` names the namespace of the live generation (aggregator/generation.py); without it that
+is the base.
 """
 
 from typing import NamedTuple
@@ -84,6 +86,16 @@ class ShardKeys:
 
     def open_calls(self, project: int, trace: bytes) -> bytes:
         return f"{self._tag}:{project}:open:".encode() + trace
+
+
+# The fence of a shard that has moved to another generation holds this, and the final next offset if there is one.
+MOVED = b"moved:"
+
+
+def stored_offset(fence: bytes | None) -> int | None:
+    """The next offset that a fence holds, also of a shard that has moved away; None for none."""
+    written = (fence or b"").removeprefix(MOVED)
+    return int(written) if written else None
 
 
 def project_registry(namespace: str, project_id: str) -> str:

@@ -11,12 +11,14 @@ from aggregator.redis_connection import StoreAway as StoreAway
 from aggregator.redis_connection import StoreFull as StoreFull
 from aggregator.redis_layout import (
     LAYOUT_VERSION,
+    MOVED,
     POSTING_BLOCK_BYTES,
     ShardKeys,
     ShardName,
     project_registry,
     shard_member,
     shard_registry,
+    stored_offset,
 )
 from aggregator.shard_write import Field, Key, ShardWrite
 
@@ -42,6 +44,24 @@ for i = 1, #ARGV, 2 do
   end
   redis.call('HSET', fields, field, kept .. more)
 end
+"""
+
+_MOVE_AWAY = """
+local next = redis.call('GET', KEYS[1]) or ''
+if string.sub(next, 1, 6) ~= 'moved:' then
+  next = 'moved:' .. next
+  redis.call('SET', KEYS[1], next)
+end
+return next
+"""
+_MOVE_BACK = """
+local next = redis.call('GET', KEYS[1])
+if next == 'moved:' then
+  redis.call('DEL', KEYS[1])
+elseif next and string.sub(next, 1, 6) == 'moved:' then
+  redis.call('SET', KEYS[1], string.sub(next, 7))
+end
+return 0
 """
 
 
@@ -80,8 +100,24 @@ class ShardStore:
             )
 
     def next_offset(self) -> int | None:
-        """The first offset not yet applied; None for a new shard."""
-        stored = self._client.get(self.keys.next)
+        """The first offset not yet applied; None for a new shard. Raises Fenced for one that has moved away."""
+        return self._writable(self._client.get(self.keys.next))
+
+    def read_offset(self) -> int | None:
+        """The same for those who only look: also of a shard that has moved away."""
+        return stored_offset(self._client.get(self.keys.next))
+
+    def move_away(self) -> int | None:
+        """Let no writer continue this shard, since another generation does; returns the final next offset."""
+        return stored_offset(self._client.eval(_MOVE_AWAY, 1, self.keys.next))
+
+    def move_back(self) -> None:
+        """Let writers continue this shard, if it has moved away."""
+        self._client.eval(_MOVE_BACK, 1, self.keys.next)
+
+    def _writable(self, stored: bytes | None) -> int | None:
+        if stored is not None and stored.startswith(MOVED):
+            raise Fenced(f"shard {self.shard.tag} is moving to another generation")
         return None if stored is None else int(stored)
 
     def shard_fields(self) -> dict[str, str]:
@@ -140,7 +176,7 @@ class ShardStore:
             try:
                 pipeline.watch(self.keys.next)
                 stored = pipeline.get(self.keys.next)
-                if (None if stored is None else int(stored)) != first_offset:
+                if self._writable(stored) != first_offset:
                     raise Fenced(f"shard {self.shard.tag}: expected next offset {first_offset}, found {stored!r}")
                 pipeline.multi()
                 _queue(pipeline, write, self.keys.shard)

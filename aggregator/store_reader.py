@@ -1,10 +1,12 @@
 """Reading shards for answers: many commands in one round trip, from any number of shards, never a write."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import redis.asyncio
 
+from aggregator.generation import LiveNamespace
 from aggregator.redis_connection import StoreAway as StoreAway
 from aggregator.redis_layout import (
     LAYOUT_VERSION,
@@ -13,6 +15,7 @@ from aggregator.redis_layout import (
     member_shard,
     project_registry,
     shard_registry,
+    stored_offset,
 )
 
 Command = tuple[Any, ...]
@@ -38,11 +41,11 @@ class OpenedProject(NamedTuple):
 
 
 class StoreReader:
-    """Reads one namespace. Every method may raise one of StoreAway."""
+    """Reads the live generation of a namespace. Every method may raise one of StoreAway."""
 
     def __init__(self, client: "redis.asyncio.Redis | redis.asyncio.RedisCluster", namespace: str) -> None:
         self._client: Any = client
-        self._namespace = namespace
+        self._live = LiveNamespace(client, namespace)
 
     async def fetch(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to `commands`, in order, in one round trip."""
@@ -57,7 +60,7 @@ class StoreReader:
     async def ping(self) -> None:
         """Return when Redis answers; raises UnknownLayout where a shard is not ours to read."""
         await self._client.ping()
-        [known] = await self._members(shard_registry(self._namespace))
+        [known] = await self._members(shard_registry)
         await self._open(known, "")
 
     async def open_project(self, project_id: str) -> OpenedProject:
@@ -65,20 +68,21 @@ class StoreReader:
 
         A shard of its topics that does not hold it yet, because it lags or was wiped, is not as of now for it either.
         """
-        holding, known = await self._members(
-            project_registry(self._namespace, project_id), shard_registry(self._namespace)
-        )
+        holding, known = await self._members(partial(project_registry, project_id=project_id), shard_registry)
         topics = {shard.topic for shard in holding}
         return await self._open([shard for shard in known if not topics or shard.topic in topics], project_id)
 
     async def forgot(self, project: OpenedProject) -> bool:
         """Whether Redis has lost something since it was opened: it was wiped, or is back from behind."""
         replies = await self.fetch([("GET", shard.keys.next) for shard in project.shards])
-        return any(int(now or 0) < shard.next_offset for now, shard in zip(replies, project.shards, strict=True))
+        return any(
+            (stored_offset(now) or 0) < shard.next_offset for now, shard in zip(replies, project.shards, strict=True)
+        )
 
-    async def _members(self, *registries: str) -> list[list[ShardName]]:
-        found = await self.fetch([("SMEMBERS", registry) for registry in registries])
-        return [sorted(member_shard(self._namespace, member.decode()) for member in members) for members in found]
+    async def _members(self, *registries: Callable[[str], str]) -> list[list[ShardName]]:
+        namespace = await self._live.look()
+        found = await self.fetch([("SMEMBERS", registry(namespace)) for registry in registries])
+        return [sorted(member_shard(namespace, member.decode()) for member in members) for members in found]
 
     async def _open(self, names: list[ShardName], project_id: str) -> OpenedProject:
         keys = [ShardKeys(name) for name in names]
@@ -101,6 +105,6 @@ class StoreReader:
                 )
             as_of_us.append(None if as_of is None else int(as_of))
             if project is not None:
-                shards.append(ProjectShard(shard, int(project), int(next_offset or 0)))
+                shards.append(ProjectShard(shard, int(project), stored_offset(next_offset) or 0))
         known_us = [of_shard for of_shard in as_of_us if of_shard is not None]
         return OpenedProject(shards, min(known_us) if known_us and len(known_us) == len(as_of_us) else None)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import redis
 
+from aggregator.generation import live_namespace
 from aggregator.redis_layout import member_shard, shard_registry
 from aggregator.shard_store import ShardStore
 from aggregator.shard_write import ShardWrite
@@ -28,7 +29,8 @@ class PartitionProgress(NamedTuple):
 
 
 def stores(client: redis.Redis, namespace: str) -> list[ShardStore]:
-    """All shards of a namespace, in order."""
+    """All shards of the live generation of a namespace, in order."""
+    namespace = live_namespace(client, namespace)
     members: set[bytes] = client.smembers(shard_registry(namespace))  # type: ignore[assignment]
     shards = sorted(member_shard(namespace, member.decode()) for member in members)
     return [ShardStore(client, shard) for shard in shards]
@@ -58,7 +60,7 @@ def partition_progress(
     progress = []
     for topic in topics:
         # The shards are read first: an offset that is read later could be beyond the end that was read before.
-        offsets = {at: store.next_offset() for (of, at), store in shards.items() if of == topic}
+        offsets = {at: store.read_offset() for (of, at), store in shards.items() if of == topic}
         for partition, (begins, ends) in watermarks(bootstrap_servers, topic, extra).items():
             store = shards.get((topic, partition))
             fields = (

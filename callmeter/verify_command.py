@@ -7,7 +7,6 @@ import time
 import click
 import msgspec
 
-from aggregator.generation import LiveNamespace
 from aggregator.levels import DAY_US, MINUTE_US
 from aggregator.redis_connection import connect_readers
 from aggregator.rollup_reading import TooMuchToRead
@@ -93,11 +92,11 @@ def verify(
 async def verify_window(
     settings: Settings, namespace: str | None, project_id: str, start_us: int, end_us: int, now_us: int, tree: bool
 ) -> Verified:
-    """Verify what is kept of a window, in a namespace (None: the live one). Raises NothingKept, and as the store."""
+    """Verify what is kept of a window, in a namespace (None: as set). Raises NothingKept, and as the store."""
     client = connect_readers(settings.redis.url, settings.redis.cluster)
     retention = settings.retention.kept()
     try:
-        reader = StoreReader(client, namespace or await LiveNamespace(client, settings.redis.namespace).look())
+        reader = StoreReader(client, namespace or settings.redis.namespace)
         project = await reader.open_project(project_id)
         reaches_us = await reach_us(reader, project, now_us, retention)
         start_us = max(start_us, reaches_us)

@@ -8,16 +8,13 @@ import time
 
 import click
 
-from aggregator.price_catalogue import PriceCatalogue
-from aggregator.price_file import PriceFileError, load_price_file
-from aggregator.prices import PriceBook
+from aggregator.generation import live_namespace
 from aggregator.redis_connection import connect
-from aggregator.redis_layout import ShardName
-from aggregator.shard import Shard, ShardLimits
-from aggregator.shard_store import EvictingPolicy, NewerLayout, ShardStore
+from aggregator.shard import Shard
+from aggregator.shard_store import EvictingPolicy, NewerLayout
 from callmeter.settings import Settings
+from callmeter.shard_opening import ShardOpener
 from ingest.batch_limits import BatchLimits
-from ingest.lag import partition_count
 from ingest.source import Place
 from ingest.worker import Worker, WorkerSettings
 
@@ -53,34 +50,18 @@ def worker(settings: Settings) -> None:
 
 def make_worker(settings: Settings) -> Worker:
     """A worker as the settings say. Raises click.ClickException where the price file is wrong."""
-    try:
-        file = load_price_file(settings.prices_file) if settings.prices_file else None
-    except PriceFileError as wrong:
-        raise click.ClickException(f"CALLMETER_PRICES_FILE: {wrong}") from None
-    prices = PriceBook(file, PriceCatalogue())
     client = connect(settings.redis.url, settings.redis.cluster)
-    retention = settings.retention.kept()
-    limits = ShardLimits(
-        calls_cached_max=settings.limits.calls_cached,
-        cells_cached_max=settings.limits.rollups_cached,
-        views_max=settings.limits.views,
-    )
-
-    partitions: dict[str, int] = {}
+    opener = ShardOpener(settings, client)
 
     def open_shard(place: Place) -> Shard:
-        if place.partition >= partitions.get(place.topic, 0):
-            counted = partition_count(settings.kafka.bootstrap_servers, place.topic, settings.kafka.extra)
-            partitions[place.topic] = max(counted, place.partition + 1)
-        store = ShardStore(client, ShardName(settings.redis.namespace, *place), partitions[place.topic])
-        return Shard(store, prices, retention, limits)
+        return opener.open(live_namespace(client, settings.redis.namespace), place)
 
     return Worker(
         WorkerSettings(
             settings.kafka.bootstrap_servers,
             settings.kafka.group_id,
             settings.kafka.topics,
-            retention.calls_s * 1_000_000,
+            settings.retention.kept().calls_s * 1_000_000,
             settings.kafka.dead_letter_topic,
             settings.kafka.extra,
             BatchLimits(settings.batch.messages_max, settings.batch.bytes_max, settings.batch.wait_ms),

@@ -1,0 +1,237 @@
+"""Folds topics into a new generation beside the live one, and makes it the live one when it has caught up."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import msgspec
+import redis
+
+from aggregator.generation import Generations, RebuildRuns
+from aggregator.levels import DAY_US
+from aggregator.redis_layout import ShardKeys, ShardName
+from aggregator.shard import Shard
+from aggregator.shard_store import Fenced, ShardStore
+from callmeter.settings import Settings
+from callmeter.shard_opening import ShardOpener
+from callmeter.verify_command import NothingKept, verify_window
+from callmeter.work_progress import WorkProgress
+from ingest.batch_limits import BatchLimits
+from ingest.lag import watermarks
+from ingest.log_reading import LogReader
+from ingest.message import Message, decode_batch
+from ingest.source import Place
+
+log = logging.getLogger(__name__)
+
+# The live generation stands still while the rest is folded: so few messages take well under a second.
+LAG_MESSAGES_MAX = 5_000
+# Each pass shortens the lag by the ratio of the rates; if it does not shrink, more passes do not help.
+PASSES_MAX = 20
+PROJECTS_VERIFIED_MAX = 3
+
+
+class RebuildDiffers(Exception):
+    """The new generation is not the same as the live one; the message says how."""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A partition to be folded again: what its log holds, and how far the live shard is."""
+
+    place: Place
+    log_begins: int
+    log_ends: int
+    live_next_offset: int | None
+
+    @property
+    def messages(self) -> int:
+        """Messages to fold."""
+        return max(0, (self.live_next_offset or 0) - self.log_begins)
+
+    @property
+    def is_other_log(self) -> bool:
+        """Whether the log ends before the stored offset: it is not the one that was folded."""
+        return self.live_next_offset is not None and self.live_next_offset > self.log_ends
+
+    @property
+    def lost(self) -> str | None:
+        """What the live shard has applied and the log does not hold any more, if anything."""
+        name = f"{self.place.topic}/{self.place.partition}"
+        if self.live_next_offset is None:
+            return None
+        if self.is_other_log:
+            return f"{name} ends at {self.log_ends}, before the stored offset {self.live_next_offset}"
+        return f"{name} begins at {self.log_begins} only" if self.log_begins else None
+
+
+class Rebuild:
+    """One rebuild. Every method may raise what Redis and Kafka raise, and RebuildRuns."""
+
+    def __init__(self, settings: Settings, client: redis.Redis, accept_differences: bool) -> None:
+        self._settings = settings
+        self._client: Any = client
+        self._accept = accept_differences
+        self._generations = Generations(client, settings.redis.namespace)
+        self._retention_us = settings.retention.kept().calls_s * 1_000_000
+        self._opener = ShardOpener(settings, client)
+        self._shards: dict[Place, Shard] = {}
+        self._namespace = ""
+        self._kept_s = 0.0
+
+    def sources(self) -> list[Source]:
+        """All partitions: those of the topics that are set, and those that the live generation has shards of."""
+        kafka, shards = self._settings.kafka, self._generations.shards(self._generations.live())
+        # The shards are read first: an offset that is read later could be beyond the end that was read before.
+        offsets = {
+            Place(shard.topic, shard.partition): ShardStore(self._client, shard).read_offset() for shard in shards
+        }
+        topics = dict.fromkeys([*kafka.topics, *(shard.topic for shard in shards)])
+        logs = {topic: watermarks(kafka.bootstrap_servers, topic, kafka.extra) for topic in topics}
+        places = {Place(topic, partition) for topic, partitions in logs.items() for partition in partitions}
+        return [
+            Source(place, *logs[place.topic].get(place.partition, (0, 0)), offsets.get(place))
+            for place in sorted(places | offsets.keys())
+        ]
+
+    def run(self) -> str:
+        """Fold, verify, switch; the namespace that was live before. Raises RebuildDiffers, all being as it was."""
+        lost = [source.lost for source in self.sources() if source.lost]
+        if lost and not self._accept:
+            raise RebuildDiffers(
+                f"the log does not hold all that was folded, and what it lacks would be lost: {'; '.join(lost)}"
+            )
+        self._namespace = self._generations.begin(_now_s())
+        log.info("rebuilding", extra={"into": self._namespace})
+        try:
+            self._catch_up()
+            self._verify()
+            self._hand_over()
+        except (RebuildRuns, Fenced) as ended:  # what there is to tidy is another's now, but for what is ours alone
+            self._generations.discard(self._namespace)
+            raise RebuildRuns(f"the rebuild into {self._namespace} was ended from elsewhere") from ended
+        except BaseException:
+            self._generations.tidy()
+            raise
+        return self._generations.switch(self._namespace)
+
+    def finish(self) -> list[str]:
+        """Drop what is not live."""
+        return self._generations.tidy()
+
+    def _catch_up(self) -> None:
+        with WorkProgress("folding", "messages", 0) as progress, closing(self._reader()) as reader:
+            folded = 0
+            for _ in range(PASSES_MAX):
+                sources = self.sources()
+                lag = sum(source.messages for source in sources) - folded
+                progress.total = folded + lag
+                if folded and lag <= LAG_MESSAGES_MAX:
+                    return
+                for source in sources:
+                    until = min(source.live_next_offset or 0, source.log_ends)
+                    folded += self._fold(reader, source.place, until, progress.add)
+                if not lag:
+                    return
+
+    def _hand_over(self) -> None:
+        """Fence each live shard and fold up to where it then stands: from here on the live generation stands still."""
+        live = self._generations.live()
+        with closing(self._reader()) as reader:
+            for source in self.sources():
+                place = source.place
+                of_live = ShardStore(self._client, ShardName(live, *place))
+                self._generations.keep(self._namespace, _now_s())
+                of_live.register(())  # so that what is fenced is found when it has to be undone
+                final = of_live.move_away() or 0
+                self._fold(reader, place, source.log_ends if source.is_other_log else final, lambda _: None)
+                before, after = self._counters(live, place), self._counters(self._namespace, place)
+                if before.get("calls") != after.get("calls") and not self._accept:
+                    raise RebuildDiffers(
+                        f"{place.topic}/{place.partition} has {before.get('calls', 0)} calls, "
+                        f"folded again {after.get('calls', 0)}"
+                    )
+                if "as_of_us" in before:  # which an idle shard is told without a message
+                    self._shard(place).touch(max(before["as_of_us"], after.get("as_of_us", 0)))
+        self._generations.keep(self._namespace, _now_s())
+
+    def _counters(self, namespace: str, place: Place) -> dict[str, int]:
+        """Whatever the layout: counters are no part of it."""
+        fields = self._client.hgetall(ShardKeys(ShardName(namespace, *place)).shard)
+        return {name.decode(): int(value) for name, value in fields.items() if value.isdigit()}
+
+    def _fold(self, reader: LogReader, place: Place, until: int, done: Callable[[int], None]) -> int:
+        """Fold a place up to `until`; how many offsets that were."""
+        shard = self._shard(place)
+        first = shard.next_offset
+        if (first or 0) >= until:
+            return 0
+        for messages in reader.read(place, first, until):
+            new = [message for message in messages if message.offset >= (shard.next_offset or 0)]
+            if new:
+                before = shard.next_offset or new[0].offset
+                self._apply(shard, new)
+                done((shard.next_offset or 0) - before)
+            self._keep_alive()
+        return (shard.next_offset or 0) - (first or 0)
+
+    def _apply(self, shard: Shard, messages: list[Message]) -> None:
+        """As a worker does, but for the dead letters, which were sent when the messages were first read."""
+        fixed_now_us = self._settings.now_us()
+        if fixed_now_us is not None:
+            messages = [message._replace(broker_us=fixed_now_us) for message in messages]
+        batch = decode_batch(messages, self._retention_us, shard.dropped_before_us)
+        first = messages[0].offset if shard.next_offset is None else shard.next_offset
+        counters = {
+            "messages": len(messages),
+            "dead_letters": len(batch.dead_letters),
+            "offsets_skipped": batch.next_offset - first - len(messages),
+        }
+        shard.apply(batch.events, batch.next_offset, batch.as_of_us, time.time_ns() // 1_000, counters)
+
+    def _verify(self) -> None:
+        """The last day of some projects."""
+        for project, as_of_us in self._some_projects().items():
+            window = (as_of_us - DAY_US, as_of_us)
+            now_us = self._settings.now_us() or time.time_ns() // 1_000
+            try:
+                verified = asyncio.run(
+                    verify_window(self._settings, self._namespace, project, *window, now_us, tree=False)
+                )
+            except NothingKept:
+                continue
+            if verified.differences and not self._accept:
+                raise RebuildDiffers(f"{project} has {len(verified.differences)} differences in {self._namespace}")
+
+    def _some_projects(self) -> dict[str, int]:
+        """Some project ids, with the time of the newest message of their shard."""
+        found: dict[str, int] = {}
+        for shard in self._generations.shards(self._namespace):
+            keys = ShardKeys(shard)
+            as_of_us = self._client.hget(keys.shard, "as_of_us")
+            for project_id, _ in self._client.hscan_iter(keys.projects):
+                if len(found) >= PROJECTS_VERIFIED_MAX or as_of_us is None:
+                    break
+                found[project_id.decode()] = int(as_of_us)
+        return found
+
+    def _shard(self, place: Place) -> Shard:
+        if place not in self._shards:
+            self._shards[place] = self._opener.open(self._namespace, place)
+        return self._shards[place]
+
+    def _keep_alive(self) -> None:
+        if time.monotonic() - self._kept_s > 1:
+            self._kept_s = time.monotonic()
+            self._generations.keep(self._namespace, _now_s())
+
+    def _reader(self) -> LogReader:
+        kafka, batch = self._settings.kafka, self._settings.batch
+        limits = BatchLimits(batch.messages_max, batch.bytes_max, batch.wait_ms)
+        return LogReader(kafka.bootstrap_servers, kafka.extra, lambda: time.time_ns() // 1_000, limits)
+
+
+def _now_s() -> int:
+    return round(time.time())

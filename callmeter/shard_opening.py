@@ -1,0 +1,42 @@
+"""Opens shards as the settings say: prices, retention, limits, and how many partitions a topic has."""
+
+import click
+import redis
+
+from aggregator.price_catalogue import PriceCatalogue
+from aggregator.price_file import PriceFileError, load_price_file
+from aggregator.prices import PriceBook
+from aggregator.redis_layout import ShardName
+from aggregator.shard import Shard, ShardLimits
+from aggregator.shard_store import ShardStore
+from callmeter.settings import Settings
+from ingest.lag import partition_count
+from ingest.source import Place
+
+
+class ShardOpener:
+    """Gives writers of shards. Raises click.ClickException where the price file is wrong."""
+
+    def __init__(self, settings: Settings, client: redis.Redis) -> None:
+        try:
+            file = load_price_file(settings.prices_file) if settings.prices_file else None
+        except PriceFileError as wrong:
+            raise click.ClickException(f"CALLMETER_PRICES_FILE: {wrong}") from None
+        self._kafka = settings.kafka
+        self._client = client
+        self._prices = PriceBook(file, PriceCatalogue())
+        self._retention = settings.retention.kept()
+        self._limits = ShardLimits(
+            calls_cached_max=settings.limits.calls_cached,
+            cells_cached_max=settings.limits.rollups_cached,
+            views_max=settings.limits.views,
+        )
+        self._partitions: dict[str, int] = {}
+
+    def open(self, namespace: str, place: Place) -> Shard:
+        """The writer of a place in a generation, with what Redis holds. Raises what the store raises."""
+        if place.partition >= self._partitions.get(place.topic, 0):
+            counted = partition_count(self._kafka.bootstrap_servers, place.topic, self._kafka.extra)
+            self._partitions[place.topic] = max(counted, place.partition + 1)
+        store = ShardStore(self._client, ShardName(namespace, *place), self._partitions[place.topic])
+        return Shard(store, self._prices, self._retention, self._limits)
