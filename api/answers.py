@@ -12,7 +12,6 @@ from api.refusals import StoreAway
 from api.stats_answer import answer_stats
 from api.usage_answer import answer_usage
 
-
 # Redis loses data in a moment, when it is wiped or comes back after a crash; then it stays as it is.
 ATTEMPTS_MAX = 3
 
