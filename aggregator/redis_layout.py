@@ -22,9 +22,9 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     calls of
                                   trace T that are unfinished or have an unfinished descendant
 
-Outside the shards, two sets per namespace say which shards hold a project (`namespace:project:<id>`) and which there are
-(`namespace:shards`). `base:live` names the namespace of the live generation (aggregator/generation.py); without it that
-is the base.
+Outside the shards, two sets per namespace say which shards hold a project (`namespace:project:<id>`) and which there
+are (`namespace:shards`). `base:live` names the namespace of the live generation (aggregator/generation.py); without it
+that is the base.
 """
 
 from typing import NamedTuple
