@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,8 +51,7 @@ def main(short: bool, only: tuple[str, ...], divide: int, record: bool) -> None:
     print(f"# {datetime.now(UTC):%Y-%m-%d} {machine}{', short' if short else ''}\n{HEADING}", flush=True)
     for name in chosen:
         begun_s = time.monotonic()
-        benchmark: Benchmark = importlib.import_module(f"bench.{name}").run
-        for line in benchmark(scale):
+        for line in _lines_of(name, scale):
             lines.append(line)
             print(line, flush=True)
         tell(f"{name}: {time.monotonic() - begun_s:.0f} s")
@@ -59,8 +59,18 @@ def main(short: bool, only: tuple[str, ...], divide: int, record: bool) -> None:
         _record(machine, short, lines)
     missed = [line.name for line in lines if line.missed]
     if missed:
-        tell(f"{len(missed)} targets missed: {'; '.join(missed)}")
+        tell(f"{len(missed)} missed: {'; '.join(missed)}")
     sys.exit(bool(missed))
+
+
+def _lines_of(name: str, scale: Scale) -> Iterator[Line]:
+    """The lines of one benchmark; where it breaks off, a last one says why, and the others still run."""
+    benchmark: Benchmark = importlib.import_module(f"bench.{name}").run
+    try:
+        yield from benchmark(scale)
+    except Exception as failed:
+        traceback.print_exc()
+        yield Line(name, absent=f"{type(failed).__name__}: {failed}".splitlines()[0], broke=True)
 
 
 def _machine() -> str:

@@ -21,7 +21,8 @@ from ingest.producer import EventProducer
 PROJECT = "acme/probes"
 PARTITIONS = 4
 ASK_AGAIN_S = 0.002
-PROBE_TIMEOUT_S = 60.0
+# A worker that falls behind is never fresh again; what has been measured until then says so.
+PROBING_S_MAX = 90.0
 WARM_UP_S = 2.0
 P99_S_MAX = 1.0
 
@@ -50,20 +51,19 @@ def _at_rate(stage: Stage, events_per_s: int, probes: int, target: Target | None
 
 
 def _probe(stage: Stage, topic: str, address: str, probes: int, feeding: Feeding) -> list[float]:
-    """Milliseconds until each probe was seen."""
+    """Milliseconds until each probe was seen, or, for the last one, until PROBING_S_MAX were over."""
     asker = Asker(address)
     taken = []
     with EventProducer(stage.bootstrap_servers, {"linger.ms": 5}) as producer:
-        for _ in range(probes):
+        until_s = time.perf_counter() + PROBING_S_MAX
+        while len(taken) < probes and time.perf_counter() < until_s:
             feeding.check()
             call_id = uuid.uuid4().hex
             question = msgspec.json.encode({"project_id": PROJECT, "call_ids": [call_id]})
             begun_s = time.perf_counter()
             producer.produce(topic, call_id, _complete(call_id, datetime.now(UTC)))
             producer.poll()
-            while b"prompt_tokens" not in asker.ask("/calls/usage", question):
-                if time.perf_counter() - begun_s > PROBE_TIMEOUT_S:
-                    raise TimeoutError(f"a probe was not seen within {PROBE_TIMEOUT_S:g} s")
+            while b"prompt_tokens" not in asker.ask("/calls/usage", question) and time.perf_counter() < until_s:
                 time.sleep(ASK_AGAIN_S)
             taken.append((time.perf_counter() - begun_s) * 1000)
     asker.close()

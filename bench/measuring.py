@@ -67,7 +67,9 @@ def ours_at_most(bound: float) -> Target:
 
 @dataclass(frozen=True)
 class Line:
-    """One result. `unit` is that of `ours` and `other`; `absent` says why there is nothing to tell."""
+    """One result. `unit` is that of `ours` and `other`; `absent` says why there is nothing to tell, `broke` that it should
+    have been possible.
+    """
 
     name: str
     unit: str = ""
@@ -76,16 +78,17 @@ class Line:
     ratio: float | None = None
     target: Target | None = None
     absent: str = ""
+    broke: bool = False
 
     @property
     def missed(self) -> bool:
-        """Whether there is a target and it is not met."""
+        """Whether there is a target and it is not met, or the benchmark broke off."""
         value = self.ratio if self.target and self.target.of == "ratio" else self.ours and self.ours.median
-        return bool(self.target and value is not None and not self.target.is_met(value))
+        return self.broke or bool(self.target and value is not None and not self.target.is_met(value))
 
     def __str__(self) -> str:
         if self.absent:
-            return f"{self.name:<66} not run: {self.absent}"
+            return f"{self.name:<66} {'broke off' if self.broke else 'not run'}: {self.absent}"
         verdict = "" if self.target is None else "missed" if self.missed else "met"
         ratio = "-" if self.ratio is None else f"{self.ratio:.3g}"
         columns = f"{_shown(self.ours, self.unit):>20} {_shown(self.other, self.unit):>20} {ratio:>8}"
