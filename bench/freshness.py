@@ -53,7 +53,7 @@ def _at_rate(stage: Stage, events_per_s: int, probes: int, target: Target | None
 def _probe(stage: Stage, topic: str, address: str, probes: int, feeding: Feeding) -> list[float]:
     """Milliseconds until each probe was seen, or, for the last one, until PROBING_S_MAX were over."""
     asker = Asker(address)
-    taken = []
+    taken: list[float] = []
     with EventProducer(stage.bootstrap_servers, {"linger.ms": 5}) as producer:
         until_s = time.perf_counter() + PROBING_S_MAX
         while len(taken) < probes and time.perf_counter() < until_s:

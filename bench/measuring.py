@@ -67,8 +67,8 @@ def ours_at_most(bound: float) -> Target:
 
 @dataclass(frozen=True)
 class Line:
-    """One result. `unit` is that of `ours` and `other`; `absent` says why there is nothing to tell, `broke` that it should
-    have been possible.
+    """One result. `unit` is that of `ours` and `other`; `absent` says why there is nothing to tell, `broke` that there
+    should have been.
     """
 
     name: str
