@@ -80,6 +80,8 @@ class EvictingPolicy(Exception):
 class ShardStore:
     """One shard's keys. Every method may raise one of StoreAway; `apply` and `register` also StoreFull.
 
+    Once `next_offset` has been asked for, what is read is of that very state, or else Fenced is raised: a fold of what
+    was read before and after Redis forgot, or another wrote, might fit its offset again by the time it is applied.
     `partitions`: how many the topic has, as far as is known.
     """
 
@@ -87,6 +89,8 @@ class ShardStore:
         self._client: Any = client
         self.shard = shard
         self._partitions = partitions
+        self._asked = False
+        self._continued_at: bytes | None = None
         self.keys = ShardKeys(shard)
 
     def check_policy(self) -> None:
@@ -101,7 +105,9 @@ class ShardStore:
 
     def next_offset(self) -> int | None:
         """The first offset not yet applied; None for a new shard. Raises Fenced for one that has moved away."""
-        return self._writable(self._client.get(self.keys.next))
+        stored = self._client.get(self.keys.next)
+        self._asked, self._continued_at = True, stored
+        return self._writable(stored)
 
     def read_offset(self) -> int | None:
         """The same for those who only look: also of a shard that has moved away."""
@@ -122,7 +128,8 @@ class ShardStore:
 
     def shard_fields(self) -> dict[str, str]:
         """Layout version, next record number, as-of time and counters; raises NewerLayout."""
-        fields = {name.decode(): value.decode() for name, value in self._client.hgetall(self.keys.shard).items()}
+        [stored] = self._read([("HGETALL", self.keys.shard)])
+        fields = {name.decode(): value.decode() for name, value in stored.items()}
         if int(fields.get("layout", LAYOUT_VERSION)) > LAYOUT_VERSION:
             raise NewerLayout(
                 f"shard {self.shard.tag} has layout {fields['layout']}, this version knows {LAYOUT_VERSION}: "
@@ -139,20 +146,28 @@ class ShardStore:
         ]
         if not pieces:
             return {}
-        pipeline = self._client.pipeline(transaction=False)
-        for key, fields in pieces:
-            pipeline.hmget(key, fields)
+        replies = self._read([("HMGET", key, *fields) for key, fields in pieces])
         found: dict[Key, list[bytes | None]] = {}
-        for (key, _), values in zip(pieces, pipeline.execute(), strict=True):
+        for (key, _), values in zip(pieces, replies, strict=True):
             found.setdefault(key, []).extend(values)
         return found
 
     def read_hashes(self, keys: Iterable[Key]) -> list[dict[bytes, bytes]]:
         """Whole hashes, in one round trip."""
+        return self._read([("HGETALL", key) for key in keys])
+
+    def _read(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
-        for key in keys:
-            pipeline.hgetall(key)
-        return list(pipeline.execute())
+        pipeline.get(self.keys.next)
+        for command in commands:
+            pipeline.execute_command(*command)
+        pipeline.get(self.keys.next)
+        # The same before and after is the same in between: no connection outlives a server that forgets.
+        replies: list[Any] = pipeline.execute()
+        before, after = replies[0], replies[-1]
+        if self._asked and not before == after == self._continued_at:
+            raise Fenced(f"shard {self.shard.tag}: read at next offset {self._continued_at!r}, then {after!r}")
+        return replies[1:-1]
 
     def register(self, project_ids: Iterable[str]) -> None:
         """Make it known that this shard holds these projects; done before their first batch is applied.
@@ -185,6 +200,8 @@ class ShardStore:
                 pipeline.execute()
             except WatchError as changed:  # also raised when the connection is lost while watching
                 raise Fenced(f"shard {self.shard.tag}: at offset {first_offset}: {changed}") from changed
+        if next_offset is not None:
+            self._continued_at = b"%d" % next_offset
 
 
 def _queue(pipeline: Any, write: ShardWrite, shard_key: str) -> None:
