@@ -114,7 +114,8 @@ class Worker:
         # While one place waits, the source takes away what is in hand of those that are revoked or assigned anew.
         while polled.messages:
             place, messages = polled.messages.popitem()
-            self._try(source, place, partial(self._apply, messages=messages))
+            if not self._try(source, place, partial(self._apply, messages=messages)):
+                polled.ended.clear()  # all places are read again: these ends are not reached any more
         for place in polled.ended:
             self._try(source, place, self._note_end)
         self._ask_idle(source)
@@ -122,13 +123,13 @@ class Worker:
         self._commit(source, wait=False)
         self._report()
 
-    def _try(self, source: Source, place: Place, action: Callable[[Place], object]) -> None:
-        """Do it; after a failure read again from what Redis then holds, as soon as it answers."""
+    def _try(self, source: Source, place: Place, action: Callable[[Place], object]) -> bool:
+        """Do it; after a failure (False) read again from what Redis then holds, as soon as it answers."""
         if place not in self._shards:
-            return
+            return True
         try:
             action(place)
-            return
+            return True
         except Recoverable as failed:
             log.warning("will read again from the stored offset", extra={"place": place, "why": str(failed)})
         while place in self._shards and not self._stopping:
@@ -143,6 +144,7 @@ class Worker:
             if shard is not None:
                 source.seek(other, shard.next_offset)
                 log.info("reading again", extra={"place": other, "offset": shard.next_offset})
+        return False
 
     def _recover(self, place: Place) -> None:
         if place in self._shards:  # else revoked meanwhile
