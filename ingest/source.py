@@ -92,8 +92,8 @@ class Source:
     def poll(self, limits: BatchLimits) -> Polled:
         """One batch, as large as `limits` allow, or what has come when their wait is over.
 
-        Until the next poll, a place that is revoked or assigned anew disappears from its messages: a new assignment
-        may begin at another offset than the one that follows what is in hand.
+        Until the next poll, a place that is revoked or assigned anew disappears from its messages and from those that
+        have ended: a new assignment may begin at another offset than the one that follows what is in hand.
         """
         polled = self._polled = Polled({}, [], [], [])
         left_messages, left_bytes = limits.messages_max, limits.bytes_max
@@ -184,18 +184,24 @@ class Source:
         starts = []
         for assigned in places:
             place = Place(assigned.topic, assigned.partition)
-            self._polled.messages.pop(place, None)
+            self._drop(place)
             offset = self._on_assign(place)
             start = OFFSET_BEGINNING if offset is None else offset
             starts.append(TopicPartition(assigned.topic, assigned.partition, start))
         consumer.incremental_assign(starts)
+        consumer.resume(starts)  # the client remembers that a place was paused before it was lost
 
     def _revoked(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         gone = [Place(revoked.topic, revoked.partition) for revoked in places]
         for place in gone:
-            self._polled.messages.pop(place, None)
+            self._drop(place)
         self._on_revoke(gone)
         consumer.incremental_unassign(places)
+
+    def _drop(self, place: Place) -> None:
+        """Take away what the last poll brought of a place."""
+        self._polled.messages.pop(place, None)
+        self._polled.ended[:] = [ended for ended in self._polled.ended if ended != place]
 
 
 def message_of(received: KafkaMessage, clock: Callable[[], int]) -> Message:

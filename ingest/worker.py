@@ -111,13 +111,13 @@ class Worker:
             self._try(source, place, self._shard)
         for place in polled.out_of_range:
             self._try(source, place, partial(self._find_log, source))
-        # While one place waits, the source takes away what is in hand of those that are revoked or assigned anew.
+        # While one place waits, the source takes away what it has of those that are revoked or assigned anew.
         while polled.messages:
             place, messages = polled.messages.popitem()
             if not self._try(source, place, partial(self._apply, messages=messages)):
                 polled.ended.clear()  # all places are read again: these ends are not reached any more
-        for place in polled.ended:
-            self._try(source, place, self._note_end)
+        while polled.ended:
+            self._try(source, polled.ended.pop(), self._note_end)
         self._ask_idle(source)
         self._ask_refused(source)
         self._commit(source, wait=False)
