@@ -80,7 +80,7 @@ def consume_rate(stage: Stage, topic: str, ends: Ends, touch: Touch) -> float:
     begun_s = time.perf_counter()
     consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in ends])
     while read < total:
-        messages = consumer.consume(BATCH, WAIT_S)
+        messages = consumer.consume(min(BATCH, total - read), WAIT_S)  # more would be waited for
         assert messages, "the topic ends before it should"
         touch(messages)
         read += len(messages)

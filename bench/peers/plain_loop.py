@@ -28,7 +28,7 @@ def main(brokers: str, topic: str, messages: int, redis_url: str) -> float:
     digests: dict[str, Any] = {}
     begun_s, done = 0.0, 0
     while done < messages:
-        batch = consumer.consume(BATCH, WAIT_S)
+        batch = consumer.consume(min(BATCH, messages - done), WAIT_S)  # more would be waited for
         begun_s = begun_s or time.perf_counter()
         done += len(batch)
         _fold([message.value() or b"" for message in batch], digests, client)
