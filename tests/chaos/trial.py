@@ -134,7 +134,8 @@ class Trial:
     def wait(self, condition: Callable[[], bool], what: str, timeout_s: float = APPLY_TIMEOUT_S) -> None:
         """Return when it holds; raises ChaosFailed."""
         if not wait_until(condition, timeout_s, 0.05):
-            raise ChaosFailed(f"not within {timeout_s:g} s: {what}")
+            ends = {partition: high for partition, (_, high) in self._ends().items()}
+            raise ChaosFailed(f"not within {timeout_s:g} s: {what}; applied {self.applied()} of {ends}")
 
     def wait_for_progress(self, messages: int) -> None:
         """Return when so many more messages are applied than now, or all."""
@@ -229,8 +230,10 @@ class Trial:
         return summed
 
     def _behind(self) -> bool:
-        ends = log_ends(self.kafka.bootstrap_servers, self.topic)
-        return self.applied() != {partition: high for partition, (_, high) in ends.items() if high}
+        return self.applied() != {partition: high for partition, (_, high) in self._ends().items() if high}
+
+    def _ends(self) -> dict[int, tuple[int, int]]:
+        return log_ends(self.kafka.bootstrap_servers, self.topic)
 
     def _applied_if_known(self) -> dict[int, int] | None:
         """Of the asking thread, with a connection of its own."""
