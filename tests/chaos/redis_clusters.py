@@ -21,7 +21,7 @@ def golden_cases(stage: Stage) -> str:
     cluster = RedisCluster(stage.directory / "redis")
     cluster.start()
     cases = 0
-    for name in DATASETS:
+    for name in stage.rng.sample(DATASETS, stage.times(len(DATASETS), 2)):
         dataset = read_dataset(name)
         settings = dataset.settings | {"REDIS__CLUSTER": "true"}
         with Pipeline(stage.directory, stage.kafka.bootstrap_servers, cluster.url, settings, 3) as pipeline:

@@ -29,7 +29,7 @@ APPLY_TIMEOUT_S = 300.0
 SHOWN_MISTAKES = 8
 SETTINGS = {
     "PRICES_FILE": str(PRICES),
-    "BATCH__MESSAGES_MAX": "200",
+    "BATCH__MESSAGES_MAX": "500",
     "BATCH__WAIT_MS": "20",
     **{f"RETENTION__{level}": "3650d" for level in ("CALLS", "MINUTES", "FIVE_MINUTES", "HOURS")},
 }

@@ -36,7 +36,7 @@ def zombies(stage: Stage) -> str:
     server.start()
     freezes = stage.times(12, 2)
     # Batches that take most of a worker's time, so that it is frozen with one in hand.
-    with Trial(stage, server.url, BATCH__MESSAGES_MAX="10", BATCH__WAIT_MS="1") as trial:
+    with Trial(stage, server.url, BATCH__MESSAGES_MAX="50", BATCH__WAIT_MS="1") as trial:
         workers = trial.begin(60, workers=2)
         for number in trial.steps(freezes, 6):
             frozen = workers[number % 2]
