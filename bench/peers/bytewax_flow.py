@@ -22,10 +22,11 @@ from bench.peers.minute_sums import Sums, add, used_in, write
 BATCH = 5_000
 
 
-class Begun:
-    """When the first messages came, and how many have come."""
+class Progress:
+    """When the first messages came, when the last sums were written, and how many messages have come."""
 
-    at_s = 0.0
+    begun_s = 0.0
+    written_s = 0.0
     messages = 0
 
 
@@ -48,13 +49,14 @@ class RedisSumsPartition(StatelessSinkPartition):  # type: ignore[misc,unused-ig
     def write_batch(self, items: list[Sums]) -> None:
         for sums in items:
             write(self._client, sums)
+        Progress.written_s = time.perf_counter()
 
 
 def _add_up(messages: Iterable[Any]) -> list[Sums]:
-    Begun.at_s = Begun.at_s or time.perf_counter()
+    Progress.begun_s = Progress.begun_s or time.perf_counter()
     sums: Sums = Counter()
     for message in messages:
-        Begun.messages += 1
+        Progress.messages += 1
         for used in used_in(orjson.loads(message.value)):
             add(used, sums)
     return [sums]
@@ -67,9 +69,9 @@ def main(brokers: str, topic: str, messages: int, redis_url: str) -> float:
     sums = op.flat_map_batch("add up", op.input("consume", flow, source), _add_up)
     op.output("write", sums, RedisSums(redis_url))
     run_main(flow)
-    if Begun.messages != messages:
-        raise RuntimeError(f"{Begun.messages} messages came of {messages}")
-    return time.perf_counter() - Begun.at_s
+    if Progress.messages != messages:
+        raise RuntimeError(f"{Progress.messages} messages came of {messages}")
+    return Progress.written_s - Progress.begun_s
 
 
 if __name__ == "__main__":

@@ -32,8 +32,9 @@ def main(brokers: str, topic: str, messages: int, redis_url: str) -> float:
         begun_s = begun_s or time.perf_counter()
         done += len(batch)
         _fold([message.value() or b"" for message in batch], digests, client)
+    elapsed_s = time.perf_counter() - begun_s
     consumer.close()
-    return time.perf_counter() - begun_s
+    return elapsed_s
 
 
 def _fold(values: list[bytes], digests: dict[str, Any], client: redis.Redis) -> None:
