@@ -1,4 +1,4 @@
-"""A short run of every scenario of `make chaos`."""
+"""A short run of every scenario of `make chaos`: `pytest -m chaos`."""
 
 from collections.abc import Callable
 from functools import cache
@@ -14,6 +14,8 @@ from tests.chaos.workload import Workload
 from tests.servers.kafka_server import KafkaServer
 
 SEED = 1
+
+pytestmark = pytest.mark.chaos
 
 
 @cache
