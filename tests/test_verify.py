@@ -23,6 +23,7 @@ from tests.pipeline.operator import operate
 MINUTE_US = 60 * SECOND_US
 HOUR_US = 60 * MINUTE_US
 PRICED = "gpt-4o"
+DAYS_VERIFIED_MAX = 4  # of each project: some datasets lie scattered over a year
 
 
 @pytest.fixture
@@ -79,7 +80,8 @@ def test_no_difference(name: str, client: redis.Redis, redis_url: str) -> None:
                 seen.setdefault(event.project_id, []).append(event.start.started_at_us)
     assert seen
     for project, started_us in seen.items():
-        for day in {at // (24 * HOUR_US) for at in started_us}:
+        days = sorted({at // (24 * HOUR_US) for at in started_us})
+        for day in days[:: len(days) // DAYS_VERIFIED_MAX + 1]:
             of_day = [at for at in started_us if at // (24 * HOUR_US) == day]
             found = verified(redis_url, min(of_day), max(of_day) + 1, project)
             assert (found.shards, found.differences) == (1, [])
