@@ -212,7 +212,13 @@ def _queue(pipeline: Any, write: ShardWrite, shard_key: str) -> None:
     for key in write.drops:
         pipeline.delete(key)
     for (key, blocks), more in write.appends.items():
-        pipeline.execute_command("EVAL", _APPEND, 2, key, blocks, *chain.from_iterable(more.items()))
+        # In pieces, so that no block outgrows its size however much one batch brings.
+        pieces = (
+            (field, postings[at : at + POSTING_BLOCK_BYTES])
+            for field, postings in more.items()
+            for at in range(0, len(postings), POSTING_BLOCK_BYTES)
+        )
+        pipeline.execute_command("EVAL", _APPEND, 2, key, blocks, *chain.from_iterable(pieces))
     for ref_key, names in write.names.items():
         pipeline.execute_command("ZADD", ref_key, *chain.from_iterable((0, name) for name in names))
     for counter, count in write.increments.items():
