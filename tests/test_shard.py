@@ -65,7 +65,7 @@ class FailingStore(ShardStore):
         super().__init__(client, SHARD)
         self._failures = failures
 
-    def apply(self, first_offset: int | None, next_offset: int, write: ShardWrite) -> None:
+    def apply(self, first_offset: int | None, next_offset: int | None, write: ShardWrite) -> None:
         failure = self._failures.pop() if self._failures else ""
         if failure == "before":
             raise redis.ConnectionError
