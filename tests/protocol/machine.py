@@ -1,0 +1,184 @@
+"""The state machine: what may happen to workers, a shard, its log and its Redis, in any order; and what must hold."""
+
+from itertools import product
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from aggregator.levels import SECOND_US
+from aggregator.redis_layout import ShardName
+from ingest.source import Place
+from tests.protocol.memory_log import MemoryLog
+from tests.protocol.memory_redis import MemoryRedis, State
+from tests.protocol.memory_store import Fault
+from tests.protocol.sent import MESSAGES, Sent
+from tests.protocol.stored import as_of_us, next_offset, totals_in
+from tests.protocol.totals import BEGAN_US, Totals, fold
+from tests.protocol.turns import TO_THE_END
+from tests.protocol.worker_process import NAMESPACE, Parts, WorkerProcess
+
+PLACES = (Place("calls", 0),)
+# Of how many commands a worker may be ahead before another comes in; a batch is about a dozen.
+STEPS = (1, 2, 3, 5, 8, 13, 20)
+STEPS_MORE = (0, 3, 6, 10)
+LOST_MEANWHILE = (0, 1, 2)
+COMMANDS = ("exec", "exec", "watch", "register", "shard_fields", "read_fields", "keep_alive")
+BATCHES = (1, 2, 3)
+GAPS = (0, 0, 0, 2)
+# How many transactions Redis loses: those of the last second, or all there ever were.
+LOST = (1, 1, 1, 2, 2, 3, 4, 6, 10, TO_THE_END)
+CATCH_UP_BATCHES_MAX = 100
+
+workers = st.integers(0, 1)
+
+
+class Protocol(RuleBasedStateMachine):
+    """Two workers, either of which may believe that a partition is its own; both may."""
+
+    parts = Parts()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_us = BEGAN_US + 3_600 * SECOND_US
+        self.log = MemoryLog(PLACES)
+        self.server = MemoryRedis(lambda: self.now_us // SECOND_US)
+        self.workers = [self._new_worker() for _ in range(2)]
+        self._expected: dict[tuple[Place, int], Totals] = {}
+        self._checked: State | None = None
+
+    def _new_worker(self) -> WorkerProcess:
+        return WorkerProcess(self.parts, self.server, self.log, lambda: self.now_us)
+
+    @initialize(messages=st.lists(st.sampled_from(MESSAGES), min_size=4, max_size=8))
+    def begin(self, messages: list[Sent]) -> None:
+        """There is something to read, for those who are told of their partitions."""
+        for place in PLACES:
+            self.produce(place, messages, 0)
+        for worker in self.workers:
+            worker.source.rebalances += PLACES
+
+    @rule(
+        place=st.sampled_from(PLACES),
+        messages=st.lists(st.sampled_from(MESSAGES), min_size=1, max_size=3),
+        gap=st.sampled_from(GAPS),
+    )
+    def produce(self, place: Place, messages: list[Sent], gap: int) -> None:
+        for sent in messages:
+            self.log.append(place, sent, self.now_us, gap)
+
+    @rule(worker=workers, place=st.sampled_from(PLACES))
+    def rebalance(self, worker: int, place: Place) -> None:
+        """Assign to a worker what it has not, or revoke what it has. It learns of it when it next polls."""
+        self.workers[worker].source.rebalances.append(place)
+
+    @rule(worker=workers, pace=st.sampled_from(tuple(product(BATCHES, STEPS))))
+    def work_a_little(self, worker: int, pace: tuple[int, int]) -> None:
+        """A few commands of a batch, so that others come between."""
+        self.now_us += SECOND_US
+        self.workers[worker].run(*pace)
+
+    @rule(worker=workers, command=st.sampled_from(COMMANDS))
+    def work_until(self, worker: int, command: str) -> None:
+        """A batch up to a moment that matters."""
+        self.now_us += SECOND_US
+        self.workers[worker].run(2, until=command)
+
+    @rule(worker=workers, messages_max=st.sampled_from(BATCHES))
+    def work(self, worker: int, messages_max: int) -> None:
+        """The rest of a batch, or all of one."""
+        self.now_us += SECOND_US
+        self.workers[worker].run(messages_max)
+
+    @rule(worker=workers, moment=st.sampled_from(tuple(product(COMMANDS, STEPS_MORE, LOST_MEANWHILE))))
+    def overtake(self, worker: int, moment: tuple[str, int, int]) -> None:
+        """The worker freezes at a moment that matters and the other one does a batch; it goes on a little, or Redis
+        forgets, or both.
+        """
+        command, steps_more, lost = moment
+        self.work_until(worker, command)
+        self.work(1 - worker, 2)
+        if steps_more:
+            self.workers[worker].run(2, steps_more)
+        if lost:
+            self.forget(lost)
+
+    @rule(worker=workers, fault=st.sampled_from(Fault))
+    def fail_next_command(self, worker: int, fault: Fault) -> None:
+        self.workers[worker].fault = fault
+
+    @rule(worker=workers)
+    def crash(self, worker: int) -> None:
+        self.workers[worker].kill()
+        self.workers[worker] = self._new_worker()
+
+    @rule(states=st.sampled_from(LOST))
+    def forget(self, states: int) -> None:
+        """Redis is killed, or fails over, and lacks what came last."""
+        self.server.go_back(states)
+
+    @precondition(lambda self: self.server.late)
+    @rule()
+    def deliver_late(self) -> None:
+        self.server.deliver_late()
+
+    @invariant()
+    def holds_what_is_below_the_next_offset(self) -> None:
+        """Exactly that: nothing is lost, nothing is there twice. And what is not yet there is not said to be."""
+        state = self.server.state
+        if state is self._checked:
+            return
+        self._checked = state
+        for place in PLACES:
+            shard = ShardName(NAMESPACE, *place)
+            below = next_offset(state, shard) or 0
+            expected, found = self._fold(place, below), totals_in(state, shard)
+            # A registration that Redis forgets before the first batch is applied comes back when the shard is reopened.
+            assert found.registered <= expected.registered
+            found.registered = expected.registered
+            assert found == expected, _difference(found, expected)
+            unapplied = [message.broker_us for message in self.log.messages[place] if message.offset >= below]
+            assert as_of_us(state, shard) <= min(unapplied, default=self.now_us)
+
+    def teardown(self) -> None:
+        """When all is well again, everything is read to the end."""
+        try:
+            self._catch_up()
+        finally:
+            for worker in self.workers:
+                worker.kill()
+
+    def _catch_up(self) -> None:
+        """What is under way comes to its end; then the second worker leaves, and the first starts anew."""
+        for worker in self.workers:
+            worker.fault = None
+            while worker.busy:
+                worker.run(1)
+        self.server.deliver_late()
+        first = self.workers[0] = self._new_worker()
+        first.source.rebalances += PLACES
+        for _ in range(CATCH_UP_BATCHES_MAX):
+            first.run(3)
+            if all(self._next_offset(place) == self.log.end(place) for place in PLACES):
+                break
+        self._checked = None
+        self.holds_what_is_below_the_next_offset()
+        for place in PLACES:
+            assert self._next_offset(place) == self.log.end(place)
+            registered = totals_in(self.server.state, ShardName(NAMESPACE, *place)).registered
+            assert registered == self._fold(place, self.log.end(place)).registered
+
+    def _next_offset(self, place: Place) -> int:
+        return next_offset(self.server.state, ShardName(NAMESPACE, *place)) or 0
+
+    def _fold(self, place: Place, below: int) -> Totals:
+        if (place, below) not in self._expected:
+            self._expected[place, below] = fold(self.log.below(place, below))
+        return self._expected[place, below]
+
+
+def _difference(found: Totals, expected: Totals) -> str:
+    return "\n".join(
+        f"{name}: found {value}, expected {getattr(expected, name)}"
+        for name, value in vars(found).items()
+        if value != getattr(expected, name)
+    )

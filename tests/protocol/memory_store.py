@@ -1,0 +1,175 @@
+"""The interface of aggregator.shard_store.ShardStore on a Redis in memory, where every command may pause or fail.
+
+`tests/test_protocol_store.py` holds both to the same contract.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+import redis
+
+from aggregator import redis_layout as layout
+from aggregator.redis_layout import POSTING_BLOCK_BYTES, ShardKeys, ShardName
+from aggregator.shard_store import Fenced, ShardStore
+from aggregator.shard_write import Field, Key, ShardWrite, Value
+from tests.protocol.memory_redis import Hash, MemoryRedis, State
+
+
+class Fault(Enum):
+    """What may go wrong with one command."""
+
+    UNSENT = "the connection is cut before it arrives"
+    UNANSWERED = "it is done, and the connection is cut before the answer"
+    LATE = "the client gives up waiting; it arrives later"
+    FULL = "Redis has no memory for it"
+
+
+class Watch(NamedTuple):
+    """What must not change between WATCH and EXEC: the connection, and the key."""
+
+    incarnation: int
+    writes: int
+
+
+def nothing_happens(command: str) -> Fault | None:
+    """The default between commands."""
+    del command
+    return None
+
+
+class MemoryStore(ShardStore):
+    """One shard's keys as one client sees them. `before` is called with each command before it reaches the server."""
+
+    def __init__(
+        self, server: MemoryRedis, shard: ShardName, before: Callable[[str], Fault | None] = nothing_happens
+    ) -> None:
+        self._server = server
+        self._before = before
+        self._asked = False
+        self._continued_at: bytes | None = None
+        self.shard = shard
+        self.keys = ShardKeys(shard)
+
+    def check_policy(self) -> None:
+        """This Redis drops nothing by itself."""
+
+    def next_offset(self) -> int | None:
+        self._continued_at = self._look("next_offset").string(_bytes(self.keys.next))
+        self._asked = True
+        return None if self._continued_at is None else int(self._continued_at)
+
+    def shard_fields(self) -> dict[str, str]:
+        [fields] = self._read_hashes("shard_fields", [self.keys.shard])
+        return {name.decode(): value.decode() for name, value in fields.items()}
+
+    def read_fields(self, wanted: Mapping[Key, Sequence[Field]]) -> dict[Key, list[bytes | None]]:
+        hashes = self._read_hashes("read_fields", wanted)
+        return {
+            key: [found.get(_bytes(field)) for field in fields]
+            for (key, fields), found in zip(wanted.items(), hashes, strict=True)
+        }
+
+    def read_hashes(self, keys: Iterable[Key]) -> list[dict[bytes, bytes]]:
+        return self._read_hashes("read_hashes", keys)
+
+    def _read_hashes(self, command: str, keys: Iterable[Key]) -> list[Hash]:
+        """A pipeline: one connection, but others may come between its commands."""
+        incarnation = self._server.incarnation
+        found = []
+        offsets = [self._look(command).string(_bytes(self.keys.next))]
+        for key in keys:
+            found.append(dict(self._look("", incarnation).hash(_bytes(key))))
+        offsets.append(self._look("", incarnation).string(_bytes(self.keys.next)))
+        self._check(offsets)
+        return found
+
+    def _check(self, offsets: list[bytes | None]) -> None:
+        if self._asked and offsets != [self._continued_at] * 2:
+            raise Fenced(f"read at next offset {self._continued_at!r}, then {offsets!r}")
+
+    def register(self, project_ids: Iterable[str]) -> None:
+        member = _bytes(layout.shard_member(self.shard))
+        namespace = self.shard.namespace
+        registries = [layout.shard_registry(namespace)]
+        registries += [layout.project_registry(namespace, project_id) for project_id in project_ids]
+
+        def transaction(state: State) -> None:
+            for registry in registries:
+                state.add_names(_bytes(registry), [member])
+
+        self._write(self._before("register"), lambda: self._server.change(transaction))
+
+    def apply(self, first_offset: int | None, next_offset: int | None, write: ShardWrite) -> None:
+        key = _bytes(self.keys.next)
+        stored = self._look("watch").string(key)
+        watch = self._watch(key)
+        if (None if stored is None else int(stored)) != first_offset:
+            raise Fenced(f"expected next offset {first_offset}, found {stored!r}")
+
+        def execute() -> None:
+            if self._watch(key) != watch:
+                raise Fenced(f"another writer applied past {first_offset}")
+            self._server.writes_of[key] = watch.writes + (next_offset is not None)
+            self._server.change(lambda state: self._transaction(state, next_offset, write))
+
+        fault = self._before("exec")
+        if self._server.incarnation != watch.incarnation:
+            raise redis.ConnectionError("Redis was restarted")
+        self._write(fault, execute)
+        if next_offset is not None:
+            self._continued_at = _bytes(next_offset)
+
+    def _watch(self, key: bytes) -> Watch:
+        return Watch(self._server.incarnation, self._server.writes_of.get(key, 0))
+
+    def _transaction(self, state: State, next_offset: int | None, write: ShardWrite) -> None:
+        for key, fields in write.fields.items():
+            state.hset(_bytes(key), {_bytes(field): _bytes(value) for field, value in fields.items()})
+        for key, deleted in write.deletions.items():
+            state.hdel(_bytes(key), map(_bytes, deleted))
+        for key in write.drops:
+            state.delete(_bytes(key))
+        for (posting_key, blocks), more in write.appends.items():
+            for value, postings in more.items():
+                for at in range(0, len(postings), POSTING_BLOCK_BYTES):
+                    piece = postings[at : at + POSTING_BLOCK_BYTES]
+                    state.append_posting(_bytes(posting_key), _bytes(blocks), value, piece)
+        for ref_key, names in write.names.items():
+            state.add_names(_bytes(ref_key), names)
+        for counter, count in write.increments.items():
+            state.hincrby(_bytes(self.keys.shard), _bytes(counter), count)
+        for key, at_unix_s in write.expiries.items():
+            state.expireat(_bytes(key), at_unix_s)
+        if next_offset is not None:
+            state.set(_bytes(self.keys.next), _bytes(next_offset))
+
+    def _look(self, command: str, incarnation: int | None = None) -> State:
+        fault = self._before(command)
+        if fault is not None or incarnation not in (None, self._server.incarnation):
+            raise redis.ConnectionError("the connection was cut")
+        return self._server.state
+
+    def _write(self, fault: Fault | None, execute: Callable[[], None]) -> None:
+        if fault is Fault.FULL:
+            raise redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'")
+        if fault is Fault.UNSENT:
+            raise redis.ConnectionError("the connection was cut")
+        if fault is Fault.LATE:
+            self._server.late.append(lambda: _unheard(execute))
+            raise redis.TimeoutError("no answer in time")
+        execute()
+        if fault is Fault.UNANSWERED:
+            raise redis.ConnectionError("the connection was cut")
+
+
+def _unheard(execute: Callable[[], None]) -> None:
+    """A refusal that nobody is there to hear."""
+    try:
+        execute()
+    except Fenced:
+        return
+
+
+def _bytes(part: Key | Field | Value) -> bytes:
+    return part if isinstance(part, bytes) else str(part).encode()

@@ -1,0 +1,66 @@
+"""The protocol with one of its rules taken out. The state machine must notice each."""
+
+from aggregator.shard import Shard
+from aggregator.shard_write import ShardWrite
+from ingest.source import Place
+from tests.protocol.memory_log import MemorySource
+from tests.protocol.memory_store import MemoryStore, Watch
+from tests.protocol.stored import next_offset as stored_offset
+from tests.protocol.worker_process import Parts
+
+
+class UncheckedStore(MemoryStore):
+    """Whatever the stored next offset is, it is the one that was expected."""
+
+    def apply(self, first_offset: int | None, next_offset: int | None, write: ShardWrite) -> None:
+        super().apply(stored_offset(self._server.state, self.shard), next_offset, write)
+
+
+class UnwatchedStore(MemoryStore):
+    """The next offset is checked, and may change before the write."""
+
+    def _watch(self, key: bytes) -> Watch:
+        return super()._watch(key)._replace(writes=0)
+
+
+class MixingStore(MemoryStore):
+    """What is read may be of any state, as long as the next offset is right when the batch is applied."""
+
+    def _check(self, offsets: list[bytes | None]) -> None: ...
+
+
+class TwoStepStore(MemoryStore):
+    """The next offset is written after the state."""
+
+    def apply(self, first_offset: int | None, next_offset: int | None, write: ShardWrite) -> None:
+        super().apply(first_offset, first_offset, write)
+        super().apply(first_offset, next_offset, ShardWrite())
+
+
+class RememberingShard(Shard):
+    """After a doubt, only the next offset is read again; what was in memory stays."""
+
+    def recover(self) -> None:
+        known: Shard | None = getattr(self._store, "first_writer", None)
+        if known is None:
+            super().recover()
+            self._store.first_writer = self  # type: ignore[attr-defined]
+        else:
+            self.__dict__ = known.__dict__
+            self._next_offset = self._store.next_offset()
+
+
+class ForwardSource(MemorySource):
+    """After a doubt, reading goes on where it was."""
+
+    def seek(self, place: Place, offset: int | None) -> None: ...
+
+
+MUTANTS = {
+    "no offset check": Parts(store=UncheckedStore),
+    "no watch": Parts(store=UnwatchedStore),
+    "reads of any state": Parts(store=MixingStore),
+    "offset after state": Parts(store=TwoStepStore),
+    "caches kept": Parts(shard=RememberingShard),
+    "no seek back": Parts(source=ForwardSource),
+}

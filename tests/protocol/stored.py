@@ -1,0 +1,128 @@
+"""What a shard holds, read from its keys as they are stored."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import msgspec
+
+from aggregator import redis_layout as layout
+from aggregator.call import CALLS, Call
+from aggregator.cells import SKETCHES
+from aggregator.levels import DAY_US, LEVELS
+from aggregator.packed_id import unpack_id
+from aggregator.redis_layout import CALLS_PER_CHUNK, ShardKeys, ShardName
+from aggregator.rollup import ROLLUPS, SUM
+from aggregator.view import ALL_CALLS, View, ViewDirectory
+from tests.protocol.memory_redis import State
+from tests.protocol.totals import CallName, Counted, Slot, Totals
+
+COUNTERS = ("messages", "dead_letters", "events", "duplicates", "calls")
+_LEVELS = {level.letter: level for level in LEVELS}
+
+
+def next_offset(state: State, shard: ShardName) -> int | None:
+    """The stored next offset; None for a new shard."""
+    stored = state.string(ShardKeys(shard).next.encode())
+    return None if stored is None else int(stored)
+
+
+def as_of_us(state: State, shard: ShardName) -> int:
+    """Through which time the shard says that everything has been applied; 0 for a new shard."""
+    return int(state.hash(ShardKeys(shard).shard.encode()).get(b"as_of_us", 0))
+
+
+def totals_in(state: State, shard: ShardName) -> Totals:
+    """Everything that counts; raises where keys contradict each other."""
+    return _Reading(state, shard).totals()
+
+
+class _Reading:
+    def __init__(self, state: State, shard: ShardName) -> None:
+        self._state = state
+        self._shard = shard
+        self._keys = ShardKeys(shard)
+        self._tag = shard.tag.encode() + b":"
+        found = state.hash(self._keys.projects.encode())
+        self._project_ids = {int(number): name.decode() for name, number in found.items()}
+        self._calls = dict(self._records())
+
+    def totals(self) -> Totals:
+        totals = Totals()
+        fields = self._state.hash(self._keys.shard.encode())
+        totals.counters = Counter({name: int(fields.get(name.encode(), 0)) for name in COUNTERS})
+        totals.registered = set(self._registered())
+        for field, number in self._state.hash(self._keys.ids.encode()).items():
+            project_id = self._project_ids[int.from_bytes(field[:4], "big")]
+            totals.numbers[project_id, unpack_id(field[4:])] = int(number)
+        assert {self._name(call): number for number, call in self._calls.items()} == totals.numbers
+        assert int(fields.get(b"calls_numbered", 0)) == len(totals.numbers)
+        for call in self._calls.values():
+            if call.started_us is not None:
+                subtree = call.total()
+                tokens = Counter({model: numbers[0] for model, numbers in subtree.usage.items()})
+                totals.subtrees[self._name(call)] = tokens, subtree.unfinished
+        self._read_days(totals)
+        return totals
+
+    def _read_days(self, totals: Totals) -> None:
+        """What lies in keys of their own by project, and most by day."""
+        for key in self._state.keys:
+            if not key.startswith(self._tag):
+                continue
+            project, _, rest = key.removeprefix(self._tag).partition(b":")
+            if not project.isdigit():
+                continue
+            project_id = self._project_ids[int(project)]
+            kind, _, rest = rest.partition(b":")
+            if kind == b"r":
+                self._read_slots(int(project), key, rest.decode(), totals)
+            elif kind == b"x" and rest.startswith(layout.MINUTE.encode()):
+                for minute, numbers in self._state.hash(key).items():
+                    totals.posted[project_id, int.from_bytes(minute, "big")] = layout.posted(numbers[4:])
+            elif kind == b"open":
+                for number, entry in self._state.hash(key).items():
+                    own = msgspec.msgpack.decode(entry)[1]
+                    if own is not None:
+                        totals.open_calls.add((project_id, unpack_id(own)))
+                    assert self._calls[int(number)].total().unfinished
+
+    def _read_slots(self, project: int, key: bytes, rest: str, totals: Totals) -> None:
+        letter, day, view = rest.split(":")
+        directory = ViewDirectory(self._state.hash(self._keys.views(project, int(day)).encode()))
+        views = {number: view for view, number in directory.numbers.items()} | {ALL_CALLS: View()}
+        level = _LEVELS[letter]
+        sketches = self._state.hash(self._keys.sketches(project, level, int(day), int(view)).encode())
+        for field, packed in self._state.hash(key).items():
+            rollup = ROLLUPS.unpack(packed)
+            begins_us = int(day) * DAY_US + int.from_bytes(field, "big") * level.slot_us
+            totals.slots[Slot(self._project_ids[project], letter, views[int(view)], begins_us)] = Counted(
+                rollup.calls,
+                rollup.errors,
+                rollup.finished,
+                rollup.latency[SUM] if rollup.latency else 0,
+                _latencies_ms(sketches.get(field)),
+                Counter({name: model.rows for name, model in rollup.models.items()}),
+                Counter({name: model.totals[SUM] for name, model in rollup.models.items()}),
+            )
+
+    def _records(self) -> Iterator[tuple[int, Call]]:
+        prefix = self._keys.calls(0).encode().removesuffix(b"0")
+        for key in self._state.keys:
+            if key.startswith(prefix):
+                for place, packed in self._state.hash(key).items():
+                    yield int(key.removeprefix(prefix)) * CALLS_PER_CHUNK + int(place), CALLS.unpack(packed)
+
+    def _registered(self) -> Iterator[str]:
+        member = layout.shard_member(self._shard).encode()
+        for project_id in self._project_ids.values():
+            if member in self._state.names(layout.project_registry(self._shard.namespace, project_id).encode()):
+                yield project_id
+
+    def _name(self, call: Call) -> CallName:
+        return self._project_ids[call.project], unpack_id(call.packed_id)
+
+
+def _latencies_ms(packed: bytes | None) -> list[int]:
+    """The values of a sketch, which has too few for anything else."""
+    [values] = [[]] if packed is None else SKETCHES.unpack(packed)
+    return sorted(value for value in values if isinstance(value, int))

@@ -1,0 +1,96 @@
+"""A worker as a process of the model: the real one, reading a log and writing a Redis in memory, step by step."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+from unittest.mock import patch
+
+from aggregator.levels import DAY_S, SECOND_US, Retention
+from aggregator.prices import UNPRICED, PriceBook, Timeline
+from aggregator.redis_layout import ShardName
+from aggregator.shard import Shard
+from ingest.batch_limits import BatchLimits
+from ingest.message import DeadLetter
+from ingest.source import Place
+from ingest.worker import Worker, WorkerSettings
+from tests.protocol.memory_log import MemoryLog, MemorySource
+from tests.protocol.memory_redis import MemoryRedis
+from tests.protocol.memory_store import Fault, MemoryStore
+from tests.protocol.turns import TO_THE_END, Turns
+
+NAMESPACE = "model"
+# Nothing goes past its retention in the model; tests of retention are elsewhere.
+RETENTION = Retention(*[100_000 * DAY_S] * 4)
+
+
+class NoCatalogue:
+    """Nothing has a price."""
+
+    def timeline(self, model: str) -> Timeline:
+        del model
+        return UNPRICED
+
+
+PRICES = PriceBook(None, NoCatalogue())
+
+
+class NoTopic:
+    """Takes dead letters, and delivers them nowhere."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def send(self, letters: Iterable[DeadLetter]) -> None: ...
+
+
+class Parts(NamedTuple):
+    """What a worker is made of. The mutants of the model replace one or the other."""
+
+    store: type[MemoryStore] = MemoryStore
+    shard: type[Shard] = Shard
+    source: type[MemorySource] = MemorySource
+
+
+class WorkerProcess:
+    """One worker. It stops before every command to Redis, when its steps are used up, and others come between."""
+
+    def __init__(self, parts: Parts, server: MemoryRedis, log: MemoryLog, clock_us: Callable[[], int]) -> None:
+        self._parts = parts
+        self._server = server
+        self._turns = Turns()
+        self._stores: dict[Place, MemoryStore] = {}
+        self.fault: Fault | None = None
+        settings = WorkerSettings("", "", (), RETENTION.calls_s * SECOND_US)
+        with patch("ingest.worker.DeadLetterTopic", NoTopic):
+            self._worker = Worker(settings, self._open_shard, clock_us, lambda: 0)
+        self.source = parts.source(log, self._worker._assign, self._worker._revoke, self._turns.pause)
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is in the middle of a batch."""
+        return self._turns.busy
+
+    def run(self, messages_max: int, steps_max: int = TO_THE_END, until: str | None = None) -> None:
+        """Go on for so many commands to Redis, or until before the next one of that name.
+
+        Where it is idle, it begins by taking a batch, as Worker.run does.
+        """
+        self._turns.run(lambda: self._batch(messages_max), steps_max, until)
+
+    def kill(self) -> None:
+        """What it had in memory is gone."""
+        self._turns.kill()
+
+    def _batch(self, messages_max: int) -> None:
+        self._worker._step(self.source, self.source.poll(BatchLimits(messages_max)))
+
+    def _open_shard(self, place: Place) -> Shard:
+        store = self._stores.get(place)
+        if store is None:
+            store = self._stores[place] = self._parts.store(self._server, ShardName(NAMESPACE, *place), self._before)
+        return self._parts.shard(store, PRICES, RETENTION)
+
+    def _before(self, command: str) -> Fault | None:
+        self._turns.pause(command)
+        if self.fault is Fault.FULL and command not in ("register", "exec"):
+            return None
+        fault, self.fault = self.fault, None
+        return fault

@@ -1,0 +1,71 @@
+"""Worker, shard and Redis in every order that a state machine can think of: nothing is lost, nothing counted twice.
+
+The worker and the shard are the real ones; the log, the consumer and Redis are models (`tests.protocol`), of which
+`tests/test_protocol_store.py` shows that the model of Redis is honest. CALLMETER_TEST_PROTOCOL_EXAMPLES=100000 explores
+more, at random.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.protocol.machine import Protocol
+from tests.protocol.mutants import MUTANTS
+from tests.protocol.worker_process import Parts
+
+# Half a minute; each interleaves some thirty events, and up to twenty commands to Redis in most of them.
+EXAMPLES = 2_000
+# Every mutant is noticed long before; this only ends a search in vain.
+MUTANT_EXAMPLES_MAX = 3_000
+
+CHAOS_EXAMPLES = int(os.environ.get("CALLMETER_TEST_PROTOCOL_EXAMPLES", 0))
+
+settings.register_profile(
+    "protocol",
+    max_examples=EXAMPLES,
+    stateful_step_count=30,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate, Phase.shrink],
+)
+settings.register_profile(
+    "chaos", settings.get_profile("protocol"), max_examples=CHAOS_EXAMPLES or EXAMPLES, derandomize=False
+)
+PROTOCOL = settings.get_profile("chaos" if CHAOS_EXAMPLES else "protocol")
+MUTANT = settings(
+    settings.get_profile("protocol"),
+    max_examples=MUTANT_EXAMPLES_MAX,
+    phases=[Phase.generate],
+    report_multiple_bugs=False,
+)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Workers say each time that they read again."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.timeout(0 if CHAOS_EXAMPLES else 300)
+def test_protocol() -> None:
+    """At every moment a shard holds what its messages below the next offset come to; in the end, what all come to."""
+    run_state_machine_as_test(Protocol, settings=PROTOCOL)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_every_rule_is_needed(mutant: str) -> None:
+    """Without one of its rules the protocol fails, and the state machine notices."""
+
+    class Mutant(Protocol):
+        parts: Parts = MUTANTS[mutant]
+
+    with pytest.raises((AssertionError, KeyError)):  # wrong numbers, or numbers of what is not there
+        run_state_machine_as_test(Mutant, settings=MUTANT)
