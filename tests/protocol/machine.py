@@ -18,10 +18,11 @@ from tests.protocol.turns import TO_THE_END
 from tests.protocol.worker_process import NAMESPACE, Parts, WorkerProcess
 
 PLACES = (Place("calls", 0),)
-# Of how many commands a worker may be ahead before another comes in; a batch is about a dozen.
+# How many commands of a batch, which has about twenty, a worker sends before another one comes in.
 STEPS = (1, 2, 3, 5, 8, 13, 20)
 STEPS_MORE = (0, 3, 6, 10)
 LOST_MEANWHILE = (0, 1, 2)
+STEPS_LAST = (0, TO_THE_END)
 COMMANDS = ("exec", "exec", "watch", "register", "shard_fields", "read_fields", "keep_alive")
 BATCHES = (1, 2, 3)
 GAPS = (0, 0, 0, 2)
@@ -29,7 +30,7 @@ GAPS = (0, 0, 0, 2)
 LOST = (1, 1, 1, 2, 2, 3, 4, 6, 10, TO_THE_END)
 CATCH_UP_BATCHES_MAX = 100
 
-workers = st.integers(0, 1)
+workers = st.sampled_from((0, 1))
 
 
 class Protocol(RuleBasedStateMachine):
@@ -89,18 +90,20 @@ class Protocol(RuleBasedStateMachine):
         self.now_us += SECOND_US
         self.workers[worker].run(messages_max)
 
-    @rule(worker=workers, moment=st.sampled_from(tuple(product(COMMANDS, STEPS_MORE, LOST_MEANWHILE))))
-    def overtake(self, worker: int, moment: tuple[str, int, int]) -> None:
-        """The worker freezes at a moment that matters and the other one does a batch; it goes on a little, or Redis
-        forgets, or both.
+    @rule(worker=workers, moment=st.sampled_from(tuple(product(COMMANDS, STEPS_MORE, LOST_MEANWHILE, STEPS_LAST))))
+    def overtake(self, worker: int, moment: tuple[str, int, int, int]) -> None:
+        """The worker freezes at a moment that matters and the other one does a batch. Then it goes on, and Redis may
+        forget on the way.
         """
-        command, steps_more, lost = moment
+        command, steps_more, lost, steps_last = moment
         self.work_until(worker, command)
         self.work(1 - worker, 2)
         if steps_more:
             self.workers[worker].run(2, steps_more)
         if lost:
             self.forget(lost)
+        if steps_last:
+            self.workers[worker].run(2, steps_last)
 
     @rule(worker=workers, fault=st.sampled_from(Fault))
     def fail_next_command(self, worker: int, fault: Fault) -> None:
