@@ -7,7 +7,7 @@ have named, or an end that waits for its start.
 import msgspec
 
 from aggregator.packing import Packing
-from aggregator.rollup import Row
+from aggregator.series import Row
 
 COUNTS = 6  # input, output, total, cache read, cache creation, requests
 COSTS = 4  # uncached input, cache read, cache creation, output, in pico-dollars

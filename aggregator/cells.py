@@ -1,29 +1,34 @@
-"""The rollups and sketches a writer has at hand, and how a batch changes them."""
+"""The cells a writer has at hand, and how a batch changes them."""
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import NamedTuple
 
-import msgspec
+import numpy as np
 
-from aggregator.levels import LEVELS, MINUTE_US, Level
-from aggregator.packing import Packing
-from aggregator.redis_layout import ShardKeys, day_of, model_field, slot_field, slot_of
-from aggregator.rollup import ROLLUPS, USAGE_METRICS, CallTally, Increment, Rollup, add, join
+from aggregator.call_tally import CallTally
+from aggregator.cell import (
+    CELLS,
+    ROWS_BESIDE_MAX,
+    ROWS_IN_CELL_MAX,
+    SKETCHES,
+    Cell,
+    place_of,
+    rows_field,
+    sketches_field,
+)
+from aggregator.levels import LEVELS, Level
+from aggregator.redis_layout import ShardKeys
+from aggregator.series import OF_LATENCY, OF_USAGE, Row, Series, series_of
 from aggregator.shard_write import Field, Key, ShardWrite
-from aggregator.sketch import Packed, Sketch
+from aggregator.sketch import compress
+from aggregator.totals import ABSENT
 
-SKETCHES = Packing(list[Packed])
+CellKey = tuple[str, bytes]
+"""The key of a block of rollups, and the place of the cell in it."""
 
-
-class RollupKey(NamedTuple):
-    """What a rollup covers: a project's view, numbered on that UTC day, in one slot of a level."""
-
-    project: int
-    level: Level
-    day: int
-    view: int
-    slot: int
+Stored = Mapping[tuple[Key, Field], bytes]
+"""Values that were read, by key and field."""
 
 
 class ViewMinute(NamedTuple):
@@ -34,110 +39,211 @@ class ViewMinute(NamedTuple):
     view: int
 
 
-class Cell(msgspec.Struct):
-    """A rollup with its sketches: of latencies, and by model, metric by metric of USAGE_METRICS."""
+class Block(NamedTuple):
+    """Consecutive slots of a level that are stored together, of a project."""
 
-    rollup: Rollup = msgspec.field(default_factory=Rollup)
-    latency: Sketch = msgspec.field(default_factory=Sketch)
-    models: dict[str, list[Sketch]] = msgspec.field(default_factory=dict)
+    project: int
+    level: Level
+    number: int
 
 
-def spread(tallies: Mapping[ViewMinute, CallTally]) -> dict[RollupKey, Increment]:
-    """What each rollup of each level gains. What one minute brings is summed up once, however many rollups count it."""
-    parts: dict[RollupKey, list[Increment]] = {}
+class Gains(NamedTuple):
+    """What a batch brings to each cell, and the blocks that hold them, by key."""
+
+    cells: dict[CellKey, CallTally]
+    blocks: dict[str, Block]
+
+
+class _Beside:
+    """What is stored beside a cell of one series: the newest rows, and a sketch for each metric."""
+
+    __slots__ = ("rows", "sketches")
+
+    def __init__(self, rows: bytes = b"", sketches: list[bytes] | None = None) -> None:
+        self.rows = rows
+        self.sketches = sketches or []
+
+    def compress(self, series: Series, large: Iterable[Row] = ()) -> None:
+        """Count all rows, and those too large to be packed, in the sketches."""
+        values = series.values(self.rows).T.astype(np.float64)
+        self.rows = b""
+        sketches = self.sketches or [b""] * len(values)
+        large = list(large)
+        self.sketches = []
+        for metric, (sketch, column) in enumerate(zip(sketches, values, strict=True)):
+            more = [float(row[metric]) for row in large if metric < len(row)]
+            if metric >= series.layout.costs_at:
+                column = column[column != ABSENT]
+            column = np.concatenate([column, more]) if more else column
+            self.sketches.append(compress(sketch, column) if len(column) else sketch)
+
+
+class _Held:
+    """A cell at hand, with what is beside it of the series that batches needed."""
+
+    __slots__ = ("beside", "cell")
+
+    def __init__(self) -> None:
+        self.cell = Cell()
+        self.beside: dict[bytes, _Beside] = {}
+
+
+class _Growth(NamedTuple):
+    """Rows of a series that are too many to be kept in their cell."""
+
+    key: str
+    place: bytes
+    held: _Held
+    name: bytes
+    rows: bytes
+
+
+def spread(tallies: Mapping[ViewMinute, CallTally], keys: ShardKeys) -> Gains:
+    """What each cell of each level gains. A tally that one cell alone gains is shared, so none may be changed."""
+    gains = Gains({}, {})
+    copied: set[CellKey] = set()
+    places: dict[tuple[int, int], list[tuple[str, int]]] = {}
     for (project, minute, view), tally in tallies.items():
-        increment = tally.increment()
-        time_us = minute * MINUTE_US
-        day = day_of(time_us)
-        for level in LEVELS:
-            key = RollupKey(project, level, day, view, slot_of(time_us, level))
-            parts.setdefault(key, []).append(increment)
-    return {key: join(increments) for key, increments in parts.items()}
+        slots = places.get((project, minute))
+        if slots is None:
+            slots = places[project, minute] = _slots(project, minute, keys, gains.blocks)
+        for key, slot in slots:
+            add_shared(gains.cells, (key, place_of(slot, view)), tally, copied)
+    return gains
+
+
+def _slots(project: int, minute: int, keys: ShardKeys, blocks: dict[str, Block]) -> list[tuple[str, int]]:
+    """By level: the key of the block that holds a minute, and the minute's slot in it."""
+    found = []
+    for level in LEVELS:
+        number, slot = level.block_and_slot(minute)
+        key = keys.rollups(project, level, number)
+        blocks[key] = Block(project, level, number)
+        found.append((key, slot))
+    return found
+
+
+def add_shared(into: dict, key: object, tally: CallTally, copied: set) -> None:  # type: ignore[type-arg]
+    """Add a tally under a key; it is shared as long as no second one comes. `copied`: keys whose tally is their own."""
+    known = into.get(key)
+    if known is None:
+        into[key] = tally
+        return
+    if key not in copied:
+        copied.add(key)
+        own = into[key] = CallTally()
+        own.merge(known)
+        known = own
+    known.merge(tally)
 
 
 class Cells:
-    """A bounded cache of cells. A cell's sketches of a model are loaded only when a batch first needs them."""
+    """A bounded cache of cells. What is beside a cell is loaded only when a batch first needs it."""
 
-    def __init__(self, keys: ShardKeys) -> None:
-        self._keys = keys
-        self._cells: dict[RollupKey, Cell] = {}
+    def __init__(self) -> None:
+        self._held: dict[CellKey, _Held] = {}
 
-    def missing(self, increments: Mapping[RollupKey, Increment]) -> dict[Key, list[Field]]:
-        """The stored fields that must be read before `increments` can be added."""
+    def missing(self, gains: Gains) -> dict[Key, list[Field]]:
+        """The cells that must be read before `gains` can be added."""
         wanted: dict[Key, list[Field]] = {}
-        for key, increment in increments.items():
-            field = slot_field(key.slot)
-            cell = self._cells.get(key)
-            if cell is None:
-                wanted.setdefault(self._keys.rollups(*key[:4]), []).append(field)
-                sketched = [field, *(model_field(field, model) for model in increment.models)]
-            else:
-                known = cell.rollup.models
-                sketched = [
-                    model_field(field, model)
-                    for model in increment.models
-                    if model in known and model not in cell.models
-                ]
-            if sketched:
-                wanted.setdefault(self._keys.sketches(*key[:4]), []).extend(sketched)
+        for cell_key in gains.cells:
+            if cell_key not in self._held:
+                wanted.setdefault(cell_key[0], []).append(cell_key[1])
         return wanted
 
-    def take(self, stored: Mapping[tuple[Key, Field], bytes], increments: Mapping[RollupKey, Increment]) -> None:
-        """Take in what was read for `missing`."""
-        for key, increment in increments.items():
-            field, sketch_key = slot_field(key.slot), self._keys.sketches(*key[:4])
-            cell = self._cells.get(key)
-            if cell is None:
-                cell = self._cells[key] = Cell()
-                rollup = stored.get((self._keys.rollups(*key[:4]), field))
-                if rollup is not None:
-                    cell.rollup = ROLLUPS.unpack(rollup)
-                latency = stored.get((sketch_key, field))
-                if latency is not None:
-                    (cell.latency,) = _unpack_sketches(latency)
-            for model in increment.models:
-                packed = stored.get((sketch_key, model_field(field, model)))
+    def take(self, stored: Stored, gains: Gains) -> None:
+        """Take in the cells that were read."""
+        for cell_key in gains.cells:
+            if cell_key not in self._held:
+                held = self._held[cell_key] = _Held()
+                packed = stored.get(cell_key)
                 if packed is not None:
-                    cell.models[model] = _unpack_sketches(packed)
+                    held.cell = CELLS.unpack(packed)
 
-    def add(self, increments: Mapping[RollupKey, Increment], write: ShardWrite) -> None:
-        """Count a batch, all its cells being here, and note what to store."""
-        for key, increment in increments.items():
-            cell = self._cells[key]
-            add_to_cell(cell, increment)
-            self._write(key, cell, increment, write)
+    def missing_beside(self, gains: Gains) -> dict[Key, list[Field]]:
+        """What must be read beside the cells, all of them being here."""
+        wanted: dict[Key, list[Field]] = {}
+        for key, place, name in self._not_here(gains):
+            wanted.setdefault(key, []).extend((rows_field(place, name), sketches_field(place, name)))
+        return wanted
 
-    def _write(self, key: RollupKey, cell: Cell, increment: Increment, write: ShardWrite) -> None:
-        field, sketch_key = slot_field(key.slot), self._keys.sketches(*key[:4])
-        write.set(self._keys.rollups(*key[:4]), field, ROLLUPS.pack(cell.rollup))
-        if increment.latencies_ms:
-            write.set(sketch_key, field, SKETCHES.pack([cell.latency.pack()]))
-        for model in increment.models:
-            packed = SKETCHES.pack([sketch.pack() for sketch in cell.models[model]])
-            write.set(sketch_key, model_field(field, model), packed)
+    def take_beside(self, stored: Stored, gains: Gains) -> None:
+        """Take in what was read beside the cells."""
+        for key, place, name in list(self._not_here(gains)):
+            sketches = stored.get((key, sketches_field(place, name)))
+            self._held[key, place].beside[name] = _Beside(
+                stored.get((key, rows_field(place, name)), b""), SKETCHES.unpack(sketches) if sketches else None
+            )
 
-    def trim(self, used: Iterable[RollupKey], cells_max: int) -> None:
+    def _not_here(self, gains: Gains) -> Iterable[tuple[str, bytes, bytes]]:
+        for (key, place), gain in gains.cells.items():
+            held = self._held[key, place]
+            cell = held.cell
+            if cell.totals or cell.large:
+                for name in dict.fromkeys([*gain.rows, *gain.large]):
+                    if (name in cell.totals or name in cell.large) and name not in held.beside:
+                        yield key, place, name
+
+    def add(self, gains: Gains, write: ShardWrite) -> None:
+        """Count a batch, everything it needs being here, and note what to store."""
+        growths: list[_Growth] = []
+        for (key, place), gain in gains.cells.items():
+            held = self._held[key, place]
+            cell = held.cell
+            cell.calls += gain.calls
+            cell.errors += gain.errors
+            for name, rows in gain.rows.items():
+                more = rows[0] if len(rows) == 1 else b"".join(rows)
+                if name not in cell.totals:
+                    more = cell.rows.get(name, b"") + more
+                    if len(more) <= ROWS_IN_CELL_MAX * series_of(name).row_bytes:
+                        cell.rows[name] = more
+                        continue
+                    cell.rows.pop(name, None)
+                growths.append(_Growth(key, place, held, name, more))
+            for name, large in gain.large.items():
+                _add_large(key, place, held, name, large, write)
+        for series in (OF_LATENCY, OF_USAGE):
+            _grow([growth for growth in growths if series_of(growth.name) is series], series, write)
+        pack = CELLS.pack
+        for cell_key in gains.cells:
+            write.set(*cell_key, pack(self._held[cell_key].cell))
+
+    def trim(self, used: Iterable[CellKey], cells_max: int) -> None:
         """Keep the cells used last, `cells_max` in all (more where `used` is more)."""
         for key in used:
-            self._cells[key] = self._cells.pop(key)
-        excess = len(self._cells) - cells_max
+            self._held[key] = self._held.pop(key)
+        excess = len(self._held) - cells_max
         if excess > 0:
-            for key in list(islice(self._cells, excess)):
-                del self._cells[key]
+            for key in list(islice(self._held, excess)):
+                del self._held[key]
 
 
-def _unpack_sketches(packed: bytes) -> list[Sketch]:
-    return [Sketch.unpack(one) for one in SKETCHES.unpack(packed)]
+def _grow(growths: list[_Growth], series: Series, write: ShardWrite) -> None:
+    """Add rows to the totals of their cells, all at once, and to what is beside these."""
+    if not growths:
+        return
+    layout = series.layout
+    sizes = np.array([len(growth.rows) // series.row_bytes for growth in growths])
+    gained = layout.of_segments(series.values(b"".join(growth.rows for growth in growths)), np.cumsum(sizes) - sizes)
+    before = b"".join(growth.held.cell.totals.get(growth.name, layout.packed_none) for growth in growths)
+    after = layout.merged(layout.unpack(before), gained).astype("<i8").tobytes()
+    width = len(layout.packed_none)
+    for at, growth in enumerate(growths):
+        growth.held.cell.totals[growth.name] = after[at * width : (at + 1) * width]
+        beside = growth.held.beside.setdefault(growth.name, _Beside())
+        beside.rows += growth.rows
+        if len(beside.rows) > ROWS_BESIDE_MAX * series.row_bytes:
+            beside.compress(series)
+            write.set(growth.key, sketches_field(growth.place, growth.name), SKETCHES.pack(beside.sketches))
+        write.set(growth.key, rows_field(growth.place, growth.name), beside.rows)
 
 
-def add_to_cell(cell: Cell, increment: Increment) -> None:
-    """Count what a batch brings to this cell."""
-    add(cell.rollup, increment)
-    if increment.latencies_ms:
-        cell.latency.add(increment.latencies_ms)
-    for model, more in increment.models.items():
-        sketches = cell.models.get(model)
-        if sketches is None:
-            sketches = cell.models[model] = [Sketch() for _ in USAGE_METRICS]
-        for sketch, values in zip(sketches, more.values, strict=False):  # no cost values where nothing is priced
-            sketch.add(values)
+def _add_large(key: str, place: bytes, held: _Held, name: bytes, rows: list[Row], write: ShardWrite) -> None:
+    """Count rows that are too large to be packed: exact totals of any size, and at once in the sketches."""
+    series = series_of(name)
+    series.layout.merge(held.cell.large.setdefault(name, series.layout.none()), series.layout.of_values(rows))
+    beside = held.beside.setdefault(name, _Beside())
+    beside.compress(series, rows)
+    write.set(key, sketches_field(place, name), SKETCHES.pack(beside.sketches))
+    write.set(key, rows_field(place, name), beside.rows)

@@ -9,13 +9,13 @@ from collections import Counter
 import msgspec
 
 from aggregator import redis_layout as layout
-from aggregator.call import Call, Subtree, usage_row
+from aggregator.call import Call, Subtree
+from aggregator.call_tally import CallTally
 from aggregator.event import CallEnd, CallStart, Event, UsageCounts
 from aggregator.levels import MINUTE_US
 from aggregator.packed_id import pack_id
 from aggregator.prices import PriceBook
 from aggregator.records import Records
-from aggregator.rollup import CallTally
 from aggregator.subtree import SubtreeChanges, closes_ring
 
 CallGroup = tuple[int, int, str, bool, str | None, str | None]
@@ -153,12 +153,9 @@ class Fold:
             tally.calls += 1
             self.changes.counters["calls"] += 1
         if call.ended_us is not None:
-            tally.errors += call.failed
-            tally.latencies_ms.append(call.ended_us // 1000 - call.started_us // 1000)
             if call.usage:
                 self._price(call)
-                for model, numbers in call.usage.items():
-                    tally.rows.setdefault(model, []).append(usage_row(numbers))
+            tally.add_end(call, call.ended_us // 1000 - call.started_us // 1000)
         unfinished = (call.ended_us is None) - was_unfinished
         if unfinished or call.usage:
             self._subtrees.add_own(number, Subtree(call.usage, unfinished))

@@ -11,8 +11,8 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     calls is
                                   a few wide writes, and what expires together lies together
     {tag}:P:views:D       hash    packed View -> V; `full:S` marks a set of dimensions that is full
-    {tag}:P:r:L:D:V       hash    slot of the day -> packed Rollup of level L (m, f, h)
-    {tag}:P:q:L:D:V       hash    slot -> packed latency sketch; slot + ":" + model -> packed sketches of USAGE_METRICS
+    {tag}:P:r:L:B         hash    place (slot in block B of level L: m, f, h; and V) -> packed Cell;
+                                  place + "r" + series -> its rows beside the cell; place + "s" + series -> its sketches
     {tag}:P:x:K:D         hash    value -> postings: numbers of the calls of day D that have the value in index K; the
     first
                                   four bytes count the full blocks that have moved to
@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 from aggregator.levels import DAY_US, Level
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 CALLS_PER_CHUNK = 256
 POSTING_BYTES = 5  # a record number: 10^12 calls a shard
 # A block is rewritten each time a posting comes, so it is small; reading a million postings still takes few fields.
@@ -69,11 +69,8 @@ class ShardKeys:
     def views(self, project: int, day: int) -> str:
         return f"{self._tag}:{project}:views:{day}"
 
-    def rollups(self, project: int, level: Level, day: int, view: int) -> str:
-        return f"{self._tag}:{project}:r:{level.letter}:{day}:{view}"
-
-    def sketches(self, project: int, level: Level, day: int, view: int) -> str:
-        return f"{self._tag}:{project}:q:{level.letter}:{day}:{view}"
+    def rollups(self, project: int, level: Level, block: int) -> str:
+        return f"{self._tag}:{project}:r:{level.letter}:{block}"
 
     def postings(self, project: int, index: str, day: int) -> str:
         return f"{self._tag}:{project}:x:{index}:{day}"
@@ -124,24 +121,9 @@ def id_field(project: int, packed_id: bytes) -> bytes:
     return project.to_bytes(4, "big") + packed_id
 
 
-def slot_field(slot: int) -> bytes:
-    """A slot of a day as a field of rollups and latency sketches."""
-    return slot.to_bytes(2, "big")
-
-
-def model_field(slot: bytes, model: str) -> bytes:
-    """A model in a slot as a field of sketches. The name may be empty: the colon tells it from the latencies' field."""
-    return slot + b":" + model.encode()
-
-
 def day_of(time_us: int) -> int:
     """UTC days since 1970."""
     return time_us // DAY_US
-
-
-def slot_of(time_us: int, level: Level) -> int:
-    """The slot of its UTC day that a time falls into."""
-    return time_us % DAY_US // level.slot_us
 
 
 def posting(number: int) -> bytes:

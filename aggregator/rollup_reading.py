@@ -1,14 +1,12 @@
-"""Reading rollups and their sketches for the slots and views that an answer needs, in two round trips."""
+"""Reading cells, and what is beside them, for the slots and views that an answer needs, in two round trips."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from aggregator.cells import SKETCHES
-from aggregator.levels import Level
-from aggregator.merged import Merged
-from aggregator.redis_layout import model_field, slot_field
-from aggregator.rollup import ROLLUPS, Rollup
-from aggregator.sketch import Packed
+from aggregator.cell import CELLS, SKETCHES, Cell, place_of, rows_field, sketches_field
+from aggregator.levels import DAY_S, Level
+from aggregator.merged import Buckets, merge_cells
+from aggregator.series import LATENCY
 from aggregator.store_reader import Command, OpenedProject, ProjectShard, StoreReader
 from aggregator.view import ALL_CALLS, ViewDirectory, ViewFilter, select
 
@@ -20,24 +18,29 @@ class TooMuchToRead(Exception):
     """The answer would need more than a limit allows to be read for one request."""
 
 
-class LevelDay(NamedTuple):
-    """One UTC day of a level."""
+class LevelBlock(NamedTuple):
+    """A block of a level: consecutive slots that are stored together."""
 
     level: Level
-    day: int
+    number: int
+
+    @property
+    def day(self) -> int:
+        """The UTC day that it is of."""
+        return self.number * self.level.block_s // DAY_S
+
+
+Wanted = Mapping[LevelBlock, Mapping[int, int]]
+"""By block: which of its slots, and the bucket each belongs to."""
 
 
 class _Place(NamedTuple):
-    """A rollup that was found, and the bucket it belongs to."""
+    """A cell that was found, where, and the bucket it belongs to."""
 
-    sketch_key: str
-    field: bytes
+    key: str
+    place: bytes
     bucket: int
-    rollup: Rollup
-
-
-Wanted = Mapping[LevelDay, Mapping[int, int]]
-"""By day of a level: which slots, and the bucket each belongs to."""
+    cell: Cell
 
 
 async def read_rollups(
@@ -45,22 +48,23 @@ async def read_rollups(
     project: OpenedProject,
     wanted: Wanted,
     views: ViewFilter,
-    into: Mapping[int, Merged] | list[Merged],
-    latency_sketches: bool,
-    usage_sketches: bool,
+    into: Buckets,
+    latency_values: bool,
+    usage_values: bool,
 ) -> None:
     """Merge the wanted slots into their buckets. Raises NotKept and TooMuchToRead."""
     selected = await _selected_views(reader, project, wanted, views)
-    places = await _read_totals(reader, wanted, selected, into)
-    if latency_sketches or usage_sketches:
-        await _read_sketches(reader, places, into, latency_sketches, usage_sketches)
+    places = await _read_cells(reader, wanted, selected)
+    merge_cells([(place.bucket, place.cell) for place in places], into)
+    if latency_values or usage_values:
+        await _read_values(reader, places, into, latency_values, usage_values)
 
 
 async def _selected_views(
     reader: StoreReader, project: OpenedProject, wanted: Wanted, views: ViewFilter
 ) -> list[tuple[ProjectShard, int, list[int]]]:
     """By shard and day, the numbers of the views to read."""
-    days = sorted({level_day.day for level_day in wanted})
+    days = sorted({block.day for block in wanted})
     if not views.dimensions:
         return [(shard, day, [ALL_CALLS]) for shard in project.shards for day in days]
     pairs = [(shard, day) for shard in project.shards for day in days]
@@ -70,55 +74,58 @@ async def _selected_views(
     ]
 
 
-async def _read_totals(
-    reader: StoreReader,
-    wanted: Wanted,
-    selected: Sequence[tuple[ProjectShard, int, list[int]]],
-    into: Mapping[int, Merged] | list[Merged],
+async def _read_cells(
+    reader: StoreReader, wanted: Wanted, selected: Sequence[tuple[ProjectShard, int, list[int]]]
 ) -> list[_Place]:
-    by_day: dict[int, list[tuple[Level, list[bytes], list[int]]]] = {}
-    for (level, day), slots in wanted.items():
-        by_day.setdefault(day, []).append((level, [slot_field(slot) for slot in slots], list(slots.values())))
+    by_day: dict[int, list[tuple[LevelBlock, Mapping[int, int]]]] = {}
+    for block, slots in wanted.items():
+        by_day.setdefault(block.day, []).append((block, slots))
     commands: list[Command] = []
-    sketch_keys: list[tuple[str, list[bytes], list[int]]] = []
+    asked: list[tuple[str, list[bytes], list[int]]] = []
     fields_read = 0
     for shard, day, views in selected:
-        for level, fields, buckets in by_day[day]:
-            fields_read += len(fields) * len(views)
+        if not views:
+            continue
+        for block, slots in by_day[day]:
+            fields_read += len(slots) * len(views)
             if fields_read > FIELDS_READ_MAX:
                 raise TooMuchToRead(f"the answer needs more than {FIELDS_READ_MAX:,} rollups")
-            for view in views:
-                commands.append(("HMGET", shard.keys.rollups(shard.project, level, day, view), *fields))
-                sketch_keys.append((shard.keys.sketches(shard.project, level, day, view), fields, buckets))
-    places = []
-    unpack = ROLLUPS.unpack
-    for values, (sketch_key, fields, buckets) in zip(await reader.fetch(commands), sketch_keys, strict=True):
-        for value, field, bucket in zip(values, fields, buckets, strict=True):
-            if value is not None:
-                rollup = unpack(value)
-                into[bucket].add_rollup(rollup)
-                places.append(_Place(sketch_key, field, bucket, rollup))
-    return places
+            key = shard.keys.rollups(shard.project, *block)
+            places = [place_of(slot, view) for view in views for slot in slots]
+            commands.append(("HMGET", key, *places))
+            asked.append((key, places, list(slots.values()) * len(views)))
+    unpack = CELLS.unpack
+    return [
+        _Place(key, place, bucket, unpack(packed))
+        for values, (key, places, buckets) in zip(await reader.fetch(commands), asked, strict=True)
+        for packed, place, bucket in zip(values, places, buckets, strict=True)
+        if packed is not None
+    ]
 
 
-async def _read_sketches(
-    reader: StoreReader, places: list[_Place], into: Mapping[int, Merged] | list[Merged], latency: bool, usage: bool
+async def _read_values(
+    reader: StoreReader, places: Sequence[_Place], into: Buckets, latency: bool, usage: bool
 ) -> None:
-    by_key: dict[str, list[tuple[bytes, int, str | None]]] = {}
-    for place in places:
-        fields = by_key.setdefault(place.sketch_key, [])
-        if latency and place.rollup.finished:
-            fields.append((place.field, place.bucket, None))
-        if usage:
-            fields.extend((model_field(place.field, model), place.bucket, model) for model in place.rollup.models)
+    """What percentiles are read from: rows in the cells and beside them, and sketches."""
+    by_key: dict[str, list[tuple[bytes, int, bytes]]] = {}
+    for key, place, bucket, cell in places:
+        merged = into[bucket]
+        for name, rows in cell.rows.items():
+            if latency if name == LATENCY else usage:
+                merged.values_of(name).rows.append(rows)
+        if cell.totals or cell.large:
+            fields = by_key.setdefault(key, [])
+            for name in cell.beside:
+                if latency if name == LATENCY else usage:
+                    fields.append((rows_field(place, name), bucket, name))
+                    fields.append((sketches_field(place, name), bucket, name))
     by_key = {key: fields for key, fields in by_key.items() if fields}
     replies = await reader.fetch([("HMGET", key, *(field[0] for field in fields)) for key, fields in by_key.items()])
-    for values, fields in zip(replies, by_key.values(), strict=True):
-        for value, (_, bucket, model) in zip(values, fields, strict=True):
-            if value is None:
-                continue
-            sketches: list[Packed] = SKETCHES.unpack(value)
-            if model is None:
-                into[bucket].add_latencies(sketches[0])
-            else:
-                into[bucket].add_usage(model, sketches)
+    for found, fields in zip(replies, by_key.values(), strict=True):
+        for at in range(0, len(fields), 2):
+            values = into[fields[at][1]].values_of(fields[at][2])
+            rows, sketches = found[at : at + 2]
+            if rows:
+                values.rows.append(rows)
+            if sketches:
+                values.sketches.append(SKETCHES.unpack(sketches))

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from aggregator import redis_layout as layout
-from aggregator.cells import Cells, RollupKey, ViewMinute, spread
+from aggregator.call_tally import CallTally
+from aggregator.cells import CellKey, Cells, ViewMinute, add_shared, spread
 from aggregator.event import Event
 from aggregator.expiry import ExpiredChunks
 from aggregator.fold import BatchChanges, CallGroup, Fold, ProjectDay
@@ -20,7 +21,6 @@ from aggregator.levels import MINUTE_US, SECOND_US, Retention
 from aggregator.prices import PriceBook
 from aggregator.record_loading import load_records
 from aggregator.records import Records
-from aggregator.rollup import CallTally
 from aggregator.shard_changes import Known, count, expire_rollups, write_changes
 from aggregator.shard_store import ShardStore
 from aggregator.shard_write import Field, Key, ShardWrite
@@ -79,7 +79,7 @@ class Shard:
         self._store.register(numbers)  # known already, unless Redis forgot that, or the node that holds it
         self._registered = set(numbers)
         self._records = Records(numbers, int(fields.get("calls_numbered", 0)))
-        self._cells = Cells(self._keys)
+        self._cells = Cells()
         self._directories: dict[tuple[int, int], ViewDirectory] = {}
         self._expiries: dict[Key, int] = {}
         self._expired = ExpiredChunks(
@@ -115,17 +115,18 @@ class Shard:
         changes = fold.finish()
         write = ShardWrite()
         write_changes(changes, self._records, known, self._keys, self._retention, write)
-        increments = spread(self._by_view(changes, write))
-        self._cells.take(self._read_present(self._cells.missing(increments)), increments)
-        self._cells.add(increments, write)
-        expire_rollups(increments, self._keys, self._retention, write)
+        gains = spread(self._by_view(changes, write), self._keys)
+        self._cells.take(self._read_present(self._cells.missing(gains)), gains)
+        self._cells.take_beside(self._read_present(self._cells.missing_beside(gains)), gains)
+        self._cells.add(gains, write)
+        expire_rollups(gains.blocks, self._keys, self._retention, write)
         dropped = set(self._expired.drop(min(now_us, as_of_us), known.records, self._records.calls, write))
         count(changes.counters + Counter(counters), self._records.next_number, as_of_us, self._keys, write)
         self._leave_known_expiries(now_us, write)
         self._register(events)
         self._store.apply(self._next_offset, next_offset, write)
         self._next_offset = next_offset
-        self._forget_excess(changes, increments, write, dropped)
+        self._forget_excess(changes, gains.cells, write, dropped)
         return Applied(*(changes.counters[name] for name in Applied.__struct_fields__))
 
     def touch(self, as_of_us: int) -> None:
@@ -149,16 +150,7 @@ class Shard:
         for group, tally in changes.groups.items():
             project, minute = group[:2]
             for view in self._views(group, write):
-                key = ViewMinute(project, minute, view)
-                known = tallies.get(key)
-                if known is None:
-                    tallies[key] = tally  # shared as long as no second group comes
-                    continue
-                if key not in copied:
-                    copied.add(key)
-                    tallies[key] = CallTally()
-                    tallies[key].merge(known)
-                tallies[key].merge(tally)
+                add_shared(tallies, ViewMinute(project, minute, view), tally, copied)
         return tallies
 
     def _views(self, group: CallGroup, write: ShardWrite) -> list[int]:
@@ -210,12 +202,12 @@ class Shard:
             self._registered |= new
 
     def _forget_excess(
-        self, changes: BatchChanges, rollups: Iterable[RollupKey], write: ShardWrite, dropped: set[int]
+        self, changes: BatchChanges, cells: Iterable[CellKey], write: ShardWrite, dropped: set[int]
     ) -> None:
         for number in dropped:
             self._records.forget(number)
         self._records.trim(changes.records, self._limits.calls_cached_max)
-        self._cells.trim(rollups, self._limits.cells_cached_max)
+        self._cells.trim(cells, self._limits.cells_cached_max)
         self._note_expiries(write)
         _drop_oldest(self._expiries, self._limits.expiries_cached_max)
         _drop_oldest(self._directories, self._limits.directories_cached_max)

@@ -1,14 +1,14 @@
 """What a folded batch changes, as fields and keys of the shard."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
 
 from aggregator import redis_layout as layout
 from aggregator.call import CALLS
-from aggregator.cells import RollupKey
+from aggregator.cells import Block
 from aggregator.fold import BatchChanges
 from aggregator.levels import DAY_S, Retention
 from aggregator.records import Records
@@ -68,16 +68,14 @@ def _write_open_calls(
                 write.expiries[key] = max(write.expiries.get(key, 0), _expiry(day, retention.calls_s))
 
 
-def expire_rollups(rollups: Iterable[RollupKey], keys: ShardKeys, retention: Retention, write: ShardWrite) -> None:
-    """Each day's rollups go when their level's retention has passed since the end of the day, views with the last of
-    them.
-    """
-    for project, level, day, view, _ in rollups:
-        expiry = _expiry(day, retention.level_s(level))
-        write.expiries[keys.rollups(project, level, day, view)] = expiry
-        write.expiries[keys.sketches(project, level, day, view)] = expiry
+def expire_rollups(blocks: Mapping[str, Block], keys: ShardKeys, retention: Retention, write: ShardWrite) -> None:
+    """Each block goes when its level's retention has passed since its end, a day's views with the last of them."""
+    for key, (project, level, number) in blocks.items():
+        end_s = (number + 1) * level.block_s
+        write.expiries[key] = end_s + retention.level_s(level)
+        day = (end_s - 1) // DAY_S
         views = keys.views(project, day)
-        write.expiries[views] = max(expiry, write.expiries.get(views, 0))
+        write.expiries[views] = max(_expiry(day, retention.level_s(level)), write.expiries.get(views, 0))
 
 
 def count(counters: Counter[str], next_number: int, as_of_us: int, keys: ShardKeys, write: ShardWrite) -> None:

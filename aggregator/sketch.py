@@ -1,4 +1,4 @@
-"""A sketch: a mergeable summary of a metric's values that answers quantiles; the values themselves while few.
+"""A sketch: a mergeable summary of a metric's values that answers quantiles, as the bytes that are stored.
 
 A t-digest (T. Dunning, O. Ertl, "Computing extremely accurate quantiles using t-digests", 2019) that knows which
 centroids are pure, that is, hold one value only. Pure centroids are exact whatever their weight, and what has few
@@ -9,13 +9,11 @@ Rank error of a quantile after any number of merges, measured on all kinds of da
 below p95, 0.2 % from p95, 0.05 % from p99.9.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Values kept as they are until they are worth a compression, which takes some 50 µs.
-VALUES_MAX = 256
 # Ranks that one centroid spans, as part of all, by region: a little under the rank bound where values are many.
 SPAN_BELOW_P5, SPAN_BELOW_P95, SPAN_BELOW_P99_9, SPAN_ABOVE = 0.0021, 0.0042, 0.0014, 0.00025
 # A gap between neighbours is one between clusters when wider than this many times the values next to it are apart.
@@ -23,61 +21,36 @@ GAP_MIN, GAP_NEIGHBOURS = 2, 4
 _WEIGHT_MAX = 2**31 - 1
 _MEAN, _WEIGHT = np.dtype("<f8"), np.dtype("<i4")
 
-# Values not yet compressed; before them the centroids, if there are any.
-Packed = list[int | float | bytes]
 Floats = NDArray[np.float64]
 
 
-class Sketch:
-    """Counts values. `pack` gives what is stored, `unpack` takes it back."""
-
-    __slots__ = ("_centroids", "_values")
-
-    def __init__(self) -> None:
-        self._values: list[int | float] = []
-        self._centroids: bytes | None = None
-
-    def add(self, values: Sequence[int | float]) -> None:
-        """Count `values`, in whatever unit the metric is stored in."""
-        self._values.extend(values)
-        if len(self._values) > VALUES_MAX:
-            self._centroids = _to_bytes(*_compressed(*_unpacked([self._centroids or b"", *self._values])))
-            self._values = []
-
-    def pack(self) -> Packed:
-        """The stored form; not to be changed."""
-        return self._values if self._centroids is None else [self._centroids, *self._values]  # type: ignore[return-value]
-
-    @classmethod
-    def unpack(cls, packed: Packed) -> "Sketch":
-        """The sketch that `pack` was called on."""
-        sketch = cls()
-        if packed and isinstance(packed[0], bytes):
-            sketch._centroids, *sketch._values = packed  # type: ignore[assignment]  # bytes come first, and once
-        else:
-            sketch._values = list(packed)  # type: ignore[arg-type]
-        return sketch
+def compress(stored: bytes, values: Floats) -> bytes:
+    """What is stored of a sketch (nothing: of no values) once `values`, which are left alone, are counted too."""
+    means, weights = _unpacked([stored])
+    return _to_bytes(*_compressed(np.concatenate([means, values]), np.concatenate([weights, np.ones(len(values))])))
 
 
-def centroids(merged: Iterable[Packed]) -> tuple[Floats, Floats]:
-    """Means and weights of all centroids of packed sketches, by ascending mean; weights of mixed ones are negative.
-
-    Values while few are pure centroids of weight 1.
-    """
-    parts = [_unpacked(packed) for packed in merged]
-    means = np.concatenate([part[0] for part in parts])
-    weights = np.concatenate([part[1] for part in parts])
+def centroids(stored: Sequence[bytes]) -> tuple[Floats, Floats]:
+    """Means and weights of all centroids of stored sketches, by ascending mean; weights of mixed ones are negative."""
+    means, weights = _unpacked(stored)
     order = np.argsort(means)
     return means[order], weights[order]
 
 
-def quantiles(merged: Iterable[Packed], wanted: Sequence[float], minimum: float, maximum: float) -> list[float]:
-    """Quantiles (0-1) over all values of the merged sketches by numpy's linear rule; at least one value is needed.
+def quantiles(
+    stored: Sequence[bytes], values: Floats, wanted: Sequence[float], minimum: float, maximum: float
+) -> list[float]:
+    """Quantiles (0-1) over all values of the stored sketches, and `values`, by numpy's linear rule.
 
-    A pure centroid stands at each of its ranks, a mixed one in the middle of them; between centroids, and to the exact
-    ends `minimum` and `maximum`, quantiles are interpolated.
+    At least one value is needed. A pure centroid stands at each of its ranks, a mixed one in the middle of them;
+    between centroids, and to the exact ends `minimum` and `maximum`, quantiles are interpolated.
     """
-    means, weights = centroids(merged)
+    if not stored:
+        return _exact(np.sort(values), wanted)
+    means, weights = _unpacked(stored)
+    means, weights = np.concatenate([means, values]), np.concatenate([weights, np.ones(len(values))])
+    order = np.argsort(means)
+    means, weights = means[order], weights[order]
     ends = np.cumsum(np.abs(weights))
     last_rank = ends[-1] - 1
     targets = np.array(wanted) * last_rank
@@ -93,6 +66,16 @@ def quantiles(merged: Iterable[Packed], wanted: Sequence[float], minimum: float,
     values[ranks == 0] = minimum  # which a mixed centroid may hold, beside a lowest value that is pure
     found = np.interp(targets, ranks, values)
     return [float(min(max(value, minimum), maximum)) for value in found]
+
+
+def _exact(ordered: Floats, wanted: Sequence[float]) -> list[float]:
+    last, found = len(ordered) - 1, []
+    for quantile in wanted:
+        rank = quantile * last
+        below = int(rank)
+        low, high = float(ordered[below]), float(ordered[min(below + 1, last)])
+        found.append(low + (high - low) * (rank - below))
+    return found
 
 
 def _compressed(means: Floats, weights: Floats) -> tuple[Floats, Floats]:
@@ -165,13 +148,11 @@ def _to_bytes(means: Floats, weights: Floats) -> bytes:
     return means.astype(_MEAN).tobytes() + kept.astype(_WEIGHT).tobytes()
 
 
-def _unpacked(packed: Packed) -> tuple[Floats, Floats]:
-    """Means and weights: centroids, then values."""
-    if not packed or not isinstance(packed[0], bytes):
-        return np.array(packed, dtype=np.float64), np.ones(len(packed))
-    stored = packed[0]
-    count = len(stored) // (_MEAN.itemsize + _WEIGHT.itemsize)
-    means = np.frombuffer(stored, _MEAN, count)
-    weights = np.frombuffer(stored, _WEIGHT, count, offset=count * _MEAN.itemsize)
-    values = np.array(packed[1:], dtype=np.float64)
-    return np.concatenate([means, values]), np.concatenate([weights, np.ones(len(values))])
+def _unpacked(stored: Sequence[bytes]) -> tuple[Floats, Floats]:
+    """Means and weights of the centroids of several sketches, one after the other."""
+    means, weights = [], []
+    for one in stored:
+        count = len(one) // (_MEAN.itemsize + _WEIGHT.itemsize)
+        means.append(one[: count * _MEAN.itemsize])
+        weights.append(one[count * _MEAN.itemsize :])
+    return np.frombuffer(b"".join(means), _MEAN), np.frombuffer(b"".join(weights), _WEIGHT).astype(np.float64)

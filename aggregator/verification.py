@@ -6,26 +6,19 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from aggregator.call import Call, Subtree, usage_row
+from aggregator.call import Call, Subtree
 from aggregator.call_reading import IndexValues, read_calls, select_by_index, select_minutes
-from aggregator.cells import SKETCHES, RollupKey, ViewMinute, spread
+from aggregator.call_tally import CallTally
+from aggregator.cell import CELLS, SKETCHES, Cell, place_of, rows_field, sketches_field
+from aggregator.cells import CellKey, ViewMinute, spread
 from aggregator.levels import HOURS, LEVELS, MINUTE_US, SECOND_US, Level, Retention
 from aggregator.packed_id import unpack_id
-from aggregator.redis_layout import PARENT, day_of, model_field, slot_field, slot_of
-from aggregator.rollup import (
-    COST_METRICS,
-    ROLLUPS,
-    TOKEN_METRICS,
-    TOTALS,
-    USAGE_METRICS,
-    CallTally,
-    Increment,
-    Rollup,
-    add,
-)
+from aggregator.redis_layout import PARENT, day_of
+from aggregator.series import LATENCY, TOKEN_METRICS, USAGE_METRICS, model_of, series_of
 from aggregator.sketch import centroids
 from aggregator.store_reader import Command, OpenedProject, ProjectShard, StoreReader
 from aggregator.timestamps import format_utc
+from aggregator.totals import PRICED, ROWS, Totals
 from aggregator.view import ALL_CALLS, View, ViewDirectory, views_of
 
 # Calls in memory at once are those of so many minutes: at 1,000 calls a second some 300 MB.
@@ -37,7 +30,6 @@ READS_MAX = 10
 
 Element = TypeVar("Element")
 
-_TOTALS = ("sum", "min", "max", "ones", "zeros")
 _USAGE = (*TOKEN_METRICS, "requests", "uncached_input_cost", "cache_read_cost", "cache_creation_cost", "output_cost")
 
 
@@ -66,9 +58,10 @@ class Piece(msgspec.Struct, frozen=True):
         return [Piece(minute * MINUTE_US, (minute + 1) * MINUTE_US) for minute in self.minutes]
 
     def slots(self, level: Level, reach_us: int) -> list[int]:
-        """The slots of the day that lie wholly inside it and begin at or after `reach_us`."""
+        """The slots, all of one block, that lie wholly inside it and begin at or after `reach_us`."""
         first_us = -(-max(self.start_us, reach_us) // level.slot_us) * level.slot_us
-        return [slot_of(at, level) for at in range(first_us, self.end_us - level.slot_us + 1, level.slot_us)]
+        begins = range(first_us, self.end_us - level.slot_us + 1, level.slot_us)
+        return [level.block_and_slot(at // MINUTE_US)[1] for at in begins]
 
 
 def pieces(start_us: int, end_us: int) -> Iterator[Piece]:
@@ -125,11 +118,13 @@ async def _verify_shard(
         found += _count(calls.values(), shard, directory, tallies)
         if tree:
             found += await _verify_trees(reader, shard, calls, day, day_of(now_us))
-    expected = spread(tallies)
+    expected = spread(tallies, shard.keys).cells
+    names = {number: _view_text(view) for view, number in directory.numbers.items()} | {ALL_CALLS: "all calls"}
     for level in LEVELS:
         slots = piece.slots(level, now_us - retention.level_s(level) * SECOND_US)
         if slots:
-            found += await _verify_level(reader, shard, level, day, slots, directory, expected)
+            block, _ = level.block_and_slot(piece.start_us // MINUTE_US)
+            found += await _verify_block(reader, shard, level, block, slots, names, expected)
     return found
 
 
@@ -157,71 +152,96 @@ def _count(
             tally.calls += 1
             latency_ms = call.latency_ms
             if latency_ms is not None:
-                tally.errors += call.failed
-                tally.latencies_ms.append(latency_ms)
-                for model, usage in call.usage.items():
-                    tally.rows.setdefault(model, []).append(usage_row(usage))
+                tally.add_end(call, latency_ms)
 
 
-async def _verify_level(
+async def _verify_block(
     reader: StoreReader,
     shard: ProjectShard,
     level: Level,
-    day: int,
+    block: int,
     slots: Sequence[int],
-    directory: ViewDirectory,
-    expected: Mapping[RollupKey, Increment],
+    names: Mapping[int, str],
+    expected: Mapping[CellKey, CallTally],
 ) -> list[Difference]:
-    names = {number: _view_text(view) for view, number in directory.numbers.items()} | {ALL_CALLS: "all calls"}
+    """The cells of some slots of a block, in all views; `names` say what a view is."""
     found: list[Difference] = []
-    fields = [slot_field(slot) for slot in slots]
+    key = shard.keys.rollups(shard.project, level, block)
     for views in _sliced(names, COMMANDS_PER_READ):
-        keys = [RollupKey(shard.project, level, day, view, 0) for view in views]
-        replies = await reader.fetch([("HMGET", shard.keys.rollups(*key[:4]), *fields) for key in keys])
-        filled: dict[RollupKey, Rollup] = {}
-        for key, values in zip(keys, replies, strict=True):
-            for slot, value in zip(slots, values, strict=True):
-                place = key._replace(slot=slot)
-                stored = Rollup() if value is None else ROLLUPS.unpack(value)
-                rollup = Rollup()
-                if place in expected:
-                    add(rollup, expected[place])
-                if value is not None or place in expected:
-                    filled[place] = rollup
-                label = _label(shard, place, names[key.view])
-                found += _differences(label, _numbers(stored), _numbers(rollup))
-        found += await _verify_sketches(reader, shard, filled, names)
+        places = {place_of(slot, view): (slot, view) for view in views for slot in slots}
+        [values] = await reader.fetch([("HMGET", key, *places)])
+        cells: dict[str, tuple[bytes, Cell]] = {}
+        for (place, (slot, view)), packed in zip(places.items(), values, strict=True):
+            stored = Cell() if packed is None else CELLS.unpack(packed)
+            start_us = (block * level.block_slots + slot) * level.slot_us
+            label = f"{shard.keys.shard} {level.slot_s} s from {format_utc(start_us)} {names[view]}"
+            recomputed = expected.get((key, place), CallTally())
+            found += _differences(label, _stored_numbers(stored), _recomputed_numbers(recomputed))
+            cells[label] = place, stored
+        found += await _verify_values(reader, key, cells)
     return found
 
 
-async def _verify_sketches(
-    reader: StoreReader, shard: ProjectShard, filled: Mapping[RollupKey, Rollup], names: Mapping[int, str]
-) -> list[Difference]:
-    """Whether the sketches hold as many values as there are; which values is for the tests of the sketch."""
+async def _verify_values(reader: StoreReader, key: str, cells: Mapping[str, tuple[bytes, Cell]]) -> list[Difference]:
+    """Whether as many values are beside the cells as their totals count; which ones is for the tests of the sketch."""
     found: list[Difference] = []
-    for places in _sliced(filled.items(), COMMANDS_PER_READ):
-        commands: list[Command] = []
-        for place, rollup in places:
-            field = slot_field(place.slot)
-            models = (model_field(field, model) for model in rollup.models)
-            commands.append(("HMGET", shard.keys.sketches(*place[:4]), field, *models))
-        for (place, rollup), (latencies, *by_model) in zip(places, await reader.fetch(commands), strict=True):
-            stored = {"latency_ms sketch values": _values(latencies)[0]}
-            recomputed = {"latency_ms sketch values": rollup.finished}
-            for (model, usage), packed in zip(rollup.models.items(), by_model, strict=True):
-                for metric, values in zip(USAGE_METRICS, _values(packed), strict=False):
-                    name = f"{model} {metric} sketch values"
-                    stored[name] = values
-                    recomputed[name] = usage.priced if metric in COST_METRICS else usage.rows
-            found += _differences(_label(shard, place, names[place.view]), stored, recomputed)
+    named = [(label, place, cell, name) for label, (place, cell) in cells.items() for name in cell.beside]
+    for part in _sliced(named, COMMANDS_PER_READ):
+        commands: list[Command] = [
+            ("HMGET", key, rows_field(place, name), sketches_field(place, name)) for _, place, _, name in part
+        ]
+        for (label, _, cell, name), beside in zip(part, await reader.fetch(commands), strict=True):
+            metrics = ("latency_ms",) if name == LATENCY else USAGE_METRICS
+            prefix = "" if name == LATENCY else f"{model_of(name)} "
+            stored = {
+                f"{prefix}{metric} sketch values": count
+                for metric, count in zip(metrics, _values_beside(name, *beside), strict=True)
+            }
+            costs_at = series_of(name).layout.costs_at
+            totals = _totals_of(cell, name, beside=True)
+            counted = {
+                f"{prefix}{metric} sketch values": totals[PRICED if at >= costs_at else ROWS]
+                for at, metric in enumerate(metrics)
+            }
+            found += _differences(label, stored, counted)
     return found
 
 
-def _values(packed: bytes | None) -> list[int]:
-    """How many values each of the packed sketches holds; 0 where there are none."""
-    if packed is None:
-        return [0] * len(USAGE_METRICS)
-    return [round(float(abs(centroids([sketch])[1]).sum())) for sketch in SKETCHES.unpack(packed)]
+def _values_beside(name: bytes, rows: bytes | None, sketches: bytes | None) -> list[int]:
+    """How many values of each metric are beside a cell."""
+    series = series_of(name)
+    totals = series.layout.of_values(series.unpack(rows or b""))
+    costs_at, metrics = series.layout.costs_at, series.layout.metrics
+    counts = [totals[PRICED if metric >= costs_at else ROWS] for metric in range(metrics)]
+    for metric, sketch in enumerate(SKETCHES.unpack(sketches) if sketches else []):
+        counts[metric] += round(float(abs(centroids([sketch])[1]).sum()))
+    return counts
+
+
+def _totals_of(cell: Cell, name: bytes, beside: bool = False) -> Totals:
+    """All that a cell says of a series, in one; `beside`: without the rows in the cell."""
+    series = series_of(name)
+    layout = series.layout
+    totals = layout.none() if beside else layout.of_values(series.unpack(cell.rows.get(name, b"")))
+    if name in cell.totals:
+        layout.merge(totals, layout.unpack(cell.totals[name])[0].tolist())
+    if name in cell.large:
+        layout.merge(totals, cell.large[name])
+    return totals
+
+
+def _stored_numbers(cell: Cell) -> dict[str, int]:
+    names = dict.fromkeys([*cell.rows, *cell.totals, *cell.large])
+    return _numbers(cell.calls, cell.errors, {name: _totals_of(cell, name) for name in names})
+
+
+def _recomputed_numbers(tally: CallTally) -> dict[str, int]:
+    totals: dict[bytes, Totals] = {}
+    for name in dict.fromkeys([*tally.rows, *tally.large]):
+        series = series_of(name)
+        rows = series.unpack(b"".join(tally.rows.get(name, ())))
+        totals[name] = series.layout.of_values([*rows, *tally.large.get(name, ())])
+    return _numbers(tally.calls, tally.errors, totals)
 
 
 async def _verify_trees(
@@ -262,17 +282,25 @@ def _differences(label: str, stored: Mapping[str, int], recomputed: Mapping[str,
             yield Difference(label, name, stored.get(name, 0), recomputed.get(name, 0))
 
 
-def _numbers(rollup: Rollup) -> dict[str, int]:
-    numbers = {"calls": rollup.calls, "errors": rollup.errors, "finished": rollup.finished}
-    numbers |= _named(("latency_ms",), rollup.latency, "")
-    for model, usage in rollup.models.items():
-        numbers |= {f"{model} rows": usage.rows, f"{model} priced": usage.priced}
-        numbers |= _named(USAGE_METRICS, usage.totals, f"{model} ")
+def _numbers(calls: int, errors: int, totals: Mapping[bytes, Totals]) -> dict[str, int]:
+    numbers = {"calls": calls, "errors": errors}
+    for name, of_series in totals.items():
+        layout = series_of(name).layout
+        if name == LATENCY:
+            metrics: Sequence[str] = ("latency_ms",)
+            numbers["finished"] = of_series[ROWS]
+        else:
+            model = model_of(name)
+            metrics = [f"{model} {metric}" for metric in USAGE_METRICS]
+            numbers |= {f"{model} rows": of_series[ROWS], f"{model} priced": of_series[PRICED]}
+        for at, metric in enumerate(metrics):
+            if of_series[PRICED if at >= layout.costs_at else ROWS]:
+                numbers[f"{metric} sum"] = layout.sum(of_series, at)
+                numbers[f"{metric} min"] = of_series[layout.minima + at]
+                numbers[f"{metric} max"] = of_series[layout.maxima + at]
+                numbers[f"{metric} ones"] = of_series[layout.ones + at]
+                numbers[f"{metric} zeros"] = of_series[layout.zeros + at]
     return numbers
-
-
-def _named(metrics: Sequence[str], totals: Sequence[int], prefix: str) -> dict[str, int]:
-    return {f"{prefix}{metrics[at // TOTALS]} {_TOTALS[at % TOTALS]}": number for at, number in enumerate(totals)}
 
 
 def _tree_numbers(subtree: Subtree) -> dict[str, int]:
@@ -280,11 +308,6 @@ def _tree_numbers(subtree: Subtree) -> dict[str, int]:
     for model, usage in subtree.usage.items():
         numbers |= {f"{model} {name}": number for name, number in zip(_USAGE, usage, strict=False)}
     return numbers
-
-
-def _label(shard: ProjectShard, place: RollupKey, view: str) -> str:
-    start_us = place.day * 86_400 * SECOND_US + place.slot * place.level.slot_us
-    return f"{shard.keys.shard} {place.level.slot_s} s from {format_utc(start_us)} {view}"
 
 
 def _view_text(view: View) -> str:

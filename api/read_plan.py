@@ -5,19 +5,18 @@ from collections.abc import Sequence
 import msgspec
 
 from aggregator.levels import FIVE_MINUTES, HOURS, MINUTE_US, MINUTES, Level
-from aggregator.redis_layout import day_of, slot_of
-from aggregator.rollup_reading import LevelDay
+from aggregator.rollup_reading import LevelBlock
 
 _FROM_COARSE = (HOURS, FIVE_MINUTES, MINUTES)
 
 
 class ReadPlan(msgspec.Struct, frozen=True):
-    """Slots to read, by day of a level, each with the position of its bucket; and cut minutes (since 1970).
+    """Slots to read, by block of a level, each with the position of its bucket; and cut minutes (since 1970).
 
     The calls of a cut minute are read one by one: their buckets come from their start.
     """
 
-    slots: dict[LevelDay, dict[int, int]]
+    slots: dict[LevelBlock, dict[int, int]]
     cut_minutes: set[int]
 
 
@@ -57,8 +56,9 @@ def _cover_slots(plan: ReadPlan, from_us: int, to_us: int, bucket: int, level_po
 
 
 def _take(plan: ReadPlan, level: Level, from_us: int, to_us: int, bucket: int) -> None:
-    for slot_us in range(from_us, to_us, level.slot_us):
-        plan.slots.setdefault(LevelDay(level, day_of(slot_us)), {})[slot_of(slot_us, level)] = bucket
+    for minute in range(from_us // MINUTE_US, to_us // MINUTE_US, level.slot_s // 60):
+        block, slot = level.block_and_slot(minute)
+        plan.slots.setdefault(LevelBlock(level, block), {})[slot] = bucket
 
 
 def _up(time_us: int, unit_us: int) -> int:

@@ -16,13 +16,16 @@ from aggregator.call_reading import (
     select_ids,
     select_minutes,
 )
+from aggregator.call_tally import tally_of
 from aggregator.levels import Retention
-from aggregator.merged import Merged
+from aggregator.merged import Merged, merge_tallies
 from aggregator.rollup_reading import TooMuchToRead, read_rollups
+from aggregator.series import model_of
 from aggregator.store_reader import OpenedProject, StoreReader
 from aggregator.timestamps import format_utc
+from aggregator.totals import PRICED
 from aggregator.view import NotKept, ViewFilter
-from api.bucket_rows import Row, call_row, usage_row
+from api.bucket_rows import MetricColumns, Row, call_row, usage_row
 from api.buckets import bucket_starts, bucket_timestamps
 from api.detail import BeyondRetention, Fitted, calls_reach_us, fit
 from api.granularity import resolve_granularity
@@ -65,12 +68,7 @@ async def answer_stats(
             "granularity": window.granularity_s,
             "timezone": question.timezone,
             "usage_buckets": _usage_rows(timestamps, buckets, question.usage_metrics),
-            "call_buckets": [
-                call_row(timestamp, bucket, question.call_metrics)
-                for timestamp, bucket in zip(timestamps, buckets, strict=True)
-            ]
-            if question.call_metrics
-            else [],
+            "call_buckets": _call_rows(timestamps, buckets, question.call_metrics),
         }
     )
 
@@ -116,9 +114,9 @@ async def _read(
         selected = await _select(reader, project, question.filter, window)
     else:
         plan = plan_reads(window.start_us, window.end_us, starts)
-        latency_sketches = any(m.metric == "latency_ms" and m.percentiles for m in question.call_metrics)
-        usage_sketches = any(metric.percentiles for metric in question.usage_metrics)
-        await read_rollups(reader, project, plan.slots, dimensions, buckets, latency_sketches, usage_sketches)
+        latency_values = any(m.metric == "latency_ms" and m.percentiles for m in question.call_metrics)
+        usage_values = any(metric.percentiles for metric in question.usage_metrics)
+        await read_rollups(reader, project, plan.slots, dimensions, buckets, latency_values, usage_values)
         selected = await select_minutes(reader, project, plan.cut_minutes) if plan.cut_minutes else {}
     calls = (await read_calls(reader, selected)).values()
     _add_calls([call for call in calls if _matches(call, dimensions)], window, starts, buckets)
@@ -129,8 +127,7 @@ def _add_calls(calls: Sequence[Call], window: Fitted, starts: Sequence[int], buc
     for call in calls:
         if call.started_us is not None and window.start_us <= call.started_us < window.end_us:
             by_bucket.setdefault(bisect_right(starts, call.started_us) - 1, []).append(call)
-    for position, within in by_bucket.items():
-        buckets[position].add_calls(within)
+    merge_tallies({position: tally_of(within) for position, within in by_bucket.items()}, buckets)
 
 
 def _dimensions(asked: CallFilter) -> ViewFilter:
@@ -171,22 +168,30 @@ async def _select(reader: StoreReader, project: OpenedProject, asked: CallFilter
     return {shard: set.intersection(*(one.get(shard, set()) for one in found)) for shard in found[0]}
 
 
+def _call_rows(timestamps: Sequence[str], buckets: Sequence[Merged], metrics: Sequence[MetricQuestion]) -> list[Row]:
+    if not metrics:
+        return []
+    columns = [MetricColumns(metric) for metric in metrics]
+    return [call_row(timestamp, bucket, columns) for timestamp, bucket in zip(timestamps, buckets, strict=True)]
+
+
 def _usage_rows(timestamps: Sequence[str], buckets: Sequence[Merged], metrics: Sequence[MetricQuestion]) -> list[Row]:
     if not metrics:
         return []
-    priced: dict[str, bool] = {}
+    priced: dict[bytes, bool] = {}
     for bucket in buckets:
-        for name, model in bucket.rollup.models.items():
-            priced[name] = priced.get(name, False) or model.priced > 0
-    models = sorted(priced, key=str.encode)
-    if len(models) * len(buckets) > ROWS_MAX:
+        for name in bucket.models:
+            priced[name] = priced.get(name, False) or bucket.totals[name][PRICED] > 0
+    if len(priced) * len(buckets) > ROWS_MAX:
         raise invalid_at(
             ("granularity",),
-            f"{len(buckets):,} buckets of {len(models):,} models are more than {ROWS_MAX:,} rows; "
+            f"{len(buckets):,} buckets of {len(priced):,} models are more than {ROWS_MAX:,} rows; "
             "ask for larger buckets",
         )
+    models = [(model_of(name), name) for name in sorted(priced)]
+    columns = [MetricColumns(metric) for metric in metrics]
     return [
-        usage_row(timestamp, model, bucket, metrics, priced[model])
+        usage_row(timestamp, model, name, bucket, columns, priced[name])
         for timestamp, bucket in zip(timestamps, buckets, strict=True)
-        for model in models
+        for model, name in models
     ]

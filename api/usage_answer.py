@@ -9,8 +9,8 @@ import msgspec
 from aggregator.call import COUNTS, PRICED, Usage
 from aggregator.call_reading import read_calls, select_ids
 from aggregator.packed_id import unpack_id
-from aggregator.rollup import PICO_PER_DOLLAR
 from aggregator.store_reader import OpenedProject, ProjectShard, StoreReader
+from aggregator.totals import PICO_PER_DOLLAR
 from api.questions import UsageQuestion
 
 OpenCalls = Mapping[int, tuple[int | None, bytes | None]]

@@ -1,6 +1,7 @@
 """Events in one line each, and a shard's state in a form that two ways of folding the same events must agree on."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -12,19 +13,19 @@ import redis
 
 from aggregator import redis_layout as layout
 from aggregator.call import CALLS, Call, Subtree
-from aggregator.cells import SKETCHES
+from aggregator.cell import CELLS, SKETCHES
 from aggregator.event import CallEnd, CallStart, Event, UsageCounts
 from aggregator.fold import BatchChanges, Fold
-from aggregator.levels import DAY_S, SECOND_US, Retention
+from aggregator.levels import DAY_S, LEVELS, SECOND_US, Retention
 from aggregator.packed_id import unpack_id
 from aggregator.price_file import load_price_file
 from aggregator.prices import UNPRICED, PriceBook, Timeline
 from aggregator.records import Records
 from aggregator.redis_layout import ShardName
-from aggregator.rollup import ROLLUPS
+from aggregator.series import series_of
 from aggregator.shard import Shard, ShardLimits
 from aggregator.shard_store import ShardStore
-from aggregator.sketch import Packed, centroids
+from aggregator.sketch import centroids
 from aggregator.view import ALL_CALLS, ViewDirectory
 from ingest.decode import decode_message
 from tests.strategies import NOW
@@ -192,12 +193,13 @@ class _StateReader:
         if kind == "views":
             directory = ViewDirectory(kept)
             return {f"{name} {rest}": (set(directory.numbers), directory.full)}
-        if kind in ("r", "q"):
-            letter, day, number = parts
+        if kind == "r":
+            letter, block = parts
+            (level,) = [level for level in LEVELS if level.letter == letter]
+            day = int(block) * level.block_s // DAY_S
             numbers = ViewDirectory(self._kept[f"{project}:views:{day}"]).numbers
-            view = "all" if int(number) == ALL_CALLS else {at: view for view, at in numbers.items()}[int(number)]
-            unpack = _rollup if kind == "r" else _sketch_counts
-            return {f"{name} {kind}:{letter}:{day} {view}": {field: unpack(value) for field, value in kept.items()}}
+            views = {number: view for view, number in numbers.items()} | {ALL_CALLS: "all"}
+            return {f"{name} {rest}": _cells(kept, views)}
         if kind == "x":
             return {f"{name} {rest}": self._postings(kept, self._kept.get(f"{project}:y:{more}", {}))}
         assert kind in ("y", "z"), rest
@@ -240,11 +242,23 @@ def _subtree(subtree: Subtree) -> tuple[Json, int]:
     return dict(sorted(subtree.usage.items())), subtree.unfinished
 
 
-def _rollup(packed: bytes) -> Any:
-    return msgspec.to_builtins(ROLLUPS.unpack(packed))
-
-
-def _sketch_counts(packed: bytes) -> list[float]:
-    """How many values each sketch holds."""
-    sketches: list[Packed] = SKETCHES.unpack(packed)
-    return [float(sum(abs(weight) for weight in centroids([sketch])[1])) for sketch in sketches]
+def _cells(fields: Mapping[bytes, bytes], views: Mapping[int, Any]) -> Json:
+    """By slot and view: counts, and by series totals, rows in any order, and how many values each sketch holds."""
+    found: Json = {}
+    for field, packed in fields.items():
+        place, beside = field[:5], field[5:]
+        of_cell = found.setdefault((int.from_bytes(place[:2], "big"), views[int.from_bytes(place[2:], "big")]), {})
+        if not beside:
+            cell = CELLS.unpack(packed)
+            of_cell |= {"calls": cell.calls, "errors": cell.errors, "large": cell.large, "totals": cell.totals}
+            of_cell["rows"] = {series: sorted(series_of(series).unpack(rows)) for series, rows in cell.rows.items()}
+        elif beside[:1] == b"r":
+            counts = of_cell.setdefault("values", {}).setdefault(beside[1:], Counter())
+            for row in series_of(beside[1:]).unpack(packed):
+                counts.update(range(len(row)))
+        else:
+            counts = of_cell.setdefault("values", {}).setdefault(beside[1:], Counter())
+            for metric, sketch in enumerate(SKETCHES.unpack(packed)):
+                if sketch:
+                    counts[metric] += round(float(sum(abs(weight) for weight in centroids([sketch])[1])))
+    return found

@@ -7,11 +7,11 @@ import msgspec
 
 from aggregator import redis_layout as layout
 from aggregator.call import CALLS, Call
-from aggregator.cells import SKETCHES
-from aggregator.levels import DAY_US, LEVELS
+from aggregator.cell import CELLS
+from aggregator.levels import DAY_S, LEVELS
 from aggregator.packed_id import unpack_id
 from aggregator.redis_layout import CALLS_PER_CHUNK, ShardKeys, ShardName
-from aggregator.rollup import ROLLUPS, SUM
+from aggregator.series import LATENCY, model_of, series_of
 from aggregator.view import ALL_CALLS, View, ViewDirectory
 from tests.protocol.memory_redis import State
 from tests.protocol.totals import CallName, Counted, Slot, Totals
@@ -87,22 +87,27 @@ class _Reading:
                     assert self._calls[int(number)].total().unfinished
 
     def _read_slots(self, project: int, key: bytes, rest: str, totals: Totals) -> None:
-        letter, day, view = rest.split(":")
-        directory = ViewDirectory(self._state.hash(self._keys.views(project, int(day)).encode()))
-        views = {number: view for view, number in directory.numbers.items()} | {ALL_CALLS: View()}
+        letter, block = rest.split(":")
         level = _LEVELS[letter]
-        sketches = self._state.hash(self._keys.sketches(project, level, int(day), int(view)).encode())
+        day = int(block) * level.block_s // DAY_S
+        directory = ViewDirectory(self._state.hash(self._keys.views(project, day).encode()))
+        views = {number: view for view, number in directory.numbers.items()} | {ALL_CALLS: View()}
         for field, packed in self._state.hash(key).items():
-            rollup = ROLLUPS.unpack(packed)
-            begins_us = int(day) * DAY_US + int.from_bytes(field, "big") * level.slot_us
-            totals.slots[Slot(self._project_ids[project], letter, views[int(view)], begins_us)] = Counted(
-                rollup.calls,
-                rollup.errors,
-                rollup.finished,
-                rollup.latency[SUM] if rollup.latency else 0,
-                _latencies_ms(sketches.get(field)),
-                Counter({name: model.rows for name, model in rollup.models.items()}),
-                Counter({name: model.totals[SUM] for name, model in rollup.models.items()}),
+            assert len(field) == 5, "nothing is beside a cell: it has too few rows"
+            cell = CELLS.unpack(packed)
+            begins_us = (int(block) * level.block_slots + int.from_bytes(field[:2], "big")) * level.slot_us
+            rows = {name: series_of(name).unpack(packed) for name, packed in cell.rows.items()}
+            latencies_ms = sorted(row[0] for row in rows.pop(LATENCY, []))
+            totals.slots[
+                Slot(self._project_ids[project], letter, views[int.from_bytes(field[2:], "big")], begins_us)
+            ] = Counted(
+                cell.calls,
+                cell.errors,
+                len(latencies_ms),
+                sum(latencies_ms),
+                latencies_ms,
+                Counter({model_of(name): len(of_model) for name, of_model in rows.items()}),
+                Counter({model_of(name): sum(row[0] for row in of_model) for name, of_model in rows.items()}),
             )
 
     def _records(self) -> Iterator[tuple[int, Call]]:
@@ -120,9 +125,3 @@ class _Reading:
 
     def _name(self, call: Call) -> CallName:
         return self._project_ids[call.project], unpack_id(call.packed_id)
-
-
-def _latencies_ms(packed: bytes | None) -> list[int]:
-    """The values of a sketch, which has too few for anything else."""
-    [values] = [[]] if packed is None else SKETCHES.unpack(packed)
-    return sorted(value for value in values if isinstance(value, int))

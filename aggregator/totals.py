@@ -1,0 +1,136 @@
+"""Totals of the values of several metrics: sum, minimum, maximum, how many are 1 and how many are 0; many at once.
+
+Stored and merged as rows of 64-bit integers. A sum is kept in two parts, what is left of 2^32 and how often it fits, so
+that none wraps; in Python's own integers the first part alone may be of any size. What is absent (the cost of an
+unpriced row) counts in nothing: its minimum is the largest integer there is, its maximum the smallest.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int64]
+Totals = list[int]
+"""One row, as a list; see `Layout` for what stands where."""
+
+PICO_PER_DOLLAR = 10**12
+ABSENT = -1  # in place of a cost; costs are never negative
+ROWS, PRICED = 0, 1
+
+LOW_BITS = 32
+_LOW = 2**LOW_BITS - 1
+_MOST, _LEAST = 2**63 - 1, -(2**63)
+
+
+class Layout:
+    """Where the totals of so many metrics stand in a row: two counts, then each kind of total, metric by metric.
+
+    Of the metrics from `costs_at` on, values may be ABSENT, and 1 is a dollar.
+    """
+
+    def __init__(self, metrics: int, costs_at: int) -> None:
+        self.metrics = metrics
+        self.costs_at = costs_at
+        self.low, self.high, self.ones, self.zeros, self.minima, self.maxima, self.width = range(
+            2, 2 + 7 * metrics, metrics
+        )
+        # What is one: for a cost, a dollar.
+        self.one = np.array([1] * costs_at + [PICO_PER_DOLLAR] * (metrics - costs_at), dtype=np.int64)
+        self.packed_none = np.array(self.none(), dtype="<i8").tobytes()
+
+    def sum(self, totals: Totals, metric: int) -> int:
+        """The sum of a metric."""
+        return totals[self.low + metric] + (totals[self.high + metric] << LOW_BITS)
+
+    def none(self) -> Totals:
+        """Totals of no values."""
+        return [0] * self.minima + [_MOST] * self.metrics + [_LEAST] * self.metrics
+
+    def of_values(self, rows: Iterable[Sequence[int]]) -> Totals:
+        """Totals of rows of values of any size; a row that ends before `metrics` has no costs."""
+        totals = self.none()
+        for row in rows:
+            totals[ROWS] += 1
+            if len(row) > self.costs_at:
+                totals[PRICED] += 1
+            for metric, value in enumerate(row):
+                totals[self.low + metric] += value
+                totals[self.ones + metric] += value == (PICO_PER_DOLLAR if metric >= self.costs_at else 1)
+                totals[self.zeros + metric] += value == 0
+                totals[self.minima + metric] = min(totals[self.minima + metric], value)
+                totals[self.maxima + metric] = max(totals[self.maxima + metric], value)
+        self.carry(totals)
+        return totals
+
+    def merge(self, into: Totals, more: Totals) -> None:
+        """Add `more`, which is left alone, to `into`."""
+        for at in range(self.minima):
+            into[at] += more[at]
+        for at in range(self.minima, self.maxima):
+            if more[at] < into[at]:
+                into[at] = more[at]
+        for at in range(self.maxima, self.width):
+            if more[at] > into[at]:
+                into[at] = more[at]
+        self.carry(into)
+
+    def carry(self, totals: Totals) -> None:
+        """Bring the sums into their one form."""
+        for low, high in zip(range(self.low, self.high), range(self.high, self.ones), strict=True):
+            totals[high] += totals[low] >> LOW_BITS
+            totals[low] &= _LOW
+
+    def of_segments(self, values: Integers, starts: Integers) -> Integers:
+        """Totals of consecutive values, shape (n, metrics), a row for each segment; segments begin at `starts`."""
+        found = np.empty((len(starts), self.width), dtype=np.int64)
+        costs = values[:, self.costs_at :]
+        present = costs >= 0
+        counted, lowest = values, values
+        if not present.all():
+            counted, lowest = values.copy(), values.copy()
+            counted[:, self.costs_at :][~present] = 0
+            lowest[:, self.costs_at :][~present] = _MOST
+        found[:, ROWS] = np.diff(np.append(starts, len(values)))
+        found[:, PRICED] = np.add.reduceat(present[:, 0], starts, dtype=np.int64) if costs.size else 0
+        np.add.reduceat(counted & _LOW, starts, axis=0, out=found[:, self.low : self.high])
+        np.add.reduceat(counted >> LOW_BITS, starts, axis=0, out=found[:, self.high : self.ones])
+        found[:, self.ones : self.zeros] = np.add.reduceat(values == self.one, starts, axis=0, dtype=np.int64)
+        found[:, self.zeros : self.minima] = np.add.reduceat(values == 0, starts, axis=0, dtype=np.int64)
+        np.minimum.reduceat(lowest, starts, axis=0, out=found[:, self.minima : self.maxima])
+        np.maximum.reduceat(values, starts, axis=0, out=found[:, self.maxima :])
+        maxima = found[:, self.maxima + self.costs_at :]
+        maxima[maxima == ABSENT] = _LEAST
+        self._carry_all(found)
+        return found
+
+    def merged(self, left: Integers, right: Integers) -> Integers:
+        """The rows of both, each added to its counterpart."""
+        found = left + right
+        np.minimum(left[:, self.minima : self.maxima], right[:, self.minima : self.maxima], out=self._minima(found))
+        np.maximum(left[:, self.maxima :], right[:, self.maxima :], out=found[:, self.maxima :])
+        self._carry_all(found)
+        return found
+
+    def merged_segments(self, totals: Integers, starts: Integers) -> Integers:
+        """The rows of each segment as one; segments begin at `starts`."""
+        if len(starts) == len(totals):
+            return totals
+        found = np.empty((len(starts), self.width), dtype=np.int64)
+        np.add.reduceat(totals[:, : self.minima], starts, axis=0, out=found[:, : self.minima])
+        np.minimum.reduceat(self._minima(totals), starts, axis=0, out=self._minima(found))
+        np.maximum.reduceat(totals[:, self.maxima :], starts, axis=0, out=found[:, self.maxima :])
+        self._carry_all(found)
+        return found
+
+    def _minima(self, totals: Integers) -> Integers:
+        return totals[:, self.minima : self.maxima]
+
+    def _carry_all(self, totals: Integers) -> None:
+        low = totals[:, self.low : self.high]
+        totals[:, self.high : self.ones] += low >> LOW_BITS
+        low &= _LOW
+
+    def unpack(self, stored: bytes) -> Integers:
+        """Rows that were stored one after the other."""
+        return np.frombuffer(stored, "<i8").reshape(-1, self.width)
