@@ -4,14 +4,14 @@ For each call the first start and the first end win. An end whose start is unkno
 rollups from its start; its latency, error and usage from when both are known.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import msgspec
 
 from aggregator import redis_layout as layout
 from aggregator.call import Call, Subtree
 from aggregator.call_tally import CallTally
-from aggregator.event import CallEnd, CallStart, Event, UsageCounts
+from aggregator.event import CallEnd, CallStart, Event
 from aggregator.levels import MINUTE_US
 from aggregator.packed_id import pack_id
 from aggregator.prices import PriceBook
@@ -24,15 +24,18 @@ CallGroup = tuple[int, int, str, bool, str | None, str | None]
 ProjectDay = tuple[int, int]
 """A project and a UTC day since 1970."""
 
+Postings = defaultdict[str, defaultdict[bytes, list[bytes]]]
+"""By index and value: the calls that have it, as they stand in postings."""
+
 
 class BatchChanges(msgspec.Struct):
-    """What a batch changes: records by number, tallies of groups of calls, postings by index and value, open calls,
-    counters.
+    """What a batch changes: records by number, tallies of groups of calls, packed postings by index and value, open
+    calls, counters.
     """
 
     records: set[int] = msgspec.field(default_factory=set)
     groups: dict[CallGroup, CallTally] = msgspec.field(default_factory=dict)
-    postings: dict[ProjectDay, dict[str, dict[bytes, list[int]]]] = msgspec.field(default_factory=dict)
+    postings: dict[ProjectDay, Postings] = msgspec.field(default_factory=dict)
     open_calls: dict[tuple[int, bytes], dict[int, tuple[int | None, bytes | None] | None]] = msgspec.field(
         default_factory=dict
     )
@@ -45,71 +48,102 @@ class Fold:
     def __init__(self, records: Records, prices: PriceBook) -> None:
         self._records = records
         self._prices = prices
-        self._subtrees = SubtreeChanges()
+        self._projects: dict[str, tuple[int, bytes]] = {}
         self._project_ids: dict[int, str] = {}
+        # Of each call that events changed: whether it was unfinished before, the tally that counts it, and whether it
+        # is counted with its end now.
+        self._was_unfinished: dict[int, bool] = {}
+        self._tallies: dict[int, CallTally] = {}
+        self._ended: set[int] = set()
+        self._subtrees = SubtreeChanges()
+        self._events = self._duplicates = self._unpriced = 0
         self.changes = BatchChanges()
 
     def add(self, event: Event) -> None:
         """Count one event."""
-        counters = self.changes.counters
-        counters["events"] += 1
-        project = self._records.project(event.project_id)
-        self._project_ids[project] = event.project_id
-        seen_us = event.start.started_at_us if event.start else event.end.ended_at_us if event.end else 0
-        records_before = self._records.next_number
-        number, call = self._records.at(project, pack_id(event.call_id), seen_us)
-        is_named = number < records_before  # by an event before: it may have children
-        start = event.start if call.started_us is None else None
-        end = event.end if call.ended_us is None else None
-        if (start is None) != (event.start is None) or (end is None) != (event.end is None):
-            counters["duplicates"] += 1
-        if start is None and end is None:
-            return
-        self.changes.records.add(number)
-        was_unfinished = call.unfinished
+        self._events += 1
+        known = self._projects.get(event.project_id)
+        project, prefix = known if known is not None else self._project(event.project_id)
+        start, end = event.start, event.end
+        records, packed_id = self._records, pack_id(event.call_id)
+        number = records.numbers.get(prefix + packed_id)
+        is_named = number is not None  # by an event before: it may have children
+        if number is None:
+            seen_us = start.started_at_us if start is not None else end.ended_at_us if end is not None else 0
+            number, call = records.at(project, packed_id, seen_us)
+        else:
+            call = records.calls[number]
+            if (start is not None and call.started_us is not None) or (end is not None and call.ended_us is not None):
+                self._duplicates += 1
+                start = None if call.started_us is not None else start
+                end = None if call.ended_us is not None else end
+            if start is None and end is None:
+                return
+        if number not in self._was_unfinished:
+            self._was_unfinished[number] = call.started_us is not None and call.ended_us is None
         if end is not None:
             self._end(number, call, end)
         if start is not None:
             self._start(number, call, start, is_named)
         if call.started_us is not None:
-            self._count(number, call, was_unfinished)
+            self._count(number, call, start is not None)
 
     def finish(self) -> BatchChanges:
         """Roll subtree totals up; call once, after all events."""
-        calls = self._records.calls
-        for number, before in self._subtrees.roll_up(calls).items():
-            self.changes.records.add(number)
+        changes, calls, subtrees = self.changes, self._records.calls, self._subtrees
+        changes.records.update(self._was_unfinished)
+        for number, was_unfinished in self._was_unfinished.items():
+            call = calls[number]
+            unfinished = (call.started_us is not None and call.ended_us is None) - was_unfinished
+            usage = call.usage if number in self._ended else {}
+            if unfinished or usage:
+                subtrees.own[number] = Subtree(usage, unfinished)
+        for number, before in subtrees.roll_up(calls).items():
+            changes.records.add(number)
             call = calls[number]
             if call.started_us is None:
                 continue
             after = call.subtree.unfinished if call.subtree is not None else int(call.unfinished)
             if before or after:
                 entry = (call.parent_number, call.packed_id if call.unfinished else None) if after else None
-                self.changes.open_calls.setdefault((call.project, call.trace), {})[number] = entry
-        return self.changes
+                changes.open_calls.setdefault((call.project, call.trace), {})[number] = entry
+        counted = sum(tally.calls for tally in changes.groups.values())
+        changes.counters.update(
+            events=self._events, calls=counted, duplicates=self._duplicates, unpriced=self._unpriced
+        )
+        return changes
+
+    def _project(self, project_id: str) -> tuple[int, bytes]:
+        """A project's number, and what the id fields of its calls begin with."""
+        project = self._records.project(project_id)
+        self._project_ids[project] = project_id
+        known = self._projects[project_id] = project, layout.id_field(project, b"")
+        return known
 
     def _start(self, number: int, call: Call, start: CallStart, is_named: bool) -> None:
         call.started_us = call.seen_us = start.started_at_us
         call.op_name, call.user_id, call.run_id = start.op_name, start.user_id, start.run_id
-        call.trace = call.packed_id if start.trace_id is None else pack_id(start.trace_id)
-        post = self._postings(call)
-        _post(post, number, layout.MINUTE, (start.started_at_us // MINUTE_US).to_bytes(4, "big"))
-        _post(post, number, layout.TRACE, call.trace)
+        trace_id, parent_id = start.trace_id, start.parent_id
+        trace = call.trace = call.packed_id if trace_id is None else pack_id(trace_id)
+        post, posting = self._postings(call), layout.posting(number)
+        post[layout.MINUTE][(start.started_at_us // MINUTE_US).to_bytes(4, "big")].append(posting)
+        post[layout.TRACE][trace].append(posting)
         if start.thread_id is not None:
-            _post(post, number, layout.THREAD, start.thread_id.encode())
+            post[layout.THREAD][start.thread_id.encode()].append(posting)
         if start.turn_id is not None:
-            _post(post, number, layout.TURN, start.turn_id.encode())
+            post[layout.TURN][start.turn_id.encode()].append(posting)
         for ref in start.input_refs:
-            _post(post, number, layout.INPUT_REF, ref.encode())
-        for ref in call.waiting_output_refs or ():
-            _post(post, number, layout.OUTPUT_REF, ref.encode())
-        call.waiting_output_refs = None
-        if start.parent_id is not None:
-            call.parent = pack_id(start.parent_id)
-            _post(post, number, layout.PARENT, call.parent)
-            self._link(number, call, call.parent, is_named)
+            post[layout.INPUT_REF][ref.encode()].append(posting)
+        if call.waiting_output_refs is not None:
+            for ref in call.waiting_output_refs:
+                post[layout.OUTPUT_REF][ref.encode()].append(posting)
+            call.waiting_output_refs = None
+        if parent_id is not None:
+            parent = call.parent = pack_id(parent_id)
+            post[layout.PARENT][parent].append(posting)
+            self._link(number, call, parent, is_named)
         if call.waiting is not None:
-            brought = call.waiting.get(call.trace)
+            brought = call.waiting.get(trace)
             call.waiting = None
             if brought is not None:
                 self._subtrees.add_below(number, brought)
@@ -125,40 +159,35 @@ class Fold:
 
     def _end(self, number: int, call: Call, end: CallEnd) -> None:
         call.ended_us, call.failed = end.ended_at_us, end.failed
-        call.usage = {model: list(counts) for model, counts in end.usage.items()}
+        if end.usage:
+            call.usage = {model: list(counts) for model, counts in end.usage.items()}
         if not end.output_refs:
             return
         if call.started_us is None:
             call.waiting_output_refs = list(end.output_refs)
         else:
-            post = self._postings(call)
+            post, posting = self._postings(call), layout.posting(number)
             for ref in end.output_refs:
-                _post(post, number, layout.OUTPUT_REF, ref.encode())
+                post[layout.OUTPUT_REF][ref.encode()].append(posting)
 
-    def _count(self, number: int, call: Call, was_unfinished: bool) -> None:
+    def _count(self, number: int, call: Call, is_new: bool) -> None:
         """Count a started call: when it starts, when it ends, or both at once."""
         assert call.started_us is not None
-        group = (
-            call.project,
-            call.started_us // MINUTE_US,
-            call.op_name,
-            call.parent is None,
-            call.user_id,
-            call.run_id,
-        )
-        tally = self.changes.groups.get(group)
+        tally = self._tallies.get(number)
         if tally is None:
-            tally = self.changes.groups[group] = CallTally()
-        if not was_unfinished:
+            minute = call.started_us // MINUTE_US
+            group = (call.project, minute, call.op_name, call.parent is None, call.user_id, call.run_id)
+            tally = self.changes.groups.get(group)
+            if tally is None:
+                tally = self.changes.groups[group] = CallTally()
+            self._tallies[number] = tally
+        if is_new:
             tally.calls += 1
-            self.changes.counters["calls"] += 1
         if call.ended_us is not None:
+            self._ended.add(number)
             if call.usage:
                 self._price(call)
             tally.add_end(call, call.ended_us // 1000 - call.started_us // 1000)
-        unfinished = (call.ended_us is None) - was_unfinished
-        if unfinished or call.usage:
-            self._subtrees.add_own(number, Subtree(call.usage, unfinished))
 
     def _price(self, call: Call) -> None:
         assert call.started_us is not None
@@ -169,17 +198,13 @@ class Fold:
             if price is None:
                 unpriced = True
             else:
-                numbers.extend(price.cost(UsageCounts(*numbers)))
-        self.changes.counters["unpriced"] += unpriced
+                numbers.extend(price.cost(numbers))
+        self._unpriced += unpriced
 
-    def _postings(self, call: Call) -> dict[str, dict[bytes, list[int]]]:
-        """Postings of the call's day, by index and value."""
+    def _postings(self, call: Call) -> Postings:
+        """Postings of the call's day."""
         day = (call.project, layout.day_of(call.seen_us))
         postings = self.changes.postings.get(day)
         if postings is None:
-            postings = self.changes.postings[day] = {}
+            postings = self.changes.postings[day] = defaultdict(lambda: defaultdict(list))
         return postings
-
-
-def _post(postings: dict[str, dict[bytes, list[int]]], number: int, index: str, value: bytes) -> None:
-    postings.setdefault(index, {}).setdefault(value, []).append(number)

@@ -1,13 +1,11 @@
 """A price: dollars per million tokens by class, and what a call costs by it, exact, in integers."""
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
-
-from aggregator.event import UsageCounts
-from aggregator.usage import net_input
 
 # A price of one dollar per million tokens, in pico-dollars (1e-12 USD) per token.
 _PICODOLLARS_PER_TOKEN = 1_000_000
@@ -77,18 +75,17 @@ class Price:
         object.__setattr__(self, "_scales", scales)
         object.__setattr__(self, "_whole", tuple(scale.numerator for scale in scales[0]) if is_whole else None)
 
-    def cost(self, counts: UsageCounts) -> Costs:
-        """What these tokens cost; each class is rounded half-even to the pico-dollar."""
-        uncached = net_input(counts)
-        read = counts.cache_read_input_tokens
-        creation = counts.cache_creation_input_tokens
+    def cost(self, counts: Sequence[int]) -> Costs:
+        """What the tokens of UsageCounts cost; each class is rounded half-even to the pico-dollar."""
+        given, output, _, read, creation, _ = counts
+        uncached = given - read - creation
+        if uncached < 0:
+            uncached = given  # stated net of the cached ones
         if self._whole is not None:
             per_input, per_read, per_creation, per_output = self._whole
-            return Costs(
-                uncached * per_input, read * per_read, creation * per_creation, counts.output_tokens * per_output
-            )
+            return Costs(uncached * per_input, read * per_read, creation * per_creation, output * per_output)
         scales = self._scales[bisect_left(self._thresholds, uncached + read + creation)]
-        return Costs(*map(_picodollars, (uncached, read, creation, counts.output_tokens), scales))
+        return Costs(*map(_picodollars, (uncached, read, creation, output), scales))
 
 
 def _scales(rates: Rates) -> tuple[_Scale, ...]:

@@ -1,8 +1,8 @@
 """Bringing the records that a batch touches, and all their ancestors, into the writer's cache."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
-from aggregator.call import CALLS
+from aggregator.call import CALLS, Call
 from aggregator.event import Event
 from aggregator.packed_id import pack_id
 from aggregator.records import Records
@@ -11,38 +11,62 @@ from aggregator.shard_store import ShardStore
 from aggregator.shard_write import Field, Key
 
 
-def load_records(events: Iterable[Event], records: Records, store: ShardStore) -> None:
+def load_records(events: Sequence[Event], records: Records, store: ShardStore) -> None:
     """Load the records that `events` name, by id, then their ancestors, generation by generation."""
     named = _named(events, records)
-    unknown = [field for field in named if field not in records.numbers]
+    numbers, calls = records.numbers, records.calls
+    unknown = [field for field in named if field not in numbers]
     if unknown:
         found = store.read_fields({store.keys.ids: unknown})[store.keys.ids]
         _load_numbers([int(number) for number in found if number is not None], records, store)
-    generation = {number for field in named if (number := records.numbers.get(field)) is not None}
-    seen = set(generation)
-    while generation:
-        parents = {
-            call.parent_number for number in generation if (call := records.calls[number]).parent_number is not None
-        }
-        _load_numbers([number for number in parents if number not in records.calls], records, store)
-        for number in generation:
-            if records.calls[number].parent_number not in records.calls:
-                records.calls[number].parent_number = None  # dropped: past its retention, or none
-        generation = {number for number in parents if number in records.calls} - seen
-        seen |= generation
+    lowest = [number for number in map(numbers.get, named) if number is not None]
+    seen: set[int] = set()
+    while lowest:
+        orphans = _orphans(lowest, calls, seen)
+        _load_numbers(
+            {parent for number in orphans if (parent := calls[number].parent_number) is not None}, records, store
+        )
+        lowest = []
+        for number in orphans:
+            parent = calls[number].parent_number
+            if parent in calls:
+                lowest.append(parent)
+            else:
+                calls[number].parent_number = None  # dropped: past its retention, or none
 
 
-def _named(events: Iterable[Event], records: Records) -> list[bytes]:
+def _orphans(numbers: Iterable[int], calls: Mapping[int, Call], seen: set[int]) -> list[int]:
+    """These and their ancestors that are not `seen` yet and whose parents are not here."""
+    orphans = []
+    for number in numbers:
+        above: int | None = number
+        while above is not None and above not in seen:
+            seen.add(above)
+            parent = calls[above].parent_number
+            if parent is not None and parent not in calls:
+                orphans.append(above)
+                break
+            above = parent
+    return orphans
+
+
+def _named(events: Sequence[Event], records: Records) -> dict[bytes, None]:
     """The id fields of the calls and parents of `events`, each once, in projects that the shard knows."""
+    prefixes = {
+        project_id: id_field(project, b"")
+        for project_id in {event.project_id for event in events}
+        if (project := records.projects.get(project_id)) is not None
+    }
     named: dict[bytes, None] = {}
     for event in events:
-        project = records.projects.get(event.project_id)
-        if project is None:
+        prefix = prefixes.get(event.project_id)
+        if prefix is None:
             continue
-        named[id_field(project, pack_id(event.call_id))] = None
-        if event.start is not None and event.start.parent_id is not None:
-            named[id_field(project, pack_id(event.start.parent_id))] = None
-    return list(named)
+        named[prefix + pack_id(event.call_id)] = None
+        start = event.start
+        if start is not None and start.parent_id is not None:
+            named[prefix + pack_id(start.parent_id)] = None
+    return named
 
 
 def _load_numbers(numbers: Iterable[int], records: Records, store: ShardStore) -> None:

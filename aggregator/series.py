@@ -4,6 +4,7 @@ A series is named by the bytes that stand for it in stored cells: LATENCY, or a 
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from struct import Struct, error
 
 import numpy as np
@@ -25,6 +26,9 @@ Row = tuple[int, ...]
 
 LATENCY = b"l"
 _MODEL = b":"
+
+# Names come again with every call; some 200 bytes each.
+MODELS_CACHED_MAX = 10_000
 
 # 32 bits for each count of tokens, 64 for each cost; the total cost is their sum.
 _USAGE_ROW = Struct("<5I2q")
@@ -69,6 +73,7 @@ def series_of(name: bytes) -> Series:
     return OF_LATENCY if name == LATENCY else OF_USAGE
 
 
+@lru_cache(MODELS_CACHED_MAX)
 def model_series(model: str) -> bytes:
     """The name of a model's series. The model's may be empty: the colon tells it from the latencies'."""
     return _MODEL + model.encode()

@@ -24,7 +24,7 @@ from aggregator.records import Records
 from aggregator.shard_changes import Known, count, expire_rollups, write_changes
 from aggregator.shard_store import ShardStore
 from aggregator.shard_write import Field, Key, ShardWrite
-from aggregator.view import ALL_CALLS, ViewDirectory, views_of
+from aggregator.view import ViewDirectory
 
 
 class ShardLimits(msgspec.Struct, frozen=True):
@@ -158,14 +158,10 @@ class Shard:
         project, minute, op_name, root, user_id, run_id = group
         day = layout.day_of(minute * MINUTE_US)
         directory = self._directories[project, day]
-        views = [ALL_CALLS]
-        for view in views_of(op_name, root, user_id, run_id):
-            number, fields_to_set = directory.admit(view, self._limits.views_max)
-            for field, value in fields_to_set.items():
-                write.set(self._keys.views(project, day), field, value)
-            if number is not None:
-                views.append(number)
-        return views
+        numbers, fields_to_set = directory.admit_call(op_name, root, user_id, run_id, self._limits.views_max)
+        for field, value in fields_to_set.items():
+            write.set(self._keys.views(project, day), field, value)
+        return numbers
 
     def _load_directories(self, days: set[ProjectDay]) -> None:
         unknown = sorted(day for day in days if day not in self._directories)

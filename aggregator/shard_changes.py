@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import groupby
 from typing import NamedTuple
 
 import msgspec
@@ -27,11 +28,16 @@ def write_changes(
     changes: BatchChanges, records: Records, known: Known, keys: ShardKeys, retention: Retention, write: ShardWrite
 ) -> None:
     """Records, ids, projects, postings, refs and open calls."""
-    for number in sorted(changes.records):
-        call = records.calls[number]
-        write.set(keys.calls(number // CALLS_PER_CHUNK), number % CALLS_PER_CHUNK, CALLS.pack(call))
-        if number >= known.records:
-            write.set(keys.ids, layout.id_field(call.project, call.packed_id), number)
+    calls, pack = records.calls, CALLS.pack
+    for chunk, numbers in groupby(sorted(changes.records), lambda number: number // CALLS_PER_CHUNK):
+        write.fields[keys.calls(chunk)] = {number % CALLS_PER_CHUNK: pack(calls[number]) for number in numbers}
+    new = {
+        layout.id_field(call.project, call.packed_id): number
+        for number in range(known.records, records.next_number)
+        if (call := calls.get(number)) is not None
+    }
+    if new:
+        write.fields[keys.ids] = new  # type: ignore[assignment]  # a dict of fewer kinds of values
     for project_id, project in records.projects.items():
         if project > known.projects:
             write.set(keys.projects, project_id, project)
@@ -44,9 +50,7 @@ def _write_postings(changes: BatchChanges, keys: ShardKeys, retention: Retention
         expiry = _expiry(day, retention.calls_s)
         for index, values in indexes.items():
             key, blocks = keys.postings(project, index, day), keys.posting_blocks(project, index, day)
-            write.appends[key, blocks] = {
-                value: b"".join(layout.posting(number) for number in numbers) for value, numbers in values.items()
-            }
+            write.appends[key, blocks] = {value: b"".join(postings) for value, postings in values.items()}
             write.expiries[key] = write.expiries[blocks] = expiry
             if index in (layout.INPUT_REF, layout.OUTPUT_REF):
                 refs = keys.refs(project, index, day)

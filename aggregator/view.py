@@ -17,6 +17,9 @@ import msgspec
 
 ALL_CALLS = 0  # the number of the view of all calls, in every directory
 
+# Combinations of values whose views are at hand, some 300 bytes each; forgotten all at once.
+ADMITTED_CACHED_MAX = 10_000
+
 # An op name, root or not, user and run each have a bit; a set of dimensions is their sum.
 OP, ROOT, USER, RUN = 1, 2, 4, 8
 DIMENSION_SETS = range(1, 16)
@@ -66,6 +69,8 @@ class ViewDirectory:
         self.numbers: dict[View, int] = {}
         self.full: set[int] = set()
         self._counts = dict.fromkeys(DIMENSION_SETS, 0)
+        # What was admitted lately: once a set is full it stays so, and a view stays where it is.
+        self._admitted: dict[tuple[str, bool, str | None, str | None], list[int]] = {}
         for field, value in (stored or {}).items():
             if field.startswith(_FULL):
                 self.full.add(int(field.removeprefix(_FULL)))
@@ -89,6 +94,25 @@ class ViewDirectory:
         self.numbers[view] = number
         self._counts[dimensions] += 1
         return number, {_view_encoder.encode(view): str(number).encode()}
+
+    def admit_call(
+        self, op_name: str, root: bool, user_id: str | None, run_id: str | None, views_max: int
+    ) -> tuple[list[int], dict[bytes, bytes]]:
+        """Numbers of all views that count a call with these values, and the fields to store."""
+        values = (op_name, root, user_id, run_id)
+        known = self._admitted.get(values)
+        if known is not None:
+            return known, {}
+        numbers, to_set = [ALL_CALLS], {}
+        for view in views_of(*values):
+            number, fields = self.admit(view, views_max)
+            to_set |= fields
+            if number is not None:
+                numbers.append(number)
+        if len(self._admitted) >= ADMITTED_CACHED_MAX:
+            self._admitted.clear()
+        self._admitted[values] = numbers
+        return numbers, to_set
 
 
 class ViewFilter(NamedTuple):

@@ -186,7 +186,7 @@ def test_what_a_batch_came_to(redis_url: str) -> None:
     apply(shard, [start("c"), end("b")])
     fields: Any = client.hgetall(f"{SHARD.tag}:shard")
     assert {name.decode(): int(value) for name, value in fields.items()} == {
-        "layout": 1,
+        "layout": 2,
         "calls_numbered": 3,
         "as_of_us": NOW_US,
         "events": 7,
