@@ -77,12 +77,6 @@ def usage_of(stated: StatedSummary) -> dict[str, UsageCounts]:
     return {model: _counts(usage) for model, usage in stated.usage.items()}
 
 
-def net_input(counts: UsageCounts) -> int:
-    """Input tokens that were neither read from nor written to a cache; counts that state input net of them too."""
-    uncached = counts.input_tokens - counts.cache_read_input_tokens - counts.cache_creation_input_tokens
-    return uncached if uncached >= 0 else counts.input_tokens
-
-
 def check_summary(summary: Mapping[str, Any]) -> StatedSummary:
     """The same as decoding a StatedSummary, but counts may be text, floats or booleans. Raises InvalidUsage."""
     usage = summary.get("usage")

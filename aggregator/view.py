@@ -103,7 +103,8 @@ class ViewDirectory:
         known = self._admitted.get(values)
         if known is not None:
             return known, {}
-        numbers, to_set = [ALL_CALLS], {}
+        numbers = [ALL_CALLS]
+        to_set: dict[bytes, bytes] = {}
         for view in views_of(*values):
             number, fields = self.admit(view, views_max)
             to_set |= fields

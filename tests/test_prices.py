@@ -70,11 +70,14 @@ def test_each_class_at_its_price() -> None:
     assert costs.total_cost == 1_605_000_000 + 3_000_000_000
 
 
-def test_net_counts() -> None:
-    """Input that is smaller than its cached tokens was stated without them, and is priced in full."""
-    by_one = price("1", "1", "1", "1")
-    assert by_one.cost(counts(900, 0, read=600, creation=300)).uncached_input == 0
-    assert by_one.cost(counts(899, 0, read=600, creation=300)).uncached_input == 899_000_000
+@pytest.mark.parametrize(
+    ("input_tokens", "read", "creation", "net"),
+    [(100, 60, 40, 0), (100, 60, 39, 1), (100, 60, 41, 100), (7, 90, 0, 7), (0, 0, 0, 0), (5, 0, 0, 5)],
+)
+def test_net_counts(input_tokens: int, read: int, creation: int, net: int) -> None:
+    """Cached tokens are taken off input that can hold them; else input was stated without them, and priced in full."""
+    costs = price("1", "1", "1", "1").cost(counts(input_tokens, 0, read, creation))
+    assert costs.uncached_input == net * 1_000_000
 
 
 @pytest.mark.parametrize(("tokens", "picodollars"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 2), (7, 4)])

@@ -13,7 +13,6 @@ from aggregator.usage import (
     MODEL_CHARACTERS_MAX,
     InvalidUsage,
     StatedSummary,
-    net_input,
     own_usage,
     usage_of,
 )
@@ -213,15 +212,6 @@ def test_a_roll_up_of_children_is_not_own_usage(status_counts: object) -> None:
 def test_one_call_or_malformed_status_counts_is_own_usage(status_counts: object) -> None:
     """One call counted, or counts that make no sense: the usage is the call's own."""
     assert list(own_usage({"usage": {"m": {}}, "status_counts": status_counts})) == ["m"]
-
-
-@pytest.mark.parametrize(
-    ("input_tokens", "read", "creation", "net"),
-    [(100, 60, 40, 0), (100, 60, 39, 1), (100, 60, 41, 100), (7, 90, 0, 7), (0, 0, 0, 0), (5, 0, 0, 5)],
-)
-def test_net_input(input_tokens: int, read: int, creation: int, net: int) -> None:
-    """Cached tokens are taken off input that can hold them; else input was stated without them."""
-    assert net_input(UsageCounts(input_tokens, 0, 0, read, creation, 1)) == net
 
 
 @given(st.dictionaries(st.text(max_size=3), usages(st.none() | st.integers(0, COUNT_MAX)), max_size=3))
