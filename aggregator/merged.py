@@ -1,16 +1,20 @@
-"""Cells merged into what one bucket of an answer is made of."""
+"""Cells and single calls merged into what the buckets of an answer are made of."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from aggregator.call_tally import CallTally
 from aggregator.cell import Cell
-from aggregator.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
+from aggregator.series import Row, Series, series_of
 from aggregator.sketch import Floats, quantiles
 from aggregator.totals import ABSENT, Integers, Totals
 
-Buckets = Mapping[int, "Merged"] | Sequence["Merged"]
+BucketSeries = tuple[int, bytes]
+"""The position of a bucket, and the name of a series in it."""
+
+Parts = dict[BucketSeries, list[bytes]]
 
 
 class Values:
@@ -41,83 +45,91 @@ class Values:
         return quantiles(sketches, values, wanted, minimum, maximum)
 
 
+class SeriesTotals(NamedTuple):
+    """Totals of many series of one kind: a row for each of `keys`, and those that may not fit into 64 bits apart."""
+
+    series: Series
+    keys: list[BucketSeries]
+    rows: Integers
+    large: dict[BucketSeries, Totals]
+
+    def totals(self, key: BucketSeries) -> Totals:
+        """The totals of one of the series, in one."""
+        if key in self.large:
+            return self.large[key]
+        found: Totals = self.rows[self.keys.index(key)].tolist()
+        return found
+
+
 class Merged:
-    """Exact totals by series (none of a series without rows), and the values to read percentiles from, if asked for."""
+    """Gathers the cells and calls of buckets: counts by bucket, and all that `totals` then adds up at once."""
 
-    __slots__ = ("calls", "errors", "totals", "values")
+    def __init__(self, buckets: int) -> None:
+        self.calls = [0] * buckets
+        self.errors = [0] * buckets
+        self.values: dict[BucketSeries, Values] = {}
+        self._rows: Parts = {}
+        self._totals: Parts = {}
+        self._large: dict[BucketSeries, Totals] = {}
 
-    def __init__(self) -> None:
-        self.calls = 0
-        self.errors = 0
-        self.totals: dict[bytes, Totals] = {}
-        self.values: dict[bytes, Values] = {}
+    def add_cell(self, bucket: int, cell: Cell) -> None:
+        """Count a cell, but for the values that percentiles are read from."""
+        self.calls[bucket] += cell.calls
+        self.errors[bucket] += cell.errors
+        for parts, more in ((self._rows, cell.rows), (self._totals, cell.totals)):
+            for name, packed in more.items():
+                known = parts.get((bucket, name))
+                if known is None:
+                    parts[bucket, name] = [packed]
+                else:
+                    known.append(packed)
+        for name, large in cell.large.items():
+            layout = series_of(name).layout
+            layout.merge(self._large.setdefault((bucket, name), layout.none()), large)
 
-    @property
-    def models(self) -> Iterable[bytes]:
-        """The series of its models."""
-        return (name for name in self.totals if name != LATENCY)
+    def add_calls(self, bucket: int, tally: CallTally) -> None:
+        """Count single calls, and their values."""
+        self.add_cell(bucket, tally.cell())
+        for name, rows in tally.rows.items():
+            self.values_of(bucket, name).rows += rows
+        for name, large in tally.large.items():
+            self.values_of(bucket, name).large += large
 
-    def values_of(self, name: bytes) -> Values:
+    def values_of(self, bucket: int, name: bytes) -> Values:
         """The values of a series, to add to."""
-        values = self.values.get(name)
+        values = self.values.get((bucket, name))
         if values is None:
-            values = self.values[name] = Values()
+            values = self.values[bucket, name] = Values()
         return values
 
-    def add_totals(self, name: bytes, totals: Totals) -> None:
-        """Merge the totals of a series, which may be changed later."""
-        known = self.totals.get(name)
-        if known is None:
-            self.totals[name] = totals
-        else:
-            series_of(name).layout.merge(known, totals)
-
-
-def merge_tallies(tallies: Mapping[int, CallTally], into: Buckets) -> None:
-    """Add single calls, by bucket."""
-    merge_cells([(bucket, tally.cell()) for bucket, tally in tallies.items()], into)
-    for bucket, tally in tallies.items():
-        for name, rows in tally.rows.items():
-            into[bucket].values_of(name).rows += rows
-        for name, large in tally.large.items():
-            into[bucket].values_of(name).large += large
-
-
-def merge_cells(cells: Iterable[tuple[int, Cell]], into: Buckets) -> None:
-    """Add the totals of cells, each to its bucket: those of all series at once."""
-    rows: dict[tuple[int, bytes], list[bytes]] = {}
-    totals: dict[tuple[int, bytes], list[bytes]] = {}
-    for bucket, cell in cells:
-        merged = into[bucket]
-        merged.calls += cell.calls
-        merged.errors += cell.errors
-        for name, packed in cell.rows.items():
-            rows.setdefault((bucket, name), []).append(packed)
-        for name, packed in cell.totals.items():
-            totals.setdefault((bucket, name), []).append(packed)
-        for name, large in cell.large.items():
-            merged.add_totals(name, list(large))
-    for series in (OF_LATENCY, OF_USAGE):
+    def totals(self, series: Series) -> SeriesTotals:
+        """The totals of all series of a kind that have rows, by bucket."""
         layout = series.layout
-        ours = {key: packed for key, packed in rows.items() if series_of(key[1]) is series}
-        if ours:
-            found = layout.of_segments(series.values(_joined(ours)), _starts(ours, series.row_bytes))
-            _add_all(ours, found.tolist(), into)
-        ours = {key: packed for key, packed in totals.items() if series_of(key[1]) is series}
-        if ours:
-            found = layout.merged_segments(layout.unpack(_joined(ours)), _starts(ours, len(layout.packed_none)))
-            _add_all(ours, found.tolist(), into)
+        parts = [_of(series, self._rows), _of(series, self._totals)]
+        large = {key: list(totals) for key, totals in self._large.items() if series_of(key[1]) is series}
+        places = {key: place for place, key in enumerate(dict.fromkeys([*parts[0], *parts[1], *large]))}
+        found = layout.unpack(layout.packed_none * len(places)).astype(np.int64)
+        for of_rows, ours in zip((True, False), parts, strict=True):
+            if not ours:
+                continue
+            packed = b"".join([b"".join(pieces) for pieces in ours.values()])
+            starts = _starts(ours, series.row_bytes if of_rows else len(layout.packed_none))
+            more = (
+                layout.of_segments(series.values(packed), starts)
+                if of_rows
+                else layout.merged_segments(layout.unpack(packed), starts)
+            )
+            at = np.fromiter((places[key] for key in ours), dtype=np.int64, count=len(ours))
+            found[at] = layout.merged(found[at], more)
+        for key, totals in large.items():
+            layout.merge(totals, found[places[key]].tolist())
+        return SeriesTotals(series, list(places), found, large)
 
 
-def _joined(parts: Mapping[tuple[int, bytes], list[bytes]]) -> bytes:
-    return b"".join([b"".join(packed) for packed in parts.values()])
+def _of(series: Series, parts: Parts) -> Parts:
+    return {key: packed for key, packed in parts.items() if series_of(key[1]) is series}
 
 
-def _starts(parts: Mapping[tuple[int, bytes], list[bytes]], size: int) -> Integers:
+def _starts(parts: Mapping[BucketSeries, list[bytes]], size: int) -> Integers:
     counts: Integers = np.array([sum(map(len, packed)) // size for packed in parts.values()])
     return np.cumsum(counts) - counts
-
-
-def _add_all(keys: Iterable[tuple[int, bytes]], totals: list[Totals], into: Buckets) -> None:
-    for (bucket, name), one in zip(keys, totals, strict=True):
-        into[bucket].add_totals(name, one)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from aggregator.cell import CELLS, SKETCHES, Cell, place_of, rows_field, sketches_field
 from aggregator.levels import DAY_S, Level
-from aggregator.merged import Buckets, merge_cells
+from aggregator.merged import Merged
 from aggregator.series import LATENCY
 from aggregator.store_reader import Command, OpenedProject, ProjectShard, StoreReader
 from aggregator.view import ALL_CALLS, ViewDirectory, ViewFilter, select
@@ -48,14 +48,15 @@ async def read_rollups(
     project: OpenedProject,
     wanted: Wanted,
     views: ViewFilter,
-    into: Buckets,
+    into: Merged,
     latency_values: bool,
     usage_values: bool,
 ) -> None:
     """Merge the wanted slots into their buckets. Raises NotKept and TooMuchToRead."""
     selected = await _selected_views(reader, project, wanted, views)
     places = await _read_cells(reader, wanted, selected)
-    merge_cells([(place.bucket, place.cell) for place in places], into)
+    for place in places:
+        into.add_cell(place.bucket, place.cell)
     if latency_values or usage_values:
         await _read_values(reader, places, into, latency_values, usage_values)
 
@@ -103,16 +104,13 @@ async def _read_cells(
     ]
 
 
-async def _read_values(
-    reader: StoreReader, places: Sequence[_Place], into: Buckets, latency: bool, usage: bool
-) -> None:
+async def _read_values(reader: StoreReader, places: Sequence[_Place], into: Merged, latency: bool, usage: bool) -> None:
     """What percentiles are read from: rows in the cells and beside them, and sketches."""
     by_key: dict[str, list[tuple[bytes, int, bytes]]] = {}
     for key, place, bucket, cell in places:
-        merged = into[bucket]
         for name, rows in cell.rows.items():
             if latency if name == LATENCY else usage:
-                merged.values_of(name).rows.append(rows)
+                into.values_of(bucket, name).rows.append(rows)
         if cell.totals or cell.large:
             fields = by_key.setdefault(key, [])
             for name in cell.beside:
@@ -123,7 +121,7 @@ async def _read_values(
     replies = await reader.fetch([("HMGET", key, *(field[0] for field in fields)) for key, fields in by_key.items()])
     for found, fields in zip(replies, by_key.values(), strict=True):
         for at in range(0, len(fields), 2):
-            values = into[fields[at][1]].values_of(fields[at][2])
+            values = into.values_of(*fields[at][1:])
             rows, sketches = found[at : at + 2]
             if rows:
                 values.rows.append(rows)

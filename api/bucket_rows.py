@@ -1,137 +1,227 @@
-"""The rows of an answer: the values of one bucket under the keys that were asked for, in their order."""
+"""The rows of an answer: the values of the buckets under the keys that were asked for, in their order.
 
-from collections.abc import Callable, Sequence
+Worked out key by key for all rows at once, and only then put together row by row.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from aggregator.merged import Merged, Values
-from aggregator.series import COST_METRICS, LATENCY, OF_LATENCY, OF_USAGE, USAGE_METRICS, Series
+from aggregator.merged import BucketSeries, Merged, SeriesTotals, Values
+from aggregator.series import COST_METRICS, OF_LATENCY, USAGE_METRICS
 from aggregator.totals import LOW_BITS, PICO_PER_DOLLAR, PRICED, ROWS, Totals
 from api.questions import MetricQuestion
 
 Row = dict[str, Any]
-Aggregated = Callable[[Totals, int], float]
-"""Computes an aggregation from totals and how many values they are of, at least one."""
+Column = list[Any]
+
+# A sum whose upper part is below this is within 64 bits.
+_HIGH_MAX = 2 ** (62 - LOW_BITS)
 
 
-class MetricColumns:
-    """The keys of one metric in the rows of an answer, and what stands under each: worked out once for all rows."""
-
-    def __init__(self, question: MetricQuestion) -> None:
-        self.metric = question.metric
-        self.is_cost = self.metric in COST_METRICS
-        is_usage = self.metric in USAGE_METRICS
-        self._series = OF_USAGE if is_usage else OF_LATENCY
-        self._position = USAGE_METRICS.index(self.metric) if is_usage else 0
-        aggregations = question.aggregations
-        self._aggregated = [
-            (key, _aggregation(aggregation, self._series, self._position, self.is_cost))
-            for aggregation, key in zip(aggregations, question.keys, strict=False)
-        ]
-        self._percentile_keys = question.keys[len(aggregations) :]
-        self._quantiles = [percentile / 100 for percentile in question.percentiles]
-        self._empty: Row = {
-            key: None if aggregation in ("min", "max") else 0
-            for aggregation, key in zip(aggregations, question.keys, strict=False)
-        } | dict.fromkeys(self._percentile_keys)
-        self._null: Row = {
-            key: 0 if aggregation.startswith("count") else None
-            for aggregation, key in zip(aggregations, question.keys, strict=False)
-        } | dict.fromkeys(self._percentile_keys)
-
-    def fill(self, row: Row, totals: Totals, count: int, values: Values | None) -> None:
-        """Add the keys of a bucket with `count` values; without any, the usual zeros and nulls."""
-        if not count:
-            row.update(self._empty)
-            return
-        for key, aggregated in self._aggregated:
-            row[key] = aggregated(totals, count)
-        if not self._quantiles:
-            return
-        layout, at = self._series.layout, self._position
-        ends = totals[layout.minima + at], totals[layout.maxima + at]
-        # What is kept beside a cell may have expired a moment before the cell.
-        found = None if values is None else values.quantiles(self._series, at, self._quantiles, *ends)
-        if found is None:
-            row.update(dict.fromkeys(self._percentile_keys))
-        elif self.is_cost:
-            row.update(zip(self._percentile_keys, [value / PICO_PER_DOLLAR for value in found], strict=True))
+def call_rows(timestamps: Sequence[str], merged: Merged, metrics: Sequence[MetricQuestion]) -> list[Row]:
+    """The rows of `call_buckets`: one for each bucket."""
+    latencies = merged.totals(OF_LATENCY)
+    places = {key: key[0] for key in latencies.keys}
+    columns: dict[str, Column] = {"timestamp": list(timestamps)}
+    for metric in metrics:
+        if metric.metric == "latency_ms":
+            columns |= _columns(metric, latencies, 0, ROWS, places, merged.values, len(timestamps))
         else:
-            row.update(zip(self._percentile_keys, found, strict=True))
-
-    def fill_flags(self, row: Row, ones: int, count: int) -> None:
-        """Add the keys of a metric whose values are all 0 or 1: two counts tell everything, no value is kept."""
-        zeros = count - ones
-        self.fill(row, [count, 0, ones, 0, ones, zeros, int(not zeros), int(ones > 0)], count, None)
-        if count:
-            row.update(
-                (key, _zero_one_quantile(quantile, zeros, count))
-                for key, quantile in zip(self._percentile_keys, self._quantiles, strict=True)
-            )
-
-    def fill_null(self, row: Row) -> None:
-        """Add the keys of a cost where nothing is priced: null, but for counts."""
-        row.update(self._null)
+            ones = merged.calls if metric.metric == "call_count" else merged.errors
+            columns |= _flag_columns(metric, ones, merged.calls)
+    return _rows(columns, merged.calls)
 
 
-def call_row(timestamp: str, bucket: Merged, metrics: Sequence[MetricColumns]) -> Row:
-    """A row of `call_buckets`."""
-    row: Row = {"timestamp": timestamp}
-    for columns in metrics:
-        if columns.metric == "latency_ms":
-            totals = bucket.totals.get(LATENCY)
-            columns.fill(row, totals or [], totals[ROWS] if totals else 0, bucket.values.get(LATENCY))
-        else:
-            columns.fill_flags(row, bucket.calls if columns.metric == "call_count" else bucket.errors, bucket.calls)
-    row["count"] = bucket.calls
-    return row
-
-
-def usage_row(
-    timestamp: str, model: str, name: bytes, bucket: Merged, metrics: Sequence[MetricColumns], priced_in_window: bool
-) -> Row:
-    """A row of `usage_buckets`: the series `name`, which is the model's.
+def usage_rows(
+    timestamps: Sequence[str],
+    models: Mapping[bytes, str],
+    totals: SeriesTotals,
+    merged: Merged,
+    metrics: Sequence[MetricQuestion],
+) -> list[Row]:
+    """The rows of `usage_buckets`: every bucket with every series of `models`, which are named by their models.
 
     A cost is null where rows lack a price, and in empty buckets of a model that never has one.
     """
-    totals = bucket.totals.get(name)
-    rows, priced = (totals[ROWS], totals[PRICED]) if totals else (0, 0)
-    values = bucket.values.get(name)
-    row: Row = {"timestamp": timestamp, "model": model}
-    for columns in metrics:
-        if columns.is_cost and not priced and (rows or not priced_in_window):
-            columns.fill_null(row)
-        else:
-            columns.fill(row, totals or [], priced if columns.is_cost else rows, values)
-    row["count"] = rows
-    return row
+    positions = {name: position for position, name in enumerate(models)}
+    places = {key: key[0] * len(models) + positions[key[1]] for key in totals.keys}
+    columns: dict[str, Column] = {
+        "timestamp": [timestamp for timestamp in timestamps for _ in models],
+        "model": list(models.values()) * len(timestamps),
+    }
+    size = len(timestamps) * len(models)
+    unpriced = _unpriced(totals, len(timestamps), positions, places) if _has_cost(metrics) else ()
+    for metric in metrics:
+        is_cost = metric.metric in COST_METRICS
+        counted = PRICED if is_cost else ROWS
+        found = _columns(metric, totals, USAGE_METRICS.index(metric.metric), counted, places, merged.values, size)
+        if is_cost:
+            _make_null(found, unpriced)
+        columns |= found
+    counts = [0] * size
+    for key, count in zip(totals.keys, _totals_column(totals, ROWS), strict=True):
+        counts[places[key]] = count
+    return _rows(columns, counts)
 
 
-def _aggregation(aggregation: str, series: Series, metric: int, is_cost: bool) -> Aggregated:
-    layout = series.layout
-    low, high = layout.low + metric, layout.high + metric
+def priced_models(totals: SeriesTotals) -> dict[bytes, bool]:
+    """The series of all models, in the order of their names, and whether each is priced anywhere."""
+    priced: dict[bytes, bool] = {}
+    for (_, name), count in zip(totals.keys, _totals_column(totals, PRICED), strict=True):
+        priced[name] = priced.get(name, False) or count > 0
+    return {name: priced[name] for name in sorted(priced)}
+
+
+def _rows(columns: Mapping[str, Column], counts: Column) -> list[Row]:
+    keys = [*columns, "count"]
+    return [dict(zip(keys, values, strict=True)) for values in zip(*columns.values(), counts, strict=True)]
+
+
+def _columns(
+    question: MetricQuestion,
+    totals: SeriesTotals,
+    metric: int,
+    counted: int,
+    places: Mapping[BucketSeries, int],
+    values: Mapping[BucketSeries, Values],
+    size: int,
+) -> dict[str, Column]:
+    """The columns of a metric; `places` says which row a series is in, `counted` which total counts its values."""
+    counts = _totals_column(totals, counted)
+    filled = [(at, places[key]) for at, (key, count) in enumerate(zip(totals.keys, counts, strict=True)) if count]
+    columns: dict[str, Column] = {}
+    keys = iter(question.keys)
+    for aggregation, key in zip(question.aggregations, keys, strict=False):
+        column: Column = [None if aggregation in ("min", "max") else 0] * size
+        found = _aggregated(aggregation, totals, metric, counts)
+        if question.metric in COST_METRICS and not aggregation.startswith("count"):
+            found = [value / PICO_PER_DOLLAR for value in found]
+        for at, place in filled:
+            column[place] = found[at]
+        columns[key] = column
+    if question.percentiles:
+        columns |= _percentile_columns(question, totals, metric, filled, places, values, size)
+    return columns
+
+
+def _percentile_columns(
+    question: MetricQuestion,
+    totals: SeriesTotals,
+    metric: int,
+    filled: Iterable[tuple[int, int]],
+    places: Mapping[BucketSeries, int],
+    values: Mapping[BucketSeries, Values],
+    size: int,
+) -> dict[str, Column]:
+    layout = totals.series.layout
+    wanted = [percentile / 100 for percentile in question.percentiles]
+    scale = PICO_PER_DOLLAR if question.metric in COST_METRICS else 1
+    minima = _totals_column(totals, layout.minima + metric)
+    maxima = _totals_column(totals, layout.maxima + metric)
+    columns: list[Column] = [[None] * size for _ in wanted]
+    for at, place in filled:
+        of_series = values.get(totals.keys[at])
+        # What is kept beside a cell may have expired a moment before the cell.
+        found = of_series and of_series.quantiles(totals.series, metric, wanted, minima[at], maxima[at])
+        for column, value in zip(columns, found or (), strict=False):
+            column[place] = value / scale if scale != 1 else value
+    return dict(zip(question.keys[len(question.aggregations) :], columns, strict=True))
+
+
+def _aggregated(aggregation: str, totals: SeriesTotals, metric: int, counts: list[int]) -> list[float]:
+    layout = totals.series.layout
     match aggregation:
         case "sum":
-            return _dollars(lambda totals, _: totals[low] + (totals[high] << LOW_BITS), is_cost)
+            return [*_sums(totals, metric)]
         case "avg":
-            return _dollars(lambda totals, count: (totals[low] + (totals[high] << LOW_BITS)) / count, is_cost)
+            return [total / (count or 1) for total, count in zip(_sums(totals, metric), counts, strict=True)]
         case "min":
-            return _dollars(lambda totals, _: totals[layout.minima + metric], is_cost)
+            return [*_totals_column(totals, layout.minima + metric)]
         case "max":
-            return _dollars(lambda totals, _: totals[layout.maxima + metric], is_cost)
+            return [*_totals_column(totals, layout.maxima + metric)]
         case "count":
-            return lambda _, count: count
+            return [*counts]
         case "count_true":
-            return lambda totals, _: totals[layout.ones + metric]
+            return [*_totals_column(totals, layout.ones + metric)]
         case _:
-            return lambda totals, _: totals[layout.zeros + metric]
+            return [*_totals_column(totals, layout.zeros + metric)]
 
 
-def _dollars(picodollars: Aggregated, is_cost: bool) -> Aggregated:
-    if not is_cost:
-        return picodollars
-    return lambda totals, count: picodollars(totals, count) / PICO_PER_DOLLAR
+def _sums(totals: SeriesTotals, metric: int) -> list[int]:
+    layout = totals.series.layout
+    low, high = totals.rows[:, layout.low + metric], totals.rows[:, layout.high + metric]
+    sums: list[int]
+    if len(high) and (high.max() >= _HIGH_MAX or high.min() <= -_HIGH_MAX):
+        sums = [part + (above << LOW_BITS) for part, above in zip(low.tolist(), high.tolist(), strict=True)]
+    else:
+        sums = (low + (high << LOW_BITS)).tolist()
+    return _with_large(totals, sums, lambda large: layout.sum(large, metric))
 
 
-def _zero_one_quantile(quantile: float, zeros: int, count: int) -> float:
-    """The quantile of values of which `zeros` are 0 and the rest 1."""
+def _totals_column(totals: SeriesTotals, position: int) -> list[int]:
+    column: list[int] = totals.rows[:, position].tolist()
+    return _with_large(totals, column, lambda large: large[position])
+
+
+def _with_large(totals: SeriesTotals, column: list[int], of: Callable[[Totals], int]) -> list[int]:
+    if totals.large:
+        for at, key in enumerate(totals.keys):
+            if key in totals.large:
+                column[at] = of(totals.large[key])
+    return column
+
+
+def _has_cost(metrics: Iterable[MetricQuestion]) -> bool:
+    return any(metric.metric in COST_METRICS for metric in metrics)
+
+
+def _unpriced(
+    totals: SeriesTotals, buckets: int, positions: Mapping[bytes, int], places: Mapping[BucketSeries, int]
+) -> list[int]:
+    """The rows whose costs are null."""
+    never = [positions[name] for name, is_priced in priced_models(totals).items() if not is_priced]
+    priced = _totals_column(totals, PRICED)
+    nulls = {places[key] for key, count in zip(totals.keys, priced, strict=True) if not count}
+    nulls.update(bucket * len(positions) + position for bucket in range(buckets) for position in never)
+    return list(nulls)
+
+
+def _make_null(columns: Mapping[str, Column], rows: Iterable[int]) -> None:
+    for key, column in columns.items():
+        if not key.startswith("count"):
+            for row in rows:
+                column[row] = None
+
+
+def _flag_columns(question: MetricQuestion, ones: Sequence[int], counts: Sequence[int]) -> dict[str, Column]:
+    """The columns of a metric whose values are all 0 or 1: two counts tell everything, no value is kept."""
+    columns: dict[str, Column] = {}
+    pairs = list(zip(ones, counts, strict=True))
+    for aggregation, key in zip(question.aggregations, question.keys, strict=False):
+        columns[key] = [_flags_aggregated(aggregation, *pair) for pair in pairs]
+    for percentile, key in zip(question.percentiles, question.keys[len(question.aggregations) :], strict=True):
+        columns[key] = [_zero_one_quantile(percentile / 100, *pair) for pair in pairs]
+    return columns
+
+
+def _flags_aggregated(aggregation: str, ones: int, count: int) -> float | None:
+    match aggregation:
+        case "sum" | "count_true":
+            return ones
+        case "avg":
+            return ones / count if count else 0
+        case "min":
+            return int(ones == count) if count else None
+        case "max":
+            return int(ones > 0) if count else None
+        case "count":
+            return count
+        case _:
+            return count - ones
+
+
+def _zero_one_quantile(quantile: float, ones: int, count: int) -> float | None:
+    zeros = count - ones
+    if not count:
+        return None
     return min(max(quantile * (count - 1) - (zeros - 1), 0.0), 1.0) if zeros else 1.0

@@ -38,6 +38,10 @@ def _cover(plan: ReadPlan, from_us: int, to_us: int, bucket: int) -> None:
         plan.cut_minutes.add(from_us // MINUTE_US)
     if whole_to < to_us:
         plan.cut_minutes.add(to_us // MINUTE_US)
+    for level in _FROM_COARSE:
+        if not (whole_from % level.slot_us or whole_to % level.slot_us):  # nearly all buckets of nearly all questions
+            _take(plan, level, whole_from, whole_to, bucket)
+            return
     _cover_slots(plan, whole_from, whole_to, bucket, 0)
 
 

@@ -18,14 +18,13 @@ from aggregator.call_reading import (
 )
 from aggregator.call_tally import tally_of
 from aggregator.levels import Retention
-from aggregator.merged import Merged, merge_tallies
+from aggregator.merged import Merged
 from aggregator.rollup_reading import TooMuchToRead, read_rollups
-from aggregator.series import model_of
+from aggregator.series import OF_USAGE, model_of
 from aggregator.store_reader import OpenedProject, StoreReader
 from aggregator.timestamps import format_utc
-from aggregator.totals import PRICED
 from aggregator.view import NotKept, ViewFilter
-from api.bucket_rows import MetricColumns, Row, call_row, usage_row
+from api.bucket_rows import Row, call_rows, priced_models, usage_rows
 from api.buckets import bucket_starts, bucket_timestamps
 from api.detail import BeyondRetention, Fitted, calls_reach_us, fit
 from api.granularity import resolve_granularity
@@ -44,14 +43,14 @@ async def answer_stats(
     """The JSON of a CallStatsRes; raises Refusal."""
     window = _window(question, now_us, retention)
     zone = load_zone(question.timezone)
-    buckets: list[Merged] = []
     starts: list[int] = []
+    merged = Merged(0)
     if question.call_metrics or question.usage_metrics:
         starts = bucket_starts(window.start_us, window.end_us, window.granularity_s, zone)
         _check_edges(starts, window, question.timezone)
-        buckets = [Merged() for _ in starts]
+        merged = Merged(len(starts))
         try:
-            await _read(reader, project, question, window, starts, buckets, calls_reach_us(now_us, retention))
+            await _read(reader, project, question, window, starts, merged, calls_reach_us(now_us, retention))
         except NotKept:
             raise invalid_at(
                 ("filter",),
@@ -67,8 +66,8 @@ async def answer_stats(
             "end": format_utc(window.end_us),
             "granularity": window.granularity_s,
             "timezone": question.timezone,
-            "usage_buckets": _usage_rows(timestamps, buckets, question.usage_metrics),
-            "call_buckets": _call_rows(timestamps, buckets, question.call_metrics),
+            "usage_buckets": _usage_rows(timestamps, merged, question.usage_metrics),
+            "call_buckets": call_rows(timestamps, merged, question.call_metrics) if question.call_metrics else [],
         }
     )
 
@@ -100,7 +99,7 @@ async def _read(
     question: StatsQuestion,
     window: Fitted,
     starts: Sequence[int],
-    buckets: list[Merged],
+    into: Merged,
     calls_reach: int,
 ) -> None:
     dimensions = _dimensions(question.filter)
@@ -116,18 +115,19 @@ async def _read(
         plan = plan_reads(window.start_us, window.end_us, starts)
         latency_values = any(m.metric == "latency_ms" and m.percentiles for m in question.call_metrics)
         usage_values = any(metric.percentiles for metric in question.usage_metrics)
-        await read_rollups(reader, project, plan.slots, dimensions, buckets, latency_values, usage_values)
+        await read_rollups(reader, project, plan.slots, dimensions, into, latency_values, usage_values)
         selected = await select_minutes(reader, project, plan.cut_minutes) if plan.cut_minutes else {}
     calls = (await read_calls(reader, selected)).values()
-    _add_calls([call for call in calls if _matches(call, dimensions)], window, starts, buckets)
+    _add_calls([call for call in calls if _matches(call, dimensions)], window, starts, into)
 
 
-def _add_calls(calls: Sequence[Call], window: Fitted, starts: Sequence[int], buckets: list[Merged]) -> None:
+def _add_calls(calls: Sequence[Call], window: Fitted, starts: Sequence[int], into: Merged) -> None:
     by_bucket: dict[int, list[Call]] = {}
     for call in calls:
         if call.started_us is not None and window.start_us <= call.started_us < window.end_us:
             by_bucket.setdefault(bisect_right(starts, call.started_us) - 1, []).append(call)
-    merge_tallies({position: tally_of(within) for position, within in by_bucket.items()}, buckets)
+    for position, within in by_bucket.items():
+        into.add_calls(position, tally_of(within))
 
 
 def _dimensions(asked: CallFilter) -> ViewFilter:
@@ -168,30 +168,15 @@ async def _select(reader: StoreReader, project: OpenedProject, asked: CallFilter
     return {shard: set.intersection(*(one.get(shard, set()) for one in found)) for shard in found[0]}
 
 
-def _call_rows(timestamps: Sequence[str], buckets: Sequence[Merged], metrics: Sequence[MetricQuestion]) -> list[Row]:
+def _usage_rows(timestamps: Sequence[str], merged: Merged, metrics: Sequence[MetricQuestion]) -> list[Row]:
     if not metrics:
         return []
-    columns = [MetricColumns(metric) for metric in metrics]
-    return [call_row(timestamp, bucket, columns) for timestamp, bucket in zip(timestamps, buckets, strict=True)]
-
-
-def _usage_rows(timestamps: Sequence[str], buckets: Sequence[Merged], metrics: Sequence[MetricQuestion]) -> list[Row]:
-    if not metrics:
-        return []
-    priced: dict[bytes, bool] = {}
-    for bucket in buckets:
-        for name in bucket.models:
-            priced[name] = priced.get(name, False) or bucket.totals[name][PRICED] > 0
-    if len(priced) * len(buckets) > ROWS_MAX:
+    totals = merged.totals(OF_USAGE)
+    models = {name: model_of(name) for name in priced_models(totals)}
+    if len(models) * len(timestamps) > ROWS_MAX:
         raise invalid_at(
             ("granularity",),
-            f"{len(buckets):,} buckets of {len(priced):,} models are more than {ROWS_MAX:,} rows; "
+            f"{len(timestamps):,} buckets of {len(models):,} models are more than {ROWS_MAX:,} rows; "
             "ask for larger buckets",
         )
-    models = [(model_of(name), name) for name in sorted(priced)]
-    columns = [MetricColumns(metric) for metric in metrics]
-    return [
-        usage_row(timestamp, model, name, bucket, columns, priced[name])
-        for timestamp, bucket in zip(timestamps, buckets, strict=True)
-        for model, name in models
-    ]
+    return usage_rows(timestamps, models, totals, merged, metrics)
