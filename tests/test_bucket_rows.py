@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 
 from aggregator.call import Call, Usage
-from aggregator.merged import Merged
-from api.bucket_rows import call_row, usage_row
+from aggregator.call_tally import tally_of
+from aggregator.merged import Merged, merge_cells, merge_tallies
+from aggregator.series import LATENCY, model_series
+from api.bucket_rows import MetricColumns, Row, call_row
+from api.bucket_rows import usage_row as row_of_model
 from api.questions import MetricQuestion
 
 AT = "2026-03-03T00:00:00+00:00"
@@ -21,12 +24,16 @@ def call(latency_ms: int | None = None, failed: bool = False, usage: Usage | Non
 
 def merged(*calls: Call) -> Merged:
     bucket = Merged()
-    bucket.add_calls(calls)
+    merge_tallies({0: tally_of(calls)}, [bucket])
     return bucket
 
 
-def ask(metric: str, *percentiles: float, aggregations: tuple[str, ...] = ALL) -> MetricQuestion:
-    return MetricQuestion(metric, aggregations, tuple(map(float, percentiles)))
+def ask(metric: str, *percentiles: float, aggregations: tuple[str, ...] = ALL) -> MetricColumns:
+    return MetricColumns(MetricQuestion(metric, aggregations, tuple(map(float, percentiles))))
+
+
+def usage_row(model: str, bucket: Merged, metrics: list[MetricColumns], priced_in_window: bool) -> Row:
+    return row_of_model(AT, model, model_series(model), bucket, metrics, priced_in_window)
 
 
 def values(row: dict[str, Any]) -> list[Any]:
@@ -89,9 +96,7 @@ def test_only_errors() -> None:
 def test_tokens() -> None:
     """Two rows of a model; the rows of another model are not in it."""
     bucket = merged(call(1, usage={"m": UNPRICED, "x": [7] * 6}), call(1, usage={"m": [0, 1, 1, 0, 0, 1]}))
-    row = usage_row(
-        AT, "m", bucket, [ask("input_tokens", 50), ask("cache_read_input_tokens"), ask("output_tokens")], False
-    )
+    row = usage_row("m", bucket, [ask("input_tokens", 50), ask("cache_read_input_tokens"), ask("output_tokens")], False)
     assert row["model"] == "m"
     assert values(row) == [
         *(100, 50, 0, 100, 2, 0, 1, 50),
@@ -111,7 +116,7 @@ def test_costs_are_dollars() -> None:
     bucket = merged(
         call(1, usage={"m": priced(DOLLAR // 2, DOLLAR // 4, DOLLAR // 4, 1)}), call(1, usage={"m": priced(0, 0, 0, 0)})
     )
-    row = usage_row(AT, "m", bucket, [ask("input_cost", 50), ask("output_cost"), ask("total_cost", 100)], True)
+    row = usage_row("m", bucket, [ask("input_cost", 50), ask("output_cost"), ask("total_cost", 100)], True)
     assert values(row) == pytest.approx(
         [*(1, 0.5, 0, 1, 2, 1, 1, 0.5), *(1e-12, 5e-13, 0, 1e-12, 2, 0, 1), *(1 + 1e-12, 0.5, 0, 1, 2, 0, 1, 1), 2],
         rel=1e-9,
@@ -125,26 +130,26 @@ NO_COST = [None, None, None, None, 0, 0, 0, None]
 def test_all_rows_unpriced() -> None:
     """Everything about a cost but its counts is null, though the model is priced elsewhere in the window."""
     bucket = merged(call(1, usage={"m": UNPRICED}))
-    assert values(usage_row(AT, "m", bucket, [ask("total_cost", 50)], priced_in_window=True)) == [*NO_COST, 1]
-    assert values(usage_row(AT, "m", bucket, [ask("total_cost", 50)], priced_in_window=False)) == [*NO_COST, 1]
+    assert values(usage_row("m", bucket, [ask("total_cost", 50)], priced_in_window=True)) == [*NO_COST, 1]
+    assert values(usage_row("m", bucket, [ask("total_cost", 50)], priced_in_window=False)) == [*NO_COST, 1]
 
 
 def test_an_empty_bucket_of_an_unpriced_model() -> None:
     """Is null too: the model has no price."""
-    assert values(usage_row(AT, "m", Merged(), [ask("total_cost", 50)], priced_in_window=False)) == [*NO_COST, 0]
+    assert values(usage_row("m", Merged(), [ask("total_cost", 50)], priced_in_window=False)) == [*NO_COST, 0]
 
 
 def test_an_empty_bucket_of_a_priced_model() -> None:
     """Has the usual zeros; so do its tokens in any case."""
     usual = [0, 0, None, None, 0, 0, 0, None]
-    assert values(usage_row(AT, "m", Merged(), [ask("total_cost", 50)], priced_in_window=True)) == [*usual, 0]
-    assert values(usage_row(AT, "m", Merged(), [ask("total_tokens", 50)], priced_in_window=False)) == [*usual, 0]
+    assert values(usage_row("m", Merged(), [ask("total_cost", 50)], priced_in_window=True)) == [*usual, 0]
+    assert values(usage_row("m", Merged(), [ask("total_tokens", 50)], priced_in_window=False)) == [*usual, 0]
 
 
 def test_a_mixed_bucket_sums_what_is_priced() -> None:
     """Of a priced and an unpriced row: cost of one, count of two."""
     bucket = merged(call(1, usage={"m": priced(DOLLAR, 0, 0, DOLLAR)}), call(1, usage={"m": UNPRICED}))
-    row = usage_row(AT, "m", bucket, [ask("total_cost", 50), ask("input_tokens")], True)
+    row = usage_row("m", bucket, [ask("total_cost", 50), ask("input_tokens")], True)
     assert values(row) == [*(2, 2, 2, 2, 1, 0, 0, 2), *(200, 100, 100, 100, 2, 0, 0), 2]
 
 
@@ -159,5 +164,48 @@ def test_keys_in_the_order_of_the_request() -> None:
 def test_sums_beyond_64_bits() -> None:
     """Costs of a fleet: 2^70 pico-dollars are 1,180,591,620.717411303424 dollars."""
     bucket = merged(call(1, usage={"m": priced(2**70, 0, 0, 0)}))
-    row = usage_row(AT, "m", bucket, [ask("input_cost", 50, aggregations=("sum", "avg", "max"))], True)
-    assert values(row) == pytest.approx([1_180_591_620.717411303424] * 4 + [1], rel=1e-12)
+    row = usage_row("m", bucket, [ask("input_cost", 50, aggregations=("sum", "avg", "min", "max"))], True)
+    assert values(row) == pytest.approx([1_180_591_620.717411303424] * 5 + [1], rel=1e-12)
+
+
+def test_a_large_row_among_others() -> None:
+    """Of tokens 2^63 - 1, 2^63 - 1 and 1: the sum is exact, the median one of them."""
+    most = 2**63 - 1
+    bucket = merged(call(1, usage={"m": [most, 0, most, 0, 0, 1]}), call(1, usage={"m": [1, 0, 1, 0, 0, 1]}))
+    merge_tallies({0: tally_of([call(1, usage={"m": [most, 0, most, 0, 0, 1]})])}, [bucket])
+    row = usage_row("m", bucket, [ask("input_tokens", 0, 50)], False)
+    assert values(row) == [2**64 - 1, (2**64 - 1) / 3, 1, most, 3, 1, 0, 1, float(most), 3]
+
+
+def test_values_that_expired_before_their_cell() -> None:
+    """The totals still are told; percentiles are null, of latencies and of usage."""
+    bucket = Merged()
+    merge_cells([(0, tally_of([call(4, usage={"m": UNPRICED})]).cell())], [bucket])
+    assert bucket.values == {}
+    row = call_row(AT, bucket, [ask("latency_ms", 50, aggregations=("sum",)), ask("call_count", 50, aggregations=())])
+    assert values(row) == [4, None, 1, 1]
+    assert values(usage_row("m", bucket, [ask("input_tokens", 50, aggregations=("max",))], False)) == [100, None, 1]
+
+
+def test_costs_of_a_model_that_expired() -> None:
+    """Where values of other metrics are there and none of a cost, its percentile is null."""
+    bucket = Merged()
+    merge_cells([(0, tally_of([call(4, usage={"m": priced(1, 1, 1, 1)})]).cell())], [bucket])
+    bucket.values_of(model_series("m")).rows += tally_of([call(4, usage={"m": UNPRICED})]).rows[model_series("m")]
+    asked = [ask("input_tokens", 50, aggregations=()), ask("total_cost", 50, aggregations=())]
+    assert values(usage_row("m", bucket, asked, True)) == [100, None, 1]
+
+
+def test_the_model_without_a_name() -> None:
+    """Is not the latencies."""
+    bucket = merged(call(7, usage={"": UNPRICED}))
+    assert set(bucket.totals) == {LATENCY, model_series("")}
+    assert values(usage_row("", bucket, [ask("input_tokens", 50, aggregations=("sum",))], False)) == [100, 100, 1]
+    assert values(call_row(AT, bucket, [ask("latency_ms", 50, aggregations=("sum",))])) == [7, 7, 1]
+
+
+def test_columns_serve_any_row() -> None:
+    """What was worked out once answers an empty bucket, a full one and an empty one again."""
+    columns = [ask("latency_ms", 50, aggregations=("sum",))]
+    rows = [call_row(AT, bucket, columns) for bucket in (Merged(), merged(call(3)), Merged())]
+    assert [values(row) for row in rows] == [[0, None, 0], [3, 3, 1], [0, None, 0]]
