@@ -9,6 +9,7 @@ extrapolated from some minutes at its rate: calls and slots of every level, for 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from aggregator.event import CallEnd, CallStart, Event, UsageCounts
 from aggregator.levels import LEVELS, Retention
@@ -122,7 +123,8 @@ def _purposes(stage: Stage, key: bytes) -> list[tuple[str, float]]:
     """What a key is for, by `aggregator.redis_layout`, each with its part of the key."""
     parts = key.decode("utf-8", "replace").removeprefix(f"{SHARD.tag}:").split(":")
     if len(parts) > 2 and parts[1] == "r":
-        return [(parts[2], 1), (f"{parts[2]}:{ALL_CALLS}", _part_of_all_calls(stage.redis.hgetall(key)))]
+        block: Any = stage.redis.hgetall(key)
+        return [(parts[2], 1), (f"{parts[2]}:{ALL_CALLS}", _part_of_all_calls(block))]
     if len(parts) > 1 and parts[1] == "views":
         return [("m", 1)]
     return [("calls", 1)]

@@ -190,7 +190,8 @@ def test_where_rows_are_kept(name: bytes, size: int) -> None:
         cell = store.cell(CELL)
         rows, sketches = store.beside(CELL, name)
         in_cell = cell.rows.get(name)
-        counts = [None if one is None else len(one) / row_bytes for one in (in_cell, rows)]
+        assert all(len(one or b"") % row_bytes == 0 for one in (in_cell, rows))
+        counts = [None if one is None else len(one) // row_bytes for one in (in_cell, rows)]
         return counts[0], name in cell.totals, counts[1], sketches is not None
 
     assert (ROWS_IN_CELL_MAX, ROWS_BESIDE_MAX) == (16, 512)

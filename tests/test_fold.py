@@ -7,14 +7,21 @@ import pytest
 
 from aggregator import redis_layout as layout
 from aggregator.call import Call
+from aggregator.call_tally import CallTally
 from aggregator.event import Event, UsageCounts
 from aggregator.levels import MINUTE_US
 from aggregator.packed_id import pack_id
 from aggregator.records import Records
+from aggregator.series import LATENCY, Row, series_of
 from tests.folding import PROJECT, T0_US, complete, end, fold, start, tokens
 
 MINUTE = T0_US // MINUTE_US
 DAY = 20_515  # 2026-03-03
+
+
+def rows_of(tally: CallTally) -> dict[bytes, list[Row]]:
+    """By series, unpacked."""
+    return {name: series_of(name).unpack(b"".join(rows)) for name, rows in tally.rows.items()}
 
 
 def record(records: Records, call_id: str) -> Call:
@@ -50,8 +57,8 @@ def test_an_end_waits() -> None:
     assert waiting.counters == Counter(events=1)
     begun = fold(records, [start("a", 0.5)])
     [tally] = begun.groups.values()
-    assert (tally.calls, tally.errors, tally.latencies_ms) == (1, 1, [1500])
-    assert tally.rows == {"m": [(3, 0, 3, 0, 0)]}
+    assert (tally.calls, tally.errors) == (1, 1)
+    assert rows_of(tally) == {LATENCY: [(1500,)], b":m": [(3, 0, 3, 0, 0)]}
     assert begun.postings[1, DAY][layout.OUTPUT_REF] == {b"weave:///o:1": [0]}
     assert record(records, "a").waiting_output_refs is None
 
@@ -63,12 +70,12 @@ def test_start_and_end_in_two_batches() -> None:
     ended = fold(records, [end("a", 3_600.1, failed=True, usage={"gpt-4o": tokens(1_000, 100)})])
     group = (1, MINUTE, "op", False, "u", "r")
     assert list(begun.groups) == list(ended.groups) == [group]
-    assert (begun.groups[group].calls, begun.groups[group].latencies_ms) == (1, [])
+    assert (begun.groups[group].calls, begun.groups[group].rows) == (1, {})
     assert (ended.groups[group].calls, ended.groups[group].errors) == (0, 1)
-    assert ended.groups[group].latencies_ms == [3_540_200]
     # 1,000 input tokens at 2.50 and 100 output tokens at 10.00 dollars per million: 0.0025 + 0.001 dollars.
-    assert ended.groups[group].rows == {
-        "gpt-4o": [(1000, 100, 1100, 0, 0, 2_500_000_000, 1_000_000_000, 3_500_000_000)]
+    assert rows_of(ended.groups[group]) == {
+        LATENCY: [(3_540_200,)],
+        b":gpt-4o": [(1000, 100, 1100, 0, 0, 2_500_000_000, 1_000_000_000, 3_500_000_000)],
     }
 
 
@@ -78,7 +85,8 @@ def test_latency_floors_each_end(start_us: int, end_us: int, latency_ms: int) ->
     records = Records({}, 0)
     changes = fold(records, [start("a", started_at_us=T0_US + start_us), end("a", ended_at_us=T0_US + end_us)])
     [tally] = changes.groups.values()
-    assert tally.latencies_ms == [latency_ms] == [record(records, "a").latency_ms]
+    assert rows_of(tally) == {LATENCY: [(latency_ms,)]}
+    assert record(records, "a").latency_ms == latency_ms
 
 
 def test_a_call_is_priced_at_its_start() -> None:

@@ -1,6 +1,6 @@
 """The sketch: its rank error on all kinds of data, sizes and ways of merging; exact while values are few."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -162,10 +162,11 @@ def ways_of_merging(values: Floats) -> dict[str, list[Fed]]:
     return by_way | ({"60 cells": fed_to_cells(values, 60)} if len(values) > 10_000 else {})
 
 
-def asked(merged: Sequence[Fed], wanted: Sequence[float], ends: Sequence[float]) -> list[float]:
+def asked(merged: Sequence[Fed], wanted: Sequence[float], ends: Iterable[float]) -> list[float]:
     """Quantiles of cells together, as the api asks for them."""
     sketches = [cell.sketch for cell in merged if cell.sketch]
-    return quantiles(sketches, np.concatenate([cell.values for cell in merged]), wanted, min(ends), max(ends))
+    ordered = sorted(ends)
+    return quantiles(sketches, np.concatenate([cell.values for cell in merged]), wanted, ordered[0], ordered[-1])
 
 
 def too_far(values: Floats, merged: list[Fed]) -> list[str]:
