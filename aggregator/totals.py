@@ -35,6 +35,8 @@ class Layout:
         self.low, self.high, self.ones, self.zeros, self.minima, self.maxima, self.width = range(
             2, 2 + 7 * metrics, metrics
         )
+        # By metric, where the number of its values stands.
+        self.counts = [ROWS] * costs_at + [PRICED] * (metrics - costs_at)
         # What is one: for a cost, a dollar.
         self.one = np.array([1] * costs_at + [PICO_PER_DOLLAR] * (metrics - costs_at), dtype=np.int64)
         self.packed_none = np.array(self.none(), dtype="<i8").tobytes()
@@ -58,21 +60,25 @@ class Layout:
                 totals[self.low + metric] += value
                 totals[self.ones + metric] += value == (PICO_PER_DOLLAR if metric >= self.costs_at else 1)
                 totals[self.zeros + metric] += value == 0
-                totals[self.minima + metric] = min(totals[self.minima + metric], value)
-                totals[self.maxima + metric] = max(totals[self.maxima + metric], value)
+                is_first = totals[self.counts[metric]] == 1  # which may lie beyond the ends of none
+                if is_first or value < totals[self.minima + metric]:
+                    totals[self.minima + metric] = value
+                if is_first or value > totals[self.maxima + metric]:
+                    totals[self.maxima + metric] = value
         self.carry(totals)
         return totals
 
     def merge(self, into: Totals, more: Totals) -> None:
         """Add `more`, which is left alone, to `into`."""
+        for minimum, count in enumerate(self.counts, self.minima):
+            if more[count]:
+                maximum = minimum + self.metrics
+                if not into[count] or more[minimum] < into[minimum]:
+                    into[minimum] = more[minimum]
+                if not into[count] or more[maximum] > into[maximum]:
+                    into[maximum] = more[maximum]
         for at in range(self.minima):
             into[at] += more[at]
-        for at in range(self.minima, self.maxima):
-            if more[at] < into[at]:
-                into[at] = more[at]
-        for at in range(self.maxima, self.width):
-            if more[at] > into[at]:
-                into[at] = more[at]
         self.carry(into)
 
     def carry(self, totals: Totals) -> None:

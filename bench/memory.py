@@ -1,16 +1,20 @@
 """Memory of Redis, by what it is spent on: per call, per cell, per month at three rates; and of a worker over time.
 
-Each key is asked for its size; what the server needs beside (its own tables) is added in proportion. A month is
+Each key is asked for its size; what the server needs beside (its own tables) is added in proportion. A block of
+rollups holds the cells of all views: what is of the view of all calls is its part of the bytes of fields and values,
+each entry with the same overhead. A month is
 extrapolated from some minutes at its rate: calls and slots of every level, for as long as each is kept by default.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from aggregator.event import CallEnd, CallStart, Event, UsageCounts
 from aggregator.levels import LEVELS, Retention
 from aggregator.redis_layout import ShardName
+from aggregator.view import ALL_CALLS
 from bench.generator import GeneratorSettings, generate
 from bench.measuring import Line, alone, compared, ours_at_most, ratio_at_most
 from bench.month import events_of, fold, last_minute
@@ -25,6 +29,8 @@ CELL_MODELS, CELL_CALLS = 5, 10
 MONTHS = ((1, 60), (100, 10), (1_000, 3))
 RESIDENT_MAX = 1.05
 DAY_S = 86_400
+# Pointers and headers of an entry of a hash table, about.
+ENTRY_BYTES = 40
 
 Sizes = Counter[str]
 """Bytes by what they are for: `calls`, and each level's letter for all views (`m`) and for the view of all (`m:0`)."""
@@ -104,8 +110,8 @@ def _fold_and_weigh(stage: Stage, events: Iterable[Event], end: datetime) -> Siz
         for key in keys[at : at + KEYS_PER_LOOK]:
             pipeline.memory_usage(key, samples=0)
         for key, size in zip(keys[at : at + KEYS_PER_LOOK], pipeline.execute(), strict=True):
-            for purpose in _purposes(key.decode("utf-8", "replace")):
-                sizes[purpose] += size
+            for purpose, part in _purposes(stage, key):
+                sizes[purpose] += round(size * part)
             sizes["all"] += size
     used = stage.redis.info("memory")["used_memory"] - before
     stage.redis.flushall()
@@ -113,15 +119,22 @@ def _fold_and_weigh(stage: Stage, events: Iterable[Event], end: datetime) -> Siz
     return Counter({purpose: round(size * beside) for purpose, size in sizes.items()})
 
 
-def _purposes(key: str) -> list[str]:
-    """What a key is for, by `aggregator.redis_layout`."""
-    parts = key.removeprefix(f"{SHARD.tag}:").split(":")
-    if len(parts) > 2 and parts[1] in ("r", "q"):
-        level, view = parts[2], parts[-1]
-        return [level, f"{level}:0"] if view == "0" else [level]
+def _purposes(stage: Stage, key: bytes) -> list[tuple[str, float]]:
+    """What a key is for, by `aggregator.redis_layout`, each with its part of the key."""
+    parts = key.decode("utf-8", "replace").removeprefix(f"{SHARD.tag}:").split(":")
+    if len(parts) > 2 and parts[1] == "r":
+        block: Any = stage.redis.hgetall(key)
+        return [(parts[2], 1), (f"{parts[2]}:{ALL_CALLS}", _part_of_all_calls(block))]
     if len(parts) > 1 and parts[1] == "views":
-        return ["m"]
-    return ["calls"]
+        return [("m", 1)]
+    return [("calls", 1)]
+
+
+def _part_of_all_calls(block: Mapping[bytes, bytes]) -> float:
+    sizes: Counter[int] = Counter()
+    for field, value in block.items():
+        sizes[int.from_bytes(field[2:5], "big")] += len(field) + len(value) + ENTRY_BYTES
+    return sizes[ALL_CALLS] / sizes.total()
 
 
 def _rollups(sizes: Sizes) -> int:

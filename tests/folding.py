@@ -242,9 +242,9 @@ def _subtree(subtree: Subtree) -> tuple[Json, int]:
     return dict(sorted(subtree.usage.items())), subtree.unfinished
 
 
-def _cells(fields: Mapping[bytes, bytes], views: Mapping[int, Any]) -> Json:
+def _cells(fields: Mapping[bytes, bytes], views: Mapping[int, Any]) -> dict[tuple[int, Any], Json]:
     """By slot and view: counts, and by series totals, rows in any order, and how many values each sketch holds."""
-    found: Json = {}
+    found: dict[tuple[int, Any], Json] = {}
     for field, packed in fields.items():
         place, beside = field[:5], field[5:]
         of_cell = found.setdefault((int.from_bytes(place[:2], "big"), views[int.from_bytes(place[2:], "big")]), {})

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.levels import DAY_US, FIVE_MINUTES, HOURS, MINUTE_US, MINUTES, SECOND_US
-from aggregator.rollup_reading import LevelDay
+from aggregator.rollup_reading import LevelBlock
 from api.read_plan import ReadPlan, plan_reads
 
 HOUR_US = 60 * MINUTE_US
@@ -18,9 +18,10 @@ BASE_US = DAY * DAY_US
 def minutes_covered(plan: ReadPlan) -> Counter[tuple[int, int]]:
     """(minute since 1970, bucket) of every minute of every slot."""
     covered: Counter[tuple[int, int]] = Counter()
-    for (level, day), slots in plan.slots.items():
+    for (level, block), slots in plan.slots.items():
         for slot, bucket in slots.items():
-            first = (day * DAY_US + slot * level.slot_us) // MINUTE_US
+            assert 0 <= slot < level.block_slots
+            first = (block * level.block_slots + slot) * level.slot_us // MINUTE_US
             covered.update((minute, bucket) for minute in range(first, first + level.slot_s // 60))
     return covered
 
@@ -62,9 +63,10 @@ def test_takes_the_coarsest_slots() -> None:
     """Of 00:58 to 03:07 with a bucket from 02:00 on: two minutes, hours 1 | 2, then five minutes and two."""
     plan = plan_reads(BASE_US + 58 * MINUTE_US, BASE_US + 187 * MINUTE_US, [BASE_US, BASE_US + 2 * HOUR_US])
     assert plan.slots == {
-        LevelDay(HOURS, DAY): {1: 0, 2: 1},
-        LevelDay(MINUTES, DAY): {58: 0, 59: 0, 185: 1, 186: 1},
-        LevelDay(FIVE_MINUTES, DAY): {36: 1},
+        LevelBlock(HOURS, DAY): {1: 0, 2: 1},
+        LevelBlock(MINUTES, 24 * DAY): {58: 0, 59: 0},
+        LevelBlock(MINUTES, 24 * DAY + 3): {5: 1, 6: 1},
+        LevelBlock(FIVE_MINUTES, DAY): {36: 1},
     }
     assert plan.cut_minutes == set()
 
@@ -73,7 +75,7 @@ def test_a_local_day_of_kathmandu_reads_few_rollups() -> None:
     """From 18:15 UTC to 18:15 UTC: 23 hours and twelve times five minutes, no minute, over midnight."""
     begin_us = BASE_US + 18 * HOUR_US + 15 * MINUTE_US
     plan = plan_reads(begin_us, begin_us + DAY_US, [begin_us])
-    counts = {(level.letter, day): len(slots) for (level, day), slots in plan.slots.items()}
+    counts = {(level.letter, block): len(slots) for (level, block), slots in plan.slots.items()}
     assert counts == {("h", DAY): 5, ("h", DAY + 1): 18, ("f", DAY): 9, ("f", DAY + 1): 3}
 
 
@@ -91,7 +93,7 @@ def test_edges_inside_minutes(from_us: int, to_us: int, cut: set[int], slots: di
     """A microsecond off, and a minute is cut: on either side, on both, with a whole minute between."""
     plan = plan_reads(BASE_US + from_us, BASE_US + to_us, [BASE_US])
     assert {minute - BASE_US // MINUTE_US for minute in plan.cut_minutes} == cut
-    assert plan.slots == ({LevelDay(MINUTES, DAY): slots} if slots else {})
+    assert plan.slots == ({LevelBlock(MINUTES, 24 * DAY): slots} if slots else {})
 
 
 def test_buckets_of_seconds_cut_every_minute() -> None:
@@ -100,10 +102,17 @@ def test_buckets_of_seconds_cut_every_minute() -> None:
     assert (plan.slots, len(plan.cut_minutes)) == ({}, 2)
 
 
+def test_minutes_over_a_block() -> None:
+    """14:59 and 15:00 are read from two blocks, each with its own slot."""
+    begin_us = BASE_US + 14 * HOUR_US + 59 * MINUTE_US
+    plan = plan_reads(begin_us, begin_us + 2 * MINUTE_US, [begin_us])
+    assert plan.slots == {LevelBlock(MINUTES, 24 * DAY + 14): {59: 0}, LevelBlock(MINUTES, 24 * DAY + 15): {0: 0}}
+
+
 def test_before_1970() -> None:
     """Negative times fall into the slots before."""
     plan = plan_reads(-HOUR_US, HOUR_US, [-HOUR_US])
-    assert plan.slots == {LevelDay(HOURS, -1): {23: 0}, LevelDay(HOURS, 0): {0: 0}}
+    assert plan.slots == {LevelBlock(HOURS, -1): {23: 0}, LevelBlock(HOURS, 0): {0: 0}}
 
 
 def test_nothing_to_read() -> None:

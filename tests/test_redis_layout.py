@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from aggregator.levels import DAY_US, FIVE_MINUTES, HOURS, MINUTE_US, MINUTES, Level
+from aggregator.levels import DAY_US, FIVE_MINUTES, HOURS, MINUTES
 from aggregator.redis_layout import (
     ShardKeys,
     ShardName,
@@ -15,8 +15,6 @@ from aggregator.redis_layout import (
     posted,
     posting,
     shard_member,
-    slot_field,
-    slot_of,
 )
 
 SHARD = ShardName("ns", "weave.calls", 12)
@@ -31,8 +29,10 @@ def all_keys(keys: ShardKeys) -> list[bytes]:
         keys.ids,
         keys.calls(3),
         keys.views(1, 20_515),
-        keys.rollups(1, HOURS, 20_515, 0),
-        keys.sketches(1, HOURS, 20_515, 0),
+        keys.rollups(1, HOURS, 20_515),
+        keys.rollups(1, FIVE_MINUTES, 20_515),
+        keys.rollups(1, MINUTES, 20_515),
+        keys.rollups(11, MINUTES, 20_515),
         keys.postings(1, "m", 20_515),
         keys.posting_blocks(1, "m", 20_515),
         keys.refs(1, "i", 20_515),
@@ -74,22 +74,7 @@ def test_id_fields_of_two_projects_differ() -> None:
     assert id_field(1, b"") == bytes([0, 0, 0, 1])
 
 
-@pytest.mark.parametrize(
-    ("level", "at_us", "slot"),
-    [
-        (MINUTES, 0, 0),
-        (MINUTES, MINUTE_US - 1, 0),
-        (MINUTES, MINUTE_US, 1),
-        (MINUTES, DAY_US - 1, 1439),
-        (FIVE_MINUTES, 5 * MINUTE_US, 1),
-        (FIVE_MINUTES, DAY_US - 1, 287),
-        (HOURS, DAY_US - 1, 23),
-        (HOURS, -1, 23),
-    ],
-)
-def test_slots(level: Level, at_us: int, slot: int) -> None:
-    """Numbered from midnight UTC; before 1970 too."""
-    day_us = 20_515 * DAY_US if at_us >= 0 else 0
-    assert slot_of(day_us + at_us, level) == slot
-    assert day_of(day_us + at_us) == (20_515 if at_us >= 0 else -1)
-    assert int.from_bytes(slot_field(slot), "big") == slot
+@pytest.mark.parametrize(("at_us", "day"), [(0, 0), (DAY_US - 1, 0), (DAY_US, 1), (-1, -1)])
+def test_days(at_us: int, day: int) -> None:
+    """From midnight UTC; before 1970 too."""
+    assert day_of(at_us) == day

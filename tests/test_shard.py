@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aggregator.event import Event
 from aggregator.levels import Retention
-from aggregator.redis_layout import project_registry, shard_member, shard_registry
+from aggregator.redis_layout import LAYOUT_VERSION, project_registry, shard_member, shard_registry
 from aggregator.shard import Applied, Shard
 from aggregator.shard_store import Fenced, ShardStore
 from aggregator.shard_write import ShardWrite
@@ -186,7 +186,7 @@ def test_what_a_batch_came_to(redis_url: str) -> None:
     apply(shard, [start("c"), end("b")])
     fields: Any = client.hgetall(f"{SHARD.tag}:shard")
     assert {name.decode(): int(value) for name, value in fields.items()} == {
-        "layout": 2,
+        "layout": LAYOUT_VERSION,
         "calls_numbered": 3,
         "as_of_us": NOW_US,
         "events": 7,
@@ -227,7 +227,7 @@ def test_every_key_expires(redis_url: str) -> None:
     client: Any = redis.Redis.from_url(redis_url)
     shard = open_shard(client)
     told: Json = {"thread_id": "t", "turn_id": "u", "input_refs": ("weave:///a:1",), "parent_id": "p"}
-    # The end, and so the sketches, in a later batch than the start, and a full block of postings in a still later one.
+    # The end, and so the rows, in a later batch than the start, and a full block of postings in a still later one.
     apply(shard, [start("a", user_id="u", run_id="r", **told)])
     apply(shard, [end("a", usage={"gpt-4o": tokens(1)}, output_refs=("weave:///b:1",))])
     # The last open call of a trace ends, so that Redis drops the key; then another opens it again.
@@ -243,7 +243,9 @@ def test_every_key_expires(redis_url: str) -> None:
 
 
 def test_keys_expire_when_their_retention_has_passed(redis_url: str) -> None:
-    """Detail of 3 March goes at the end of that day plus its retention: calls, minutes, five minutes, hours."""
+    """Detail of 10:00 on 3 March goes at the end of its block plus its retention: of that hour for minutes, of that
+    day for five minutes, hours and calls.
+    """
     client: Any = redis.Redis.from_url(redis_url)
     day = 20_515  # 2026-03-03
     hour_s = 3600
@@ -252,12 +254,10 @@ def test_keys_expire_when_their_retention_has_passed(redis_url: str) -> None:
     expires_after_days = {
         "x:m:20515": 1000,
         "open:\0trace": 1000,
-        "r:m:20515:0": 2000,
-        "q:m:20515:0": 2000,
-        "r:f:20515:0": 2000,  # never before a finer level
-        "r:h:20515:0": 3000,
-        "q:h:20515:1": 3000,
+        "r:f:20515": 2000,  # never before a finer level
+        "r:h:20515": 3000,
         "views:20515": 3000,
     }
-    found = {name: client.expiretime(f"{SHARD.tag}:1:{name}") for name in expires_after_days}
-    assert found == {name: (day + 1 + days) * 86_400 for name, days in expires_after_days.items()}
+    expected = {name: (day + 1 + days) * 24 * hour_s for name, days in expires_after_days.items()}
+    expected[f"r:m:{24 * day + 10}"] = (24 * (day + 2000) + 11) * hour_s
+    assert {name: client.expiretime(f"{SHARD.tag}:1:{name}") for name in expected} == expected

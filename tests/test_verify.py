@@ -11,8 +11,9 @@ import pytest
 import redis
 
 from aggregator.call import CALLS
+from aggregator.cell import CELLS, Cell, place_of
 from aggregator.levels import HOURS, MINUTES, SECOND_US
-from aggregator.rollup import ROLLUPS, Rollup
+from aggregator.series import LATENCY, TOKEN_METRICS, USAGE_METRICS, model_series
 from aggregator.verification import Difference, Piece, pieces
 from callmeter.settings import Settings, read_settings
 from callmeter.verify_command import Verified, verify_window
@@ -95,12 +96,20 @@ def test_whole_hours_are_compared(client: redis.Redis, redis_url: str) -> None:
     assert found.differences == []
 
 
-def change(client: redis.Redis, pattern: str, how: Callable[[bytes], bytes | None]) -> None:
-    """Change the first field of the first key that matches."""
+def change(
+    client: redis.Redis,
+    pattern: str,
+    how: Callable[[bytes], bytes | None],
+    view: int | None = None,
+    beside: bytes = b"",
+) -> None:
+    """Change the first field of the first key that matches; with `view`, of its first cell, or what is beside that."""
     keys: Any = sorted(client.keys(pattern))
     assert keys, pattern
     fields: Any = client.hgetall(keys[0])
-    field = sorted(fields)[0]
+    field = sorted(one for one in fields if view is None or (one[2:5] == place_of(0, view)[2:] and one[5:] == beside))[
+        0
+    ]
     changed = how(fields[field])
     if changed is None:
         client.hdel(keys[0], field)
@@ -109,9 +118,9 @@ def change(client: redis.Redis, pattern: str, how: Callable[[bytes], bytes | Non
 
 
 def one_more_call(packed: bytes) -> bytes:
-    """A rollup that counts one call more."""
-    rollup = ROLLUPS.unpack(packed)
-    return ROLLUPS.pack(msgspec.structs.replace(rollup, calls=rollup.calls + 1))
+    """A cell that counts one call more."""
+    cell = CELLS.unpack(packed)
+    return CELLS.pack(msgspec.structs.replace(cell, calls=cell.calls + 1))
 
 
 def gone(packed: bytes) -> None:
@@ -119,37 +128,111 @@ def gone(packed: bytes) -> None:
 
 
 @pytest.mark.parametrize("letter", "mfh")
-@pytest.mark.parametrize("view", "01")
-def test_a_wrong_total(letter: str, view: str, client: redis.Redis, redis_url: str) -> None:
-    """A rollup of any level, of all calls or of a view, that counts a call too many is found, and nothing else is."""
+@pytest.mark.parametrize("view", [0, 1])
+def test_a_wrong_total(letter: str, view: int, client: redis.Redis, redis_url: str) -> None:
+    """A cell of any level, of all calls or of a view, that counts a call too many is found, and nothing else is."""
     fold_tree(client)
-    change(client, f"*:r:{letter}:*:{view}", one_more_call)
+    change(client, f"*:r:{letter}:*", one_more_call, view)
     (found,) = differences(redis_url)
     assert found.field == "calls"
     assert found.stored == found.recomputed + 1
-    assert ("all calls" in found.key) == (view == "0")
+    assert ("all calls" in found.key) == (view == 0)
 
 
 @pytest.mark.parametrize(
-    ("pattern", "how", "field"),
-    [
-        ("*:r:h:*:0", gone, "calls"),
-        ("*:q:m:*:0", gone, "latency_ms sketch values"),
-        ("*:views:*", gone, "view"),
-    ],
+    ("pattern", "view", "field"),
+    [("*:r:h:*", 0, "calls"), ("*:r:m:*", 1, "calls"), ("*:views:*", None, "view")],
 )
-def test_something_is_missing(pattern: str, how: Any, field: str, client: redis.Redis, redis_url: str) -> None:
-    """A rollup, a sketch or a view that is not there is found."""
+def test_something_is_missing(pattern: str, view: int | None, field: str, client: redis.Redis, redis_url: str) -> None:
+    """A cell or a view that is not there is found."""
     fold_tree(client)
-    change(client, pattern, how)
+    change(client, pattern, gone, view)
     assert field in [found.field for found in differences(redis_url)]
 
 
-def test_a_rollup_of_nothing(client: redis.Redis, redis_url: str) -> None:
-    """A rollup of a minute in which no call started is found."""
+def fold_many(client: redis.Redis, calls: int) -> None:
+    """So many calls in one minute, in two batches, half of them priced."""
+    shard = open_shard(client)
+    models = (PRICED, "nobodys")
+    events = [complete(f"call-{at}", 0, at, {models[at % 2]: tokens(at, at * at)}) for at in range(calls)]
+    apply(shard, events[: calls // 3])
+    apply(shard, events[calls // 3 :])
+
+
+@pytest.mark.parametrize("calls", [16, 17, 34, 512, 513, 1_100])
+def test_cells_of_all_sizes(calls: int, client: redis.Redis, redis_url: str) -> None:
+    """Rows in cells, rows beside them, sketches, and a large row in each: no difference."""
+    fold_many(client, calls)
+    apply(open_shard(client), [complete("large", 30, 31, {PRICED: tokens(2**62), "nobodys": tokens(2**62)})])
+    assert differences(redis_url) == []
+
+
+@pytest.mark.parametrize("letter", "mfh")
+@pytest.mark.parametrize(
+    ("calls", "beside", "fields"),
+    [
+        (200, b"r" + LATENCY, ["latency_ms sketch values"]),
+        (600, b"s" + LATENCY, ["latency_ms sketch values"]),
+        (200, b"r" + model_series("nobodys"), [f"nobodys {metric} sketch values" for metric in TOKEN_METRICS]),
+        (1_100, b"s" + model_series(PRICED), [f"{PRICED} {metric} sketch values" for metric in USAGE_METRICS]),
+    ],
+)
+def test_values_beside_a_cell_are_missing(
+    letter: str, calls: int, beside: bytes, fields: list[str], client: redis.Redis, redis_url: str
+) -> None:
+    """Rows or sketches of any level that are not there are found, with how many values there should be."""
+    fold_many(client, calls)
+    change(client, f"*:r:{letter}:*", gone, 0, beside)
+    found = differences(redis_url)
+    assert [one.field for one in found] == fields
+    assert {(one.stored, one.recomputed) for one in found} == {(0, calls if LATENCY in beside[1:2] else calls // 2)}
+    assert all("all calls" in one.key for one in found)
+
+
+def test_a_value_beside_a_cell_too_many(client: redis.Redis, redis_url: str) -> None:
+    """A row too many beside a cell, and one in a cell, are found."""
+    fold_many(client, 20)
+    change(client, "*:r:m:*", lambda rows: rows + rows[:8], 0, b"r" + LATENCY)
+    (found,) = differences(redis_url)
+    assert (found.field, found.stored, found.recomputed) == ("latency_ms sketch values", 21, 20)
+
+    def one_row_more(packed: bytes) -> bytes:
+        cell = CELLS.unpack(packed)
+        cell.rows[model_series(PRICED)] += cell.rows[model_series(PRICED)][:36]
+        return CELLS.pack(cell)
+
+    change(client, "*:r:h:*", one_row_more, 1)
+    found_of_rows = [one for one in differences(redis_url) if one.field == f"{PRICED} rows"]
+    assert [(one.stored, one.recomputed) for one in found_of_rows] == [(11, 10)]
+
+
+@pytest.mark.parametrize("kind", ["rows", "totals", "large"])
+def test_a_wrong_number_in_a_cell(kind: str, client: redis.Redis, redis_url: str) -> None:
+    """Wherever a series has its numbers: one byte of them, and its sum is found."""
+    fold_many(client, {"rows": 20, "totals": 60, "large": 20}[kind])
+    apply(open_shard(client), [complete("large", 30, 31, {PRICED: tokens(2**62), "nobodys": tokens(2**62)})])
+
+    def one_token_more(packed: bytes) -> bytes:
+        cell, name = CELLS.unpack(packed), model_series("nobodys")
+        if kind == "large":
+            cell.large[name][2] += 1
+        else:
+            of_kind: dict[bytes, bytes] = getattr(cell, kind)
+            at = 0 if kind == "rows" else 2 * 8
+            of_kind[name] = of_kind[name][:at] + bytes([of_kind[name][at] ^ 1]) + of_kind[name][at + 1 :]
+        return CELLS.pack(cell)
+
+    change(client, "*:r:f:*", one_token_more, 0)
+    found = differences(redis_url)
+    assert "nobodys input_tokens sum" in [one.field for one in found]
+    assert all("300 s from 2026-03-03T10:00:00Z all calls" in one.key for one in found)
+
+
+def test_a_cell_of_nothing(client: redis.Redis, redis_url: str) -> None:
+    """A cell of a minute in which no call started is found."""
     fold_tree(client)
-    (key,) = client.keys("*:r:m:*:0")
-    client.hset(key, (10 * 60 + 59).to_bytes(2, "big"), ROLLUPS.pack(Rollup(calls=2)))
+    (key,) = client.keys("*:r:m:*")
+    client.hset(key, place_of(59, 0), CELLS.pack(Cell(calls=2)))
     (found,) = differences(redis_url)
     assert "60 s from 2026-03-03T10:59:00Z all calls" in found.key
     assert (found.field, found.stored, found.recomputed) == ("calls", 2, 0)
@@ -189,8 +272,8 @@ def test_a_changed_record(client: redis.Redis, redis_url: str) -> None:
 def test_while_it_is_written(client: redis.Redis, redis_url: str) -> None:
     """Calls that are folded while their minute is verified are no differences; a wrong number of another minute is."""
     fold_tree(client)
-    (key,) = client.keys("*:r:m:*:0")
-    client.hset(key, (10 * 60 + 5).to_bytes(2, "big"), ROLLUPS.pack(Rollup(calls=2)))
+    (key,) = client.keys("*:r:m:*")
+    client.hset(key, place_of(5, 0), CELLS.pack(Cell(calls=2)))
     stop = threading.Event()
 
     def write() -> None:
@@ -220,7 +303,7 @@ def test_pieces() -> None:
         Piece(T0_US + 59 * MINUTE_US, T0_US + HOUR_US),
         Piece(T0_US + HOUR_US, T0_US + HOUR_US + MINUTE_US),
     ]
-    assert [piece.slots(MINUTES, 0) for piece in found] == [[659], [660]]
+    assert [piece.slots(MINUTES, 0) for piece in found] == [[59], [0]]
     assert Piece(T0_US, T0_US + HOUR_US).slots(HOURS, 0) == [10]
     assert Piece(T0_US, T0_US + HOUR_US).slots(HOURS, T0_US) == [10]
     assert Piece(T0_US, T0_US + HOUR_US).slots(HOURS, T0_US + 1) == []
@@ -235,7 +318,7 @@ def test_the_command(client: redis.Redis, redis_url: str) -> None:
     well = operate(environment(redis_url), *command)
     assert (well.status, well.output.count("\n")) == (0, 1)
     assert f"{PROJECT}, 2026-03-03T10:00:00Z to 2026-03-03T11:00:00Z, 1 shards: no difference." in well.output
-    change(client, "*:r:h:*:0", one_more_call)
+    change(client, "*:r:h:*", one_more_call, 0)
     ill = operate(environment(redis_url), *command)
     assert ill.status == 1
     assert "3600 s from 2026-03-03T10:00:00Z all calls: calls: stored 5, recomputed 4\n" in ill.output

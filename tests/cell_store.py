@@ -1,0 +1,105 @@
+"""Cells in a Redis of a dictionary: what a writer does with a batch, and what can be read of a cell afterwards."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from aggregator.call import usage_row
+from aggregator.call_tally import CallTally
+from aggregator.cell import CELLS, SKETCHES, Cell, rows_field, sketches_field
+from aggregator.cells import CellKey, Cells, Gains
+from aggregator.series import LATENCY, Row, model_series, pack_latency, pack_usage, series_of
+from aggregator.shard_write import Field, Key, ShardWrite
+from aggregator.sketch import centroids
+from aggregator.totals import Totals
+
+Kept = dict[tuple[Key, Field], bytes]
+"""What Redis holds, by key and field."""
+
+
+def tally(
+    latencies_ms: Sequence[int] = (), usage: Mapping[str, Sequence[list[int]]] | None = None, calls: int | None = None
+) -> CallTally:
+    """A call for each latency, and by model numbers of usage (see aggregator.call), whosever they are."""
+    made = CallTally()
+    made.calls = len(latencies_ms) if calls is None else calls
+    if latencies_ms:
+        made.rows[LATENCY] = [pack_latency(one) for one in latencies_ms]
+    for model, of_calls in (usage or {}).items():
+        for numbers in of_calls:
+            packed = pack_usage(numbers)
+            if packed is None:
+                made.large.setdefault(model_series(model), []).append(usage_row(numbers))
+            else:
+                made.rows.setdefault(model_series(model), []).append(packed)
+    return made
+
+
+class DictionaryStore:
+    """Adds batches as the writer of a shard does. `asked`: fields that were read, `written`: by the last batch."""
+
+    def __init__(self) -> None:
+        self.kept: Kept = {}
+        self.cells = Cells()
+        self.asked: list[tuple[Key, Field]] = []
+        self.written: Kept = {}
+
+    def add(self, gained: Mapping[CellKey, CallTally]) -> None:
+        """One batch."""
+        gains = Gains(dict(gained), {})
+        self.cells.take(self._read(self.cells.missing(gains)), gains)
+        self.cells.take_beside(self._read(self.cells.missing_beside(gains)), gains)
+        write = ShardWrite()
+        self.cells.add(gains, write)
+        self.written = {}
+        for key, fields in write.fields.items():
+            for field, value in fields.items():
+                assert isinstance(value, bytes)
+                self.written[key, field] = value
+        self.kept |= self.written
+
+    def forget(self) -> None:
+        """Nothing is at hand any more."""
+        self.cells.trim([], 0)
+
+    def cell(self, cell_key: CellKey) -> Cell:
+        """As it is stored."""
+        return CELLS.unpack(self.kept[cell_key])
+
+    def beside(self, cell_key: CellKey, name: bytes) -> tuple[bytes | None, list[bytes] | None]:
+        """Rows and sketches beside a cell; None for a field that was never written."""
+        key, place = cell_key
+        sketches = self.kept.get((key, sketches_field(place, name)))
+        return self.kept.get((key, rows_field(place, name))), None if sketches is None else SKETCHES.unpack(sketches)
+
+    def totals(self, cell_key: CellKey, name: bytes) -> Totals:
+        """All that a cell counts of a series."""
+        cell, layout = self.cell(cell_key), series_of(name).layout
+        totals = layout.of_values(series_of(name).unpack(cell.rows.get(name, b"")))
+        if name in cell.totals:
+            layout.merge(totals, layout.unpack(cell.totals[name])[0].tolist())
+        layout.merge(totals, cell.large.get(name, layout.none()))
+        return totals
+
+    def values(self, cell_key: CellKey, name: bytes) -> list[Counter[float]]:
+        """By metric, how often each value is kept: in rows in and beside the cell, and as centroids of sketches."""
+        series = series_of(name)
+        rows, sketches = self.beside(cell_key, name)
+        found: list[Counter[float]] = [Counter() for _ in range(series.layout.metrics)]
+        for row in series.unpack(self.cell(cell_key).rows.get(name, b"") + (rows or b"")):
+            for metric, value in enumerate(row):
+                found[metric][float(value)] += 1
+        for metric, sketch in enumerate(sketches or []):
+            for mean, weight in zip(*centroids([sketch]), strict=True):
+                found[metric][float(mean)] += abs(int(weight))
+        return found
+
+    def _read(self, wanted: Mapping[Key, Sequence[Field]]) -> Kept:
+        """What is there of the fields asked for, and nothing else."""
+        asked = [(key, field) for key, fields in wanted.items() for field in fields]
+        self.asked += asked
+        return {one: self.kept[one] for one in asked if one in self.kept}
+
+
+def values_of(rows: Sequence[Row], metrics: int) -> list[Counter[float]]:
+    """By metric, how often each value of the rows is there."""
+    return [Counter(float(row[metric]) for row in rows if metric < len(row)) for metric in range(metrics)]
