@@ -84,20 +84,25 @@ class Room:
 class Memory:
     """Bytes of Redis, of everything that is kept."""
 
-    records: float
-    indexes: float
+    records_bytes: float
+    indexes_bytes: float
     levels: dict[str, LevelBytes]
-    directories: float
+    directories_bytes: float
 
     @property
-    def total(self) -> float:
-        return self.records + self.indexes + self.directories + sum(one.all_in for one in self.levels.values())
+    def total_bytes(self) -> float:
+        return (
+            self.records_bytes
+            + self.indexes_bytes
+            + self.directories_bytes
+            + sum(one.total_bytes for one in self.levels.values())
+        )
 
     @property
     def largest(self) -> str:
         """What takes most, in words."""
-        parts = {"Call records": self.records, "Indexes of calls": self.indexes}
-        parts |= {f"Rollups by {format_duration(one.slot_s)}": self.levels[one.letter].all_in for one in LEVELS}
+        parts = {"Call records": self.records_bytes, "Indexes of calls": self.indexes_bytes}
+        parts |= {f"Rollups by {format_duration(one.slot_s)}": self.levels[one.letter].total_bytes for one in LEVELS}
         return max(parts, key=lambda name: parts[name])
 
 
@@ -155,7 +160,7 @@ def make_plan(load: Load, room: Room, figures: Figures) -> Plan:
     events_per_s, speed = load.events_per_s, placed.speed
     redis_cores = events_per_s * figures.redis_cpu_us_per_event.at(load.message_bytes) * speed.growth / 1e6
     memory = _memory(load, placed.key, placed.partitions, figures)
-    masters = max(math.ceil(memory.total / room.usable_bytes), math.ceil(redis_cores / room.busy))
+    masters = max(math.ceil(memory.total_bytes / room.usable_bytes), math.ceil(redis_cores / room.busy))
     in_bytes_per_s = events_per_s * load.message_bytes
     return Plan(
         events_per_s=events_per_s,
@@ -211,12 +216,12 @@ def _placed(load: Load, room: Room, figures: Figures) -> Placement:
     by_project, by_trace = (_speed(load, room, figures, key) for key in ("project", "trace"))
     busiest_events_per_s = load.busiest_calls_per_s * EVENTS_PER_CALL
     is_too_fast = busiest_events_per_s > by_project.worker_events_per_s
-    shard_bytes = _project_memory(load.busiest_calls_per_s, load, figures).total
+    shard_bytes = _project_memory(load.busiest_calls_per_s, load, figures).total_bytes
     if not is_too_fast and shard_bytes <= room.usable_bytes:
-        total = _memory(load, "project", 1, figures).total
+        total = _memory(load, "project", 1, figures).total_bytes
         return Placement("project", max(by_project.workers, math.ceil(total / room.usable_bytes)), by_project)
     partitions = fewest(
-        by_trace.workers, lambda count: _memory(load, "trace", count, figures).total <= count * room.usable_bytes
+        by_trace.workers, lambda count: _memory(load, "trace", count, figures).total_bytes <= count * room.usable_bytes
     )
     if partitions is None:
         return _unfit(load, room, figures, *(("trace", by_trace) if is_too_fast else ("project", by_project)))
@@ -231,7 +236,7 @@ def _placed(load: Load, room: Room, figures: Figures) -> Placement:
 
 def _unfit(load: Load, room: Room, figures: Figures, key: str, speed: Speed) -> Placement:
     shards = speed.workers if key == "trace" else load.projects
-    shard_bytes = _memory(load, key, speed.workers, figures).total / shards
+    shard_bytes = _memory(load, key, speed.workers, figures).total_bytes / shards
     return Placement(
         key,
         speed.workers,
@@ -262,7 +267,7 @@ def _memory(load: Load, key: str, partitions: int, figures: Figures) -> Memory:
     one = _project_memory(load.calls_per_s / load.projects / shards, load, figures)
     times = load.projects * shards
     levels = {letter: LevelBytes(*(times * size for size in sizes)) for letter, sizes in one.levels.items()}
-    return Memory(one.records * times, one.indexes * times, levels, one.directories * times)
+    return Memory(one.records_bytes * times, one.indexes_bytes * times, levels, one.directories_bytes * times)
 
 
 def _project_memory(calls_per_s: float, load: Load, figures: Figures) -> Memory:

@@ -62,11 +62,14 @@ def as_builtins(load: Load, room: Room, plan: Plan, figures: Figures) -> dict[st
             "load": load,
             "room": room,
             "plan": plan,
-            "redis_bytes": plan.memory.total,
             "measured": figures.sources,
             "assumed": ASSUMPTIONS,
         }
     )
+    built["plan"]["memory"] |= {
+        "levels": {letter: sizes._asdict() for letter, sizes in plan.memory.levels.items()},
+        "total_bytes": plan.memory.total_bytes,
+    }
     return built
 
 
@@ -84,7 +87,7 @@ def _parts(load: Load, room: Room, plan: Plan) -> dict[str, list[Row]]:
 
 
 def _kafka_rows(load: Load, room: Room, plan: Plan) -> list[Row]:
-    most = plan.memory.total / plan.partitions
+    most = plan.memory.total_bytes / plan.partitions
     return [
         ("partitions", f"{plan.partitions:,}", f"at least one a worker; {_bytes(most)} of Redis a shard"),
         (
@@ -119,14 +122,12 @@ def _redis_rows(load: Load, room: Room, plan: Plan) -> list[Row]:
     memory, kept = plan.memory, load.retention
     calls_kept = load.calls_per_s * kept.calls_s
     indexed = calls_kept + load.calls_per_s * DAY_S
-    levels = [
-        (
-            f"rollups by {format_duration(level.slot_s)}",
-            _bytes(memory.levels[level.letter].all_in),
-            f"{format_duration(kept.level_s(level))}; {_bytes(memory.levels[level.letter].sketches)} of it is sketches",
-        )
-        for level in LEVELS
-    ]
+    record_bytes, index_bytes = memory.records_bytes / calls_kept, memory.indexes_bytes / indexed
+    levels = []
+    for level in LEVELS:
+        sizes, kept_for = memory.levels[level.letter], format_duration(kept.level_s(level))
+        because = f"{kept_for}; {_bytes(sizes.sketch_bytes)} of it is sketches"
+        levels.append((f"rollups by {format_duration(level.slot_s)}", _bytes(sizes.total_bytes), because))
     return [
         (
             "masters",
@@ -134,19 +135,19 @@ def _redis_rows(load: Load, room: Room, plan: Plan) -> list[Row]:
             f"{_bytes(room.usable_bytes)} of data and {room.busy:.0%} of a core each; 3 at least, if not 1",
         ),
         ("cores busy", f"{plan.redis_cores:,.1f}", f"{plan.redis_cores / plan.events_per_s * 1e6:.1f} µs an event"),
-        ("memory", _bytes(memory.total), "in all:"),
+        ("memory", _bytes(memory.total_bytes), "in all:"),
         (
             "call records",
-            _bytes(memory.records),
-            f"{format_duration(kept.calls_s)}: {_count(calls_kept)} calls × {memory.records / calls_kept:,.0f} bytes",
+            _bytes(memory.records_bytes),
+            f"{format_duration(kept.calls_s)}: {_count(calls_kept)} calls × {record_bytes:,.0f} bytes",
         ),
         (
             "indexes of calls",
-            _bytes(memory.indexes),
-            f"a day more: {_count(indexed)} calls × {memory.indexes / indexed:,.0f} bytes",
+            _bytes(memory.indexes_bytes),
+            f"a day more: {_count(indexed)} calls × {index_bytes:,.0f} bytes",
         ),
         *levels,
-        ("directories of views", _bytes(memory.directories), ""),
+        ("directories of views", _bytes(memory.directories_bytes), ""),
     ]
 
 

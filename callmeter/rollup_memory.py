@@ -29,10 +29,10 @@ class Mix:
 
 
 class LevelBytes(NamedTuple):
-    """Bytes of one level; `sketches`: what is in its cells beyond that of cells of one call, part of `all_in`."""
+    """Bytes of one level; `sketch_bytes`, a part of them: what its cells hold beyond cells of one call."""
 
-    all_in: float
-    sketches: float
+    total_bytes: float
+    sketch_bytes: float
 
 
 class Views(NamedTuple):

@@ -39,14 +39,14 @@ def test_small_load() -> None:
 def test_memory() -> None:
     """10,000 calls in every minute: full cells, each of a rollup (1,000 bytes) and one model (800), in four views."""
     memory = plan_of(Load(10_000 / 60, mix=PLAIN, retention=DAY)).memory
-    assert memory.records == pytest.approx(14_400_000 * 200)
-    assert memory.indexes == pytest.approx(28_800_000 * 100)  # for a day more
+    assert memory.records_bytes == pytest.approx(14_400_000 * 200)
+    assert memory.indexes_bytes == pytest.approx(28_800_000 * 100)  # for a day more
     slots = {"m": 2 * 1_440, "f": 91 * 288, "h": 401 * 24}
     for letter, count in slots.items():
         # All but the 100 + 200 bytes of a cell of one call is sketches.
         assert memory.levels[letter] == pytest.approx(LevelBytes(count * 4 * 1_800, count * 4 * 1_500))
-    assert memory.directories == pytest.approx(401 * 4 * 50)
-    assert memory.total == pytest.approx(2.88e9 + 2.88e9 + sum(slots.values()) * 7_200 + 80_200)
+    assert memory.directories_bytes == pytest.approx(401 * 4 * 50)
+    assert memory.total_bytes == pytest.approx(2.88e9 + 2.88e9 + sum(slots.values()) * 7_200 + 80_200)
 
 
 def test_calls_without_usage_have_no_model() -> None:
@@ -59,8 +59,8 @@ def test_calls_without_usage_have_no_model() -> None:
 def test_few_calls_touch_few_cells() -> None:
     """A call a day is in one slot of a level, in four views, each with its model."""
     memory = plan_of(Load(1 / DAY_S, mix=PLAIN, retention=DAY)).memory
-    assert memory.levels["m"].all_in == pytest.approx(2 * 4 * 300, rel=1e-3)
-    assert memory.levels["m"].sketches == pytest.approx(0, abs=1)
+    assert memory.levels["m"].total_bytes == pytest.approx(2 * 4 * 300, rel=1e-3)
+    assert memory.levels["m"].sketch_bytes == pytest.approx(0, abs=1)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_views() -> None:
 
 def test_views_that_are_not_kept_cost_nothing() -> None:
     """With no views at all only that of all calls is left."""
-    assert plan_of(Load(10_000 / 60, mix=replace(PLAIN, views_max=0), retention=DAY)).memory.directories == (
+    assert plan_of(Load(10_000 / 60, mix=replace(PLAIN, views_max=0), retention=DAY)).memory.directories_bytes == (
         pytest.approx(401 * 2 * 50)  # roots have no limit to reach
     )
 
@@ -128,7 +128,7 @@ def test_trace_keys_multiply_cells() -> None:
     load = Load(1e6, mix=PLAIN, retention=DAY)
     plan = plan_of(load, replace(LARGE, master_bytes=1e15))
     assert (plan.key, plan.partitions) == ("trace", 400)
-    assert plan.memory.levels["m"].all_in == pytest.approx(400 * 2 * 1_440 * 4 * 1_800)
+    assert plan.memory.levels["m"].total_bytes == pytest.approx(400 * 2 * 1_440 * 4 * 1_800)
 
 
 def test_memory_asks_for_partitions() -> None:
@@ -136,7 +136,7 @@ def test_memory_asks_for_partitions() -> None:
     load = Load(1_000, projects=100, mix=PLAIN, retention=Retention(calls_s=DAY_S // 2, minutes_s=DAY_S))
     plan = plan_of(load, Room(master_bytes=10e9))
     assert plan.workers == 1
-    assert plan.partitions == -(-plan.memory.total // 7e9) == plan.masters > 3
+    assert plan.partitions == -(-plan.memory.total_bytes // 7e9) == plan.masters > 3
     assert "Memory asks for" in plan.warnings[0]
     assert plan.warnings[0].endswith("Rollups by 5m take most.")
 
@@ -146,7 +146,7 @@ def test_project_that_is_too_large_for_one_master() -> None:
     plan = plan_of(Load(1_000, mix=PLAIN), Room(master_bytes=100e9))
     assert plan.key == "trace"
     assert "The busiest project takes 7" in plan.warnings[0]  # 78,0xx GB of calls and a few of cells
-    assert plan.memory.total <= plan.partitions * 70e9
+    assert plan.memory.total_bytes <= plan.partitions * 70e9
 
 
 @pytest.mark.parametrize("smallest", [1, 2, 3, 7, 1_000, PARTITIONS_MAX - 1, PARTITIONS_MAX])
@@ -280,7 +280,7 @@ def test_more_calls_never_need_less(load: Load, times: float) -> None:
         assert getattr(more, name) >= getattr(less, name)
     for name in ("worker_cores", "redis_cores", "in_bytes_per_s", "worker_bytes"):
         assert getattr(more, name) >= getattr(less, name) * (1 - 1e-9)
-    assert more.memory.total >= less.memory.total * (1 - 1e-9)
+    assert more.memory.total_bytes >= less.memory.total_bytes * (1 - 1e-9)
 
 
 @settings(deadline=None)
@@ -290,10 +290,12 @@ def test_ten_times_the_calls(load: Load) -> None:
     one, ten = plan_of(load), plan_of(replace(load, calls_per_s=10 * load.calls_per_s))
     for name in ("events_per_s", "in_bytes_per_s", "replication_bytes_per_s", "worker_cores", "redis_cores"):
         assert getattr(ten, name) == pytest.approx(10 * getattr(one, name))
-    assert (ten.memory.records, ten.memory.indexes) == pytest.approx((10 * one.memory.records, 10 * one.memory.indexes))
+    assert (ten.memory.records_bytes, ten.memory.indexes_bytes) == pytest.approx(
+        (10 * one.memory.records_bytes, 10 * one.memory.indexes_bytes)
+    )
     if ten.key == "project":
         for level, size in ten.memory.levels.items():
-            assert size.all_in <= 10 * one.memory.levels[level].all_in * (1 + 1e-9)
+            assert size.total_bytes <= 10 * one.memory.levels[level].total_bytes * (1 + 1e-9)
 
 
 @settings(deadline=None)
@@ -306,6 +308,6 @@ def test_longer_retention_never_needs_less(load: Load) -> None:
     assert less.fits >= more.fits
     if not more.fits:
         return
-    assert more.memory.total > less.memory.total
+    assert more.memory.total_bytes > less.memory.total_bytes
     assert more.masters >= less.masters
     assert more.partitions >= less.partitions

@@ -74,9 +74,12 @@ def test_json_holds_the_plan() -> None:
     """What is needed, what it was measured by, what is assumed."""
     answer = answer_of("--calls-per-second", "100", "--retention", "1d", "--master-memory", "1TB")
     assert (answer["plan"]["partitions"], answer["plan"]["workers"], answer["plan"]["masters"]) == (1, 1, 1)
-    assert answer["plan"]["memory"]["records"] == pytest.approx(100 * 86_400 * 200)
-    assert set(answer["plan"]["memory"]["levels"]) == {"m", "f", "h"}
-    assert answer["redis_bytes"] > answer["plan"]["memory"]["records"]
+    memory = answer["plan"]["memory"]
+    assert memory["records_bytes"] == pytest.approx(100 * 86_400 * 200)
+    of_levels = [memory["levels"][letter] for letter in "mfh"]
+    assert all(set(sizes) == {"total_bytes", "sketch_bytes"} for sizes in of_levels)
+    parts = [memory[f"{part}_bytes"] for part in ("records", "indexes", "directories")]
+    assert memory["total_bytes"] == pytest.approx(sum(parts) + sum(sizes["total_bytes"] for sizes in of_levels))
     assert answer["measured"][1] == {
         "benchmark": "scaling",
         "measured": "2026-01-03",
