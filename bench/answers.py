@@ -84,7 +84,7 @@ def load(stage: Stage, topic: str, calls: int, end: datetime) -> Sample:
 
 def load_trees(stage: Stage, topic: str, scale: Scale, end: datetime) -> dict[str, bytes]:
     """Traces of several sizes; what is asked about them, by a description of it."""
-    sizes = {"few": (100, 10), "many": (100, scale.amount(10_000, 500)), "one": (1, scale.amount(1_000_000, 50_000))}
+    sizes = {"few": (100, 10), "many": (100, scale.amount(10_000, 100)), "one": (1, scale.amount(1_000_000, 20_000))}
     events = chain.from_iterable(tree_events(name, *size, end) for name, size in sizes.items())
     fold(stage.redis_server.url, ShardName(topic, topic, 0), events, end)
     stage.redis.config_set("appendonly", "yes")

@@ -46,7 +46,7 @@ def run(scale: Scale) -> Iterator[Line]:
         theirs = ClickHouse(python, stage.directory / "clickhouse")
         try:
             _load(theirs, stage.directory / "calls.jsonl", calls, end)
-            yield from _compare(stage, theirs, calls, end, scale.rounds())
+            yield from _compare(stage, theirs, calls, end, scale.rounds(short=2))
         finally:
             theirs.close()
 
