@@ -52,3 +52,11 @@ def test_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
     [line] = command._lines_of("sketch", Scale(short=True))
     assert line.missed
     assert str(line).split(maxsplit=1) == ["sketch", "broke off: RuntimeError: it fell"]
+
+
+def test_amounts() -> None:
+    """Fewer in a short run, a part of them when divided, never less than what can be measured."""
+    assert Scale(short=False).amount(1_000, 100) == 1_000
+    assert Scale(short=True).amount(1_000, 100) == 100
+    assert Scale(short=True, divisor=10).amount(1_000, 100, least=20) == 20
+    assert (Scale(short=False).rounds(5, 2), Scale(short=True).rounds(5, 2)) == (5, 2)
