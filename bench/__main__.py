@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from bench.measuring import HEADING, Line
+from bench.recording import Occasion, record_figures, record_results
 from bench.scale import Scale, tell
 
 # In the order they run; each is a module of that name with a function `run`.
@@ -32,7 +33,6 @@ BENCHMARKS = (
     "sketch",
 )
 ONLY_FULL = ("answers_10m",)
-RESULTS = Path(__file__).parent / "RESULTS.md"
 
 Benchmark = Callable[[Scale], Iterator[Line]]
 
@@ -41,22 +41,31 @@ Benchmark = Callable[[Scale], Iterator[Line]]
 @click.option("--short", is_flag=True, default=os.environ.get("BENCH") == "short", help="All in under five minutes.")
 @click.option("--only", multiple=True, type=click.Choice(BENCHMARKS), help="One benchmark; may be given again.")
 @click.option("--divide", default=1, hidden=True, help="Divide all amounts, to see that everything works.")
-@click.option("--record", is_flag=True, help="Add the results, with the date and the machine, to bench/RESULTS.md.")
+@click.option(
+    "--record",
+    is_flag=True,
+    help="Add the results, with the date and the machine, to bench/RESULTS.md, and let `callmeter plan` reckon with "
+    "them (callmeter/figures.json).",
+)
 def main(short: bool, only: tuple[str, ...], divide: int, record: bool) -> None:
     """Measure how fast callmeter is on this machine, and against what else does its job."""
+    if record and divide != 1:
+        raise click.UsageError("What --divide measures means nothing: not to be recorded.")
     scale = Scale(short, divide)
     chosen = only or tuple(name for name in BENCHMARKS if not (short and name in ONLY_FULL))
-    machine = _machine()
+    occasion = Occasion(datetime.now(UTC).date(), _machine(), short)
     lines: list[Line] = []
-    print(f"# {datetime.now(UTC):%Y-%m-%d} {machine}{', short' if short else ''}\n{HEADING}", flush=True)
+    print(f"# {occasion.day} {occasion.machine}{', short' if short else ''}\n{HEADING}", flush=True)
     for name in chosen:
-        begun_s = time.monotonic()
+        begun_s, begun = time.monotonic(), len(lines)
         for line in _lines_of(name, scale):
             lines.append(line)
             print(line, flush=True)
+        if record:
+            record_figures(name, occasion, lines[begun:])
         tell(f"{name}: {time.monotonic() - begun_s:.0f} s")
     if record:
-        _record(machine, short, lines)
+        record_results(occasion, lines)
     missed = [line.name for line in lines if line.missed]
     if missed:
         tell(f"{len(missed)} missed: {'; '.join(missed)}")
@@ -89,12 +98,6 @@ def _cpu_name() -> str:
         return platform.machine()
     names = [line.partition(":")[2].strip() for line in described.splitlines() if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def _record(machine: str, short: bool, lines: list[Line]) -> None:
-    heading = f"## {datetime.now(UTC):%Y-%m-%d}{' (short)' if short else ''}: {machine}"
-    with RESULTS.open("a") as results:
-        results.write("\n".join(["", heading, "", "```", HEADING, *map(str, lines), "```", ""]))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,18 @@ from statistics import median
 from aggregator.redis_layout import ShardName
 from bench.asking import dashboard_metrics, dashboard_questions, stats_body, time_crowd, time_single
 from bench.feeding import Feeding, recent_lines
-from bench.measuring import Line, Measured, Target, compared, measured, ours_at_most, percentile, ratio_at_most
+from bench.measuring import (
+    Line,
+    Measured,
+    Target,
+    alone,
+    compared,
+    measured,
+    ours_at_most,
+    percentile,
+    percentile_in_parts,
+    ratio_at_most,
+)
 from bench.month import OPS, PROJECT, USERS, Sample, Sampled, events_of, fold, last_minute, month_lines, month_until
 from bench.scale import Scale, tell
 from bench.stage import Stage
@@ -28,6 +39,7 @@ CROWD, CROWD_MAX = 32, 10.0
 CROWD_S = {True: 4.0, False: 20.0}
 FED_EVENTS_PER_S = 1_000
 REQUESTS = 20
+PARTITIONS = 100
 
 Times = dict[str, list[float]]
 
@@ -44,10 +56,12 @@ def run(scale: Scale) -> Iterator[Line]:
         questions = dashboard_questions(PROJECT, end)
         single = time_single(address, STATS, questions, rounds, REQUESTS)
         for name, times in single.items():
-            yield from percentile_lines(f"answers {calls:,}: {name}", times, ours_at_most(P50_MS_MAX[name]))
+            title, target = f"answers {calls:,}: {name}", ours_at_most(P50_MS_MAX[name])
+            yield from percentile_lines(title, times, target, f"answer_ms.{name}.{calls}")
         for name, times in time_single(address, USAGE, trees, rounds, REQUESTS).items():
             yield from percentile_lines(f"usage: {name}", times, ours_at_most(USAGE_P50_MS_MAX))
         yield from _filtered(address, sample, end, rounds)
+        yield from _nothing(stage, address, end, rounds)
         worker = stage.worker(topic, NOW=end.isoformat())
         worker.start_until_logged("partition assigned")
         lines = recent_lines(end, timedelta(minutes=10), FED_EVENTS_PER_S, ops=OPS, users=USERS)
@@ -70,7 +84,7 @@ def load(stage: Stage, topic: str, calls: int, end: datetime) -> Sample:
 
 def load_trees(stage: Stage, topic: str, scale: Scale, end: datetime) -> dict[str, bytes]:
     """Traces of several sizes; what is asked about them, by a description of it."""
-    sizes = {"few": (100, 10), "many": (100, scale.amount(10_000, 500)), "one": (1, scale.amount(1_000_000, 50_000))}
+    sizes = {"few": (100, 10), "many": (100, scale.amount(10_000, 100)), "one": (1, scale.amount(1_000_000, 20_000))}
     events = chain.from_iterable(tree_events(name, *size, end) for name, size in sizes.items())
     fold(stage.redis_server.url, ShardName(topic, topic, 0), events, end)
     stage.redis.config_set("appendonly", "yes")
@@ -80,12 +94,14 @@ def load_trees(stage: Stage, topic: str, scale: Scale, end: datetime) -> dict[st
     }
 
 
-def percentile_lines(name: str, times: list[float], p50_target: Target | None) -> Iterator[Line]:
+def percentile_lines(
+    name: str, times: list[float], p50_target: Target | None = None, p50_figure: str = ""
+) -> Iterator[Line]:
     """p50 with its target, p95 and p99, of milliseconds."""
     for wanted, target in ((50, p50_target), (95, None), (99, None)):
         rounds = [percentile(times[at : at + REQUESTS], wanted) for at in range(0, len(times), REQUESTS)]
         number = Measured(percentile(times, wanted), measured(rounds).spread)
-        yield Line(f"{name}: p{wanted}", "ms", number, target=target)
+        yield Line(f"{name}: p{wanted}", "ms", number, target=target, figure=p50_figure if wanted == 50 else "")
 
 
 def _filtered(address: str, sample: Sample, end: datetime, rounds: int) -> Iterator[Line]:
@@ -118,9 +134,24 @@ def _filtered(address: str, sample: Sample, end: datetime, rounds: int) -> Itera
         yield compared(f"filtered: 24 h at 5 min, {name} / unfiltered", "ms", by_round[name], by_round[""], target)
 
 
+def _nothing(stage: Stage, address: str, end: datetime, rounds: int) -> Iterator[Line]:
+    """A project that sent no call, asked for where there is one partition, and where there are many."""
+    body = stats_body("acme/none", end, timedelta(hours=1), **dashboard_metrics())
+    for partition in range(PARTITIONS):
+        fold(stage.redis_server.url, ShardName("many", "many", partition), tree_events("x", 1, 1, end), end)
+    many, many_address = stage.api("many", NOW=end.isoformat())
+    asked = {"": body}
+    floor = time_single(address, STATS, asked, rounds, REQUESTS)[""]
+    in_many = time_single(many_address, STATS, asked, rounds, REQUESTS)[""]
+    many.stop()
+    more_ms = (percentile(in_many, 50) - percentile(floor, 50)) / (PARTITIONS - 1)
+    yield from percentile_lines("answers: nothing found", floor, p50_figure="answer_floor_ms")
+    yield alone("answers: each further partition", "ms", [more_ms], figure="answer_ms_per_partition")
+
+
 def _crowd_lines(name: str, times: list[float], single: list[float]) -> Iterator[Line]:
-    single_p50 = Measured(percentile(single, 50), 0.0)
+    single_p50 = percentile_in_parts(single, 50)
     for wanted, target in ((50, None), (95, None), (99, ratio_at_most(CROWD_MAX))):
-        crowd = Measured(percentile(times, wanted), 0.0)
+        crowd = percentile_in_parts(times, wanted)
         ratio = crowd.median / single_p50.median
         yield Line(f"{name}: p{wanted} / single p50", "ms", crowd, single_p50, ratio, target)

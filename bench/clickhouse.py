@@ -20,6 +20,7 @@ from aggregator.event import UsageCounts
 from aggregator.price_catalogue import PriceCatalogue
 from aggregator.prices import PriceBook
 from bench import clickhouse_sql as sql
+from bench.agreement import check_answers, check_percentiles
 from bench.answers import STATS, load
 from bench.asking import Asker, dashboard_questions
 from bench.environments import NotInstallable, python_with, start
@@ -30,7 +31,6 @@ from bench.scale import Scale, tell, watched
 from bench.stage import Stage, key_and_value
 
 IN_A_ROW = 3
-RELATIVE_MAX = 1e-6  # floats of theirs against exact sums of ours
 
 
 def run(scale: Scale) -> Iterator[Line]:
@@ -46,7 +46,7 @@ def run(scale: Scale) -> Iterator[Line]:
         theirs = ClickHouse(python, stage.directory / "clickhouse")
         try:
             _load(theirs, stage.directory / "calls.jsonl", calls, end)
-            yield from _compare(stage, theirs, calls, end, scale.rounds())
+            yield from _compare(stage, theirs, calls, end, scale.rounds(short=2))
         finally:
             theirs.close()
 
@@ -142,8 +142,9 @@ def _compare(stage: Stage, theirs: ClickHouse, calls: int, end: datetime, rounds
             theirs.ask("SELECT 1")
             cold = {"ours": asker.time_ms(STATS, questions[name]), "theirs": theirs.time_ms(*asked)}
             ours = msgspec.json.decode(asker.ask(STATS, questions[name]))
-            if source == "raw calls":
-                _check_sums(name, ours["usage_buckets"], theirs.ask(*asked)[1][0], query.metrics)
+            check_answers(query, ours, theirs.ask(*asked)[1], whole=source == "raw calls")
+            if source == "raw calls" and query.percentiles:
+                check_percentiles(query, ours, theirs.ask(*sql.bound_queries(query, PROJECT, end))[1])
             tell(f"{name}, {source}, {rounds} rounds")
             contenders = {
                 "ours": partial(_repeated, partial(asker.time_ms, STATS, questions[name])),
@@ -160,23 +161,3 @@ def _compare(stage: Stage, theirs: ClickHouse, calls: int, end: datetime, rounds
 def _repeated(measure: Callable[[], float]) -> float:
     """The median of a few in a row."""
     return median(measure() for _ in range(IN_A_ROW))
-
-
-def _check_sums(name: str, ours: list[dict[str, Any]], theirs: list[list[Any]], metrics: tuple[str, ...]) -> None:
-    """Raises RuntimeError where a sum of any bucket and model is not the same in both."""
-    mine = {
-        (int(datetime.fromisoformat(row["timestamp"]).timestamp()), row["model"]): [row[f"sum_{m}"] for m in metrics]
-        for row in ours
-        if row["count"]
-    }
-    others = {(int(row[0]), row[1]): row[2 : 2 + len(metrics)] for row in theirs}
-    for key in mine.keys() | others.keys():
-        pairs = zip(mine.get(key, []), others.get(key, []), strict=False)
-        if key not in mine or key not in others or not all(_agree(one, other) for one, other in pairs):
-            raise RuntimeError(f"{name}: ours and ClickHouse differ at {key}: {mine.get(key)} and {others.get(key)}")
-
-
-def _agree(one: float | None, other: float | str | None) -> bool:
-    if one is None or other is None:
-        return one is None and other is None
-    return abs(one - float(other)) <= RELATIVE_MAX * max(abs(one), 1e-6)

@@ -8,6 +8,8 @@ from bench.asking import USAGE_METRICS
 
 TOKENS, COSTS = USAGE_METRICS[:5], USAGE_METRICS[5:]
 QUANTILES = "0.5, 0.95, 0.99"
+# Between which quantiles of all values ours lies: our sketch's rank error (aggregator/sketch.py).
+BOUNDS_BY_PERCENTILE = {50: (0.495, 0.505), 95: (0.948, 0.952), 99: (0.988, 0.992)}
 
 TABLES = (
     """CREATE TABLE calls (project_id LowCardinality(String), id String, trace_id String, parent_id Nullable(String),
@@ -44,15 +46,16 @@ class Query:
     granularity_s: int
     timezone: str
     metrics: tuple[str, ...]
-    percentiles: bool
+    percentiles: tuple[int, ...]
     calls: bool
 
 
 QUERIES: Mapping[str, Query] = {
-    "24 h at 5 min": Query(timedelta(days=1), 300, "UTC", ("total_tokens", "total_cost"), False, True),
-    "7 d at 1 h, p95 latency": Query(timedelta(days=7), 3600, "UTC", ("total_tokens", "total_cost"), False, True),
-    "30 d sums": Query(timedelta(days=30), 86_400, "America/New_York", USAGE_METRICS, False, False),
-    "30 d p50/p95/p99": Query(timedelta(days=30), 86_400, "America/New_York", USAGE_METRICS, True, False),
+    "last hour auto": Query(timedelta(hours=1), 300, "UTC", ("total_tokens", "total_cost"), (), True),
+    "24 h at 5 min": Query(timedelta(days=1), 300, "UTC", ("total_tokens", "total_cost"), (), True),
+    "7 d at 1 h, p95 latency": Query(timedelta(days=7), 3600, "UTC", ("total_tokens", "total_cost"), (95,), True),
+    "30 d sums": Query(timedelta(days=30), 86_400, "America/New_York", USAGE_METRICS, (), False),
+    "30 d p50/p95/p99": Query(timedelta(days=30), 86_400, "America/New_York", USAGE_METRICS, (50, 95, 99), False),
 }
 
 
@@ -91,6 +94,21 @@ def rollup_queries(query: Query, project: str, end: datetime) -> list[str]:
         "GROUP BY bucket ORDER BY bucket"
     )
     return [usage, calls] if query.calls else [usage]
+
+
+def bound_queries(query: Query, project: str, end: datetime) -> list[str]:
+    """Exact quantiles of raw calls, of latency where calls are asked for, else of the metrics by model: the bounds of
+    all of BOUNDS_BY_PERCENTILE in turn.
+    """
+    bucket, where = _bucket(query, "started_at"), _where(project, "started_at", end - query.back, end)
+    wanted = ", ".join(str(bound) for bounds in BOUNDS_BY_PERCENTILE.values() for bound in bounds)
+    if query.calls:
+        return [
+            f"SELECT {bucket} AS bucket, quantilesExactInclusive({wanted})({LATENCY}) FROM calls WHERE {where} "
+            "GROUP BY bucket"
+        ]
+    columns = ", ".join(f"quantilesExactInclusive({wanted})({metric})" for metric in query.metrics)
+    return [f"SELECT {bucket} AS bucket, model, {columns} FROM ({usage_rows(where)}) GROUP BY bucket, model"]
 
 
 def rollup_inserts(project: str, begin: datetime, until: datetime) -> list[str]:

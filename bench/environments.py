@@ -1,6 +1,7 @@
 """Virtual environments for what we are measured against, so that its dependencies never mix with ours."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ class NotInstallable(Exception):
 
 def python_with(*requirements: str) -> Path:
     """The interpreter of an environment with these packages, made when first asked for. Raises NotInstallable."""
-    directory = ENVIRONMENTS / requirements[0].partition("=")[0]
+    directory = ENVIRONMENTS / "+".join(re.split(r"[=\[]", one)[0] for one in requirements)
     python, installed = directory / "bin" / "python", directory / "installed.txt"
     wanted = "\n".join(requirements)
     if installed.exists() and installed.read_text() == wanted:

@@ -13,10 +13,11 @@ BALANCE_TIMEOUT_S = 60.0
 
 
 class Folded(NamedTuple):
-    """Events per second of all workers together, and their processor time per million events."""
+    """Events per second of all workers together, and processor time per million events, theirs and that of Redis."""
 
     events_per_s: float
     cpu_s_per_million: float
+    redis_cpu_s_per_million: float
 
 
 class _Moment(NamedTuple):
@@ -25,6 +26,7 @@ class _Moment(NamedTuple):
     events: int
     at_s: float
     cpu_s: float
+    redis_cpu_s: float
 
 
 def fold(stage: Stage, topic: str, ends: Ends) -> Folded:
@@ -62,14 +64,19 @@ def _moment(stage: Stage, topic: str, ends: Ends, programs: list[Program], event
     """As soon as so many events are folded."""
     while (events := sum(stage.next_offsets(topic, ends).values())) < events_min:
         _check(programs)
-    return _Moment(events, time.perf_counter(), sum(cpu_s(program.pid) for program in programs if program.pid))
+    of_workers = sum(cpu_s(program.pid) for program in programs if program.pid)
+    return _Moment(events, time.perf_counter(), of_workers, cpu_s(stage.redis_server.pid or 0))
 
 
 def _between(begun: _Moment, ended: _Moment) -> Folded:
     events = ended.events - begun.events
     if not events:
         raise RuntimeError("the first batch held all events; measure more of them")
-    return Folded(events / (ended.at_s - begun.at_s), (ended.cpu_s - begun.cpu_s) / events * 1e6)
+    return Folded(
+        events / (ended.at_s - begun.at_s),
+        (ended.cpu_s - begun.cpu_s) / events * 1e6,
+        (ended.redis_cpu_s - begun.redis_cpu_s) / events * 1e6,
+    )
 
 
 def _wait(programs: list[Program], condition: Callable[[], bool]) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from bench.asking import Asker
 from bench.feeding import Feeding, live_lines
-from bench.measuring import Line, Target, alone, ours_at_most, percentile
+from bench.measuring import Line, Target, ours_at_most, percentile_in_parts
 from bench.scale import Scale, tell
 from bench.stage import Stage
 from ingest.producer import EventProducer
@@ -46,8 +46,8 @@ def _at_rate(stage: Stage, events_per_s: int, probes: int, target: Target | None
     stage.forget(topic, worker)
     api.stop()
     for wanted in (50, 99):
-        number = percentile(taken, wanted)
-        yield alone(f"fresh at {events_per_s:,} events/s: p{wanted}", "ms", [number], target if wanted == 99 else None)
+        number, for_number = percentile_in_parts(taken, wanted), target if wanted == 99 else None
+        yield Line(f"fresh at {events_per_s:,} events/s: p{wanted}", "ms", number, target=for_number)
 
 
 def _probe(stage: Stage, topic: str, address: str, probes: int, feeding: Feeding) -> list[float]:

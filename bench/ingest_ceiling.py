@@ -7,13 +7,14 @@ calls a second. Redis writes its append-only file (`appendfsync everysec`). Brok
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from statistics import median
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
-from bench.folding import fold
+from bench.folding import Folded, fold
 from bench.generator import GeneratorSettings, generate
-from bench.measuring import Line, Target, compared, in_turn, ratio_at_least
+from bench.measuring import Line, Target, alone, compared, in_turn, ours_at_least, ratio_at_least
 from bench.scale import Scale, tell
 from bench.stage import Ends, Stage
 from ingest.message import Message, decode_batch
@@ -23,12 +24,14 @@ BATCH = 5_000
 CALLS_PER_S = 100
 WAIT_S = 10.0
 RETAINED_US = 30 * 86_400 * 1_000_000
+# A machine whose bare consumer is that fast is one on which the worker has a rate to reach, too.
+FAST_CONSUME_PER_S, WORKER_PER_S_MIN = 500_000, 100_000
 
 Touch = Callable[[list[KafkaMessage]], None]
 
 
 def run(scale: Scale) -> Iterator[Line]:
-    """Three lines for each size of event."""
+    """Seven lines for each size of event."""
     with Stage() as stage:
         for name, size, events, targets in (
             ("1 KB", 1_000, scale.amount(1_000_000, 120_000), (ratio_at_least(0.2), None)),
@@ -43,17 +46,34 @@ def _compare(
     topic = stage.new_topic()
     ends = stage.fill(topic, generate(backlog(events, message_bytes=message_bytes)), events, f"events of {name}")
     tell(f"consuming, decoding and folding {events:,} events of {name}, {rounds} rounds")
+    folded: list[Folded] = []
+
+    def worker_rate() -> float:
+        folded.append(fold(stage, topic, ends))
+        return folded[-1].events_per_s
+
     rates = in_turn(
         rounds,
         {
             "consume": lambda: consume_rate(stage, topic, ends, _touch),
             "decode": lambda: consume_rate(stage, topic, ends, _decode),
-            "worker": lambda: fold(stage, topic, ends).events_per_s,
+            "worker": worker_rate,
         },
     )
     yield compared(f"ingest {name}: decode only / bare consume", "events/s", rates["decode"], rates["consume"])
     yield compared(f"ingest {name}: worker / bare consume", "events/s", rates["worker"], rates["consume"], targets[0])
     yield compared(f"ingest {name}: worker / decode only", "events/s", rates["worker"], rates["decode"], targets[1])
+    is_fast = targets[0] is not None and median(rates["consume"]) >= FAST_CONSUME_PER_S
+    yield alone(
+        f"ingest {name}: worker", "events/s", rates["worker"], ours_at_least(WORKER_PER_S_MIN) if is_fast else None
+    )
+    costs = {
+        "worker": ("elapsed per event", [1e6 / rate for rate in rates["worker"]]),
+        "worker_cpu": ("CPU per event", [one.cpu_s_per_million for one in folded]),
+        "redis_cpu": ("Redis's CPU per event", [one.redis_cpu_s_per_million for one in folded]),
+    }
+    for figure, (what, values_us) in costs.items():
+        yield alone(f"ingest {name}: {what}", "us", values_us, figure=f"{figure}_us_per_event.{message_bytes}")
 
 
 def backlog(events: int, message_bytes: int = 1_000, **more: object) -> GeneratorSettings:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+PARTS = 5
+
 
 class Measured(NamedTuple):
     """The median of some rounds, and half of the range between the lowest and the highest as a part of it."""
@@ -30,6 +32,15 @@ def percentile(values: Sequence[float], wanted: float) -> float:
     below = ordered[int(rank)]
     above = ordered[min(int(rank) + 1, len(ordered) - 1)]
     return below + (above - below) * (rank % 1)
+
+
+def percentile_in_parts(values: Sequence[float], wanted: float) -> Measured:
+    """The percentile of all values, with the spread of those of PARTS that came one after the other; for what goes on
+    without rounds.
+    """
+    size = max(1, len(values) // PARTS)
+    parts = [percentile(values[at : at + size], wanted) for at in range(0, size * min(PARTS, len(values)), size)]
+    return Measured(percentile(values, wanted), measured(parts).spread)
 
 
 def in_turn(rounds: int, contenders: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
@@ -61,6 +72,10 @@ def ratio_at_most(bound: float) -> Target:
     return Target("ratio", "at most", bound)
 
 
+def ours_at_least(bound: float) -> Target:
+    return Target("ours", "at least", bound)
+
+
 def ours_at_most(bound: float) -> Target:
     return Target("ours", "at most", bound)
 
@@ -68,7 +83,7 @@ def ours_at_most(bound: float) -> Target:
 @dataclass(frozen=True)
 class Line:
     """One result. `unit` is that of `ours` and `other`; `absent` says why there is nothing to tell, `broke` that there
-    should have been.
+    should have been. `figure`: as what `callmeter plan` knows our number (callmeter/figures.py).
     """
 
     name: str
@@ -79,6 +94,7 @@ class Line:
     target: Target | None = None
     absent: str = ""
     broke: bool = False
+    figure: str = ""
 
     @property
     def missed(self) -> bool:
@@ -104,9 +120,9 @@ def compared(name: str, unit: str, ours: Sequence[float], other: Sequence[float]
     return Line(name, unit, measured(ours), measured(other), statistics.median(ratios), target)
 
 
-def alone(name: str, unit: str, values: Sequence[float], target: Target | None = None) -> Line:
+def alone(name: str, unit: str, values: Sequence[float], target: Target | None = None, figure: str = "") -> Line:
     """Our number by itself."""
-    return Line(name, unit, measured(values), target=target)
+    return Line(name, unit, measured(values), target=target, figure=figure)
 
 
 def _shown(number: Measured | None, unit: str) -> str:

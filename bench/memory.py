@@ -2,13 +2,14 @@
 
 Each key is asked for its size; what the server needs beside (its own tables) is added in proportion. A block of
 rollups holds the cells of all views: what is of the view of all calls is its part of the bytes of fields and values,
-each entry with the same overhead. A month is
-extrapolated from some minutes at its rate: calls and slots of every level, for as long as each is kept by default.
+each entry with the same overhead. A month is extrapolated from up to an hour at its rate: calls and slots of every
+level, for as long as each is kept by default.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from aggregator.event import CallEnd, CallStart, Event, UsageCounts
@@ -18,6 +19,7 @@ from aggregator.view import ALL_CALLS
 from bench.generator import GeneratorSettings, generate
 from bench.measuring import Line, alone, compared, ours_at_most, ratio_at_most
 from bench.month import events_of, fold, last_minute
+from bench.rollup_sizes import rollup_lines
 from bench.scale import Scale, watched
 from bench.stage import Stage, pause, resident_bytes
 
@@ -25,15 +27,18 @@ SHARD = ShardName("memory", "calls", 0)
 KEYS_PER_LOOK = 1_000
 CALL_BYTES_MAX, CELL_BYTES_MAX = 450, 1_200
 CELL_MODELS, CELL_CALLS = 5, 10
-# Calls per second, and how many minutes of that rate are measured.
-MONTHS = ((1, 60), (100, 10), (1_000, 3))
+# Calls per second, and how many minutes of that rate are measured, in a full run and in a short one. A level whose slot
+# is longer is not told: what part of an hour brings says little about its sketches.
+MONTHS = ((1, 60, 60), (100, 60, 10), (1_000, 60, 3))
 RESIDENT_MAX = 1.05
 DAY_S = 86_400
 # Pointers and headers of an entry of a hash table, about.
 ENTRY_BYTES = 40
 
 Sizes = Counter[str]
-"""Bytes by what they are for: `calls`, and each level's letter for all views (`m`) and for the view of all (`m:0`)."""
+"""Bytes by what they are for: `calls`, of these `indexes`, `views`, and each level's letter for all views (`m`) and for
+the view of all (`m:0`).
+"""
 
 
 def run(scale: Scale) -> Iterator[Line]:
@@ -41,16 +46,21 @@ def run(scale: Scale) -> Iterator[Line]:
     with Stage(broker=False) as stage:
         yield from _per_call(stage, scale.amount(200_000, 50_000))
         yield _per_cell(stage, scale.amount(120, 30, least=5))
-        for rate, minutes in MONTHS:
-            yield from _per_month(stage, rate, minutes if not scale.short else max(1, minutes // 3), scale)
+        for rate, minutes, minutes_short in MONTHS:
+            yield from _per_month(stage, rate, scale.amount(rate * minutes * 60, rate * minutes_short * 60, least=20))
+        yield from rollup_lines(partial(_fold_and_weigh, stage), scale)
     events = scale.amount(10_000_000, 300_000, least=100_000)
     with Stage(redis_options=("--appendonly", "no")) as stage:
-        yield _resident(stage, events)
+        yield from _resident(stage, events)
 
 
 def _per_call(stage: Stage, calls: int) -> Iterator[Line]:
     sizes = _fold_and_weigh(stage, _events(calls, 100.0, last_minute()), last_minute())
     yield alone("redis: per call, with all indexes", "B", [sizes["calls"] / calls], ours_at_most(CALL_BYTES_MAX))
+    indexes = sizes["indexes"] / calls
+    yield alone("redis: per call, indexes only", "B", [indexes], figure="index_bytes_per_call")
+    records = sizes["calls"] / calls - indexes
+    yield alone("redis: per call, record and id only", "B", [records], figure="record_bytes_per_call")
     yield alone("redis: per call, rollups of all levels and views at 100/s", "B", [_rollups(sizes) / calls])
 
 
@@ -62,20 +72,23 @@ def _per_cell(stage: Stage, minutes: int) -> Line:
     return alone(f"redis: per (minute, model) cell of {CELL_CALLS} calls", "B", [cell_bytes], target)
 
 
-def _per_month(stage: Stage, rate: int, minutes: int, scale: Scale) -> Iterator[Line]:
-    calls = max(20, rate * minutes * 60 // scale.divisor)
+def _per_month(stage: Stage, rate: int, calls: int) -> Iterator[Line]:
     seconds = calls / rate
-    end = last_minute()
-    sizes = _fold_and_weigh(stage, _events(calls, rate, end), end)
+    now = last_minute()
+    # Whole slots of every level.
+    sizes = _fold_and_weigh(stage, _events(calls, rate, now.replace(minute=0, second=0)), now)
     kept = Retention()
-    parts = {"calls": sizes["calls"] / seconds * kept.calls_s}
+    parts = {f"calls for {kept.calls_s // DAY_S} d": sizes["calls"] / seconds * kept.calls_s}
     for level in LEVELS:
-        slots = max(1.0, seconds / level.slot_s)
-        parts[f"{level.slot_s} s slots"] = sizes[level.letter] / slots * kept.level_s(level) / level.slot_s
-    days = {"calls": kept.calls_s, **{f"{level.slot_s} s slots": kept.level_s(level) for level in LEVELS}}
-    yield alone(f"redis: {rate:,} calls/s, all that is kept by default", "GB", [sum(parts.values()) / 1e9])
+        name = f"{level.slot_s} s slots for {kept.level_s(level) // DAY_S} d"
+        if seconds >= level.slot_s:
+            parts[name] = sizes[level.letter] / seconds * kept.level_s(level)
+        else:
+            yield Line(f"redis: {rate:,} calls/s, {name}", absent=f"{level.slot_s} s at this rate take a full run")
     for name, size in parts.items():
-        yield alone(f"redis: {rate:,} calls/s, {name} for {days[name] // DAY_S} d", "GB", [size / 1e9])
+        yield alone(f"redis: {rate:,} calls/s, {name}", "GB", [size / 1e9])
+    if len(parts) > len(LEVELS):
+        yield alone(f"redis: {rate:,} calls/s, all that is kept by default", "GB", [sum(parts.values()) / 1e9])
 
 
 def _events(calls: int, calls_per_s: float, end: datetime) -> Iterator[Event]:
@@ -126,8 +139,8 @@ def _purposes(stage: Stage, key: bytes) -> list[tuple[str, float]]:
         block: Any = stage.redis.hgetall(key)
         return [(parts[2], 1), (f"{parts[2]}:{ALL_CALLS}", _part_of_all_calls(block))]
     if len(parts) > 1 and parts[1] == "views":
-        return [("m", 1)]
-    return [("calls", 1)]
+        return [("m", 1), ("views", 1)]
+    return [("calls", 1), ("indexes", 1)] if len(parts) > 1 and parts[1] in ("x", "y", "z") else [("calls", 1)]
 
 
 def _part_of_all_calls(block: Mapping[bytes, bytes]) -> float:
@@ -141,7 +154,7 @@ def _rollups(sizes: Sizes) -> int:
     return sum(sizes[level.letter] for level in LEVELS)
 
 
-def _resident(stage: Stage, events: int) -> Line:
+def _resident(stage: Stage, events: int) -> Iterator[Line]:
     """A worker's resident memory after a fifth of the events, and after all."""
     topic = stage.new_topic()
     start = datetime.now(UTC) - timedelta(days=events / 200 / DAY_S, hours=1)
@@ -155,7 +168,8 @@ def _resident(stage: Stage, events: int) -> Line:
         late = resident_bytes(worker.pid)
         if done <= events // 5 or not early:
             early = late
-    return compared(
+    yield alone(f"worker: resident after {events:,} events", "B", [late], figure="worker_resident_bytes")
+    yield compared(
         f"worker: resident after {events:,} events / after a fifth",
         "MB",
         [late / 1e6],

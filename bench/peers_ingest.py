@@ -36,7 +36,7 @@ def run(scale: Scale) -> Iterator[Line]:
             except NotInstallable as why:
                 yield Line(name, absent=str(why))
                 continue
-            yield _against(stage, topic, ends, name, python, module, target, scale.rounds())
+            yield _against(stage, topic, ends, name, python, module, target, scale.rounds(short=2))
 
 
 def _against(

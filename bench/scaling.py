@@ -20,6 +20,8 @@ EVENTS_MIN = 20_000  # several batches
 TWO_WORKERS_MIN = 1.5
 CORES_FOR_TWO = 4
 
+# As what `callmeter plan` knows a series.
+FIGURES = {"projects": "cpu_us_by_projects", "models": "cpu_us_by_models", "op names": "cpu_us_by_ops"}
 # Each series is compared with its first.
 SERIES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "a hot project": {"its traces in all partitions": {"key": "trace"}, "in one partition": {"key": "project"}},
@@ -72,6 +74,9 @@ def _series(
         for kind, (topic, ends) in topics.items():
             tell(f"folding {name}: {kind}")
             taken[kind].append(1e6 / fold(stage, topic, ends).cpu_s_per_million)
+    for kind, rates in taken.items() if name in FIGURES else ():
+        figure = f"{FIGURES[name]}.{kind.replace(',', '')}"
+        yield alone(f"scaling: {name}: {kind}, CPU per event", "us", [1e6 / rate for rate in rates], figure=figure)
     first, *others = kinds
     for kind in others:
         yield compared(f"scaling: {name}: {kind} / {first}", "events/CPU s", taken[kind], taken[first])

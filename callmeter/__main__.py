@@ -18,6 +18,7 @@ COMMANDS = {
     "shard": "Where a shard goes on reading, when the log is not the one it was.",
     "verify": "Compare rollups with call records, number by number.",
     "rebuild": "Fold the topics again beside what is live, and switch over.",
+    "plan": "How much Kafka, workers and Redis a load needs.",
     "prices": "Which price a model has, and where it comes from.",
     "keys": "Keys that may ask the api, and for which projects.",
     "settings": "Every CALLMETER_ variable: what it is now, what it means.",

@@ -1,9 +1,11 @@
-"""Four sketches at the same work, in an environment that has them all; prints JSON: by library, by measure, rounds.
+"""Our sketch and that of a library at the same work; prints JSON: of both, by measure, rounds.
 
-`add_ns` per value; `pack_us`, `unpack_us`, `stored_bytes` per sketch of SOME values; `ask_ms`: from PARTS stored
-sketches to p50, p95, p99 of all; `rank_error_percent`: the worst over QUANTILES of what those merged sketches say.
+Arguments: the library (a key of LIBRARIES), rounds, parts. `add_ns` per value; `pack_us`, `unpack_us`, `stored_bytes`
+per sketch of SOME values; `ask_ms`: from that many stored sketches, merged, to p50, p95, p99 of all;
+`rank_error_percent`: the worst over QUANTILES of what those merged sketches say.
 """
 
+import importlib
 import json
 import random
 import sys
@@ -13,15 +15,12 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
-import datasketches  # type: ignore[import-not-found]
-import fastdigest
 import msgspec
 import numpy as np
-import tdigest  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
 from aggregator.sketch import compress, quantiles
 
-SOME, PARTS = 1_000, 30
+SOME, WARM_UP_PARTS = 1_000, 2
 ASKED = (0.5, 0.95, 0.99)
 QUANTILES = (0.01, 0.1, 0.5, 0.9, 0.95, 0.99, 0.999)
 
@@ -47,8 +46,11 @@ class Ours:
 class Fastdigest:
     """A t-digest in Rust."""
 
+    def __init__(self) -> None:
+        self._package = importlib.import_module("fastdigest")
+
     def make(self, values: Values) -> Any:
-        digest = fastdigest.TDigest(max_centroids=100)
+        digest = self._package.TDigest(max_centroids=100)
         digest.batch_update(values)
         return digest
 
@@ -56,17 +58,20 @@ class Fastdigest:
         return bytes(digest.to_bytes())
 
     def unpack(self, stored: bytes) -> Any:
-        return fastdigest.TDigest.from_bytes(stored)
+        return self._package.TDigest.from_bytes(stored)
 
     def ask(self, stored: Sequence[bytes], wanted: Sequence[float], ends: tuple[float, float]) -> Values:
-        return list(fastdigest.merge_all([self.unpack(one) for one in stored]).quantile_vec(wanted))
+        return list(self._package.merge_all([self.unpack(one) for one in stored]).quantile_vec(wanted))
 
 
 class Kll:
     """Apache DataSketches' KLL sketch, in C++."""
 
+    def __init__(self) -> None:
+        self._sketch = importlib.import_module("datasketches").kll_doubles_sketch
+
     def make(self, values: Values) -> Any:
-        sketch = datasketches.kll_doubles_sketch(400)
+        sketch = self._sketch(400)
         sketch.update(np.array(values))
         return sketch
 
@@ -74,10 +79,10 @@ class Kll:
         return bytes(sketch.serialize())
 
     def unpack(self, stored: bytes) -> Any:
-        return datasketches.kll_doubles_sketch.deserialize(stored)
+        return self._sketch.deserialize(stored)
 
     def ask(self, stored: Sequence[bytes], wanted: Sequence[float], ends: tuple[float, float]) -> Values:
-        merged = datasketches.kll_doubles_sketch(400)
+        merged = self._sketch(400)
         for one in stored:
             merged.merge(self.unpack(one))
         return list(merged.get_quantiles(list(wanted)))
@@ -86,8 +91,11 @@ class Kll:
 class Tdigest:
     """The `tdigest` package, in Python."""
 
+    def __init__(self) -> None:
+        self._digest = importlib.import_module("tdigest").TDigest
+
     def make(self, values: Values) -> Any:
-        digest = tdigest.TDigest()
+        digest = self._digest()
         digest.batch_update(values)
         return digest
 
@@ -95,7 +103,7 @@ class Tdigest:
         return json.dumps(digest.to_dict()).encode()
 
     def unpack(self, stored: bytes) -> Any:
-        digest = tdigest.TDigest()
+        digest = self._digest()
         digest.update_from_dict(json.loads(stored))
         return digest
 
@@ -106,7 +114,7 @@ class Tdigest:
         return [merged.percentile(quantile * 100) for quantile in wanted]
 
 
-CONTENDERS: dict[str, Any] = {"ours": Ours(), "tdigest": Tdigest(), "fastdigest": Fastdigest(), "KLL": Kll()}
+LIBRARIES: dict[str, Callable[[], Any]] = {"tdigest": Tdigest, "fastdigest": Fastdigest, "KLL": Kll}
 
 
 def measure(contender: Any, parts: list[Values]) -> dict[str, float]:
@@ -142,17 +150,24 @@ def _timed(action: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - begun_s, result
 
 
-def main(rounds: int) -> None:
-    """Each round has values of its own, skewed as latencies are."""
-    taken: dict[str, dict[str, list[float]]] = {name: {} for name in CONTENDERS}
+def main(library: str, rounds: int, parts: int) -> None:
+    """Each round has values of its own; what is called for the first time is not measured."""
+    contenders = {"ours": Ours(), library: LIBRARIES[library]()}
+    taken: dict[str, dict[str, list[float]]] = {name: {} for name in contenders}
+    for contender in contenders.values():
+        measure(contender, _values(-1, WARM_UP_PARTS))
     for number in range(rounds):
-        rng = random.Random(number)
-        parts = [[rng.lognormvariate(7, 1) for _ in range(SOME)] for _ in range(PARTS)]
-        for name, contender in CONTENDERS.items():
-            for measure_name, value in measure(contender, parts).items():
+        for name, contender in contenders.items():
+            for measure_name, value in measure(contender, _values(number, parts)).items():
                 taken[name].setdefault(measure_name, []).append(value)
     print(json.dumps(taken))
 
 
+def _values(seed: int, parts: int) -> list[Values]:
+    """SOME values for each part, skewed as latencies are."""
+    rng = random.Random(seed)
+    return [[rng.lognormvariate(7, 1) for _ in range(SOME)] for _ in range(parts)]
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
