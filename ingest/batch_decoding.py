@@ -11,7 +11,7 @@ from ingest.message_shape import EARLIEST_US
 from ingest.quick_reading import read_quickly
 
 # Read at once: enough that what is done once for all of them costs little, and no more than a processor's cache holds.
-_MESSAGES_MAX = 512
+_MESSAGES_MAX = 1_024
 _BYTES_MAX = 2**20
 
 

@@ -89,10 +89,12 @@ def read_quickly(values: Sequence[bytes | None], earliest_us: int, latest_us: in
     That is one in another form, an invalid one, or one with a time before `earliest_us`, which is not before 1970, or
     after `latest_us`.
     """
-    messages = [_fields(value) for value in values]
+    messages: list[Fields | None] = []
     times: list[str] = []
     parts: list[msgspec.Raw] = []
-    for fields in messages:
+    for value in values:
+        fields = _fields(value)
+        messages.append(fields)
         if type(fields) is StartFields:
             times.append(fields.started_at)
             parts.append(fields.inputs)

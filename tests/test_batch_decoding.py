@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregator.timestamps import format_utc, parse_timestamp_us
 from ingest.batch_decoding import DecodedBatch, decode_batch
 from ingest.decode import _read_closely
+from ingest.message_shape import EARLIEST_US
 from ingest.quick_reading import read_quickly
 from tests.folding import T0_US
 from tests.test_decode import LATEST_US, NOW_US
@@ -16,8 +18,9 @@ from tests.test_decode_generated import MESSAGES
 
 HOUR_US = 3_600_000_000
 RETENTION_US = 24 * HOUR_US
-START: dict[str, Any] = {"project_id": "p", "id": "a", "op_name": "op", "started_at": T0_US / 1_000_000}
-END: dict[str, Any] = {"project_id": "p", "id": "a", "ended_at": T0_US / 1_000_000, "summary": {}}
+T0 = format_utc(T0_US + 1).replace("1Z", "0Z")  # with all its digits
+START: dict[str, Any] = {"project_id": "p", "id": "a", "op_name": "op", "started_at": T0}
+END: dict[str, Any] = {"project_id": "p", "id": "a", "ended_at": T0, "summary": {}}
 
 
 Message = tuple[bytes | None, int]
@@ -37,7 +40,7 @@ def test_messages_in_order() -> None:
     """Events come in the order of the messages, whether they are read with others or singly."""
     ids = [str(number) for number in range(1_200)]
     starts = [{**START, "started_at": "2026-06-10T08:00:00.000001Z", "id": call_id} for call_id in ids]
-    starts[600]["started_at"] = NOW_US / 1_000_000
+    starts[1_100]["started_at"] = NOW_US / 1_000_000
     values: list[Any] = [{"start": start} for start in starts]
     values[7] = {"batch": [values[7]]}
     batch = decode(*(message(value, NOW_US) for value in values))
@@ -87,7 +90,7 @@ def test_each_message_has_its_own_clock() -> None:
 @given(st.lists(MESSAGES.map(lambda message: json.dumps(message).encode()) | st.none() | st.binary(max_size=20)))
 def test_many_at_once_and_close_reading_agree(values: list[bytes | None]) -> None:
     """What is read at once is the one event that close reading finds in that message alone, whatever is around it."""
-    quick = read_quickly(values, 0, LATEST_US)
+    quick = read_quickly(values, EARLIEST_US, LATEST_US)
     assert len(quick) == len(values)
     for value, event in zip(values, quick, strict=True):
         if event is not None:
@@ -135,3 +138,26 @@ def test_what_is_read_at_once(value: Any, at_once: bool) -> None:
     """The commonest forms, and nothing that is invalid, unusual or out of bounds."""
     [event] = read_quickly([json.dumps(value).encode()], 0, LATEST_US)
     assert (event is not None) == at_once
+
+
+def test_times_and_refs_of_each() -> None:
+    """Each message gets its own times and refs, a complete both of either, after one that is no event."""
+    later = "2026-06-10T09:00:00.000002Z"
+    complete = {"complete": QUICK | {"ended_at": later, "inputs": "weave:///i", "output": "weave:///o"}}
+    end = {"end": QUICK | {"ended_at": later, "output": {"x": ["weave:///e", "weave:///o"]}}}
+    start = {"start": QUICK | {"inputs": ["weave:///s"]}}
+    values = [json.dumps(value).encode() for value in ({}, complete, {"start": QUICK}, end, start)]
+    events = read_quickly(values, 0, LATEST_US)
+    starts = [event.start for event in events if event is not None and event.start is not None]
+    ends = [event.end for event in events if event is not None and event.end is not None]
+    time_us = parse_timestamp_us(TIME)
+    assert [event is None for event in events] == [True, False, False, False, False]
+    assert [(one.started_at_us, one.input_refs) for one in starts] == [
+        (time_us, ("weave:///i",)),
+        (time_us, ()),
+        (time_us, ("weave:///s",)),
+    ]
+    assert [(one.ended_at_us, one.output_refs) for one in ends] == [
+        (time_us + 1, ("weave:///o",)),
+        (time_us + 1, ("weave:///e", "weave:///o")),
+    ]
