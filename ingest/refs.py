@@ -55,7 +55,7 @@ def refs_in(value: bytes | msgspec.Raw) -> tuple[str, ...]:
 
 
 def refs_in_each(values: Sequence[bytes | msgspec.Raw]) -> list[tuple[str, ...]]:
-    """What `refs_in` finds in each value, in half of its time or less.
+    """What `refs_in` finds in each value, in about half of its time.
 
     Raises ValueError or msgspec.DecodeError where `refs_in` does for one of them.
     """
