@@ -33,7 +33,7 @@ class CallStart(msgspec.Struct, frozen=True, gc=False):
     input_refs: tuple[str, ...] = ()
 
 
-class CallEnd(msgspec.Struct, frozen=True):
+class CallEnd(msgspec.Struct, frozen=True, gc=False):
     """What only a call's end tells. `usage` is the call's own (empty for a roll-up of its children's), by model."""
 
     ended_at_us: int
@@ -42,7 +42,7 @@ class CallEnd(msgspec.Struct, frozen=True):
     output_refs: tuple[str, ...] = ()
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """A start, an end, or (a complete) both, of the call `(project_id, call_id)`."""
 
     project_id: str

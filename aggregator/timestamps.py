@@ -1,7 +1,10 @@
 """Instants as integer microseconds since 1970-01-01T00:00Z: read from what producers write, written as ISO 8601."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
 
 MINUTE_US = 60_000_000
 DAY_US = 86_400_000_000
@@ -15,6 +18,18 @@ _RFC_3339 = re.compile(
     r"(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))?",
     re.ASCII,
 )
+
+# Most producers write `2026-06-10T09:00:00.000000Z`: where its digits and separators stand, and what each digit adds to
+# the date as a number (20260610), to hour, minute and second, and to microseconds since midnight.
+_COMMON_LENGTH = 27
+_DIGITS = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18, 20, 21, 22, 23, 24, 25]
+_SEPARATORS, _SEPARATING = [4, 7, 10, 13, 16, 19, 26], np.frombuffer(b"--T::.Z", np.uint8)
+_DIGIT_WEIGHTS = np.zeros((20, 5))
+_DIGIT_WEIGHTS[:8, 0] = 10.0 ** np.arange(7, -1, -1)
+_DIGIT_WEIGHTS[8:14, 1:4] = np.kron(np.eye(3), [[10.0], [1.0]])
+_DIGIT_WEIGHTS[8:14, 4] = np.kron([3_600_000_000, 60_000_000, 1_000_000], [10, 1])
+_DIGIT_WEIGHTS[14:, 4] = 10.0 ** np.arange(5, -1, -1)
+_HOUR_MINUTE_SECOND_MAX = np.array([23.0, 59.0, 59.0])
 
 
 def parse_timestamp_us(value: str | int | float) -> int:
@@ -37,6 +52,30 @@ def parse_timestamp_us(value: str | int | float) -> int:
     # A double is seldom the decimal that was meant, so it is not cut itself: the microseconds whose own nearest double
     # it is, or exceeds, are. This gives back the six digits of any instant until 2255.
     return instant_us - 1 if instant_us / 1e6 > value else instant_us
+
+
+def parse_timestamps_us(texts: Sequence[str]) -> list[int]:
+    """As `parse_timestamp_us` of each text, but several times faster where all are in the commonest form."""
+    joined = "".join(texts)
+    if set(map(len, texts)) == {_COMMON_LENGTH} and joined.isascii():
+        characters = np.frombuffer(joined.encode(), np.uint8).reshape(len(texts), _COMMON_LENGTH)
+        digits = characters[:, _DIGITS] - ord("0")
+        numbers = digits @ _DIGIT_WEIGHTS
+        if (
+            digits.max() <= 9
+            and (characters[:, _SEPARATORS] == _SEPARATING).all()
+            and (numbers[:, 1:4] <= _HOUR_MINUTE_SECOND_MAX).all()
+        ):
+            dates, rows = np.unique(numbers[:, 0], return_inverse=True)
+            midnights_us = np.array([_midnight_us(int(day)) for day in dates])
+            us: list[int] = (midnights_us[rows] + numbers[:, 4].astype(np.int64)).tolist()
+            return us
+    return [parse_timestamp_us(text) for text in texts]
+
+
+def _midnight_us(day: int) -> int:
+    """Of a date as a number, 20260610."""
+    return (date(day // 10_000, day // 100 % 100, day % 100).toordinal() - _EPOCH_DAY) * DAY_US
 
 
 def _parse_text_us(text: str) -> int:

@@ -74,7 +74,10 @@ def usage_of(stated: StatedSummary) -> dict[str, UsageCounts]:
     status = stated.status_counts
     if status is not None and (status.success or 0) + (status.error or 0) > 1:
         return {}
-    return {model: _counts(usage) for model, usage in stated.usage.items()}
+    counts = {}
+    for model, usage in stated.usage.items():
+        counts[model] = _counts(usage)
+    return counts
 
 
 def check_summary(summary: Mapping[str, Any]) -> StatedSummary:

@@ -17,8 +17,8 @@ from bench.generator import GeneratorSettings, generate
 from bench.measuring import Line, Target, alone, compared, in_turn, ours_at_least, ratio_at_least
 from bench.scale import Scale, tell
 from bench.stage import Ends, Stage
-from ingest.message import Message, decode_batch
-from ingest.source import READ_AHEAD_KIB_MAX, READ_AHEAD_MESSAGES
+from ingest.batch_decoding import decode_batch
+from ingest.source import READ_AHEAD_KIB_MAX, READ_AHEAD_MESSAGES, brokers_us
 
 BATCH = 5_000
 CALLS_PER_S = 100
@@ -115,17 +115,4 @@ def _touch(messages: list[KafkaMessage]) -> None:
 
 
 def _decode(messages: list[KafkaMessage]) -> None:
-    decode_batch(
-        [
-            Message(
-                message.topic() or "",
-                message.partition() or 0,
-                message.offset() or 0,
-                message.timestamp()[1] * 1000,
-                None,
-                message.value(),
-            )
-            for message in messages
-        ],
-        RETAINED_US,
-    )
+    decode_batch(list(map(KafkaMessage.value, messages)), brokers_us(messages, lambda: 0), RETAINED_US)

@@ -19,10 +19,11 @@ from callmeter.settings import Settings
 from callmeter.shard_opening import ShardOpener
 from callmeter.verify_command import NothingKept, verify_window
 from callmeter.work_progress import WorkProgress
+from ingest.batch_decoding import decode_batch
 from ingest.batch_limits import BatchLimits
 from ingest.lag import watermarks
 from ingest.log_reading import LogReader
-from ingest.message import Message, decode_batch
+from ingest.message import Message
 from ingest.source import Place
 
 log = logging.getLogger(__name__)
@@ -180,16 +181,17 @@ class Rebuild:
     def _apply(self, shard: Shard, messages: list[Message]) -> None:
         """As a worker does, but for the dead letters, which were sent when the messages were first read."""
         fixed_now_us = self._settings.now_us()
-        if fixed_now_us is not None:
-            messages = [message._replace(broker_us=fixed_now_us) for message in messages]
-        batch = decode_batch(messages, self._retention_us, shard.dropped_before_us)
+        brokers_us = [message.broker_us if fixed_now_us is None else fixed_now_us for message in messages]
+        values = [message.value for message in messages]
+        batch = decode_batch(values, brokers_us, self._retention_us, shard.dropped_before_us)
         first = messages[0].offset if shard.next_offset is None else shard.next_offset
+        next_offset = messages[-1].offset + 1
         counters = {
             "messages": len(messages),
-            "dead_letters": len(batch.dead_letters),
-            "offsets_skipped": batch.next_offset - first - len(messages),
+            "dead_letters": len(batch.invalid),
+            "offsets_skipped": next_offset - first - len(messages),
         }
-        shard.apply(batch.events, batch.next_offset, batch.as_of_us, time.time_ns() // 1_000, counters)
+        shard.apply(batch.events, next_offset, max(brokers_us), time.time_ns() // 1_000, counters)
 
     def _verify(self) -> None:
         """The last day of some projects."""

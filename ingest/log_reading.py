@@ -8,7 +8,7 @@ from confluent_kafka import Message as KafkaMessage
 
 from ingest.batch_limits import BatchLimits
 from ingest.message import Message
-from ingest.source import ANSWER_TIMEOUT_S, MESSAGE_BYTES_MAX, NO_OFFSET, Place, message_of
+from ingest.source import ANSWER_TIMEOUT_S, MESSAGE_BYTES_MAX, NO_OFFSET, Place, brokers_us, message_of
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,6 @@ class LogReader:
         self._consumer.assign([TopicPartition(*place, OFFSET_BEGINNING if offset is None else offset)])
 
     def _message(self, received: KafkaMessage) -> Message:
-        message = message_of(received, self._clock)
+        message = message_of(received, *brokers_us([received], self._clock))
         self._largest_bytes = max(len(message.value or b""), self._largest_bytes * 99 // 100, 1_000)
         return message

@@ -1,14 +1,25 @@
 """Finds the refs in a call's inputs or output without decoding them: they can be megabytes and are never stored."""
 
 import re
+from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
 # A ref is a URI of an object version; Weave's own have some 200 bytes. A longer one would have to be stored whole
 # for filters to find it, so it makes its event invalid rather than being cut.
 REF_BYTES_MAX = 4096
 
 _PREFIXES = ("weave:///", "weave-trace-internal:///", "wandb-artifact:///")
+
+_Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+# Values that are searched at once: what the search keeps for them stays in a processor's cache, and is no larger than
+# what the allocator has at hand. From 256 KiB on it takes three times as long.
+_PIECE_BYTES = 2**17
+# Behind the last value, so that the two bytes after any quote can be looked at.
+_END = b"  "
+_QUOTE, _W, _BACKSLASH, _U = b'"w\\u'
 
 
 def _spellings(character: str) -> str:
@@ -27,6 +38,8 @@ _REF_STRING = re.compile(
     ).encode()
 )
 
+_decode_text = msgspec.json.Decoder(str).decode
+
 
 def refs_in(value: bytes | msgspec.Raw) -> tuple[str, ...]:
     """The refs among the strings of one JSON value, keys of objects excepted; each once, in order of appearance.
@@ -37,8 +50,62 @@ def refs_in(value: bytes | msgspec.Raw) -> tuple[str, ...]:
         return ()
     refs: dict[str, None] = {}
     for token in _REF_STRING.findall(bytes(value)):
-        ref = msgspec.json.decode(token, type=str)
-        if len(ref) * 4 > REF_BYTES_MAX and len(ref.encode()) > REF_BYTES_MAX:
-            raise ValueError(f"a ref is longer than {REF_BYTES_MAX} bytes")
-        refs[ref] = None
+        refs[_ref(token)] = None
     return tuple(refs)
+
+
+def refs_in_each(values: Sequence[bytes | msgspec.Raw]) -> list[tuple[str, ...]]:
+    """What `refs_in` finds in each value, in about half of its time.
+
+    Raises ValueError or msgspec.DecodeError where `refs_in` does for one of them.
+    """
+    sizes = np.fromiter(map(len, values), np.int64, len(values)) + 1
+    ends = sizes.cumsum()
+    found: list[tuple[str, ...]] = []
+    while len(found) < len(values):
+        first = len(found)
+        begin = ends[first] - sizes[first]
+        after = max(first + 1, int(ends.searchsorted(begin + _PIECE_BYTES, "right")))
+        found += _refs_in_piece(values[first:after], ends[first:after] - begin)
+    return found
+
+
+def _refs_in_piece(values: Sequence[bytes | msgspec.Raw], ends: _Numbers) -> list[tuple[str, ...]]:
+    """`ends`: where each value ends in all of them joined, with the byte that follows it."""
+    piece = b",".join((*values, _END))
+    begins = _quotes_to_look_at(piece)
+    known: dict[bytes, str] = {}
+    found: list[tuple[str, ...]] = [()] * len(values)
+    several: dict[int, dict[str, None]] = {}
+    for begin, position in zip(begins.tolist(), ends.searchsorted(begins, "right").tolist(), strict=True):
+        # Most refs come again and again: what was one before is one wherever it is a whole string and no key.
+        after = piece.find(b'"', begin + 1) + 1
+        ref = known.get(piece[begin:after])
+        if ref is None or piece[after] not in b",]}" or piece[begin - 1] == _BACKSLASH:
+            match = _REF_STRING.match(piece, begin)
+            if match is None:
+                continue
+            ref = known[match[0]] = _ref(match[0])
+        if found[position]:
+            several.setdefault(position, dict.fromkeys(found[position]))[ref] = None
+        else:
+            found[position] = (ref,)
+    for position, refs in several.items():
+        found[position] = tuple(refs)
+    return found
+
+
+def _quotes_to_look_at(piece: bytes) -> _Numbers:
+    """Where a quote is followed by what a ref may begin with: `w`, or its escape."""
+    characters = np.frombuffer(piece, np.uint8)
+    second = characters[1:]
+    begins = ((characters[:-1] == _QUOTE) & ((second == _W) | (second == _BACKSLASH))).nonzero()[0]
+    looked_at: _Numbers = begins[(second[begins] == _W) | (characters[begins + 2] == _U)]
+    return looked_at
+
+
+def _ref(token: bytes) -> str:
+    ref = _decode_text(token)
+    if len(ref) * 4 > REF_BYTES_MAX and len(ref.encode()) > REF_BYTES_MAX:
+        raise ValueError(f"a ref is longer than {REF_BYTES_MAX} bytes")
+    return ref

@@ -1,14 +1,14 @@
 """The Kafka consumer of a worker: a group member that reads from the offsets it is told."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from ingest.batch_limits import BatchLimits
-from ingest.message import Message
+from ingest.message import Headers, Message
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Place(NamedTuple):
 class Polled(NamedTuple):
     """What one poll brought: messages by place, in order; places read to their end; places whose offset is gone."""
 
-    messages: dict[Place, list[Message]]
+    messages: dict[Place, list[KafkaMessage]]
     ended: list[Place]
     out_of_range: list[Place]
     missing_topics: list[str]
@@ -103,23 +103,32 @@ class Source:
             # largest.
             asked = min(left_messages, max(1, left_bytes // self._largest_bytes))
             received = self._consumer.consume(asked, wait_s)
-            for message in received:
-                left_bytes -= self._sort(message, polled)
+            left_bytes -= self._sort(received, polled)
             left_messages -= len(received)
             if len(received) < asked:
                 break
             wait_s = 0
         return polled
 
-    def _sort(self, message: KafkaMessage, polled: Polled) -> int:
-        """Put a message, or what it says of its partition, where it belongs; returns its size in bytes."""
-        error = message.error()
-        place = Place(message.topic() or "", message.partition() or 0)
-        if error is None:
-            polled.messages.setdefault(place, []).append(message_of(message, self._clock))
-            size = len(message.value() or b"")
-            self._largest_bytes = max(size, self._largest_bytes * 99 // 100, 1_000)
-            return size
+    def _sort(self, received: list[KafkaMessage], polled: Polled) -> int:
+        """Put messages, and what they say of their partitions, where they belong; returns the size of all in bytes."""
+        topic = partition = None
+        messages: list[KafkaMessage] = []
+        for message in received:
+            error = message.error()
+            if error is not None:
+                self._note(error, _place_of(message), polled)
+                continue
+            # Messages of a partition come together: their list is looked up once.
+            if message.partition() != partition or message.topic() != topic:
+                topic, partition = place = _place_of(message)
+                messages = polled.messages.setdefault(place, [])
+            messages.append(message)
+        sizes = [*map(len, received), 1_000]
+        self._largest_bytes = max(*sizes, self._largest_bytes * 9 // 10)
+        return sum(sizes)
+
+    def _note(self, error: KafkaError, place: Place, polled: Polled) -> None:
         code = error.code()
         if code == KafkaError._PARTITION_EOF:
             polled.ended.append(place)
@@ -129,7 +138,6 @@ class Source:
             polled.missing_topics.append(place.topic)
         else:
             log.warning("kafka", extra={"why": error.str()})
-        return 0
 
     def keep_alive(self, wait_s: float) -> None:
         """Stay a member of the group while nothing can be read: rebalances are served, no message is taken."""
@@ -204,14 +212,26 @@ class Source:
         self._polled.ended[:] = [ended for ended in self._polled.ended if ended != place]
 
 
-def message_of(received: KafkaMessage, clock: Callable[[], int]) -> Message:
-    """A message that came without an error. `clock` stands in for a broker that tells no time."""
-    key, value = received.key(), received.value()
-    _, broker_ms = received.timestamp()
-    broker_us = broker_ms * 1000 if broker_ms > 0 else clock()
-    place = received.topic() or "", received.partition() or 0, received.offset() or 0
-    return Message(*place, broker_us, _bytes(key), _bytes(value), received.headers() or ())  # type: ignore[arg-type]  # a list, never a dict
+def _place_of(message: KafkaMessage) -> Place:
+    return Place(message.topic() or "", message.partition() or 0)
 
 
-def _bytes(part: str | bytes | None) -> bytes | None:
-    return part.encode() if isinstance(part, str) else part
+def offset_of(received: KafkaMessage) -> int:
+    """The offset of a message that came without an error."""
+    offset = received.offset()
+    assert offset is not None
+    return offset
+
+
+def brokers_us(received: Iterable[KafkaMessage], clock: Callable[[], int]) -> list[int]:
+    """The broker's time of each message. `clock` stands in for a broker that tells no time."""
+    return [
+        milliseconds * 1000 if milliseconds > 0 else clock()
+        for _, milliseconds in map(KafkaMessage.timestamp, received)
+    ]
+
+
+def message_of(received: KafkaMessage, broker_us: int) -> Message:
+    """A message that came without an error."""
+    headers: Headers = received.headers() or ()  # type: ignore[assignment]  # a list, never a dict
+    return Message(*_place_of(received), offset_of(received), broker_us, received.key(), received.value(), headers)

@@ -9,14 +9,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import msgspec
+from confluent_kafka import Message as KafkaMessage
 
 from aggregator.levels import SECOND_US
 from aggregator.shard import Shard
 from aggregator.shard_store import Fenced, StoreAway, StoreFull
+from ingest.batch_decoding import decode_batch
 from ingest.batch_limits import BatchLimits
 from ingest.dead_letters import DeadLettersUndelivered, DeadLetterTopic
-from ingest.message import Message, decode_batch
-from ingest.source import BrokerAway, Place, Polled, Source
+from ingest.message import DeadLetter
+from ingest.source import BrokerAway, Place, Polled, Source, brokers_us, message_of, offset_of
 
 log = logging.getLogger(__name__)
 
@@ -179,28 +181,34 @@ class Worker:
             raise Unopened("its shard has not been read yet")
         return shard
 
-    def _apply(self, place: Place, messages: list[Message]) -> None:
+    def _apply(self, place: Place, messages: list[KafkaMessage]) -> None:
         self._idle_us.pop(place, None)
         self._assigned_us.pop(place, None)
         shard = self._shard(place)
         first = shard.next_offset or 0
-        new = [message for message in messages if message.offset >= first]
+        new = messages if offset_of(messages[0]) >= first else [one for one in messages if offset_of(one) >= first]
         if not new:
             return
-        if self._fixed_now_us is not None:
-            new = [message._replace(broker_us=self._fixed_now_us) for message in new]
-        batch = decode_batch(new, self._settings.retention_us, shard.dropped_before_us)
-        if batch.dead_letters:
-            self._dead_letters.send(batch.dead_letters)
+        next_offset = offset_of(new[-1]) + 1
+        fixed_us = self._fixed_now_us
+        times_us = brokers_us(new, self._clock) if fixed_us is None else [fixed_us] * len(new)
+        batch = decode_batch(
+            list(map(KafkaMessage.value, new)), times_us, self._settings.retention_us, shard.dropped_before_us
+        )
+        if batch.invalid:
+            self._dead_letters.send(
+                DeadLetter(message_of(new[position], times_us[position]), invalid)
+                for position, invalid in batch.invalid
+            )
         counters = {
             "messages": len(new),
-            "dead_letters": len(batch.dead_letters),
-            "offsets_skipped": batch.next_offset - first - len(new) if shard.next_offset is not None else 0,
+            "dead_letters": len(batch.invalid),
+            "offsets_skipped": next_offset - first - len(new) if shard.next_offset is not None else 0,
         }
-        applied = shard.apply(batch.events, batch.next_offset, batch.as_of_us, self._clock(), counters)
-        self._uncommitted[place] = batch.next_offset
+        applied = shard.apply(batch.events, next_offset, max(times_us), self._clock(), counters)
+        self._uncommitted[place] = next_offset
         self._applied_events += applied.events
-        log.debug("applied", extra={"place": place, "next_offset": batch.next_offset, "events": applied.events})
+        log.debug("applied", extra={"place": place, "next_offset": next_offset, "events": applied.events})
 
     def _note_end(self, place: Place) -> None:
         """All messages that came before the place was last asked have been applied: the shard is as of then."""

@@ -10,7 +10,8 @@ from aggregator.levels import DAY_US, Retention
 from aggregator.redis_layout import CALLS_PER_CHUNK
 from aggregator.shard import Shard
 from aggregator.shard_store import ShardStore
-from ingest.message import Message, decode_batch
+from ingest.batch_decoding import decode_batch
+from ingest.message import Message
 from tests.folding import NOW_US, SHARD, T0_US, prices
 
 RETENTION = Retention()
@@ -39,9 +40,10 @@ def message(offset: int, call_id: str, started_us: int, broker_us: int) -> Messa
 
 def fold(shard: Shard, messages: list[Message], now_us: int) -> int:
     """Apply as a worker does; how many dead letters there were."""
-    batch = decode_batch(messages, RETENTION_US, shard.dropped_before_us)
-    shard.apply(batch.events, batch.next_offset, batch.as_of_us, now_us, {})
-    return len(batch.dead_letters)
+    values, brokers_us = [message.value for message in messages], [message.broker_us for message in messages]
+    batch = decode_batch(values, brokers_us, RETENTION_US, shard.dropped_before_us)
+    shard.apply(batch.events, messages[-1].offset + 1, max(brokers_us), now_us, {})
+    return len(batch.invalid)
 
 
 def test_a_replay_of_old_messages_counts_a_duplicate_once(client: redis.Redis) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.refs import REF_BYTES_MAX, refs_in
+from ingest.refs import REF_BYTES_MAX, refs_in, refs_in_each
 
 PIECES = ["weave", "weave:///", "weave-trace-internal:///", "wandb-artifact:///", '"', "\\", "/", ":", ": ", "é", "😀"]
 TEXTS = st.lists(st.sampled_from([*PIECES, "u0077", "\n", "a"]), max_size=5).map("".join)
@@ -130,3 +130,41 @@ def test_agrees_with_decoding(value: Any) -> None:
     assert refs_in(json.dumps(value, ensure_ascii=False, indent=1).encode()) == expected
     assert refs_in(json.dumps(value, separators=(",", ":")).replace("/", "\\/").encode()) == expected
     assert refs_in(in_escapes(value).encode()) == expected
+
+
+SPELLINGS = VALUES.flatmap(
+    lambda value: st.sampled_from(
+        [
+            json.dumps(value).encode(),
+            json.dumps(value, ensure_ascii=False, indent=1).encode(),
+            json.dumps(value, separators=(",", ":")).replace("/", "\\/").encode(),
+            in_escapes(value).encode(),
+        ]
+    )
+)
+
+
+@given(st.lists(SPELLINGS | st.just(b"")))
+def test_many_values_at_once(values: list[bytes]) -> None:
+    """The refs of each value are those of the value alone, however many there are and whatever stands around it."""
+    assert refs_in_each(values) == [refs_in(value) for value in values]
+
+
+def test_more_than_is_searched_at_once() -> None:
+    """Values of any size, and any number of them, whose refs lie at either end of what is searched at once."""
+    sizes = [2**17 + more for more in range(-8, 9)] + [2**16] * 5 + [5] * 50_000 + [2**18, 2**19, 0, 1]
+    values = [json.dumps([f"weave:///a{size}", "x" * size, "weave:///b", "weave:///b"]).encode() for size in sizes]
+    assert refs_in_each(values) == [(f"weave:///a{size}", "weave:///b") for size in sizes]
+
+
+def test_a_ref_that_was_seen_before() -> None:
+    """A string that is a ref elsewhere is none as a key, nor inside of another string."""
+    ref, key = b'"weave:///a"', b'{"weave:///a" : 1}'
+    quoted = json.dumps(["x" + ref.decode(), ref.decode()]).encode()
+    assert refs_in_each([ref, key, quoted, b"[" + ref + b" , 5]"]) == [("weave:///a",), (), (), ("weave:///a",)]
+
+
+def test_too_long_a_ref_among_others() -> None:
+    """It is not cut there either."""
+    with pytest.raises(ValueError, match="longer than 4096 bytes"):
+        refs_in_each([b"{}", json.dumps("weave:///".ljust(REF_BYTES_MAX + 1, "x")).encode()])

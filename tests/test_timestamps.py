@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.timestamps import format_utc, parse_timestamp_us
+from aggregator.timestamps import format_utc, parse_timestamp_us, parse_timestamps_us
 from tests.brute_force import instants
 
 # 2026-02-10T04:08:49.580044Z, by GNU date.
@@ -168,3 +168,34 @@ def test_agrees_with_brute_force(text: str) -> None:
     except ValueError:
         actual_us = None
     assert actual_us == expected_us
+
+
+# The form that is read many at a time, some with one character changed.
+COMMON = st.datetimes().map(lambda moment: f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z".rjust(27, "0"))
+NEARLY_COMMON = st.builds(
+    lambda text, at, character: text[:at] + character + text[at + 1 :],
+    COMMON,
+    st.integers(0, 26),
+    st.sampled_from("09-+:.TtZz _٣é"),
+)
+
+
+@given(
+    st.lists(COMMON, max_size=5), st.lists(COMMON | NEARLY_COMMON | NEARLY, max_size=1), st.lists(COMMON, max_size=2)
+)
+def test_many_at_once(before: list[str], odd: list[str], after: list[str]) -> None:
+    """Each as it is read alone; an error where one of them is an error."""
+    texts = before + odd + after
+    try:
+        alone = [parse_timestamp_us(text) for text in texts]
+    except ValueError:
+        with pytest.raises(ValueError):  # noqa: PT011  whose words differ
+            parse_timestamps_us(texts)
+    else:
+        assert parse_timestamps_us(texts) == alone
+
+
+def test_characters_that_move_from_one_to_the_next() -> None:
+    """Texts of other lengths that would be right if they were cut anew."""
+    with pytest.raises(ValueError, match="not an RFC 3339 timestamp"):
+        parse_timestamps_us(["2026-02-10T04:08:49.580044", "Z2026-02-10T04:08:49.580044Z"])

@@ -20,7 +20,7 @@ from aggregator.shard import Shard
 from aggregator.shard_store import ShardStore
 from callmeter.loopback_port import LOOPBACK, free_loopback_port
 from callmeter.settings import Settings, read_settings
-from ingest.message import Message, decode_batch
+from ingest.batch_decoding import decode_batch
 from tests.answers import differences
 from tests.pipeline.feed import Line
 from tests.pipeline.golden import read_dataset
@@ -74,12 +74,12 @@ def fold(lines: list[Line], settings: Settings) -> None:
     now_us, retention = settings.now_us(), settings.retention.kept()
     assert now_us is not None
     assert settings.prices_file is not None
-    messages = [Message("calls", 0, offset, now_us, None, line.value) for offset, line in enumerate(lines)]
-    batch = decode_batch(messages, retention.calls_s * 1_000_000)
+    values = [line.value for line in lines]
+    batch = decode_batch(values, [now_us] * len(values), retention.calls_s * 1_000_000)
     prices = PriceBook(load_price_file(settings.prices_file), PriceCatalogue())
     with connect(settings.redis.url) as client:
         shard = Shard(ShardStore(client, ShardName(settings.redis.namespace, "calls", 0)), prices, retention)
-        shard.apply(batch.events, batch.next_offset, batch.as_of_us, now_us, {})
+        shard.apply(batch.events, len(values), now_us, now_us, {})
 
 
 def is_ready(url: str) -> bool:

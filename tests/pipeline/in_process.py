@@ -21,7 +21,7 @@ from aggregator.store_reader import StoreReader
 from api.access import OpenAccess
 from api.answers import StoreAnswers
 from api.app import ApiSettings, make_app
-from ingest.message import Message, decode_batch
+from ingest.batch_decoding import decode_batch
 from tests.pipeline.golden import CASES
 
 NAMESPACE = "in-process"
@@ -70,14 +70,11 @@ class InProcess:
             for batch in batches:
                 if shard is None or batch.restart:
                     shard = Shard(store, self._prices, RETENTION, limits)
-                messages = [
-                    Message("calls", partition, offset + number, self._now_us, None, value)
-                    for number, value in enumerate(batch.values)
-                ]
-                decoded = decode_batch(messages, RETENTION.calls_s * 1_000_000)
-                assert decoded.dead_letters == []
-                shard.apply(decoded.events, decoded.next_offset, decoded.as_of_us, self._now_us, {})
-                offset = decoded.next_offset
+                brokers_us = [self._now_us] * len(batch.values)
+                decoded = decode_batch(batch.values, brokers_us, RETENTION.calls_s * 1_000_000)
+                assert decoded.invalid == []
+                offset += len(batch.values)
+                shard.apply(decoded.events, offset, self._now_us, self._now_us, {})
 
     def ask(self, requests: Sequence[tuple[str, Any]]) -> list[tuple[int, Any]]:
         """Status and body of the answer to each (path, request)."""

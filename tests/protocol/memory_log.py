@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
+from confluent_kafka import TIMESTAMP_CREATE_TIME
+from confluent_kafka import Message as KafkaMessage
+
 from ingest.batch_limits import BatchLimits
 from ingest.message import Message
 from ingest.source import Place, Polled, Source
@@ -60,7 +63,7 @@ class MemorySource(Source):
         for place in self.positions:
             taken = self._take(place, limits.messages_max)
             if taken:
-                polled.messages[place] = taken
+                polled.messages[place] = [_as_received(message) for message in taken]
             elif place not in self._told_ended:
                 self._told_ended.add(place)
                 polled.ended.append(place)
@@ -104,3 +107,12 @@ class MemorySource(Source):
                 del self.positions[place]
             else:
                 self.positions[place] = self._on_assign(place) or 0
+
+
+def _as_received(message: Message) -> KafkaMessage:
+    """As the client gives it; it knows times in milliseconds."""
+    assert message.broker_us % 1_000 == 0
+    timestamp = TIMESTAMP_CREATE_TIME, message.broker_us // 1_000
+    return KafkaMessage(
+        message.topic, message.partition, message.offset, message.key, message.value, [], None, timestamp
+    )
