@@ -38,10 +38,6 @@ def _cover(plan: ReadPlan, from_us: int, to_us: int, bucket: int) -> None:
         plan.cut_minutes.add(from_us // MINUTE_US)
     if whole_to < to_us:
         plan.cut_minutes.add(to_us // MINUTE_US)
-    for level in _FROM_COARSE:
-        if not (whole_from % level.slot_us or whole_to % level.slot_us):  # nearly all buckets of nearly all questions
-            _take(plan, level, whole_from, whole_to, bucket)
-            return
     _cover_slots(plan, whole_from, whole_to, bucket, 0)
 
 
@@ -49,6 +45,9 @@ def _cover_slots(plan: ReadPlan, from_us: int, to_us: int, bucket: int, level_po
     if from_us >= to_us:
         return
     level = _FROM_COARSE[level_position]
+    if to_us - from_us < level.slot_us:
+        _cover_slots(plan, from_us, to_us, bucket, level_position + 1)
+        return
     whole_from, whole_to = _up(from_us, level.slot_us), _down(to_us, level.slot_us)
     if whole_from >= whole_to:
         _cover_slots(plan, from_us, to_us, bucket, level_position + 1)

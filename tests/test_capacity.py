@@ -41,7 +41,7 @@ def test_memory() -> None:
     memory = plan_of(Load(10_000 / 60, mix=PLAIN, retention=DAY)).memory
     assert memory.records_bytes == pytest.approx(14_400_000 * 200)
     assert memory.indexes_bytes == pytest.approx(28_800_000 * 100)  # for a day more
-    slots = {"m": 2 * 1_440, "f": 91 * 288, "h": 401 * 24}
+    slots = {"m": 25 * 60, "f": 91 * 288, "h": 401 * 24}
     for letter, count in slots.items():
         # All but the 100 + 200 bytes of a cell of one call is sketches.
         assert memory.levels[letter] == pytest.approx(LevelBytes(count * 4 * 1_800, count * 4 * 1_500))
@@ -53,13 +53,13 @@ def test_calls_without_usage_have_no_model() -> None:
     """The same with usage in no call: rollups alone."""
     mix = replace(PLAIN, usage_share=0)
     levels = plan_of(Load(10_000 / 60, mix=mix, retention=DAY)).memory.levels
-    assert levels["m"] == pytest.approx(LevelBytes(2 * 1_440 * 4 * 1_000, 2 * 1_440 * 4 * 900))
+    assert levels["m"] == pytest.approx(LevelBytes(25 * 60 * 4 * 1_000, 25 * 60 * 4 * 900))
 
 
 def test_few_calls_touch_few_cells() -> None:
     """A call a day is in one slot of a level, in four views, each with its model."""
     memory = plan_of(Load(1 / DAY_S, mix=PLAIN, retention=DAY)).memory
-    assert memory.levels["m"].total_bytes == pytest.approx(2 * 4 * 300, rel=1e-3)
+    assert memory.levels["m"].total_bytes == pytest.approx(25 / 24 * 4 * 300, rel=1e-3)
     assert memory.levels["m"].sketch_bytes == pytest.approx(0, abs=1)
 
 
@@ -128,7 +128,7 @@ def test_trace_keys_multiply_cells() -> None:
     load = Load(1e6, mix=PLAIN, retention=DAY)
     plan = plan_of(load, replace(LARGE, master_bytes=1e15))
     assert (plan.key, plan.partitions) == ("trace", 400)
-    assert plan.memory.levels["m"].total_bytes == pytest.approx(400 * 2 * 1_440 * 4 * 1_800)
+    assert plan.memory.levels["m"].total_bytes == pytest.approx(400 * 25 * 60 * 4 * 1_800)
 
 
 def test_memory_asks_for_partitions() -> None:
