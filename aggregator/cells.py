@@ -19,10 +19,13 @@ from aggregator.cell import (
 )
 from aggregator.levels import LEVELS, Level
 from aggregator.redis_layout import ShardKeys
-from aggregator.series import OF_LATENCY, OF_USAGE, Row, Series, series_of
+from aggregator.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
 from aggregator.shard_write import Field, Key, ShardWrite
 from aggregator.sketch import compress
 from aggregator.totals import ABSENT
+
+LATENCIES_BYTES_MAX = ROWS_IN_CELL_MAX * OF_LATENCY.row_bytes
+USAGE_BYTES_MAX = ROWS_IN_CELL_MAX * OF_USAGE.row_bytes
 
 CellKey = tuple[str, bytes]
 """The key of a block of rollups, and the place of the cell in it."""
@@ -196,7 +199,7 @@ class Cells:
                 more = rows[0] if len(rows) == 1 else b"".join(rows)
                 if name not in cell.totals:
                     more = cell.rows.get(name, b"") + more
-                    if len(more) <= ROWS_IN_CELL_MAX * series_of(name).row_bytes:
+                    if len(more) <= (LATENCIES_BYTES_MAX if name == LATENCY else USAGE_BYTES_MAX):
                         cell.rows[name] = more
                         continue
                     cell.rows.pop(name, None)

@@ -80,16 +80,17 @@ def _exact(ordered: Floats, wanted: Sequence[float]) -> list[float]:
 
 def _compressed(means: Floats, weights: Floats) -> tuple[Floats, Floats]:
     """As few centroids as the spans allow, ascending. Equal values become one; if that makes them few, all is exact."""
-    order = np.argsort(means, kind="stable")
+    order = means.argsort()
     means, weights = means[order], weights[order]
     starts = np.ones(len(means), dtype=np.bool_)
     np.not_equal(means[1:], means[:-1], out=starts[1:])
     means, weights = _joined(means, weights, starts)
     if len(means) <= _SPANS:
         return means, weights
-    ends = np.cumsum(np.abs(weights))
+    ends = np.abs(weights).cumsum()
     places = np.interp(ends, _QUANTILES * ends[-1], _PLACES)
-    places_before = np.concatenate([[0], places[:-1]])
+    places_before = np.empty_like(places)
+    places_before[0], places_before[1:] = 0, places[:-1]
     span = ((places + places_before) / 2).astype(np.int64)
     # A value that fills half a span by itself stays pure.
     heavy = (weights > 0) & (places - places_before > 0.5)
@@ -100,21 +101,26 @@ def _compressed(means: Floats, weights: Floats) -> tuple[Floats, Floats]:
 
 def _gaps(means: Floats) -> NDArray[np.bool_]:
     """Where the ascending means leap from one cluster to the next: after each mean but the last."""
+    gaps = means[1:] - means[:-1]
     apart = means[GAP_NEIGHBOURS:] - means[:-GAP_NEIGHBOURS]
-    none = np.full(GAP_NEIGHBOURS, np.inf)
-    before, after = np.concatenate([none, apart[:-1]]), np.concatenate([apart[1:], none])
-    leaps: NDArray[np.bool_] = np.diff(means) > GAP_MIN * np.maximum(before, after)
+    # The first and the last few have no neighbours on one side, and so no gap.
+    inner = slice(GAP_NEIGHBOURS, len(gaps) - GAP_NEIGHBOURS)
+    leaps = np.zeros(len(gaps), dtype=np.bool_)
+    leaps[inner] = gaps[inner] > GAP_MIN * np.maximum(
+        apart[: len(gaps) - 2 * GAP_NEIGHBOURS], apart[GAP_NEIGHBOURS + 1 :]
+    )
     return leaps
 
 
 def _joined(means: Floats, weights: Floats, starts: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """One centroid for each group of neighbours; where each group starts is true. Groups of equal means stay pure."""
-    at = np.flatnonzero(starts)
+    (at,) = starts.nonzero()
     if len(at) == len(means):
         return means, weights
     sizes = np.abs(weights)
     joined_sizes = np.add.reduceat(sizes, at)
-    lowest, highest = means[at], means[np.append(at[1:], len(means)) - 1]
+    lowest, highest = means[at], np.empty(len(at))
+    highest[:-1], highest[-1] = means[at[1:] - 1], means[-1]
     is_one_value = lowest == highest
     joined = np.where(is_one_value, lowest, np.add.reduceat(means * sizes, at) / joined_sizes)
     pure = is_one_value & (np.minimum.reduceat(weights, at) > 0)
