@@ -36,7 +36,8 @@ class Outcome(NamedTuple):
 @click.option("--events", type=click.IntRange(1_000), help="Events per scenario [default: 100000, or 4000 if short].")
 @click.option("--only", multiple=True, type=click.Choice(list(SCENARIOS)), help="Only this one; may come again.")
 @click.option("--short", is_flag=True, help="Fewer repetitions.")
-def main(seed: int, events: int | None, only: tuple[str, ...], short: bool) -> None:
+@click.option("--table", type=click.Path(dir_okay=False, path_type=Path), help="Write the summary as Markdown as well.")
+def main(seed: int, events: int | None, only: tuple[str, ...], short: bool, table: Path | None) -> None:
     """Break everything that can break under constant load, and compare the answers with the brute force."""
     with _directory() as directory:
         workload = Workload(seed, events or (EVENTS_SHORT if short else EVENTS))
@@ -49,6 +50,8 @@ def main(seed: int, events: int | None, only: tuple[str, ...], short: bool) -> N
             outcomes.append(_run(name, stage))
         kafka.kill()
         _summarise(outcomes)
+        if table is not None:
+            table.write_text(_markdown(outcomes))
         if not all(outcome.passed for outcome in outcomes):
             sys.exit(1)
         shutil.rmtree(directory)
@@ -89,6 +92,15 @@ def _summarise(outcomes: list[Outcome]) -> None:
         result = "passed" if outcome.passed else "FAILED"
         amounts = f"{outcome.events:7,} messages  {outcome.duration_s:5.0f} s"
         click.echo(f"{outcome.name:{width}}  {result}  {amounts}  {outcome.done}")
+
+
+def _markdown(outcomes: list[Outcome]) -> str:
+    """A table, each row with the command that produces it."""
+    rows = ["| what was done | messages | result | `make chaos CHAOS_ARGS=...` |", "|---|---|---|---|"]
+    for outcome in outcomes:
+        result = "all answers right" if outcome.passed else "FAILED"
+        rows.append(f'| {outcome.done} | {outcome.events:,} | {result} | `"--only {outcome.name}"` |')
+    return "\n".join([*rows, ""])
 
 
 if __name__ == "__main__":

@@ -45,11 +45,6 @@ class History:
         self._at_us = {partition: np.array([one.at_us for one in messages]) for partition, messages in log.items()}
         self._totals = {partition: self._running(messages) for partition, messages in log.items()}
 
-    @property
-    def values(self) -> list[bytes | None]:
-        """All messages."""
-        return [one.value for messages in self._log.values() for one in messages]
-
     def totals(self, project_id: str, offsets: Offsets) -> Totals:
         """The sums when of every partition the messages before its offset are applied."""
         summed = [

@@ -28,7 +28,7 @@ class Load(threading.Thread):
         self._topic = topic
         self._lines = lines
         self._partitioner = partitioner
-        self._duration_s = 0.0
+        self._duration_s, self._told_s = 0.0, 0.0
         self._stopped = threading.Event()
         self._producer = Producer(
             {
@@ -49,8 +49,8 @@ class Load(threading.Thread):
         return len(self._lines) - self.sent
 
     def last_for(self, duration_s: float) -> None:
-        """Slow down such that a third is still left after so long, however often that is said (0: be fast)."""
-        self._duration_s = duration_s
+        """Slow down such that a third is still left after so long, a tenth after four times that (0: be fast)."""
+        self._duration_s, self._told_s = duration_s, time.monotonic()
 
     def finish(self) -> None:
         """Send what is left at once, and return when the broker has all of it."""
@@ -71,8 +71,10 @@ class Load(threading.Thread):
         credit, before_s = 0.0, time.monotonic()
         while self.left and not self._stopped.is_set():
             now_s = time.monotonic()
-            # A share of what is left for each moment, so that the load is never over before what it is there for.
-            credit += self.left * min((now_s - before_s) / self._duration_s if self._duration_s else 1, 1)
+            # A share of what is left for each moment, a smaller one where all takes longer than was thought, so that
+            # the load is never over before what it is there for.
+            pace_s = self._duration_s and max(self._duration_s, now_s - self._told_s)
+            credit += self.left * min((now_s - before_s) / pace_s if pace_s else 1, 1)
             before_s = now_s
             for line in self._lines[self.sent : self.sent + int(credit)]:
                 self._send(line)

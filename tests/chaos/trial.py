@@ -106,11 +106,14 @@ class Trial:
         self.api = self.pipeline.start_api()
         self._asker = Asker(self.api, self._applied_if_known, self.stage.rng.randrange(2**32))
         self._asker.start()
-        lines = self.stage.workload.lines if lines is None else lines
+        self.produce(self.stage.workload.lines if lines is None else lines, duration_s, partitioner)
+        return started
+
+    def produce(self, lines: Sequence[Line], duration_s: float = 0, partitioner: Partitioner = lambda _: None) -> None:
+        """Produce such lines, when those before are all produced (0: as fast as can be)."""
         self.load = Load(self.kafka.bootstrap_servers, self.topic, lines, partitioner)
         self.load.last_for(duration_s)
         self.load.start()
-        return started
 
     def steps(self, count: int, step_s: float) -> Iterator[int]:
         """0, 1, 2, ... with the load paced so that some of it is left for each, at `step_s` each or what they take."""
@@ -193,10 +196,26 @@ class Trial:
 
         `log`: the topic as it was before it lost messages (those with the value None), if it did.
         """
+        self.stop_asking()
+        log = self.read_log() if log is None else log
+        mistakes = self._wrong_now(log)
+        mistakes += self._asker.failures
+        mistakes += wrong_answers(self._asker.asked, History(log, self.stage.workload), self._away, self._rollbacks)
+        self.stage.say(f"{len(self._asker.asked)} answers under load")
+        _raise(mistakes)
+
+    def check_now(self, log: dict[int, list[Appended]]) -> None:
+        """Raise ChaosFailed where an answer is not what this log comes to; questions go on."""
+        _raise(self._wrong_now(log))
+
+    def stop_asking(self) -> None:
+        """Ask no more questions."""
         self._asker.stop()
+
+    def _wrong_now(self, log: dict[int, list[Appended]]) -> list[str]:
+        """What is wrong with answers and counters when just the messages with a value are applied."""
         workload = self.stage.workload
-        history = History(self.read_log() if log is None else log, workload)
-        values = [value for value in history.values if value is not None]
+        values = [one.value for messages in log.values() for one in messages if one.value is not None]
         whole = sorted(values) == sorted(line.value for line in workload.lines if line.value is not None)
         model = workload.model if whole else workload.fold(values)
         self.stage.say("asking")
@@ -210,15 +229,9 @@ class Trial:
             "calls": model.started_calls,
             "dead_letters": sum(not workload.events[value] for value in values),
         }
-        mistakes += [
+        return mistakes + [
             f"{name}: {counters[name]}, not {count}" for name, count in expected.items() if counters[name] != count
         ]
-        mistakes += self._asker.failures
-        mistakes += wrong_answers(self._asker.asked, history, self._away, self._rollbacks)
-        self.stage.say(f"{len(self._asker.asked)} answers under load")
-        if mistakes:
-            more = [f"... {len(mistakes)} in all"] if len(mistakes) > SHOWN_MISTAKES else []
-            raise ChaosFailed("\n".join(["", *mistakes[:SHOWN_MISTAKES], *more]))
 
     def counters(self) -> Counter[str]:
         """The counters of all shards, summed up."""
@@ -248,3 +261,9 @@ class Trial:
         for partition in range(self._partitions):
             pipeline.get(self.shard_keys(partition).next)
         return {partition: int(offset) for partition, offset in enumerate(pipeline.execute()) if offset is not None}
+
+
+def _raise(mistakes: list[str]) -> None:
+    if mistakes:
+        more = [f"... {len(mistakes)} in all"] if len(mistakes) > SHOWN_MISTAKES else []
+        raise ChaosFailed("\n".join(["", *mistakes[:SHOWN_MISTAKES], *more]))
