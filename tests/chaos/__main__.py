@@ -48,10 +48,10 @@ def main(seed: int, events: int | None, only: tuple[str, ...], short: bool, tabl
         for name in only or SCENARIOS:
             stage = Stage(workload, kafka, directory / name, Random(f"{seed}/{name}"), short, _sayer(name))
             outcomes.append(_run(name, stage))
-        kafka.kill()
         _summarise(outcomes)
         if table is not None:
             table.write_text(_markdown(outcomes))
+        kafka.kill()
         if not all(outcome.passed for outcome in outcomes):
             sys.exit(1)
         shutil.rmtree(directory)
