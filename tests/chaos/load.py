@@ -14,19 +14,30 @@ DELIVERY_TIMEOUT_S = 300.0
 
 # Which partition gets a line; None: the client's choice, by the key.
 Partitioner = Callable[[Line], int | None]
+# By partition and offset: when the broker had told that it has the message, microseconds since the epoch.
+Delivered = dict[tuple[int, int], int]
 
 
 class Load(threading.Thread):
-    """Produces the lines in their order. `failures`: what the broker did not take; must stay empty."""
+    """Produces the lines in their order, and notes in `delivered` when each could be read.
+
+    `failures`: what the broker did not take; must stay empty.
+    """
 
     def __init__(
-        self, bootstrap_servers: str, topic: str, lines: Sequence[Line], partitioner: Partitioner = lambda _: None
+        self,
+        bootstrap_servers: str,
+        topic: str,
+        lines: Sequence[Line],
+        delivered: Delivered,
+        partitioner: Partitioner = lambda _: None,
     ) -> None:
         super().__init__(name="load", daemon=True)
         self.sent = 0
         self.failures: list[str] = []
         self._topic = topic
         self._lines = lines
+        self._delivered_us = delivered
         self._partitioner = partitioner
         self._duration_s, self._told_s = 0.0, 0.0
         self._stopped = threading.Event()
@@ -101,9 +112,13 @@ class Load(threading.Thread):
                     raise
                 self._producer.poll(0.1)
 
-    def _delivered(self, error: KafkaError | None, _: Message) -> None:
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self.failures.append(error.str())
+            return
+        partition, offset = message.partition(), message.offset()
+        if partition is not None and offset is not None:
+            self._delivered_us[partition, offset] = time.time_ns() // 1_000
 
 
 def _silent() -> logging.Logger:

@@ -16,7 +16,7 @@ from aggregator.redis_connection import StoreAway, connect
 from aggregator.redis_layout import ShardKeys, ShardName
 from tests.chaos.asker import Asker, Interval, wrong_answers
 from tests.chaos.history import Appended, History, log_ends, read_log
-from tests.chaos.load import Load, Partitioner
+from tests.chaos.load import Delivered, Load, Partitioner
 from tests.chaos.workload import PRICES, Workload
 from tests.pipeline.feed import Line
 from tests.pipeline.patience import wait_until
@@ -79,6 +79,7 @@ class Trial:
         self.load: Load
         self.api: Api
         self._asker: Asker
+        self._delivered: Delivered = {}
         self._away: list[Interval] = []
         self._rollbacks: list[Interval] = []
 
@@ -111,7 +112,7 @@ class Trial:
 
     def produce(self, lines: Sequence[Line], duration_s: float = 0, partitioner: Partitioner = lambda _: None) -> None:
         """Produce such lines, when those before are all produced (0: as fast as can be)."""
-        self.load = Load(self.kafka.bootstrap_servers, self.topic, lines, partitioner)
+        self.load = Load(self.kafka.bootstrap_servers, self.topic, lines, self._delivered, partitioner)
         self.load.last_for(duration_s)
         self.load.start()
 
@@ -182,14 +183,15 @@ class Trial:
         admin.delete_topics([self.topic])[self.topic].result(TOPIC_TIMEOUT_S)
         self.wait(lambda: self.topic not in admin.list_topics(timeout=TOPIC_TIMEOUT_S).topics, "the topic is gone")
         create_topic(self.kafka.bootstrap_servers, self.topic, partitions, TOPIC_SETTINGS)
+        self._delivered.clear()
 
     def shard_keys(self, partition: int) -> ShardKeys:
         """The keys of a partition's shard."""
         return ShardKeys(ShardName(self.pipeline.namespace, self.topic, partition))
 
     def read_log(self) -> dict[int, list[Appended]]:
-        """What is in the topic."""
-        return read_log(self.kafka.bootstrap_servers, self.topic)
+        """What is in the topic; all of it must be produced."""
+        return read_log(self.kafka.bootstrap_servers, self.topic, self._delivered)
 
     def check(self, log: dict[int, list[Appended]] | None = None) -> None:
         """Raise ChaosFailed where an answer is or was wrong, or something was counted twice or not at all.
