@@ -35,7 +35,7 @@ ifneq ($(CALLMETER_TEST_BROKER),embedded)
 test: servers
 endif
 
-chaos: $(DEV_INSTALLED) servers ## kill, freeze, wipe and move everything under load, for most of an hour; CHAOS_ARGS="--only NAME --seed N"
+chaos: $(DEV_INSTALLED) servers ## kill, freeze, wipe and move everything under load, for most of an hour; CHAOS_ARGS="--only NAME --seed N --table FILE"
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
 lint: $(DEV_INSTALLED) ## style, types and layers

@@ -70,9 +70,9 @@ class Worker:
         self._shards: dict[Place, Shard | None] = {}
         self._uncommitted: dict[Place, int] = {}
         self._committed_us = 0
-        # Places of which nothing has come yet, and when they were assigned.
-        self._assigned_us: dict[Place, int] = {}
-        # Places read to their end, and when they were last asked whether that is still so.
+        # Places of which nothing has come since they were assigned or asked for their end, and when that was.
+        self._asked_us: dict[Place, int] = {}
+        # Places read to their end, and when that, or the last question whether it is still so, was.
         self._idle_us: dict[Place, int] = {}
         # Places that are not read, and when it was last asked whether their shard has been reset.
         self._refused_us: dict[Place, int] = {}
@@ -163,7 +163,7 @@ class Worker:
         log.info("partition assigned", extra={"place": place, "offset": shard.next_offset})
         if shard.next_offset is not None:
             self._uncommitted[place] = shard.next_offset  # who applied it may have died before it was committed
-        self._assigned_us[place] = self._clock()
+        self._asked_us[place] = self._clock()
         return shard.next_offset
 
     def _revoke(self, places: list[Place]) -> None:
@@ -171,7 +171,7 @@ class Worker:
             self._shards.pop(place, None)
             self._uncommitted.pop(place, None)
             self._idle_us.pop(place, None)
-            self._assigned_us.pop(place, None)
+            self._asked_us.pop(place, None)
             self._refused_us.pop(place, None)
             log.info("partition revoked", extra={"place": place})
 
@@ -183,7 +183,7 @@ class Worker:
 
     def _apply(self, place: Place, messages: list[KafkaMessage]) -> None:
         self._idle_us.pop(place, None)
-        self._assigned_us.pop(place, None)
+        self._asked_us.pop(place, None)
         shard = self._shard(place)
         first = shard.next_offset or 0
         new = messages if offset_of(messages[0]) >= first else [one for one in messages if offset_of(one) >= first]
@@ -211,19 +211,21 @@ class Worker:
         log.debug("applied", extra={"place": place, "next_offset": next_offset, "events": applied.events})
 
     def _note_end(self, place: Place) -> None:
-        """All messages that came before the place was last asked have been applied: the shard is as of then."""
-        shard, now_us = self._shard(place), self._clock()
-        asked_us = self._assigned_us.pop(place, None) or self._idle_us.get(place)
-        self._idle_us.setdefault(place, now_us)
+        """All messages that came before the place was last asked have been applied: the shard is as of then.
+
+        An end that answers no question says nothing of now: it may have been on its way for long, and come twice.
+        """
+        shard, asked_us = self._shard(place), self._asked_us.pop(place, None)
+        self._idle_us.setdefault(place, self._clock())
         if asked_us is not None:
             shard.touch(asked_us)
 
     def _ask_idle(self, source: Source) -> None:
-        """Have the broker say again that idle places are at their end: it says so once for each seek."""
-        for place, asked_us in self._idle_us.items():
+        """Have the broker say again that idle places are at their end: it says so after each seek."""
+        for place, idle_us in self._idle_us.items():
             shard, now_us = self._shards[place], self._clock()
-            if shard is not None and now_us - asked_us >= IDLE_INTERVAL_US:
-                self._idle_us[place] = now_us
+            if shard is not None and now_us - idle_us >= IDLE_INTERVAL_US:
+                self._idle_us[place] = self._asked_us[place] = now_us
                 source.seek(place, shard.next_offset)
 
     def _ask_refused(self, source: Source) -> None:
@@ -254,6 +256,7 @@ class Worker:
                 extra={**extra, "command": command},
             )
             self._idle_us.pop(place, None)
+            self._asked_us.pop(place, None)
             self._refused_us[place] = self._clock()
             source.hold(place)
         else:

@@ -1,7 +1,8 @@
 """The servers that tests share, each started when the first test asks for it, once per run.
 
 Tests that kill a server make their own in `tmp_path` (`tests.servers`). `CALLMETER_TEST_BROKER=embedded` replaces
-Apache Kafka by the embedded broker where Java is missing; what that cannot test is left out, and said at the end.
+Apache Kafka by the embedded broker where Java is missing, CALLMETER_TEST_REDIS=cluster the one Redis by a cluster of
+three masters; what those cannot test is left out, and said at the end.
 """
 
 import os
@@ -12,20 +13,27 @@ import pytest
 import redis
 
 from callmeter.embedded_broker import EmbeddedBroker
+from tests.servers.clustered import lead_to
 from tests.servers.kafka_server import KafkaServer
+from tests.servers.redis_cluster import RedisCluster
 from tests.servers.redis_server import RedisServer
 
+CLUSTERED = os.environ.get("CALLMETER_TEST_REDIS") == "cluster"
 EMBEDDED = os.environ.get("CALLMETER_TEST_BROKER") == "embedded"
 LEFT_OUT = pytest.StashKey[int]()
 KAFKA_START_S = pytest.StashKey[float]()
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis for the whole run; tests take `redis_url`, which empties it first."""
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer | RedisCluster]:
+    """A Redis, or a cluster, for the whole run; tests take `redis_url`, which empties it first."""
+    directory = tmp_path_factory.mktemp("redis")
+    server = RedisCluster(directory) if CLUSTERED else RedisServer(directory)
     server.start()
-    yield server
+    with pytest.MonkeyPatch.context() as patch:
+        if isinstance(server, RedisCluster):
+            lead_to(server, patch)
+        yield server
     server.stop()
 
 
@@ -65,13 +73,11 @@ def bootstrap_servers(request: pytest.FixtureRequest) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without Apache Kafka, leave out what only it can serve."""
-    config.stash[LEFT_OUT] = 0
-    if not EMBEDDED:
-        return
-    left_out = [item for item in items if _needs_apache_kafka(item)]
+    """Leave out what only Apache Kafka, or only a single Redis, can serve where it is replaced."""
+    left_out = [item for item in items if (EMBEDDED and _needs_apache_kafka(item)) or (CLUSTERED and _needs_one(item))]
     items[:] = [item for item in items if item not in left_out]
-    config.hook.pytest_deselected(items=left_out)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
     config.stash[LEFT_OUT] = len(left_out)
 
 
@@ -80,10 +86,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if KAFKA_START_S in config.stash:
         terminalreporter.write_line(f"Apache Kafka started in {config.stash[KAFKA_START_S]:.1f} s")
     if left_out := config.stash.get(LEFT_OUT, 0):
-        reason = "CALLMETER_TEST_BROKER=embedded, they need Apache Kafka"
+        reason = "they need Apache Kafka, or a single Redis, and were told to do without"
         terminalreporter.write_sep("!", f"{left_out} tests NOT RUN: {reason}", red=True)
 
 
 def _needs_apache_kafka(item: pytest.Item) -> bool:
     fixtures: list[str] = getattr(item, "fixturenames", [])
     return item.get_closest_marker("apache_kafka") is not None or "kafka_server" in fixtures
+
+
+def _needs_one(item: pytest.Item) -> bool:
+    return item.get_closest_marker("single_redis") is not None

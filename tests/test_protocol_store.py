@@ -16,6 +16,8 @@ from aggregator.shard_write import ShardWrite
 from tests.protocol.memory_redis import MemoryRedis
 from tests.protocol.memory_store import Fault, MemoryStore
 
+pytestmark = pytest.mark.single_redis  # the model is one of a single server
+
 SHARD = ShardName("contract", "calls", 0)
 PAST_UNIX_S, FUTURE_UNIX_S = 1_000_000_000, 4_000_000_000
 

@@ -23,6 +23,7 @@ from tests.pipeline.golden import read_dataset
 from tests.pipeline.operator import Said, operate
 from tests.pipeline.patience import wait_until
 from tests.pipeline.pipeline import Api, Pipeline
+from tests.servers.clustered import with_cluster
 from tests.servers.kafka_server import KafkaServer
 
 DATASET = read_dataset("disorder")
@@ -96,7 +97,7 @@ def running(pipeline: Pipeline, *arguments: str, **settings: str) -> Iterator[su
     """A `callmeter` command while it runs; killed at the end."""
     process = subprocess.Popen(
         [sys.executable, "-m", "callmeter", *arguments],
-        env={f"CALLMETER_{name}": text for name, text in (pipeline.settings | settings).items()}
+        env={f"CALLMETER_{name}": text for name, text in with_cluster(pipeline.settings | settings).items()}
         | {"PATH": os.environ["PATH"]},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

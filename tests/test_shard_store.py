@@ -5,10 +5,13 @@ from typing import Any
 import pytest
 import redis
 
-from aggregator.redis_layout import LAYOUT_VERSION, posted, posting
+from aggregator.redis_layout import LAYOUT_VERSION, ShardKeys, posted, posting
 from aggregator.shard_store import FIELDS_PER_READ_MAX, Fenced, NewerLayout, ShardStore
 from aggregator.shard_write import ShardWrite
 from tests.folding import SHARD
+
+# In the slot of the shard, as all that it writes: hashes, postings and their blocks, names.
+H, DROPPED, ABSENT, X, Y, Z = (f"{ShardKeys(SHARD).shard}:{name}" for name in ("h", "dropped", "absent", "x", "y", "z"))
 
 
 @pytest.fixture
@@ -23,25 +26,25 @@ def store(client: Any) -> ShardStore:
 
 def test_apply_writes_everything(client: Any, store: ShardStore) -> None:
     """Fields, deletions, drops, appends, names, counters, expiries and the next offset."""
-    client.hset("h", mapping={"gone": 1, "stays": 2})
-    client.hset("dropped", "a", 1)
+    client.hset(H, mapping={"gone": 1, "stays": 2})
+    client.hset(DROPPED, "a", 1)
     write = ShardWrite(
-        deletions={"h": ["gone"]},
-        drops=["dropped"],
-        appends={("x", "y"): {b"v": posting(7)}},
-        names={"z": [b"b", b"a"]},
+        deletions={H: ["gone"]},
+        drops=[DROPPED],
+        appends={(X, Y): {b"v": posting(7)}},
+        names={Z: [b"b", b"a"]},
         increments={"calls": 3},
-        expiries={"h": 4_000_000_000, "absent": 4_000_000_000},
+        expiries={H: 4_000_000_000, ABSENT: 4_000_000_000},
     )
-    write.set("h", "new", 5)
-    write.set("h", b"\x00\xff", b"\xfe")
+    write.set(H, "new", 5)
+    write.set(H, b"\x00\xff", b"\xfe")
     store.apply(None, 12, write)
-    assert client.hgetall("h") == {b"stays": b"2", b"new": b"5", b"\x00\xff": b"\xfe"}
-    assert client.exists("dropped", "absent") == 0
-    assert client.hgetall("x") == {b"v": bytes(4) + posting(7)}
-    assert client.zrange("z", 0, -1) == [b"a", b"b"]
+    assert client.hgetall(H) == {b"stays": b"2", b"new": b"5", b"\x00\xff": b"\xfe"}
+    assert client.exists(DROPPED, ABSENT) == 0
+    assert client.hgetall(X) == {b"v": bytes(4) + posting(7)}
+    assert client.zrange(Z, 0, -1) == [b"a", b"b"]
     assert client.hget(store.keys.shard, "calls") == b"3"
-    assert client.expiretime("h") == 4_000_000_000
+    assert client.expiretime(H) == 4_000_000_000
     assert store.next_offset() == 12
 
 
@@ -51,13 +54,14 @@ def test_the_fence(client: Any, store: ShardStore, stored: int | None, expected:
     if stored is not None:
         client.set(store.keys.next, stored)
     write = ShardWrite()
-    write.set("h", "f", 1)
+    write.set(H, "f", 1)
     with pytest.raises(Fenced):
         store.apply(expected, 9, write)
-    assert client.exists("h") == 0
+    assert client.exists(H) == 0
     assert store.next_offset() == stored
 
 
+@pytest.mark.single_redis  # tests/test_fence.py does this on a cluster
 def test_a_writer_in_between(client: Any, redis_url: str) -> None:
     """One that applies after the other has looked at the offset: the other is refused."""
 
@@ -89,11 +93,11 @@ def test_postings_move_to_blocks(client: Any, store: ShardStore) -> None:
     for at, size in enumerate([1, 198, 1, 1, 199, 200, 201, 1, *[7] * 100]):
         batch, numbers = numbers[:size], numbers[size:]
         appended += batch
-        write = ShardWrite(appends={("x", "y"): {b"v": b"".join(map(posting, batch))}})
+        write = ShardWrite(appends={(X, Y): {b"v": b"".join(map(posting, batch))}})
         store.apply(offset, at, write)
         offset = at
-    kept = client.hget("x", "v")
-    blocks = [client.hget("y", b"%d:v" % block) for block in range(int.from_bytes(kept[:4], "big"))]
+    kept = client.hget(X, "v")
+    blocks = [client.hget(Y, b"%d:v" % block) for block in range(int.from_bytes(kept[:4], "big"))]
     assert posted(b"".join(blocks) + kept[4:]) == appended
     # 199, 2, 199, 200, 201, then 1 and 28 times 7, twice 28 times 7; the last 112 are not in a block yet.
     assert [len(block) // 5 for block in blocks] == [199, 2, 199, 200, 200, 198, 196, 196]
@@ -102,16 +106,16 @@ def test_postings_move_to_blocks(client: Any, store: ShardStore) -> None:
 def test_values_of_postings_are_apart(client: Any, store: ShardStore) -> None:
     """Many values at once, of any bytes."""
     values = {bytes([number, 0, 255]): posting(number) for number in range(200)}
-    store.apply(None, 0, ShardWrite(appends={("x", "y"): values}))
-    assert client.hgetall("x") == {value: bytes(4) + number for value, number in values.items()}
+    store.apply(None, 0, ShardWrite(appends={(X, Y): values}))
+    assert client.hgetall(X) == {value: bytes(4) + number for value, number in values.items()}
 
 
 def test_read_fields(client: Any, store: ShardStore) -> None:
     """Of several hashes, more than fit into one command, in the order asked, None where nothing is."""
-    client.hset("h", mapping={str(number): number for number in range(0, 2 * FIELDS_PER_READ_MAX, 2)})
+    client.hset(H, mapping={str(number): number for number in range(0, 2 * FIELDS_PER_READ_MAX, 2)})
     asked = list(range(2 * FIELDS_PER_READ_MAX))
-    found = store.read_fields({"h": asked, "none": ["a", b"b"]})
-    assert found["h"] == [str(number).encode() if number % 2 == 0 else None for number in asked]
+    found = store.read_fields({H: asked, "none": ["a", b"b"]})
+    assert found[H] == [str(number).encode() if number % 2 == 0 else None for number in asked]
     assert found["none"] == [None, None]
     assert store.read_fields({}) == {}
     assert store.read_hashes(["none"]) == [{}]

@@ -18,6 +18,7 @@ import pytest
 from callmeter.loopback_port import free_loopback_port
 from callmeter.status_command import summary
 from callmeter.stored_offsets import PartitionProgress
+from tests.servers.clustered import with_cluster
 from tests.servers.kafka_server import create_topic
 from tests.servers.redis_server import RedisServer
 
@@ -27,13 +28,13 @@ NOW = datetime.now(UTC).isoformat()
 
 def environment(bootstrap_servers: str, redis_url: str, topic: str) -> dict[str, str]:
     """What an operator sets."""
-    return {
-        "CALLMETER_KAFKA__BOOTSTRAP_SERVERS": bootstrap_servers,
-        "CALLMETER_KAFKA__TOPICS": topic,
-        "CALLMETER_KAFKA__GROUP_ID": topic,
-        "CALLMETER_REDIS__URL": redis_url,
-        "PATH": os.environ["PATH"],
+    settings = {
+        "KAFKA__BOOTSTRAP_SERVERS": bootstrap_servers,
+        "KAFKA__TOPICS": topic,
+        "KAFKA__GROUP_ID": topic,
+        "REDIS__URL": redis_url,
     }
+    return {f"CALLMETER_{name}": text for name, text in with_cluster(settings).items()} | {"PATH": os.environ["PATH"]}
 
 
 @contextmanager

@@ -116,7 +116,8 @@ def test_fetch_in_order(redis_url: str) -> None:
         return await reader.fetch([("GET", "b"), ("GET", "a"), ("GET", "c")]), await reader.fetch([])
 
     client: Any = redis.Redis.from_url(redis_url)
-    client.mset({"a": 1, "b": 2})
+    client.set("a", 1)
+    client.set("b", 2)
     assert read(redis_url, fetch) == ([b"2", b"1", None], [])
 
 

@@ -25,6 +25,7 @@ from tests.answers import differences
 from tests.pipeline.feed import Line
 from tests.pipeline.golden import read_dataset
 from tests.pipeline.program import START_TIMEOUT_S, Program
+from tests.servers.clustered import with_cluster
 from tests.servers.redis_server import RedisServer
 
 ROOT = Path(__file__).parents[1]
@@ -57,7 +58,7 @@ def dataset(
         "API__HOST": LOOPBACK,
         "API__PORT": str(port),
     }
-    environment = {f"CALLMETER_{name}": value for name, value in settings.items()}
+    environment = {f"CALLMETER_{name}": value for name, value in with_cluster(settings).items()}
     fold(golden.lines, read_settings(environment))
     projects = [word for project in PROJECTS for word in ("--project", project)]
     create_key = [sys.executable, "-m", "callmeter", "keys", "create", "--name", "weave", *projects]

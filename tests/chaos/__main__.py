@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import click
 
-from tests.chaos.scenarios import SCENARIOS
+from tests.chaos.scenarios import SCENARIOS, WITHOUT_LOAD
 from tests.chaos.trial import Stage
 from tests.chaos.workload import Workload
 from tests.servers.kafka_server import KafkaServer
@@ -26,7 +26,7 @@ class Outcome(NamedTuple):
 
     name: str
     done: str
-    events: int
+    messages: int
     duration_s: float
     passed: bool
 
@@ -36,7 +36,8 @@ class Outcome(NamedTuple):
 @click.option("--events", type=click.IntRange(1_000), help="Events per scenario [default: 100000, or 4000 if short].")
 @click.option("--only", multiple=True, type=click.Choice(list(SCENARIOS)), help="Only this one; may come again.")
 @click.option("--short", is_flag=True, help="Fewer repetitions.")
-def main(seed: int, events: int | None, only: tuple[str, ...], short: bool) -> None:
+@click.option("--table", type=click.Path(dir_okay=False, path_type=Path), help="Write the summary as Markdown as well.")
+def main(seed: int, events: int | None, only: tuple[str, ...], short: bool, table: Path | None) -> None:
     """Break everything that can break under constant load, and compare the answers with the brute force."""
     with _directory() as directory:
         workload = Workload(seed, events or (EVENTS_SHORT if short else EVENTS))
@@ -47,8 +48,10 @@ def main(seed: int, events: int | None, only: tuple[str, ...], short: bool) -> N
         for name in only or SCENARIOS:
             stage = Stage(workload, kafka, directory / name, Random(f"{seed}/{name}"), short, _sayer(name))
             outcomes.append(_run(name, stage))
-        kafka.kill()
         _summarise(outcomes)
+        if table is not None:
+            table.write_text(_markdown(outcomes))
+        kafka.kill()
         if not all(outcome.passed for outcome in outcomes):
             sys.exit(1)
         shutil.rmtree(directory)
@@ -62,7 +65,8 @@ def _run(name: str, stage: Stage) -> Outcome:
     except Exception as failed:
         click.echo(traceback.format_exc(), err=True)
         done, passed = f"{type(failed).__name__}: {str(failed).strip().splitlines()[0][:100]}", False
-    return Outcome(name, done, len(stage.workload.lines), time.monotonic() - began_s, passed)
+    messages = 0 if name in WITHOUT_LOAD else len(stage.workload.lines)
+    return Outcome(name, done, messages, time.monotonic() - began_s, passed)
 
 
 def _sayer(name: str) -> Callable[[str], None]:
@@ -87,8 +91,18 @@ def _summarise(outcomes: list[Outcome]) -> None:
     click.echo()
     for outcome in outcomes:
         result = "passed" if outcome.passed else "FAILED"
-        amounts = f"{outcome.events:7,} messages  {outcome.duration_s:5.0f} s"
+        amounts = f"{outcome.messages:7,} messages  {outcome.duration_s:5.0f} s"
         click.echo(f"{outcome.name:{width}}  {result}  {amounts}  {outcome.done}")
+
+
+def _markdown(outcomes: list[Outcome]) -> str:
+    """A table, each row with the command that produces it."""
+    rows = ["| what was done | messages | result | `make chaos CHAOS_ARGS=...` |", "|---|---|---|---|"]
+    for outcome in outcomes:
+        result = "all answers right" if outcome.passed else "FAILED"
+        messages = f"{outcome.messages:,}" if outcome.messages else "the golden ones"
+        rows.append(f'| {outcome.done} | {messages} | {result} | `"--only {outcome.name}"` |')
+    return "\n".join([*rows, ""])
 
 
 if __name__ == "__main__":

@@ -23,8 +23,6 @@ METRICS = {
     "call_metrics": [{"metric": "latency_ms"}, {"metric": "error_count"}, {"metric": "call_count"}],
     "usage_metrics": [{"metric": "total_tokens"}],
 }
-# A broker stamps a message a moment before it lets it be read; on a machine with too much to do, such a moment lasts.
-STAMP_SLACK_US = 1_000_000
 # What a client's clock and the way of an answer may add to the lag that the api states.
 LAG_SLACK_S = 1.0
 # Redis is back and the first question after that may still meet a connection that is dead.
@@ -139,7 +137,7 @@ def _mistake(one: Asked, history: History, forgot: bool) -> str | None:
         # Only while some shard holds nothing yet: of what will be in it nothing can be said.
         known = not forgot and one.before is not None and history.applied_in_all(one.before)
         return f"{one.totals} without X-Data-As-Of" if known else None
-    told = history.totals(one.project_id, history.applied_as_of(one.as_of_us - STAMP_SLACK_US))
+    told = history.totals(one.project_id, history.applied_as_of(one.as_of_us))
     if not _at_least(one.totals, told):
         return f"{one.totals} is less than {told}, which is what there was as of {one.as_of_us / 1e6:.3f}"
     lag_s = one.ended_s - one.as_of_us / 1e6

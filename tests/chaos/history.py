@@ -10,10 +10,13 @@ from confluent_kafka import Consumer, TopicPartition
 
 from tests.brute_force.calls import Call
 from tests.brute_force.events import Event
+from tests.chaos.load import Delivered
 from tests.chaos.workload import Workload
 
 MESSAGE_TIMEOUT_S = 30.0
 READ_MAX = 10_000
+# When a message can be read of which the broker did not say where it is: with the next one.
+NEVER_US = 2**62
 
 # By partition: the first offset that is not applied.
 Offsets = Mapping[int, int]
@@ -30,7 +33,7 @@ class Totals(NamedTuple):
 
 
 class Appended(NamedTuple):
-    """A message: the broker's time of its arrival, microseconds since the epoch, and what it says."""
+    """A message: when it could certainly be read, microseconds since the epoch, and what it says."""
 
     at_us: int
     value: bytes | None
@@ -42,13 +45,8 @@ class History:
     def __init__(self, log: Mapping[int, list[Appended]], workload: Workload) -> None:
         self._log = log
         self._workload = workload
-        self._at_us = {partition: np.array([one.at_us for one in messages]) for partition, messages in log.items()}
+        self._at_us = {partition: _times_us(messages) for partition, messages in log.items()}
         self._totals = {partition: self._running(messages) for partition, messages in log.items()}
-
-    @property
-    def values(self) -> list[bytes | None]:
-        """All messages."""
-        return [one.value for messages in self._log.values() for one in messages]
 
     def totals(self, project_id: str, offsets: Offsets) -> Totals:
         """The sums when of every partition the messages before its offset are applied."""
@@ -82,6 +80,11 @@ class History:
         return {project_id: np.cumsum(running, axis=0) for project_id, running in sums.items()}
 
 
+def _times_us(messages: list[Appended]) -> Counts:
+    """When each message could be read: at the latest when a later one could."""
+    return np.minimum.accumulate(np.array([one.at_us for one in messages], np.int64)[::-1])[::-1]
+
+
 def _take(call: Call, event: Event) -> Totals:
     """What the event adds to the sums, as the first start and the first end."""
     starts = call.start is None and event.start is not None
@@ -100,8 +103,8 @@ def _take(call: Call, event: Event) -> Totals:
     return Totals(int(starts), int(call.end.failed), latency_ms, tokens)
 
 
-def read_log(bootstrap_servers: str, topic: str) -> dict[int, list[Appended]]:
-    """All messages of the topic by partition, which must begin at offset 0."""
+def read_log(bootstrap_servers: str, topic: str, delivered: Delivered) -> dict[int, list[Appended]]:
+    """All messages of the topic by partition, which must begin at offset 0. `delivered`: when each could be read."""
     ends = log_ends(bootstrap_servers, topic)
     assert not any(low for low, _ in ends.values())
     log: dict[int, list[Appended]] = {partition: [] for partition in ends}
@@ -114,7 +117,8 @@ def read_log(bootstrap_servers: str, topic: str) -> dict[int, list[Appended]]:
             left -= len(read)
             for message in read:
                 assert message.error() is None, message.error()
-                log[message.partition()].append(Appended(message.timestamp()[1] * 1_000, message.value()))  # type: ignore
+                partition, offset = message.partition(), message.offset()
+                log[partition].append(Appended(delivered.get((partition, offset), NEVER_US), message.value()))  # type: ignore
     return log
 
 

@@ -14,21 +14,32 @@ DELIVERY_TIMEOUT_S = 300.0
 
 # Which partition gets a line; None: the client's choice, by the key.
 Partitioner = Callable[[Line], int | None]
+# By partition and offset: when the broker had told that it has the message, microseconds since the epoch.
+Delivered = dict[tuple[int, int], int]
 
 
 class Load(threading.Thread):
-    """Produces the lines in their order. `failures`: what the broker did not take; must stay empty."""
+    """Produces the lines in their order, and notes in `delivered` when each could be read.
+
+    `failures`: what the broker did not take; must stay empty.
+    """
 
     def __init__(
-        self, bootstrap_servers: str, topic: str, lines: Sequence[Line], partitioner: Partitioner = lambda _: None
+        self,
+        bootstrap_servers: str,
+        topic: str,
+        lines: Sequence[Line],
+        delivered: Delivered,
+        partitioner: Partitioner = lambda _: None,
     ) -> None:
         super().__init__(name="load", daemon=True)
         self.sent = 0
         self.failures: list[str] = []
         self._topic = topic
         self._lines = lines
+        self._delivered_us = delivered
         self._partitioner = partitioner
-        self._duration_s = 0.0
+        self._duration_s, self._told_s = 0.0, 0.0
         self._stopped = threading.Event()
         self._producer = Producer(
             {
@@ -49,8 +60,8 @@ class Load(threading.Thread):
         return len(self._lines) - self.sent
 
     def last_for(self, duration_s: float) -> None:
-        """Slow down such that a third is still left after so long, however often that is said (0: be fast)."""
-        self._duration_s = duration_s
+        """Slow down such that a third is still left after so long, a tenth after four times that (0: be fast)."""
+        self._duration_s, self._told_s = duration_s, time.monotonic()
 
     def finish(self) -> None:
         """Send what is left at once, and return when the broker has all of it."""
@@ -71,8 +82,10 @@ class Load(threading.Thread):
         credit, before_s = 0.0, time.monotonic()
         while self.left and not self._stopped.is_set():
             now_s = time.monotonic()
-            # A share of what is left for each moment, so that the load is never over before what it is there for.
-            credit += self.left * min((now_s - before_s) / self._duration_s if self._duration_s else 1, 1)
+            # A share of what is left for each moment, a smaller one where all takes longer than was thought, so that
+            # the load is never over before what it is there for.
+            pace_s = self._duration_s and max(self._duration_s, now_s - self._told_s)
+            credit += self.left * min((now_s - before_s) / pace_s if pace_s else 1, 1)
             before_s = now_s
             for line in self._lines[self.sent : self.sent + int(credit)]:
                 self._send(line)
@@ -99,9 +112,13 @@ class Load(threading.Thread):
                     raise
                 self._producer.poll(0.1)
 
-    def _delivered(self, error: KafkaError | None, _: Message) -> None:
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self.failures.append(error.str())
+            return
+        partition, offset = message.partition(), message.offset()
+        if partition is not None and offset is not None:
+            self._delivered_us[partition, offset] = time.time_ns() // 1_000
 
 
 def _silent() -> logging.Logger:

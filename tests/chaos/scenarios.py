@@ -34,3 +34,6 @@ SCENARIOS: dict[str, Scenario] = {
     "topic-made-anew": topics.made_anew,
     "topic-trimmed": topics.trimmed,
 }
+
+# These bring their own messages.
+WITHOUT_LOAD = ("cluster-cases",)

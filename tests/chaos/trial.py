@@ -16,7 +16,7 @@ from aggregator.redis_connection import StoreAway, connect
 from aggregator.redis_layout import ShardKeys, ShardName
 from tests.chaos.asker import Asker, Interval, wrong_answers
 from tests.chaos.history import Appended, History, log_ends, read_log
-from tests.chaos.load import Load, Partitioner
+from tests.chaos.load import Delivered, Load, Partitioner
 from tests.chaos.workload import PRICES, Workload
 from tests.pipeline.feed import Line
 from tests.pipeline.patience import wait_until
@@ -79,6 +79,7 @@ class Trial:
         self.load: Load
         self.api: Api
         self._asker: Asker
+        self._delivered: Delivered = {}
         self._away: list[Interval] = []
         self._rollbacks: list[Interval] = []
 
@@ -106,11 +107,14 @@ class Trial:
         self.api = self.pipeline.start_api()
         self._asker = Asker(self.api, self._applied_if_known, self.stage.rng.randrange(2**32))
         self._asker.start()
-        lines = self.stage.workload.lines if lines is None else lines
-        self.load = Load(self.kafka.bootstrap_servers, self.topic, lines, partitioner)
+        self.produce(self.stage.workload.lines if lines is None else lines, duration_s, partitioner)
+        return started
+
+    def produce(self, lines: Sequence[Line], duration_s: float = 0, partitioner: Partitioner = lambda _: None) -> None:
+        """Produce such lines, when those before are all produced (0: as fast as can be)."""
+        self.load = Load(self.kafka.bootstrap_servers, self.topic, lines, self._delivered, partitioner)
         self.load.last_for(duration_s)
         self.load.start()
-        return started
 
     def steps(self, count: int, step_s: float) -> Iterator[int]:
         """0, 1, 2, ... with the load paced so that some of it is left for each, at `step_s` each or what they take."""
@@ -179,24 +183,41 @@ class Trial:
         admin.delete_topics([self.topic])[self.topic].result(TOPIC_TIMEOUT_S)
         self.wait(lambda: self.topic not in admin.list_topics(timeout=TOPIC_TIMEOUT_S).topics, "the topic is gone")
         create_topic(self.kafka.bootstrap_servers, self.topic, partitions, TOPIC_SETTINGS)
+        self._delivered.clear()
 
     def shard_keys(self, partition: int) -> ShardKeys:
         """The keys of a partition's shard."""
         return ShardKeys(ShardName(self.pipeline.namespace, self.topic, partition))
 
     def read_log(self) -> dict[int, list[Appended]]:
-        """What is in the topic."""
-        return read_log(self.kafka.bootstrap_servers, self.topic)
+        """What is in the topic; all of it must be produced."""
+        return read_log(self.kafka.bootstrap_servers, self.topic, self._delivered)
 
     def check(self, log: dict[int, list[Appended]] | None = None) -> None:
         """Raise ChaosFailed where an answer is or was wrong, or something was counted twice or not at all.
 
         `log`: the topic as it was before it lost messages (those with the value None), if it did.
         """
+        self.stop_asking()
+        log = self.read_log() if log is None else log
+        mistakes = self._wrong_now(log)
+        mistakes += self._asker.failures
+        mistakes += wrong_answers(self._asker.asked, History(log, self.stage.workload), self._away, self._rollbacks)
+        self.stage.say(f"{len(self._asker.asked)} answers under load")
+        _raise(mistakes)
+
+    def check_now(self, log: dict[int, list[Appended]]) -> None:
+        """Raise ChaosFailed where an answer is not what this log comes to; questions go on."""
+        _raise(self._wrong_now(log))
+
+    def stop_asking(self) -> None:
+        """Ask no more questions."""
         self._asker.stop()
+
+    def _wrong_now(self, log: dict[int, list[Appended]]) -> list[str]:
+        """What is wrong with answers and counters when just the messages with a value are applied."""
         workload = self.stage.workload
-        history = History(self.read_log() if log is None else log, workload)
-        values = [value for value in history.values if value is not None]
+        values = [one.value for messages in log.values() for one in messages if one.value is not None]
         whole = sorted(values) == sorted(line.value for line in workload.lines if line.value is not None)
         model = workload.model if whole else workload.fold(values)
         self.stage.say("asking")
@@ -210,15 +231,9 @@ class Trial:
             "calls": model.started_calls,
             "dead_letters": sum(not workload.events[value] for value in values),
         }
-        mistakes += [
+        return mistakes + [
             f"{name}: {counters[name]}, not {count}" for name, count in expected.items() if counters[name] != count
         ]
-        mistakes += self._asker.failures
-        mistakes += wrong_answers(self._asker.asked, history, self._away, self._rollbacks)
-        self.stage.say(f"{len(self._asker.asked)} answers under load")
-        if mistakes:
-            more = [f"... {len(mistakes)} in all"] if len(mistakes) > SHOWN_MISTAKES else []
-            raise ChaosFailed("\n".join(["", *mistakes[:SHOWN_MISTAKES], *more]))
 
     def counters(self) -> Counter[str]:
         """The counters of all shards, summed up."""
@@ -248,3 +263,9 @@ class Trial:
         for partition in range(self._partitions):
             pipeline.get(self.shard_keys(partition).next)
         return {partition: int(offset) for partition, offset in enumerate(pipeline.execute()) if offset is not None}
+
+
+def _raise(mistakes: list[str]) -> None:
+    if mistakes:
+        more = [f"... {len(mistakes)} in all"] if len(mistakes) > SHOWN_MISTAKES else []
+        raise ChaosFailed("\n".join(["", *mistakes[:SHOWN_MISTAKES], *more]))

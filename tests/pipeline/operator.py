@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from tests.servers.clustered import with_cluster
+
 COMMAND_TIMEOUT_S = 120
 
 
@@ -26,7 +28,7 @@ def operate(settings: Mapping[str, str], *arguments: str) -> Said:
     """Run `callmeter <arguments>` with these settings and no others."""
     done = subprocess.run(
         [sys.executable, "-m", "callmeter", *arguments],
-        env={f"CALLMETER_{name}": text for name, text in settings.items()} | {"PATH": os.environ["PATH"]},
+        env={f"CALLMETER_{name}": text for name, text in with_cluster(settings).items()} | {"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         timeout=COMMAND_TIMEOUT_S,

@@ -11,6 +11,7 @@ from typing import Any
 
 from callmeter.child_process import STOP_TIMEOUT_S, ChildFailed, ChildProcess
 from tests.pipeline.patience import wait_until
+from tests.servers.clustered import with_cluster
 
 START_TIMEOUT_S = 60.0
 
@@ -21,7 +22,7 @@ class Program(ChildProcess):
     def __init__(self, command: str, settings: Mapping[str, str], log_path: Path) -> None:
         env = shutil.which("env")
         assert env is not None
-        assignments = [f"CALLMETER_{name}={value}" for name, value in settings.items()]
+        assignments = [f"CALLMETER_{name}={value}" for name, value in with_cluster(settings).items()]
         run = [sys.executable, "-m", "callmeter", command]
         super().__init__(command, [env, "-i", f"PATH={os.environ['PATH']}", *assignments, *run], log_path)
 

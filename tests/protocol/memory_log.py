@@ -52,20 +52,26 @@ class MemorySource(Source):
         self._on_revoke = on_revoke
         self._pause = pause
         self._polled = Polled({}, [], [], [])
-        self._told_ended: set[Place] = set()  # as a consumer says it: once, until it is sent elsewhere
+        self._told_ended: set[Place] = set()  # as a consumer says it: again when it is sent elsewhere or reads more
+        self._ends_on_their_way: set[Place] = set()  # what it noticed a while ago, and says before it says more
         self.positions: dict[Place, int] = {}
         self.rebalances: list[Place] = []
 
     def poll(self, limits: BatchLimits) -> Polled:
-        """Up to `messages_max` messages of each place."""
+        """Up to `messages_max` messages of each place; each end twice, the second time alone and late."""
         polled = self._polled = Polled({}, [], [], [])
         self._serve_rebalances()
         for place in self.positions:
+            if place in self._ends_on_their_way:
+                self._ends_on_their_way.discard(place)
+                polled.ended.append(place)
+                continue
             taken = self._take(place, limits.messages_max)
             if taken:
                 polled.messages[place] = [_as_received(message) for message in taken]
-            elif place not in self._told_ended:
+            if place not in self._told_ended and self.positions[place] >= self._log.end(place):
                 self._told_ended.add(place)
+                self._ends_on_their_way.add(place)
                 polled.ended.append(place)
         return polled
 
@@ -79,7 +85,7 @@ class MemorySource(Source):
     def seek(self, place: Place, offset: int | None) -> None:
         if place in self.positions:
             self.positions[place] = offset or 0
-            self._told_ended.discard(place)
+            self._forget_end(place)
 
     def commit(self, next_offsets: Mapping[Place, int], wait: bool) -> None:
         """Nothing reads it back."""
@@ -96,12 +102,17 @@ class MemorySource(Source):
             self._told_ended.discard(place)
         return taken
 
+    def _forget_end(self, place: Place) -> None:
+        self._told_ended.discard(place)
+        self._ends_on_their_way.discard(place)
+
     def _serve_rebalances(self) -> None:
         """A place that is held is revoked, any other is assigned; what is in hand of it is gone, as in Source."""
         while self.rebalances:
             place = self.rebalances.pop(0)
             self._polled.messages.pop(place, None)
-            self._told_ended.discard(place)
+            self._polled.ended[:] = [ended for ended in self._polled.ended if ended != place]
+            self._forget_end(place)
             if place in self.positions:
                 self._on_revoke([place])
                 del self.positions[place]
