@@ -8,7 +8,7 @@ class BatchLimits(msgspec.Struct, frozen=True):
 
     # Each rollup that a batch touches is written once, so larger batches fold faster: 10,000 take a tenth less time an
     # event than 5,000. Beyond, Redis would be busy with one batch for longer than an answer should wait.
-    messages_max: int = 10_000
+    messages_max: int = 20_000
     # With messages of 1 MB a batch is 32 of them: what is in memory at once, besides the client's own queue.
     bytes_max: int = 32 * 2**20
     # What arrives is applied within 200 ms: this wait, and the work itself.
