@@ -13,6 +13,7 @@ from starlette.types import Message, Receive
 
 from api.access import OpenAccess
 from api.app import ApiSettings, make_app
+from api.body import BodyLimits
 from api.docs_page import EXAMPLES, docs_page
 from api.headers import Freshness
 from api.openapi import openapi_document
@@ -147,7 +148,7 @@ def test_slow_bodies() -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    assert asyncio.run(_status_of(never, [], ApiSettings(body_wait_s_max=0.01))) == 408
+    assert asyncio.run(_status_of(never, [], ApiSettings(body=BodyLimits(wait_s_max=0.01)))) == 408
 
 
 def test_clients_that_go_away(caplog: pytest.LogCaptureFixture) -> None:
