@@ -41,9 +41,18 @@ class OpenedProject(NamedTuple):
 
 
 class StoreReader:
-    """Reads the live generation of a namespace. Every method may raise one of StoreAway."""
+    """Reads the live generation of a namespace. Every method may raise one of StoreAway.
 
-    def __init__(self, client: "redis.asyncio.Redis | redis.asyncio.RedisCluster", namespace: str) -> None:
+    `keyed_by_project`: it is known that all messages of a project go to one partition.
+    """
+
+    def __init__(
+        self,
+        client: "redis.asyncio.Redis | redis.asyncio.RedisCluster",
+        namespace: str,
+        keyed_by_project: bool = False,
+    ) -> None:
+        self._keyed_by_project = keyed_by_project
         self._client: Any = client
         self._live = LiveNamespace(client, namespace)
 
@@ -66,9 +75,12 @@ class StoreReader:
     async def open_project(self, project_id: str) -> OpenedProject:
         """Where a project is; no shards for one that has never sent a call.
 
-        A shard of its topics that does not hold it yet, because it lags or was wiped, is not as of now for it either.
+        A shard of its topics that does not hold it yet, because it lags or was wiped, is not as of now for it either,
+        unless it is known that no shard but the one that holds it ever will.
         """
         holding, known = await self._members(partial(project_registry, project_id=project_id), shard_registry)
+        if self._keyed_by_project and holding:
+            return await self._open(holding, project_id)
         topics = {shard.topic for shard in holding}
         return await self._open([shard for shard in known if not topics or shard.topic in topics], project_id)
 

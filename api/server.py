@@ -38,6 +38,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
     namespace: str
     retention: Retention
     auth: bool
+    keyed_by_project: bool = False
     clock: Callable[[], int] = wall_clock_us
 
 
@@ -45,7 +46,7 @@ def serve(settings: ServerSettings, log_level: str) -> None:
     """Answer until SIGTERM or SIGINT. Raises ExposedWithoutKeys, and OSError where the address cannot be had."""
     check_exposure(settings.host, settings.auth)
     client = connect_readers(settings.redis_url, settings.redis_cluster)
-    reader = StoreReader(client, settings.namespace)
+    reader = StoreReader(client, settings.namespace, settings.keyed_by_project)
     access: Access = KeyAccess(AsyncKeyStore(client, settings.namespace)) if settings.auth else OpenAccess()
     answers = StoreAnswers(reader, settings.retention, wall_clock_us)
     app = make_app(answers, access, ApiSettings(clock=settings.clock))
