@@ -33,23 +33,35 @@ class DeadLetter(NamedTuple):
 
 
 class DecodedBatch(msgspec.Struct):
-    """What consecutive messages of a partition decode to."""
+    """What consecutive messages of a partition decode to: the first `messages` of those that were given."""
 
+    messages: int
     events: list[Event]
     dead_letters: list[DeadLetter]
     next_offset: int
     as_of_us: int
 
 
-def decode_batch(messages: list[Message], retention_us: int, dropped_before_us: int = 0) -> DecodedBatch:
-    """Decode messages of one partition, in order, at least one.
+# A message may be a batch of any number of events, each 1 KB and more in memory. With this many in hand no further
+# message is decoded before they are folded: a step takes some 100 MB, or what its one largest message takes.
+EVENTS_MAX = 50_000
+
+
+def decode_batch(
+    messages: list[Message], retention_us: int, dropped_before_us: int = 0, events_max: int = EVENTS_MAX
+) -> DecodedBatch:
+    """Decode messages of one partition, in order, at least one; stops when there are `events_max` events or more.
 
     An event from before `dropped_before_us`, or more than `retention_us` older than the broker's time of its message,
     is a dead letter too: what would tell whether it has been counted already may be gone.
     """
     events: list[Event] = []
     dead_letters: list[DeadLetter] = []
-    for message in messages:
+    count, as_of_us = 0, 0
+    while count < len(messages) and len(events) + len(dead_letters) < events_max:
+        message = messages[count]
+        count += 1
+        as_of_us = max(as_of_us, message.broker_us)
         decoded = decode_message(message.value, message.broker_us)
         for event in decoded.events:
             if _event_us(event) < max(message.broker_us - retention_us, dropped_before_us):
@@ -57,7 +69,7 @@ def decode_batch(messages: list[Message], retention_us: int, dropped_before_us: 
             else:
                 events.append(event)
         dead_letters.extend(DeadLetter(message, invalid) for invalid in decoded.invalid)
-    return DecodedBatch(events, dead_letters, messages[-1].offset + 1, max(one.broker_us for one in messages))
+    return DecodedBatch(count, events, dead_letters, messages[count - 1].offset + 1, as_of_us)
 
 
 def _event_us(event: Event) -> int:

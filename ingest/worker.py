@@ -15,7 +15,7 @@ from aggregator.shard import Shard
 from aggregator.shard_store import Fenced, StoreAway, StoreFull
 from ingest.batch_limits import BatchLimits
 from ingest.dead_letters import DeadLettersUndelivered, DeadLetterTopic
-from ingest.message import Message, decode_batch
+from ingest.message import DecodedBatch, Message, decode_batch
 from ingest.source import BrokerAway, Place, Polled, Source
 
 log = logging.getLogger(__name__)
@@ -72,6 +72,8 @@ class Worker:
         self._assigned_us: dict[Place, int] = {}
         # Places read to their end, and when they were last asked whether that is still so.
         self._idle_us: dict[Place, int] = {}
+        # Of those, the ones whose answer is still to come.
+        self._asked: set[Place] = set()
         # Places that are not read, and when it was last asked whether their shard has been reset.
         self._refused_us: dict[Place, int] = {}
         self._applied_events = 0
@@ -84,7 +86,7 @@ class Worker:
         self._stopping = True
 
     def run(self) -> None:
-        """Read and fold until `stop`. Raises NewerLayout, and what nothing can be done about."""
+        """Read and fold until `stop`. Raises OtherLayout, and what nothing can be done about."""
         settings = self._settings
         source = Source(
             settings.bootstrap_servers,
@@ -113,7 +115,9 @@ class Worker:
             self._try(source, place, partial(self._find_log, source))
         # While one place waits, the source takes away what it has of those that are revoked or assigned anew.
         while polled.messages:
-            place, messages = polled.messages.popitem()
+            # Who has few messages does not wait for who has many.
+            place = min(polled.messages, key=lambda one: len(polled.messages[one]))
+            messages = polled.messages.pop(place)
             if not self._try(source, place, partial(self._apply, messages=messages)):
                 polled.ended.clear()  # all places are read again: these ends are not reached any more
         while polled.ended:
@@ -169,6 +173,7 @@ class Worker:
             self._shards.pop(place, None)
             self._uncommitted.pop(place, None)
             self._idle_us.pop(place, None)
+            self._asked.discard(place)
             self._assigned_us.pop(place, None)
             self._refused_us.pop(place, None)
             log.info("partition revoked", extra={"place": place})
@@ -181,22 +186,23 @@ class Worker:
 
     def _apply(self, place: Place, messages: list[Message]) -> None:
         self._idle_us.pop(place, None)
+        self._asked.discard(place)
         self._assigned_us.pop(place, None)
         shard = self._shard(place)
         first = shard.next_offset or 0
         new = [message for message in messages if message.offset >= first]
-        if not new:
-            return
         if self._fixed_now_us is not None:
             new = [message._replace(broker_us=self._fixed_now_us) for message in new]
-        batch = decode_batch(new, self._settings.retention_us, shard.dropped_before_us)
+        while new:
+            batch = decode_batch(new, self._settings.retention_us, shard.dropped_before_us)
+            self._apply_decoded(place, shard, batch)
+            new = new[batch.messages :]
+
+    def _apply_decoded(self, place: Place, shard: Shard, batch: DecodedBatch) -> None:
         if batch.dead_letters:
             self._dead_letters.send(batch.dead_letters)
-        counters = {
-            "messages": len(new),
-            "dead_letters": len(batch.dead_letters),
-            "offsets_skipped": batch.next_offset - first - len(new) if shard.next_offset is not None else 0,
-        }
+        gap = 0 if shard.next_offset is None else batch.next_offset - shard.next_offset - batch.messages
+        counters = {"messages": batch.messages, "dead_letters": len(batch.dead_letters), "offsets_skipped": gap}
         applied = shard.apply(batch.events, batch.next_offset, batch.as_of_us, self._clock(), counters)
         self._uncommitted[place] = batch.next_offset
         self._applied_events += applied.events
@@ -204,6 +210,7 @@ class Worker:
 
     def _note_end(self, place: Place) -> None:
         """All messages that came before the place was last asked have been applied: the shard is as of then."""
+        self._asked.discard(place)
         shard, now_us = self._shard(place), self._clock()
         asked_us = self._assigned_us.pop(place, None) or self._idle_us.get(place)
         self._idle_us.setdefault(place, now_us)
@@ -211,11 +218,15 @@ class Worker:
             shard.touch(asked_us)
 
     def _ask_idle(self, source: Source) -> None:
-        """Have the broker say again that idle places are at their end: it says so once for each seek."""
+        """Have the broker say again that idle places are at their end: it says so once for each seek.
+
+        Not before it has said so: a seek drops what has come of the place meanwhile and is queued behind others.
+        """
         for place, asked_us in self._idle_us.items():
             shard, now_us = self._shards[place], self._clock()
-            if shard is not None and now_us - asked_us >= IDLE_INTERVAL_US:
+            if shard is not None and place not in self._asked and now_us - asked_us >= IDLE_INTERVAL_US:
                 self._idle_us[place] = now_us
+                self._asked.add(place)
                 source.seek(place, shard.next_offset)
 
     def _ask_refused(self, source: Source) -> None:
@@ -246,6 +257,7 @@ class Worker:
                 extra={**extra, "command": command},
             )
             self._idle_us.pop(place, None)
+            self._asked.discard(place)
             self._refused_us[place] = self._clock()
             source.hold(place)
         else:

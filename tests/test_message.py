@@ -41,6 +41,19 @@ def test_invalid_events_leave_the_others_alone() -> None:
     assert batch.next_offset == 5
 
 
+@pytest.mark.parametrize(
+    ("events_max", "messages", "events", "next_offset"),
+    [(1, 1, 2, 5), (2, 1, 2, 5), (3, 2, 4, 6), (4, 2, 4, 6), (5, 3, 4, 7), (6, 4, 5, 8), (7, 4, 5, 8)],
+)
+def test_a_step_ends_by_events(events_max: int, messages: int, events: int, next_offset: int) -> None:
+    """With the limit reached no further message is decoded; a message is never cut; dead letters count too."""
+    two = {"batch": [{"start": START}, {"end": END}]}
+    given = [message(two, 4, T0_US), message(two, 5, T0_US), message(None, 6, T0_US), message({"end": END}, 7, T0_US)]
+    batch = decode_batch(given, RETENTION_US, events_max=events_max)
+    assert (batch.messages, len(batch.events), batch.next_offset) == (messages, events, next_offset)
+    assert len(batch.dead_letters) == (messages > 2)
+
+
 @pytest.mark.parametrize("value", [{"start": START}, {"end": END}, {"complete": {**END, **START}}])
 def test_as_late_as_retained(value: Any) -> None:
     """Exactly as old as records are kept counts; a microsecond older is a dead letter that says which time it was."""
