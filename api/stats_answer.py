@@ -1,7 +1,7 @@
 """Answering `/calls/stats` from rollups, and from single calls only where nothing else can tell."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import msgspec
@@ -33,6 +33,8 @@ from api.zones import load_zone
 
 # 10,000 buckets of 100 models: some 100 MB of JSON, more than any dashboard draws.
 ROWS_MAX = 1_000_000
+# Keys of all rows, calls' and models': 20 bytes of JSON each and a microsecond.
+VALUES_MAX = 10_000_000
 
 
 async def answer_stats(
@@ -57,6 +59,8 @@ async def answer_stats(
             ) from None
         except TooMuchToRead as too_much:
             raise invalid_at(("filter",), f"{too_much}; ask for a shorter window or fewer values") from None
+    models = _priced_models(buckets) if question.usage_metrics else {}
+    _check_size(question, len(buckets), len(models))
     timestamps = bucket_timestamps(starts, zone)
     return msgspec.json.encode(
         {
@@ -64,7 +68,7 @@ async def answer_stats(
             "end": format_utc(window.end_us),
             "granularity": window.granularity_s,
             "timezone": question.timezone,
-            "usage_buckets": _usage_rows(timestamps, buckets, question.usage_metrics),
+            "usage_buckets": _usage_rows(timestamps, buckets, models, question.usage_metrics),
             "call_buckets": [
                 call_row(timestamp, bucket, question.call_metrics)
                 for timestamp, bucket in zip(timestamps, buckets, strict=True)
@@ -171,22 +175,36 @@ async def _select(reader: StoreReader, project: OpenedProject, asked: CallFilter
     return {shard: set.intersection(*(one.get(shard, set()) for one in found)) for shard in found[0]}
 
 
-def _usage_rows(timestamps: Sequence[str], buckets: Sequence[Merged], metrics: Sequence[MetricQuestion]) -> list[Row]:
-    if not metrics:
-        return []
+def _priced_models(buckets: Sequence[Merged]) -> dict[str, bool]:
+    """The models of all buckets in their order, and whether each has a price anywhere."""
     priced: dict[str, bool] = {}
     for bucket in buckets:
         for name, model in bucket.rollup.models.items():
             priced[name] = priced.get(name, False) or model.priced > 0
-    models = sorted(priced, key=str.encode)
-    if len(models) * len(buckets) > ROWS_MAX:
+    return {name: priced[name] for name in sorted(priced, key=str.encode)}
+
+
+def _check_size(question: StatsQuestion, buckets: int, models: int) -> None:
+    rows = buckets * models
+    values = rows * _keys(question.usage_metrics) + buckets * _keys(question.call_metrics)
+    if rows > ROWS_MAX or values > VALUES_MAX:
         raise invalid_at(
             ("granularity",),
-            f"{len(buckets):,} buckets of {len(models):,} models are more than {ROWS_MAX:,} rows; "
-            "ask for larger buckets",
+            f"{buckets:,} buckets of {models:,} models are more than {ROWS_MAX:,} rows, or have more than "
+            f"{VALUES_MAX:,} values; ask for larger buckets",
         )
+
+
+def _keys(metrics: Sequence[MetricQuestion]) -> int:
+    """How many keys a row has, besides its timestamp, model and count."""
+    return sum(len(metric.aggregations) + len(metric.percentiles) for metric in metrics)
+
+
+def _usage_rows(
+    timestamps: Sequence[str], buckets: Sequence[Merged], models: Mapping[str, bool], metrics: Sequence[MetricQuestion]
+) -> list[Row]:
     return [
-        usage_row(timestamp, model, bucket, metrics, priced[model])
+        usage_row(timestamp, model, bucket, metrics, priced)
         for timestamp, bucket in zip(timestamps, buckets, strict=True)
-        for model in models
+        for model, priced in models.items()
     ]

@@ -135,3 +135,28 @@ def test_too_much_to_read(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(rollup_reading, "FIELDS_READ_MAX", 11)
     with pytest.raises(TooMuchToRead):
         calls_of(redis_url, wanted, both)
+
+
+def test_too_many_sketches(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of latencies and one for each model of each rollup: as many as the limit are read, one more is refused."""
+    usage = {f"m{number}": tokens(1) for number in range(4)}
+    fold_into(redis_url, [complete("a", usage=usage), complete("b", 60, usage=usage)])
+    wanted = {LevelDay(MINUTES, DAY): {600: 0, 601: 0}}
+    monkeypatch.setattr(rollup_reading, "FIELDS_READ_MAX", 10)
+    assert buckets_of(redis_url, wanted, sketches=(True, True))[0].rollup.calls == 2
+    monkeypatch.setattr(rollup_reading, "FIELDS_READ_MAX", 9)
+    assert buckets_of(redis_url, wanted, sketches=(False, True))[0].rollup.calls == 2
+    with pytest.raises(TooMuchToRead, match="percentiles"):
+        buckets_of(redis_url, wanted, sketches=(True, True))
+
+
+def test_too_many_views(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All views of the window's days are compared with a filter: as many as the limit, and no more."""
+    fold_into(redis_url, [start("a", op_name="x"), start("b", DAY_S, op_name="y")])
+    wanted = {LevelDay(HOURS, DAY): {10: 0}, LevelDay(HOURS, DAY + 1): {10: 0}}
+    monkeypatch.setattr(rollup_reading, "VIEWS_READ_MAX", 6)  # of each op, of roots, of roots with the op
+    assert calls_of(redis_url, wanted, ViewFilter(op_names=("x",))) == {0: 1}
+    monkeypatch.setattr(rollup_reading, "VIEWS_READ_MAX", 5)
+    with pytest.raises(TooMuchToRead, match="views"):
+        calls_of(redis_url, wanted, ViewFilter(op_names=("x",)))
+    assert calls_of(redis_url, wanted) == {0: 2}
