@@ -7,6 +7,8 @@ import msgspec
 # A ref is a URI of an object version; Weave's own have some 200 bytes. A longer one would have to be stored whole
 # for filters to find it, so it makes its event invalid rather than being cut.
 REF_BYTES_MAX = 4096
+# Distinct refs of the inputs, or of the output, of one call: each is looked up and written by itself.
+REFS_OF_CALL_MAX = 10_000
 
 _PREFIXES = ("weave:///", "weave-trace-internal:///", "wandb-artifact:///")
 
@@ -31,14 +33,16 @@ _REF_STRING = re.compile(
 def refs_in(value: bytes | msgspec.Raw) -> tuple[str, ...]:
     """The refs among the strings of one JSON value, keys of objects excepted; each once, in order of appearance.
 
-    `value` must be valid JSON, or empty. Raises ValueError for a ref longer than REF_BYTES_MAX.
+    `value` must be valid JSON, or empty. Raises ValueError beyond the limits.
     """
     if _REF_STRING.search(value) is None:
         return ()
     refs: dict[str, None] = {}
-    for token in _REF_STRING.findall(bytes(value)):
-        ref = msgspec.json.decode(token, type=str)
+    for token in _REF_STRING.finditer(bytes(value)):
+        ref = msgspec.json.decode(token[0], type=str)
         if len(ref) * 4 > REF_BYTES_MAX and len(ref.encode()) > REF_BYTES_MAX:
             raise ValueError(f"a ref is longer than {REF_BYTES_MAX} bytes")
         refs[ref] = None
+        if len(refs) > REFS_OF_CALL_MAX:
+            raise ValueError(f"it holds more than {REFS_OF_CALL_MAX:,} refs")
     return tuple(refs)
