@@ -173,7 +173,6 @@ class Worker:
             self._shards.pop(place, None)
             self._uncommitted.pop(place, None)
             self._idle_us.pop(place, None)
-            self._asked.discard(place)
             self._assigned_us.pop(place, None)
             self._refused_us.pop(place, None)
             log.info("partition revoked", extra={"place": place})
@@ -186,7 +185,6 @@ class Worker:
 
     def _apply(self, place: Place, messages: list[Message]) -> None:
         self._idle_us.pop(place, None)
-        self._asked.discard(place)
         self._assigned_us.pop(place, None)
         shard = self._shard(place)
         first = shard.next_offset or 0
@@ -257,7 +255,6 @@ class Worker:
                 extra={**extra, "command": command},
             )
             self._idle_us.pop(place, None)
-            self._asked.discard(place)
             self._refused_us[place] = self._clock()
             source.hold(place)
         else:
