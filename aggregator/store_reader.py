@@ -1,5 +1,6 @@
 """Reading shards for answers: many commands in one round trip, from any number of shards, never a write."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 import redis.asyncio
 
 from aggregator.generation import LiveNamespace
+from aggregator.redis_connection import READ_CONNECTIONS_MAX
 from aggregator.redis_connection import StoreAway as StoreAway
 from aggregator.redis_layout import (
     LAYOUT_VERSION,
@@ -53,6 +55,7 @@ class StoreReader:
         keyed_by_project: bool = False,
     ) -> None:
         self._keyed_by_project = keyed_by_project
+        self._turns = asyncio.Semaphore(READ_CONNECTIONS_MAX)
         self._client: Any = client
         self._live = LiveNamespace(client, namespace)
 
@@ -63,7 +66,8 @@ class StoreReader:
         pipeline = self._client.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
-        replies: list[Any] = await pipeline.execute()
+        async with self._turns:
+            replies: list[Any] = await pipeline.execute()
         return replies
 
     async def ping(self) -> None:
