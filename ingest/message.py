@@ -42,8 +42,8 @@ class DecodedBatch(msgspec.Struct):
     as_of_us: int
 
 
-# A message may be a batch of any number of events, each 1 KB and more in memory. With this many in hand no further
-# message is decoded before they are folded: a step takes some 100 MB, or what its one largest message takes.
+# A message may be a batch of any number of events; a worker that folds 100,000 at once was seen at 467 and 543 MB. With
+# this many in hand no further message is decoded before they are folded, so only one large message can take so much.
 EVENTS_MAX = 50_000
 
 
