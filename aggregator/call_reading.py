@@ -13,6 +13,8 @@ from aggregator.store_reader import Command, OpenedProject, ProjectShard, StoreR
 
 # About 1 KB of memory and 2 µs each; who needs more asks for rollups, or a shorter window.
 CALLS_READ_MAX = 1_000_000
+# Distinct refs that the prefixes of a filter stand for, over all days and shards; each is looked up by itself.
+REFS_READ_MAX = 100_000
 
 Selected = dict[ProjectShard, set[int]]
 """Record numbers by shard."""
@@ -48,11 +50,21 @@ async def select_by_index(
     places = [(shard, day) for shard in project.shards for day in days]
     named = await reader.fetch(
         [
-            ("ZRANGEBYLEX", shard.keys.refs(shard.project, index, day), b"[" + prefix, b"[" + prefix + b"\xff")
+            (
+                "ZRANGEBYLEX",
+                shard.keys.refs(shard.project, index, day),
+                b"[" + prefix,
+                b"[" + prefix + b"\xff",
+                "LIMIT",
+                0,
+                REFS_READ_MAX + 1,
+            )
             for shard, day in places
             for prefix in prefixes
         ]
     )
+    if sum(map(len, named)) > REFS_READ_MAX:
+        raise TooMuchToRead(f"what the filter's refs begin with stands for more than {REFS_READ_MAX:,} refs")
     lookups = []
     for position, (shard, day) in enumerate(places):
         begun = named[position * len(prefixes) : (position + 1) * len(prefixes)]
@@ -119,7 +131,8 @@ async def _read_postings(reader: StoreReader, lookups: list[tuple[ProjectShard, 
                 continue
             selected.setdefault(shard, set()).update(layout.posted(postings[4:]))
             full = int.from_bytes(postings[:4], "big")
-            read += full * layout.POSTING_BLOCK_BYTES // layout.POSTING_BYTES
+            # A block is taken for full, so that nothing of it need be read to know.
+            read += (full * layout.POSTING_BLOCK_BYTES + len(postings) - 4) // layout.POSTING_BYTES
             if read > CALLS_READ_MAX:
                 raise TooMuchToRead(f"the filter selects more than {CALLS_READ_MAX:,} calls")
             if full:

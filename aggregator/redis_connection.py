@@ -52,7 +52,9 @@ def connect(url: str, cluster: bool = False) -> redis.Redis:
 def connect_readers(url: str, cluster: bool = False) -> "redis.asyncio.Redis | redis.asyncio.RedisCluster":
     """A pool of connections for answers."""
     if cluster:
-        return redis.asyncio.RedisCluster.from_url(url, max_connections=READ_CONNECTIONS_MAX, **_TIMEOUTS)
+        # To each node. This client refuses one too many instead of waiting: who reads waits for a turn before, and who
+        # looks up keys has the other half.
+        return redis.asyncio.RedisCluster.from_url(url, max_connections=2 * READ_CONNECTIONS_MAX, **_TIMEOUTS)
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
         max_connections=READ_CONNECTIONS_MAX,

@@ -12,6 +12,8 @@ from aggregator.view import ALL_CALLS, ViewDirectory, ViewFilter, select
 
 # A month of minutes in 23 views. Beyond, the answer would take seconds of both Redis and the api.
 FIELDS_READ_MAX = 1_000_000
+# Views looked through to find those that match a filter: some 2 µs each. A project that is full of them, for a month.
+VIEWS_READ_MAX = 1_000_000
 
 
 class TooMuchToRead(Exception):
@@ -69,6 +71,9 @@ async def _selected_views(
     if not views.dimensions:
         return [(shard, day, [ALL_CALLS]) for shard in project.shards for day in days]
     pairs = [(shard, day) for shard in project.shards for day in days]
+    sizes = await reader.fetch([("HLEN", shard.keys.views(shard.project, day)) for shard, day in pairs])
+    if sum(sizes) > VIEWS_READ_MAX:
+        raise TooMuchToRead(f"the filter has to be compared with more than {VIEWS_READ_MAX:,} views")
     stored = await reader.fetch([("HGETALL", shard.keys.views(shard.project, day)) for shard, day in pairs])
     return [
         (shard, day, select(ViewDirectory(fields), views)) for (shard, day), fields in zip(pairs, stored, strict=True)
@@ -118,6 +123,8 @@ async def _read_values(reader: StoreReader, places: Sequence[_Place], into: Merg
                     fields.append((rows_field(place, name), bucket, name))
                     fields.append((sketches_field(place, name), bucket, name))
     by_key = {key: fields for key, fields in by_key.items() if fields}
+    if sum(map(len, by_key.values())) > FIELDS_READ_MAX:
+        raise TooMuchToRead(f"the answer's percentiles need more than {FIELDS_READ_MAX:,} sketches")
     replies = await reader.fetch([("HMGET", key, *(field[0] for field in fields)) for key, fields in by_key.items()])
     for found, fields in zip(replies, by_key.values(), strict=True):
         for at in range(0, len(fields), 2):

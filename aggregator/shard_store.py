@@ -69,8 +69,8 @@ class Fenced(Exception):
     """The stored next offset is not the one this writer continues from: another wrote, or Redis forgot."""
 
 
-class NewerLayout(Exception):
-    """The shard was written by a newer version, with a layout this one does not know."""
+class OtherLayout(Exception):
+    """Another version wrote the shard, with a layout that this one does not write; the message says what to do."""
 
 
 class EvictingPolicy(Exception):
@@ -127,13 +127,14 @@ class ShardStore:
         return None if stored is None else int(stored)
 
     def shard_fields(self) -> dict[str, str]:
-        """Layout version, next record number, as-of time and counters; raises NewerLayout."""
-        [stored] = self._read([("HGETALL", self.keys.shard)])
-        fields = {name.decode(): value.decode() for name, value in stored.items()}
-        if int(fields.get("layout", LAYOUT_VERSION)) > LAYOUT_VERSION:
-            raise NewerLayout(
-                f"shard {self.shard.tag} has layout {fields['layout']}, this version knows {LAYOUT_VERSION}: "
-                "run the newer version"
+        """Layout version, next record number, as-of time and counters; raises OtherLayout."""
+        [found] = self._read([("HGETALL", self.keys.shard)])
+        fields = {name.decode(): value.decode() for name, value in found.items()}
+        stored = int(fields.get("layout", LAYOUT_VERSION))
+        if stored != LAYOUT_VERSION:
+            remedy = "run the newer version" if stored > LAYOUT_VERSION else "run `callmeter rebuild` with this version"
+            raise OtherLayout(
+                f"shard {self.shard.tag} has layout {stored}, this version knows {LAYOUT_VERSION}: {remedy}"
             )
         return fields
 

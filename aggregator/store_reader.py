@@ -1,5 +1,6 @@
 """Reading shards for answers: many commands in one round trip, from any number of shards, never a write."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 import redis.asyncio
 
 from aggregator.generation import LiveNamespace
+from aggregator.redis_connection import READ_CONNECTIONS_MAX
 from aggregator.redis_connection import StoreAway as StoreAway
 from aggregator.redis_layout import (
     LAYOUT_VERSION,
@@ -41,9 +43,19 @@ class OpenedProject(NamedTuple):
 
 
 class StoreReader:
-    """Reads the live generation of a namespace. Every method may raise one of StoreAway."""
+    """Reads the live generation of a namespace. Every method may raise one of StoreAway.
 
-    def __init__(self, client: "redis.asyncio.Redis | redis.asyncio.RedisCluster", namespace: str) -> None:
+    `keyed_by_project`: it is known that all messages of a project go to one partition.
+    """
+
+    def __init__(
+        self,
+        client: "redis.asyncio.Redis | redis.asyncio.RedisCluster",
+        namespace: str,
+        keyed_by_project: bool = False,
+    ) -> None:
+        self._keyed_by_project = keyed_by_project
+        self._turns = asyncio.Semaphore(READ_CONNECTIONS_MAX)
         self._client: Any = client
         self._live = LiveNamespace(client, namespace)
 
@@ -54,7 +66,8 @@ class StoreReader:
         pipeline = self._client.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
-        replies: list[Any] = await pipeline.execute()
+        async with self._turns:
+            replies: list[Any] = await pipeline.execute()
         return replies
 
     async def ping(self) -> None:
@@ -66,9 +79,12 @@ class StoreReader:
     async def open_project(self, project_id: str) -> OpenedProject:
         """Where a project is; no shards for one that has never sent a call.
 
-        A shard of its topics that does not hold it yet, because it lags or was wiped, is not as of now for it either.
+        A shard of its topics that does not hold it yet, because it lags or was wiped, is not as of now for it either,
+        unless it is known that no shard but the one that holds it ever will.
         """
         holding, known = await self._members(partial(project_registry, project_id=project_id), shard_registry)
+        if self._keyed_by_project and holding:
+            return await self._open(holding, project_id)
         topics = {shard.topic for shard in holding}
         return await self._open([shard for shard in known if not topics or shard.topic in topics], project_id)
 

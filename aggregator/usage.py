@@ -11,6 +11,8 @@ from aggregator.event import UsageCounts
 COUNT_MAX = 2**63 - 1
 # A model's name is a key of every rollup it appears in; providers' longest names (ARNs, deployments) have some 200.
 MODEL_CHARACTERS_MAX = 1024
+# Models of one call; each is a row of its minute and of every ancestor. A call uses one or two, a roll-up some dozens.
+MODELS_OF_CALL_MAX = 1_000
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)] | None
 _Model = Annotated[str, msgspec.Meta(max_length=MODEL_CHARACTERS_MAX)]
@@ -49,7 +51,7 @@ class StatusCounts(msgspec.Struct, gc=False):
 class StatedSummary(msgspec.Struct, gc=False):
     """What is read of a call's summary."""
 
-    usage: dict[_Model, StatedUsage] | None = None
+    usage: Annotated[dict[_Model, StatedUsage], msgspec.Meta(max_length=MODELS_OF_CALL_MAX)] | None = None
     status_counts: StatusCounts | None = None
 
 
@@ -87,6 +89,8 @@ def check_summary(summary: Mapping[str, Any]) -> StatedSummary:
         return StatedSummary()
     if not isinstance(usage, Mapping):
         raise InvalidUsage("usage", "usage must be an object that maps models to their counts")
+    if len(usage) > MODELS_OF_CALL_MAX:
+        raise InvalidUsage("usage", f"usage has more than {MODELS_OF_CALL_MAX:,} models")
     stated = {}
     for model, stated_by_model in usage.items():
         if len(model) > MODEL_CHARACTERS_MAX:

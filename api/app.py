@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -13,12 +13,13 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from api.access import Access, forbidden, wall_clock_us
-from api.body import read_body
+from api.body import BodyLimits, read_body
 from api.docs_page import docs_page
 from api.headers import Freshness, freshness_headers
 from api.openapi import openapi_document
 from api.questions import StatsQuestion, UsageQuestion
 from api.refusals import Refusal, StoreAway, away_response, json_response, refusal_response
+from api.room import Room
 from api.stats_request import read_stats_question
 from api.usage_request import read_usage_question
 
@@ -50,32 +51,35 @@ class ApiSettings:
     """`clock` is the `now` of all answers, in microseconds since the epoch."""
 
     clock: Callable[[], int] = wall_clock_us
-    # A thousand values in each list of a filter fit; the law's number.
-    body_bytes_max: int = 2**20
-    # 1 MiB over a bad phone line takes less; whoever is slower holds a connection for nothing.
-    body_wait_s_max: float = 10
+    body: BodyLimits = field(default_factory=BodyLimits)
+    # Questions that are being answered; those beyond 64 wait for a connection to Redis, a few milliseconds each.
+    answers_max: int = 1_000
     # Redis is back within seconds of a restart or a failover.
     retry_after_s: int = 2
 
 
 def make_app(answers: Answers, access: Access, settings: ApiSettings) -> Starlette:
-    """The app. Its routes share nothing but these three."""
+    """The app. Its routes share nothing but these three, and the room there is for all requests."""
+    bodies = Room("bytes of large bodies", settings.body.large_bytes_max)
+    answering = Room("questions", settings.answers_max)
 
     async def stats(request: Request) -> Response:
         reader = await access.reader(request.headers.get("authorization"))
-        body = await read_body(request, settings.body_bytes_max, settings.body_wait_s_max)
+        body = await read_body(request, settings.body, bodies)
         now_us = settings.clock()
         question = read_stats_question(body, now_us)
         if not reader.may_read(question.project_id):
             raise forbidden()
-        return _answer(*await answers.stats(question, now_us))
+        with answering.holding(1):
+            return _answer(*await answers.stats(question, now_us))
 
     async def usage(request: Request) -> Response:
         reader = await access.reader(request.headers.get("authorization"))
-        question = read_usage_question(await read_body(request, settings.body_bytes_max, settings.body_wait_s_max))
+        question = read_usage_question(await read_body(request, settings.body, bodies))
         if not reader.may_read(question.project_id):
             raise forbidden()
-        return _answer(*await answers.usage(question))
+        with answering.holding(1):
+            return _answer(*await answers.usage(question))
 
     async def ready(request: Request) -> Response:
         await answers.ready()

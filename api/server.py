@@ -1,10 +1,13 @@
 """The api as a process: an HTTP server around the app, until it is told to stop."""
 
+import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import uvicorn
+from starlette.applications import Starlette
 
 from aggregator.key_store import AsyncKeyStore
 from aggregator.levels import Retention
@@ -13,11 +16,14 @@ from aggregator.store_reader import StoreReader
 from api.access import Access, KeyAccess, OpenAccess, check_exposure, wall_clock_us
 from api.answers import StoreAnswers
 from api.app import ApiSettings, make_app
+from api.connection import Connection, ConnectionLimits, Crowd
+from api.open_files import allow_open_files
 
-# Connections beyond this get 503 at once instead of slowing down everyone.
-CONNECTIONS_MAX = 10_000
-# An idle dashboard asks again within a minute; a connection kept longer is likely gone.
-IDLE_CONNECTION_S_MAX = 75
+log = logging.getLogger(__name__)
+
+# Files that are no connections of clients: those to Redis, libraries, the log; and those just being taken in.
+OTHER_FILES_MAX = 500
+CONNECTIONS_MIN = 10
 # Answers under way when the api is told to stop may take so long to finish.
 STOP_S_MAX = 5
 
@@ -32,6 +38,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
     namespace: str
     retention: Retention
     auth: bool
+    keyed_by_project: bool = False
     clock: Callable[[], int] = wall_clock_us
 
 
@@ -39,28 +46,44 @@ def serve(settings: ServerSettings, log_level: str) -> None:
     """Answer until SIGTERM or SIGINT. Raises ExposedWithoutKeys, and OSError where the address cannot be had."""
     check_exposure(settings.host, settings.auth)
     client = connect_readers(settings.redis_url, settings.redis_cluster)
-    reader = StoreReader(client, settings.namespace)
+    reader = StoreReader(client, settings.namespace, settings.keyed_by_project)
     access: Access = KeyAccess(AsyncKeyStore(client, settings.namespace)) if settings.auth else OpenAccess()
     answers = StoreAnswers(reader, settings.retention, wall_clock_us)
     app = make_app(answers, access, ApiSettings(clock=settings.clock))
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,  # logging is set up once, by whoever starts the process
-        log_level=log_level,
-        access_log=False,
-        limit_concurrency=CONNECTIONS_MAX,
-        timeout_keep_alive=IDLE_CONNECTION_S_MAX,
-        timeout_graceful_shutdown=STOP_S_MAX,
-        server_header=False,
-        lifespan="off",
-    )
+    config = http_config(app, connection_limits(), log_level)
     listening = _listen(settings.host, settings.port)
     try:
         uvicorn.Server(config).run(sockets=[listening])
     finally:
         listening.close()
+
+
+def connection_limits() -> ConnectionLimits:
+    """The limits, with no more connections than this process may have files open; says so where those are few."""
+    limits = ConnectionLimits()
+    files_max = allow_open_files(limits.connections_max + OTHER_FILES_MAX)
+    fitting = max(CONNECTIONS_MIN, files_max - OTHER_FILES_MAX)
+    if fitting < limits.connections_max:
+        log.warning(
+            "the limit of open files allows few connections; raise it (ulimit -Hn, LimitNOFILE)",
+            extra={"open_files_max": files_max, "connections_max": fitting},
+        )
+        limits = msgspec.structs.replace(limits, connections_max=fitting)
+    return limits
+
+
+def http_config(app: Starlette, limits: ConnectionLimits, log_level: str) -> uvicorn.Config:
+    """How to serve the app."""
+    return uvicorn.Config(
+        app,
+        http=partial(Connection, crowd=Crowd(limits)),  # type: ignore[arg-type]  # called, never derived from
+        log_config=None,  # logging is set up once, by whoever starts the process
+        log_level=log_level,
+        access_log=False,
+        timeout_graceful_shutdown=STOP_S_MAX,
+        server_header=False,
+        lifespan="off",
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -24,7 +24,7 @@ from aggregator.series import OF_USAGE, model_of
 from aggregator.store_reader import OpenedProject, StoreReader
 from aggregator.timestamps import format_utc
 from aggregator.view import NotKept, ViewFilter
-from api.bucket_rows import Row, call_rows, priced_models, usage_rows
+from api.bucket_rows import call_rows, priced_models, usage_rows
 from api.buckets import bucket_starts, bucket_timestamps
 from api.detail import BeyondRetention, Fitted, calls_reach_us, fit
 from api.granularity import resolve_granularity
@@ -35,6 +35,8 @@ from api.zones import load_zone
 
 # 10,000 buckets of 100 models: some 100 MB of JSON, more than any dashboard draws.
 ROWS_MAX = 1_000_000
+# Keys of all rows, calls' and models': 20 bytes of JSON each and a microsecond.
+VALUES_MAX = 10_000_000
 
 
 async def answer_stats(
@@ -59,6 +61,9 @@ async def answer_stats(
             ) from None
         except TooMuchToRead as too_much:
             raise invalid_at(("filter",), f"{too_much}; ask for a shorter window or fewer values") from None
+    totals = merged.totals(OF_USAGE)
+    models = {name: model_of(name) for name in priced_models(totals)} if question.usage_metrics else {}
+    _check_size(question, len(starts), len(models))
     timestamps = bucket_timestamps(starts, zone)
     return msgspec.json.encode(
         {
@@ -66,7 +71,7 @@ async def answer_stats(
             "end": format_utc(window.end_us),
             "granularity": window.granularity_s,
             "timezone": question.timezone,
-            "usage_buckets": _usage_rows(timestamps, merged, question.usage_metrics),
+            "usage_buckets": usage_rows(timestamps, models, totals, merged, question.usage_metrics) if models else [],
             "call_buckets": call_rows(timestamps, merged, question.call_metrics) if question.call_metrics else [],
         }
     )
@@ -168,15 +173,17 @@ async def _select(reader: StoreReader, project: OpenedProject, asked: CallFilter
     return {shard: set.intersection(*(one.get(shard, set()) for one in found)) for shard in found[0]}
 
 
-def _usage_rows(timestamps: Sequence[str], merged: Merged, metrics: Sequence[MetricQuestion]) -> list[Row]:
-    if not metrics:
-        return []
-    totals = merged.totals(OF_USAGE)
-    models = {name: model_of(name) for name in priced_models(totals)}
-    if len(models) * len(timestamps) > ROWS_MAX:
+def _check_size(question: StatsQuestion, buckets: int, models: int) -> None:
+    rows = buckets * models
+    values = rows * _keys(question.usage_metrics) + buckets * _keys(question.call_metrics)
+    if rows > ROWS_MAX or values > VALUES_MAX:
         raise invalid_at(
             ("granularity",),
-            f"{len(timestamps):,} buckets of {len(models):,} models are more than {ROWS_MAX:,} rows; "
-            "ask for larger buckets",
+            f"{buckets:,} buckets of {models:,} models are more than {ROWS_MAX:,} rows, or have more than "
+            f"{VALUES_MAX:,} values; ask for larger buckets",
         )
-    return usage_rows(timestamps, models, totals, merged, metrics)
+
+
+def _keys(metrics: Sequence[MetricQuestion]) -> int:
+    """How many keys a row has, besides its timestamp, model and count."""
+    return sum(len(metric.aggregations) + len(metric.percentiles) for metric in metrics)

@@ -12,13 +12,17 @@ from aggregator.packed_id import unpack_id
 from aggregator.store_reader import OpenedProject, ProjectShard, StoreReader
 from aggregator.totals import PICO_PER_DOLLAR
 from api.questions import UsageQuestion
+from api.refusals import Refusal
+
+# Unfinished calls, with their ancestors, in the traces of the requested calls: 3 µs and 100 bytes of an answer each.
+OPEN_CALLS_READ_MAX = 200_000
 
 OpenCalls = Mapping[int, tuple[int | None, bytes | None]]
 """The unfinished calls of a trace and all their ancestors: number -> (parent's number, packed id if unfinished)."""
 
 
 async def answer_usage(reader: StoreReader, project: OpenedProject, question: UsageQuestion) -> bytes:
-    """The JSON of a CallsUsageRes."""
+    """The JSON of a CallsUsageRes. Raises Refusal (413) where too many calls are unfinished."""
     places = await select_ids(reader, project, question.call_ids)
     selected: dict[ProjectShard, set[int]] = {}
     for shard, number in chain.from_iterable(places.values()):
@@ -41,7 +45,11 @@ async def answer_usage(reader: StoreReader, project: OpenedProject, question: Us
 
 
 async def _unfinished(reader: StoreReader, roots: Mapping[tuple[ProjectShard, bytes], set[int]]) -> set[str]:
-    replies = await reader.fetch([("HGETALL", shard.keys.open_calls(shard.project, trace)) for shard, trace in roots])
+    keys = [shard.keys.open_calls(shard.project, trace) for shard, trace in roots]
+    if sum(await reader.fetch([("HLEN", key) for key in keys])) > OPEN_CALLS_READ_MAX:
+        sentence = f"The traces of these calls have more than {OPEN_CALLS_READ_MAX:,} unfinished calls; ask for fewer."
+        raise Refusal(413, ("body", "call_ids"), sentence, "too_long")
+    replies = await reader.fetch([("HGETALL", key) for key in keys])
     found: set[str] = set()
     for stored, wanted in zip(replies, roots.values(), strict=True):
         open_calls = {int(number): _entry_decoder.decode(entry) for number, entry in stored.items()}

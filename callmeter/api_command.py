@@ -48,6 +48,7 @@ def api(settings: Settings, host: str | None, port: int | None, no_auth: bool) -
                 namespace=settings.redis.namespace,
                 retention=settings.retention.kept(),
                 auth=settings.api.auth and not no_auth,
+                keyed_by_project=settings.kafka.keyed_by == "project",
                 clock=wall_clock_us if fixed_now_us is None else lambda: fixed_now_us,
             ),
             settings.log.level,

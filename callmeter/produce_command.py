@@ -2,6 +2,7 @@
 
 import logging
 import time
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -10,11 +11,13 @@ import click
 from callmeter.settings import Settings
 from callmeter.transfer_progress import TransferProgress
 from ingest.message_key import KeyedBy, MessageKeys, NoEvent
-from ingest.producer import DeliveryFailed, EventProducer
+from ingest.producer import MESSAGE_BYTES_MAX, DeliveryFailed, EventProducer
 
 BROKER_TIMEOUT_S = 10.0
 # Deliveries are counted and progress is shown every so many lines: some milliseconds' worth.
 LINES_PER_LOOK = 512
+# The largest message there may be, and its line's end; whole batches that go event by event too.
+LINE_BYTES_MAX = MESSAGE_BYTES_MAX + 1
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +93,7 @@ def _send(
     lines: IO[bytes], keys: MessageKeys, producer: EventProducer, topic: str, progress: TransferProgress
 ) -> str | None:
     """Queue the messages of all lines; the reason, with the line's number, where one is no event."""
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(iter(partial(lines.readline, LINE_BYTES_MAX + 1), b""), start=1):
         progress.bytes_done += len(line)
         if number % LINES_PER_LOOK == 0:
             producer.poll()
@@ -99,9 +102,11 @@ def _send(
                 return None  # the flush says why
         if line.isspace():
             continue
+        if len(line) > LINE_BYTES_MAX:
+            return f"line {number}: is longer than {LINE_BYTES_MAX:,} bytes"
         try:
             for key, value in keys.messages(line.strip()):
-                producer.produce(topic, key, value)
+                producer.produce(topic, key, value, name=f"line {number}")
         except (NoEvent, DeliveryFailed) as wrong:
             return f"line {number}: {wrong}"
     return None

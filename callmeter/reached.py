@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import click
 from confluent_kafka import KafkaException
 
-from aggregator.shard_store import Fenced, NewerLayout, StoreAway, StoreFull
+from aggregator.shard_store import Fenced, OtherLayout, StoreAway, StoreFull
 from callmeter.logs import redacted
 from callmeter.settings import Settings
 
@@ -27,7 +27,7 @@ def reached(settings: Settings) -> Iterator[None]:
         ) from None
     except StoreFull:
         raise click.ClickException(f"Redis at {redacted(settings.redis.url)} has no memory left") from None
-    except (NewerLayout, Fenced) as refused:
+    except (OtherLayout, Fenced) as refused:
         raise click.ClickException(str(refused)) from None
 
 

@@ -171,27 +171,33 @@ class Rebuild:
             return 0
         for messages in reader.read(place, first, until):
             new = [message for message in messages if message.offset >= (shard.next_offset or 0)]
-            if new:
+            while new:
                 before = shard.next_offset or new[0].offset
-                self._apply(shard, new)
+                new = self._apply(shard, new)
                 done((shard.next_offset or 0) - before)
+                self._keep_alive()
             self._keep_alive()
         return (shard.next_offset or 0) - (first or 0)
 
-    def _apply(self, shard: Shard, messages: list[Message]) -> None:
-        """As a worker does, but for the dead letters, which were sent when the messages were first read."""
+    def _apply(self, shard: Shard, messages: list[Message]) -> list[Message]:
+        """As a worker does, but for the dead letters, which were sent when the messages were first read.
+
+        Returns those that are left for the next step.
+        """
         fixed_now_us = self._settings.now_us()
         brokers_us = [message.broker_us if fixed_now_us is None else fixed_now_us for message in messages]
         values = [message.value for message in messages]
         batch = decode_batch(values, brokers_us, self._retention_us, shard.dropped_before_us)
         first = messages[0].offset if shard.next_offset is None else shard.next_offset
-        next_offset = messages[-1].offset + 1
+        next_offset = messages[batch.messages - 1].offset + 1
         counters = {
-            "messages": len(messages),
+            "messages": batch.messages,
             "dead_letters": len(batch.invalid),
-            "offsets_skipped": next_offset - first - len(messages),
+            "offsets_skipped": next_offset - first - batch.messages,
         }
-        shard.apply(batch.events, next_offset, max(brokers_us), time.time_ns() // 1_000, counters)
+        as_of_us = max(brokers_us[: batch.messages])
+        shard.apply(batch.events, next_offset, as_of_us, time.time_ns() // 1_000, counters)
+        return messages[batch.messages :]
 
     def _verify(self) -> None:
         """The last day of some projects."""

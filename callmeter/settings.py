@@ -100,6 +100,11 @@ class KafkaSettings(_Section):
     group_id: str = Field(
         default="callmeter", min_length=1, max_length=249, description="Consumer group that the workers form."
     )
+    keyed_by: Literal["any", "project"] = Field(
+        default="any",
+        description="`project`: all producers key messages by their project. How fresh a project's answers are then "
+        "depends on its own partition alone, not on all of its topic.",
+    )
     dead_letter_topic: Annotated[str, BeforeValidator(lambda written: written and _topic(written))] = Field(
         default="", description="Where invalid messages go; empty: the source topic's name with `.dead-letters` added."
     )

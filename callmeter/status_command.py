@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aggregator.redis_connection import connect
-from aggregator.shard_store import NewerLayout, StoreAway
+from aggregator.shard_store import OtherLayout, StoreAway
 from callmeter.logs import redacted
 from callmeter.settings import Settings
 from callmeter.stored_offsets import PartitionProgress, partition_progress
@@ -43,7 +43,7 @@ def status(settings: Settings, as_json: bool) -> None:
         raise click.ClickException(
             f"no Redis answers at {redacted(settings.redis.url)} (CALLMETER_REDIS__URL)"
         ) from None
-    except NewerLayout as newer:
+    except OtherLayout as newer:
         raise click.ClickException(str(newer)) from None
     found = summary(progress, settings.kafka.topics)
     if as_json:

@@ -11,7 +11,7 @@ import click
 from aggregator.generation import live_namespace
 from aggregator.redis_connection import connect
 from aggregator.shard import Shard
-from aggregator.shard_store import EvictingPolicy, NewerLayout
+from aggregator.shard_store import EvictingPolicy, OtherLayout
 from callmeter.settings import Settings
 from callmeter.shard_opening import ShardOpener
 from ingest.batch_limits import BatchLimits
@@ -44,7 +44,7 @@ def worker(settings: Settings) -> None:
     signal.signal(signal.SIGINT, stop)
     try:
         worker.run()
-    except (NewerLayout, EvictingPolicy) as refused:
+    except (OtherLayout, EvictingPolicy) as refused:
         raise click.ClickException(str(refused)) from None
 
 

@@ -5,18 +5,25 @@ the dead letter and the apply of its batch sends it twice, with the same origin.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, groupby
 
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from ingest.message import DeadLetter, Headers
+from ingest.producer import FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, QUEUE_KIB_MAX
 
 log = logging.getLogger(__name__)
 
 DELIVERY_S_MAX = 30
-# A topic takes 1 MB by default, but an invalid message is as large as the source topic allows.
-MESSAGE_BYTES_MAX = 64 * 2**20
+# A topic takes 1 MB by default, but an invalid message is as large as any, and its reason comes on top.
+LETTER_BYTES_MAX = MESSAGE_BYTES_MAX + 2 * FRAME_BYTES_MAX
+# A bad event of a batch travels with its whole message. Where a hundred are bad, or so many that the copies come to
+# more bytes than this, the others share one letter for each reason.
+LETTERS_OF_MESSAGE_MAX = 100
+COPIES_BYTES_MAX = 64 * 2**20
 TOPIC_SUFFIX = ".dead-letters"
 
 
@@ -58,6 +65,28 @@ def headers(letter: DeadLetter) -> list[tuple[str, str | bytes | None]]:
     return [(name, str(value).encode("utf-8", "replace")) for name, value in named.items() if value is not None]
 
 
+def by_message(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
+    """Those of each message together, as they come."""
+    for _, of_message in groupby(letters, lambda letter: letter.message.offset):
+        yield list(of_message)
+
+
+def bounded(letters: list[DeadLetter]) -> list[DeadLetter]:
+    """The letters of one message: as they are while they are few, else the first ones and one for each reason left."""
+    message = letters[0].message
+    alone = min(LETTERS_OF_MESSAGE_MAX, max(1, COPIES_BYTES_MAX // max(1, len(message.value or b""))))
+    if len(letters) <= alone:
+        return letters
+    counts = Counter(letter.invalid.reason for letter in letters[alone:])
+    firsts = {letter.invalid.reason: letter.invalid for letter in reversed(letters[alone:])}
+    return letters[:alone] + [
+        DeadLetter(
+            message, firsts[reason]._replace(message=f"{count} more events; the first: {firsts[reason].message}")
+        )
+        for reason, count in counts.items()
+    ]
+
+
 class DeadLetterTopic:
     """Sends dead letters and waits until the broker has them."""
 
@@ -69,7 +98,13 @@ class DeadLetterTopic:
         self._configured_topic = configured_topic
         self._known: set[str] = set()
         self._producer = Producer(
-            {"enable.idempotence": True, "message.max.bytes": MESSAGE_BYTES_MAX, "compression.type": "lz4", **settings},
+            {
+                "enable.idempotence": True,
+                "queue.buffering.max.kbytes": QUEUE_KIB_MAX,
+                "message.max.bytes": LETTER_BYTES_MAX,
+                "compression.type": "lz4",
+                **settings,
+            },
             logger=log,
         )
 
@@ -77,7 +112,7 @@ class DeadLetterTopic:
         """Deliver all of them; raises DeadLettersUndelivered."""
         failures: list[str] = []
         try:
-            for letter in letters:
+            for letter in chain.from_iterable(map(bounded, by_message(letters))):
                 self._produce(letter, failures)
         except KafkaException as refused:
             failures.append(refused.args[0].str())
@@ -109,7 +144,7 @@ class DeadLetterTopic:
             return
         admin = AdminClient(self._admin_settings)
         if topic not in admin.list_topics(timeout=DELIVERY_S_MAX).topics:
-            new = NewTopic(topic, num_partitions=1, config={"max.message.bytes": str(MESSAGE_BYTES_MAX)})
+            new = NewTopic(topic, num_partitions=1, config={"max.message.bytes": str(LETTER_BYTES_MAX)})
             try:
                 admin.create_topics([new])[topic].result(DELIVERY_S_MAX)
             except KafkaException as failed:

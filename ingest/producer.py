@@ -2,17 +2,20 @@
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 # The queue between the caller and the network: room for some tenths of a second at full speed, 64 MiB at most.
 QUEUE_MESSAGES_MAX = 100_000
-QUEUE_KIB_MAX = 65_536
+QUEUE_KIB_MAX = 65_600  # and what belongs to one message besides its value
 # How long a message may wait for its delivery, retries included.
 DELIVERY_TIMEOUT_S = 60
 # The largest message that is tried; what the broker takes is its own `max.message.bytes`.
 MESSAGE_BYTES_MAX = 64 * 2**20
+# What a message may have besides its value: key, headers, frame.
+FRAME_BYTES_MAX = 64 * 2**10
 ERRORS_KEPT_MAX = 10
 
 log = logging.getLogger(__name__)
@@ -41,7 +44,7 @@ class EventProducer:
                 "queue.buffering.max.messages": QUEUE_MESSAGES_MAX,
                 "queue.buffering.max.kbytes": QUEUE_KIB_MAX,
                 "delivery.timeout.ms": DELIVERY_TIMEOUT_S * 1000,
-                "message.max.bytes": MESSAGE_BYTES_MAX,
+                "message.max.bytes": MESSAGE_BYTES_MAX + FRAME_BYTES_MAX,
                 **(extra or {}),
             },
             logger=log,
@@ -58,15 +61,17 @@ class EventProducer:
         value: bytes | None,
         partition: int | None = None,
         headers: dict[str, str | bytes | None] | None = None,
+        name: str = "",
     ) -> None:
         """Queue a message; waits while the queue is full. `partition`: None leaves it to the key.
 
-        Raises DeliveryFailed for one that is too large to send.
+        `name` is what errors call it. Raises DeliveryFailed for one that is too large to send.
         """
+        note = partial(self._note, name)
         at = -1 if partition is None else partition  # the client's word for "by the key"
         while True:
             try:
-                self._producer.produce(topic, value, key, at, on_delivery=self._count, headers=headers or {})
+                self._producer.produce(topic, value, key, at, on_delivery=note, headers=headers or {})
             except BufferError:
                 self._producer.poll(0.1)
             except KafkaException as refused:
@@ -100,10 +105,11 @@ class EventProducer:
         if error is None:
             self.flush()
 
-    def _count(self, error: KafkaError | None, message: Message) -> None:
+    def _note(self, name: str, error: KafkaError | None, message: Message) -> None:
         if error is None:
             self.delivered += 1
             return
         self.failed += 1
         if len(self.errors) < ERRORS_KEPT_MAX:
-            self.errors.append(error.str())
+            size = f" ({len(message.value() or b'')} bytes)" if error.code() == KafkaError.MSG_SIZE_TOO_LARGE else ""
+            self.errors.append(f"{name}: {error.str()}{size}" if name else f"{error.str()}{size}")

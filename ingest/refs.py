@@ -1,7 +1,7 @@
 """Finds the refs in a call's inputs or output without decoding them: they can be megabytes and are never stored."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 import numpy as np
@@ -9,6 +9,8 @@ import numpy as np
 # A ref is a URI of an object version; Weave's own have some 200 bytes. A longer one would have to be stored whole
 # for filters to find it, so it makes its event invalid rather than being cut.
 REF_BYTES_MAX = 4096
+# Distinct refs of the inputs, or of the output, of one call: each is looked up and written by itself.
+REFS_OF_CALL_MAX = 10_000
 
 _PREFIXES = ("weave:///", "weave-trace-internal:///", "wandb-artifact:///")
 
@@ -44,13 +46,14 @@ _decode_text = msgspec.json.Decoder(str).decode
 def refs_in(value: bytes | msgspec.Raw) -> tuple[str, ...]:
     """The refs among the strings of one JSON value, keys of objects excepted; each once, in order of appearance.
 
-    `value` must be valid JSON, or empty. Raises ValueError for a ref longer than REF_BYTES_MAX.
+    `value` must be valid JSON, or empty. Raises ValueError beyond the limits.
     """
     if _REF_STRING.search(value) is None:
         return ()
     refs: dict[str, None] = {}
-    for token in _REF_STRING.findall(bytes(value)):
-        refs[_ref(token)] = None
+    for token in _REF_STRING.finditer(bytes(value)):
+        refs[_ref(token[0])] = None
+        _check_number(refs)
     return tuple(refs)
 
 
@@ -87,7 +90,9 @@ def _refs_in_piece(values: Sequence[bytes | msgspec.Raw], ends: _Numbers) -> lis
                 continue
             ref = known[match[0]] = _ref(match[0])
         if found[position]:
-            several.setdefault(position, dict.fromkeys(found[position]))[ref] = None
+            refs = several.setdefault(position, dict.fromkeys(found[position]))
+            refs[ref] = None
+            _check_number(refs)
         else:
             found[position] = (ref,)
     for position, refs in several.items():
@@ -102,6 +107,11 @@ def _quotes_to_look_at(piece: bytes) -> _Numbers:
     begins = ((characters[:-1] == _QUOTE) & ((second == _W) | (second == _BACKSLASH))).nonzero()[0]
     looked_at: _Numbers = begins[(second[begins] == _W) | (characters[begins + 2] == _U)]
     return looked_at
+
+
+def _check_number(refs: Collection[str]) -> None:
+    if len(refs) > REFS_OF_CALL_MAX:
+        raise ValueError(f"it holds more than {REFS_OF_CALL_MAX:,} refs")
 
 
 def _ref(token: bytes) -> str:

@@ -12,9 +12,10 @@ from ingest.message import Headers, Message
 
 log = logging.getLogger(__name__)
 
-# What the client reads ahead, over all partitions: a second's worth at full speed, and a bound on memory.
-READ_AHEAD_KIB_MAX = 65_536
-READ_AHEAD_MESSAGES = 100_000
+# What the client reads ahead, over all partitions, and of each: two batches. It is a bound on memory, and on how long
+# what has just come to a quiet partition waits behind the backlog of a hot one: they share one queue.
+READ_AHEAD_KIB_MAX = 32_768
+READ_AHEAD_MESSAGES = 20_000
 # A producer may send 20 MB at once; what is larger than the broker lets through never arrives.
 MESSAGE_BYTES_MAX = 64 * 2**20
 # A worker that has not polled for so long is taken for dead and its partitions go to others.

@@ -86,7 +86,7 @@ class Worker:
         self._stopping = True
 
     def run(self) -> None:
-        """Read and fold until `stop`. Raises NewerLayout, and what nothing can be done about."""
+        """Read and fold until `stop`. Raises OtherLayout, and what nothing can be done about."""
         settings = self._settings
         source = Source(
             settings.bootstrap_servers,
@@ -115,7 +115,9 @@ class Worker:
             self._try(source, place, partial(self._find_log, source))
         # While one place waits, the source takes away what it has of those that are revoked or assigned anew.
         while polled.messages:
-            place, messages = polled.messages.popitem()
+            # Who has few messages does not wait for who has many.
+            place = min(polled.messages, key=lambda one: len(polled.messages[one]))
+            messages = polled.messages.pop(place)
             if not self._try(source, place, partial(self._apply, messages=messages)):
                 polled.ended.clear()  # all places are read again: these ends are not reached any more
         while polled.ended:
@@ -187,28 +189,29 @@ class Worker:
         shard = self._shard(place)
         first = shard.next_offset or 0
         new = messages if offset_of(messages[0]) >= first else [one for one in messages if offset_of(one) >= first]
-        if not new:
-            return
-        next_offset = offset_of(new[-1]) + 1
+        while new:
+            new = new[self._apply_some(place, shard, new) :]
+
+    def _apply_some(self, place: Place, shard: Shard, messages: list[KafkaMessage]) -> int:
+        """Apply the first of these, as many as fit into one step; returns how many."""
         fixed_us = self._fixed_now_us
-        times_us = brokers_us(new, self._clock) if fixed_us is None else [fixed_us] * len(new)
-        batch = decode_batch(
-            list(map(KafkaMessage.value, new)), times_us, self._settings.retention_us, shard.dropped_before_us
-        )
+        times_us = brokers_us(messages, self._clock) if fixed_us is None else [fixed_us] * len(messages)
+        values = list(map(KafkaMessage.value, messages))
+        batch = decode_batch(values, times_us, self._settings.retention_us, shard.dropped_before_us)
         if batch.invalid:
             self._dead_letters.send(
-                DeadLetter(message_of(new[position], times_us[position]), invalid)
+                DeadLetter(message_of(messages[position], times_us[position]), invalid)
                 for position, invalid in batch.invalid
             )
-        counters = {
-            "messages": len(new),
-            "dead_letters": len(batch.invalid),
-            "offsets_skipped": next_offset - first - len(new) if shard.next_offset is not None else 0,
-        }
-        applied = shard.apply(batch.events, next_offset, max(times_us), self._clock(), counters)
+        next_offset = offset_of(messages[batch.messages - 1]) + 1
+        gap = 0 if shard.next_offset is None else next_offset - shard.next_offset - batch.messages
+        counters = {"messages": batch.messages, "dead_letters": len(batch.invalid), "offsets_skipped": gap}
+        as_of_us = max(times_us[: batch.messages])
+        applied = shard.apply(batch.events, next_offset, as_of_us, self._clock(), counters)
         self._uncommitted[place] = next_offset
         self._applied_events += applied.events
         log.debug("applied", extra={"place": place, "next_offset": next_offset, "events": applied.events})
+        return batch.messages
 
     def _note_end(self, place: Place) -> None:
         """All messages that came before the place was last asked have been applied: the shard is as of then.
@@ -221,10 +224,13 @@ class Worker:
             shard.touch(asked_us)
 
     def _ask_idle(self, source: Source) -> None:
-        """Have the broker say again that idle places are at their end: it says so after each seek."""
+        """Have the broker say again that idle places are at their end: it says so after each seek.
+
+        Not before it has said so: a seek drops what has come of the place meanwhile and is queued behind others.
+        """
         for place, idle_us in self._idle_us.items():
             shard, now_us = self._shards[place], self._clock()
-            if shard is not None and now_us - idle_us >= IDLE_INTERVAL_US:
+            if shard is not None and place not in self._asked_us and now_us - idle_us >= IDLE_INTERVAL_US:
                 self._idle_us[place] = self._asked_us[place] = now_us
                 source.seek(place, shard.next_offset)
 

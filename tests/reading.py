@@ -13,14 +13,17 @@ Answer = TypeVar("Answer")
 
 
 def read(
-    redis_url: str, ask: Callable[[StoreReader, OpenedProject], Awaitable[Answer]], project_id: str = PROJECT
+    redis_url: str,
+    ask: Callable[[StoreReader, OpenedProject], Awaitable[Answer]],
+    project_id: str = PROJECT,
+    keyed_by_project: bool = False,
 ) -> Answer:
     """What `ask` answers about a project."""
 
     async def asked() -> Answer:
         client = redis.asyncio.Redis.from_url(redis_url)
         try:
-            reader = StoreReader(client, "callmeter")
+            reader = StoreReader(client, "callmeter", keyed_by_project)
             return await ask(reader, await reader.open_project(project_id))
         finally:
             await client.aclose()

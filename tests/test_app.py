@@ -8,14 +8,17 @@ from collections.abc import AsyncIterator
 from html import unescape
 from typing import Any
 
+import httpx
 import pytest
 from starlette.types import Message, Receive
 
 from api.access import OpenAccess
 from api.app import ApiSettings, make_app
+from api.body import BodyLimits
 from api.docs_page import EXAMPLES, docs_page
 from api.headers import Freshness
 from api.openapi import openapi_document
+from api.questions import StatsQuestion, UsageQuestion
 from api.refusals import Refusal, StoreAway
 from api.stats_request import CallStatsRes, read_stats_question
 from api.usage_request import CallsUsageRes, read_usage_question
@@ -140,6 +143,41 @@ def test_announced_length_is_refused_unread() -> None:
         assert asyncio.run(_status_of(no_body, [(b"content-length", length)], ApiSettings())) == 413
 
 
+@pytest.mark.parametrize(("path", "request_"), ENDPOINTS)
+def test_room_for_questions(path: str, request_: dict[str, Any]) -> None:
+    """As many as the limit are answered at once; one more is told at once to come back, and later has room."""
+
+    class SlowAnswers(FakeAnswers):
+        def __init__(self) -> None:
+            super().__init__()
+            self.go_on, self.begun = asyncio.Event(), 0
+
+        async def stats(self, question: StatsQuestion, now_us: int) -> tuple[bytes, Freshness]:
+            self.begun += 1
+            await self.go_on.wait()
+            return await super().stats(question, now_us)
+
+        async def usage(self, question: UsageQuestion) -> tuple[bytes, Freshness]:
+            self.begun += 1
+            await self.go_on.wait()
+            return await super().usage(question)
+
+    async def run() -> None:
+        answers = SlowAnswers()
+        app = make_app(answers, OpenAccess(), ApiSettings(clock=lambda: NOW_US, answers_max=2))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://callmeter") as client:
+            slow = [asyncio.create_task(client.post(path, json=request_)) for _ in range(2)]
+            while answers.begun < 2:
+                await asyncio.sleep(0)
+            refused = await client.post(path, json=request_)
+            assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+            answers.go_on.set()
+            assert [(await one).status_code for one in slow] == [200, 200]
+            assert (await client.post(path, json=request_)).status_code == 200
+
+    asyncio.run(run())
+
+
 def test_slow_bodies() -> None:
     """A body that does not come is waited for no longer than the limit."""
 
@@ -147,7 +185,7 @@ def test_slow_bodies() -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    assert asyncio.run(_status_of(never, [], ApiSettings(body_wait_s_max=0.01))) == 408
+    assert asyncio.run(_status_of(never, [], ApiSettings(body=BodyLimits(wait_s_max=0.01)))) == 408
 
 
 def test_clients_that_go_away(caplog: pytest.LogCaptureFixture) -> None:

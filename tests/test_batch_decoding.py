@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.timestamps import format_utc, parse_timestamp_us
-from ingest.batch_decoding import DecodedBatch, decode_batch
+from ingest.batch_decoding import EVENTS_MAX, DecodedBatch, decode_batch
 from ingest.decode import _read_closely
 from ingest.message_shape import EARLIEST_US
 from ingest.quick_reading import read_quickly
@@ -31,9 +31,9 @@ def message(value: Any, broker_us: int = T0_US) -> Message:
     return value if isinstance(value, bytes | None) else json.dumps(value).encode(), broker_us
 
 
-def decode(*messages: Message, dropped_before_us: int = 0) -> DecodedBatch:
+def decode(*messages: Message, dropped_before_us: int = 0, events_max: int = EVENTS_MAX) -> DecodedBatch:
     values, brokers_us = zip(*messages, strict=True)
-    return decode_batch(values, brokers_us, RETENTION_US, dropped_before_us)
+    return decode_batch(values, brokers_us, RETENTION_US, dropped_before_us, events_max)
 
 
 def test_messages_in_order() -> None:
@@ -55,6 +55,19 @@ def test_invalid_events_leave_the_others_alone() -> None:
     assert len(batch.events) == 4
     found = [(position, invalid.reason, invalid.position) for position, invalid in batch.invalid]
     assert found == [(1, "type", 1), (2, "json", None), (3, "json", None)]
+
+
+@pytest.mark.parametrize(
+    ("events_max", "messages", "events"),
+    [(1, 1, 2), (2, 1, 2), (3, 2, 4), (4, 2, 4), (5, 3, 4), (6, 4, 5), (7, 4, 5)],
+)
+def test_a_step_ends_by_events(events_max: int, messages: int, events: int) -> None:
+    """With the limit reached no further message is decoded; a message is never cut; dead letters count too."""
+    two = {"batch": [{"start": START}, {"end": END}]}
+    given = (message(two), message(two), message(None), message({"end": END}))
+    batch = decode(*given, events_max=events_max)
+    assert (batch.messages, len(batch.events)) == (messages, events)
+    assert len(batch.invalid) == (messages > 2)
 
 
 @pytest.mark.parametrize("value", [{"start": START}, {"end": END}, {"complete": {**END, **START}}])

@@ -118,12 +118,26 @@ def test_more_than_a_block(redis_url: str) -> None:
 
 
 def test_too_many_calls(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than may be read for one answer are refused before they are read."""
-    for at in range(0, 1000, 250):
-        fold_into(redis_url, [start(str(number), thread_id="t") for number in range(at, at + 250)])
-    monkeypatch.setattr(call_reading, "CALLS_READ_MAX", 500)
+    """As many as may be read for one answer are read; one more, and they are refused before they are read."""
+    for at in range(0, 1000, 200):
+        fold_into(redis_url, [start(str(number), thread_id="t") for number in range(at, at + 200)])
+    monkeypatch.setattr(call_reading, "CALLS_READ_MAX", 1_000)
+    assert len(by_index(redis_url, layout.THREAD, "t", "no thread")) == 1_000
+    monkeypatch.setattr(call_reading, "CALLS_READ_MAX", 999)
     with pytest.raises(TooMuchToRead):
-        by_index(redis_url, layout.THREAD, "t")
+        by_index(redis_url, layout.THREAD, "t", "no thread")
+
+
+def test_too_many_refs(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prefix may stand for as many refs as the limit, over all days and shards; refs named whole are not counted."""
+    refs = ("r:1", "r:2", "s:1")
+    fold_into(redis_url, [start("a", input_refs=refs), start("b", DAY_S, input_refs=refs)])
+    fold_into(redis_url, [start("c", input_refs=refs)], SHARD._replace(partition=1))
+    monkeypatch.setattr(call_reading, "REFS_READ_MAX", 6)
+    assert by_index(redis_url, layout.INPUT_REF, "r:*", "s:1", days=(DAY, DAY + 1)) == ["a", "b", "c"]
+    monkeypatch.setattr(call_reading, "REFS_READ_MAX", 5)
+    with pytest.raises(TooMuchToRead):
+        by_index(redis_url, layout.INPUT_REF, "r:*", "s:1", days=(DAY, DAY + 1))
 
 
 def test_by_id(redis_url: str) -> None:

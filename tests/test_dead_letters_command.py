@@ -128,6 +128,11 @@ def test_what_is_meant(pipeline: Pipeline) -> None:
     assert meant("--since", "2000-01-01T00:00:00Z", "--until", "2100-01-01T00:00:00Z") == 2
     dry = operate(pipeline.settings, "dead-letters", "replay", "--dry-run", "--reason", "shape")
     assert dry.output == "1 messages would be sent again.\n"
+    for chosen, count in (["--until", oldest["at"]], 0), (["--since", oldest["at"], "--reason", "shape"], 1):
+        sent = operate(pipeline.settings, "dead-letters", "replay", *chosen)
+        assert (sent.status, sent.output) == (0, f"{count} messages sent again.\n")
+    fold(pipeline, AFTER)
+    assert [letter.get("replay_of") for letter in letters(pipeline)] == [None, None, f"{pipeline.topic}/0/1"]
 
 
 def test_list_and_show(pipeline: Pipeline) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from callmeter.produce_command import LINE_BYTES_MAX
 from ingest.lag import watermarks
 from tests.servers.kafka_server import create_topic
 
@@ -120,7 +121,24 @@ def test_a_message_that_the_broker_refuses(bootstrap_servers: str, topic: str) -
     big = b'{"start":{"project_id":"p","id":"1","inputs":"' + noise.encode() + b'"}}\n'
     run = produce(bootstrap_servers, topic, "-", text=start("a") + big)
     assert run.returncode == 1
-    assert b"1 of 2 messages were not delivered" in run.stderr
+    assert b"1 of 2 messages were not delivered: line 2: Broker: Message size too large (8000" in run.stderr
+
+
+@pytest.mark.apache_kafka
+def test_the_longest_line(bootstrap_servers: str, topic: str, tmp_path: Path) -> None:
+    """A line of the largest message is sent; with one byte more it is refused by its number, and not read further."""
+    create_topic(bootstrap_servers, topic + "-large", 1, {"max.message.bytes": str(LINE_BYTES_MAX)})
+    path = tmp_path / "events.jsonl"
+    begun, ended = b'{"start":{"project_id":"p","id":"1","inputs":"', b'"}}'
+    largest = begun.ljust(LINE_BYTES_MAX - 1 - len(ended) - len(b"p"), b"x") + ended  # a key counts too
+    path.write_bytes(start("a") + largest + b"\n")
+    run = produce(bootstrap_servers, topic + "-large", str(path))
+    assert (run.returncode, run.stderr[-200:]) == (0, b"")
+    assert run.stdout.startswith(b"2 messages (67.1 MB)")
+    path.write_bytes(start("a") + b"x" * (LINE_BYTES_MAX + 1) + b"\n")
+    run = produce(bootstrap_servers, topic + "-large", str(path))
+    assert run.returncode == 1
+    assert b"line 2: is longer than 67,108,865 bytes (1 messages before it were delivered)" in run.stderr
 
 
 def test_no_broker_and_no_topic(bootstrap_servers: str) -> None:

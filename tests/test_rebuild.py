@@ -276,3 +276,22 @@ def test_a_newer_layout(pipeline: Pipeline) -> None:
     said = operate(pipeline.settings, "worker")
     assert said.status == 1
     assert f"has layout {LAYOUT_VERSION + 1}, this version knows {LAYOUT_VERSION}: run the newer version" in said.errors
+
+
+def test_an_older_layout(pipeline: Pipeline) -> None:
+    """A worker refuses a generation that an older version has laid out, and says what to do; a rebuild mends it."""
+    (worker,) = pipeline._programs
+    assert worker.terminate() == 0
+    for partition in pipeline.applied():
+        shard = ShardName(pipeline.namespace, pipeline.topic, partition)
+        pipeline.redis.hset(f"{shard.tag}:shard", "layout", LAYOUT_VERSION - 1)
+    said = operate(pipeline.settings, "worker")
+    assert said.status == 1
+    assert (
+        f"has layout {LAYOUT_VERSION - 1}, this version knows {LAYOUT_VERSION}: run `callmeter rebuild`" in said.errors
+    )
+    assert pipeline.start_api().ask("/calls/usage", {"project_id": "p", "call_ids": []}).status_code == 503
+    done = rebuild(pipeline)
+    assert done.status == 0, done.errors
+    worker.start_until_logged("partition assigned")
+    assert pipeline.start_api().mistakes(DATASET.cases) == {}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.refs import REF_BYTES_MAX, refs_in, refs_in_each
+from ingest.refs import REF_BYTES_MAX, REFS_OF_CALL_MAX, refs_in, refs_in_each
 
 PIECES = ["weave", "weave:///", "weave-trace-internal:///", "wandb-artifact:///", '"', "\\", "/", ":", ": ", "é", "😀"]
 TEXTS = st.lists(st.sampled_from([*PIECES, "u0077", "\n", "a"]), max_size=5).map("".join)
@@ -114,6 +114,14 @@ def test_longest_ref() -> None:
     assert refs_in(json.dumps(longest).encode()) == (longest,)
     with pytest.raises(ValueError, match="longer than 4096 bytes"):
         refs_in(json.dumps(longest + "x").encode())
+
+
+def test_most_refs() -> None:
+    """As many distinct refs as the limit are kept, however often each appears; one more is refused."""
+    most = [f"weave:///{number}" for number in range(REFS_OF_CALL_MAX)]
+    assert len(refs_in(json.dumps(most + most).encode())) == REFS_OF_CALL_MAX
+    with pytest.raises(ValueError, match="more than 10,000 refs"):
+        refs_in(json.dumps([*most, "weave:///one-more"]).encode())
 
 
 def test_reads_raw() -> None:

@@ -203,3 +203,31 @@ def test_too_much_to_read(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(rollup_reading, "FIELDS_READ_MAX", 11)
     with pytest.raises(TooMuchToRead):
         calls_of(redis_url, wanted, both)
+
+
+def test_too_many_sketches(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows and sketches beside each cell, of latencies and of each model: as many as the limit are read, no more."""
+    usage = {"m1": tokens(1), "m2": tokens(2)}
+    events = [
+        complete(f"{minute}-{at}", minute * 60, minute * 60 + 1, usage) for minute in range(2) for at in range(17)
+    ]
+    fold_into(redis_url, events)
+    wanted = {HOUR_OF_MINUTES: {0: 0, 1: 0}}
+    monkeypatch.setattr(rollup_reading, "FIELDS_READ_MAX", 2 * 3 * 2)
+    assert buckets_of(redis_url, wanted, values=(True, True)).calls == [34]
+    monkeypatch.setattr(rollup_reading, "FIELDS_READ_MAX", 2 * 3 * 2 - 1)
+    assert buckets_of(redis_url, wanted, values=(False, True)).calls == [34]
+    with pytest.raises(TooMuchToRead, match="percentiles"):
+        buckets_of(redis_url, wanted, values=(True, True))
+
+
+def test_too_many_views(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All views of the window's days are compared with a filter: as many as the limit, and no more."""
+    fold_into(redis_url, [start("a", op_name="x"), start("b", DAY_S, op_name="y")])
+    wanted = {LevelBlock(HOURS, DAY): {10: 0}, LevelBlock(HOURS, DAY + 1): {10: 0}}
+    monkeypatch.setattr(rollup_reading, "VIEWS_READ_MAX", 6)  # of each op, of roots, of roots with the op
+    assert calls_of(redis_url, wanted, ViewFilter(op_names=("x",))) == {0: 1}
+    monkeypatch.setattr(rollup_reading, "VIEWS_READ_MAX", 5)
+    with pytest.raises(TooMuchToRead, match="views"):
+        calls_of(redis_url, wanted, ViewFilter(op_names=("x",)))
+    assert calls_of(redis_url, wanted) == {0: 2}

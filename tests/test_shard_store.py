@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from aggregator.redis_layout import LAYOUT_VERSION, ShardKeys, posted, posting
-from aggregator.shard_store import FIELDS_PER_READ_MAX, Fenced, NewerLayout, ShardStore
+from aggregator.shard_store import FIELDS_PER_READ_MAX, Fenced, OtherLayout, ShardStore
 from aggregator.shard_write import ShardWrite
 from tests.folding import SHARD
 
@@ -121,10 +121,13 @@ def test_read_fields(client: Any, store: ShardStore) -> None:
     assert store.read_hashes(["none"]) == [{}]
 
 
-def test_a_newer_layout_is_refused(client: Any, store: ShardStore) -> None:
+def test_another_layout_is_refused(client: Any, store: ShardStore) -> None:
     """An older version neither reads nor writes what it does not know; its own is fine."""
     client.hset(store.keys.shard, "layout", LAYOUT_VERSION)
     assert store.shard_fields() == {"layout": str(LAYOUT_VERSION)}
+    client.hset(store.keys.shard, "layout", LAYOUT_VERSION - 1)
+    with pytest.raises(OtherLayout, match="run `callmeter rebuild` with this version"):
+        store.shard_fields()
     client.hset(store.keys.shard, "layout", LAYOUT_VERSION + 1)
-    with pytest.raises(NewerLayout):
+    with pytest.raises(OtherLayout):
         store.shard_fields()

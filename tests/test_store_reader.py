@@ -42,6 +42,15 @@ def test_a_shard_that_lacks_the_project_counts_for_freshness(redis_url: str) -> 
     assert read(redis_url, opened) == ([(ShardKeys(SHARD).ids, 1)], NOW_US + 4)
 
 
+def test_freshness_where_projects_are_keyed(redis_url: str) -> None:
+    """Where a project is in one partition for certain, others do not hold it back, once it is known where it is."""
+    client = redis.Redis.from_url(redis_url)
+    fold_into(client, SHARD, [PROJECT], NOW_US + 9)
+    fold_into(client, SIBLING, ["acme/others"], NOW_US + 4)
+    assert read(redis_url, opened, keyed_by_project=True) == ([(ShardKeys(SHARD).ids, 1)], NOW_US + 9)
+    assert read(redis_url, opened, "unknown", keyed_by_project=True) == ([], NOW_US + 4)
+
+
 def test_an_unknown_project(redis_url: str) -> None:
     """Is in no shard, and that as of the oldest of all."""
     client = redis.Redis.from_url(redis_url)

@@ -11,6 +11,7 @@ from aggregator.event import UsageCounts
 from aggregator.usage import (
     COUNT_MAX,
     MODEL_CHARACTERS_MAX,
+    MODELS_OF_CALL_MAX,
     InvalidUsage,
     StatedSummary,
     own_usage,
@@ -171,6 +172,18 @@ def test_what_is_no_usage(usage: object, field: str) -> None:
 def test_no_usage() -> None:
     """A summary without usage, or with null, is of a call that used no model."""
     assert own_usage({}) == own_usage({"usage": None}) == own_usage({"usage": {}}) == {}
+
+
+def test_most_models() -> None:
+    """As many models as the limit are counted; one more makes the usage invalid, in the usual form too."""
+    most: dict[str, Any] = {f"m{number}": {"requests": 1} for number in range(MODELS_OF_CALL_MAX)}
+    more = most | {"one more": {}}
+    assert len(own_usage({"usage": most})) == MODELS_OF_CALL_MAX
+    assert len(msgspec.convert({"usage": most}, StatedSummary).usage or ()) == MODELS_OF_CALL_MAX
+    with pytest.raises(InvalidUsage, match="more than 1,000 models"):
+        own_usage({"usage": more})
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"usage": more}, StatedSummary)
 
 
 def test_any_model_name() -> None:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 import redis
 
 from aggregator.event import UsageCounts
@@ -10,7 +11,9 @@ from aggregator.redis_layout import ShardName
 from aggregator.shard import Shard
 from aggregator.shard_store import ShardStore
 from aggregator.store_reader import OpenedProject, StoreReader
+from api import usage_answer
 from api.questions import UsageQuestion
+from api.refusals import Refusal
 from api.usage_answer import answer_usage, unfinished_below
 from tests.folding import KEEP_ALL, NOW_US, PROJECT, SHARD, complete, end, prices, start, tokens
 from tests.reading import read
@@ -103,6 +106,24 @@ def test_an_id_that_another_shard_only_names(redis_url: str) -> None:
     answer = ask(redis_url, "a")
     assert answer["call_usage"]["a"]["m"]["prompt_tokens"] == 7
     assert answer["unfinished_call_ids"] == ["b"]
+
+
+def test_too_many_unfinished_calls(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as the limit are listed; one more in a trace that is asked for is a 413, elsewhere it does not matter."""
+    fold_into(
+        redis_url,
+        start("a", trace_id="x"),
+        start("b", trace_id="x", parent_id="a"),
+        start("c", trace_id="y"),
+        complete("d", trace_id="x"),
+    )
+    monkeypatch.setattr(usage_answer, "OPEN_CALLS_READ_MAX", 3)
+    assert ask(redis_url, "a", "c", "d")["unfinished_call_ids"] == ["a", "b", "c"]
+    monkeypatch.setattr(usage_answer, "OPEN_CALLS_READ_MAX", 2)
+    assert ask(redis_url, "a", "d")["unfinished_call_ids"] == ["a", "b"]
+    with pytest.raises(Refusal, match="more than 2 unfinished calls") as refused:
+        ask(redis_url, "a", "c")
+    assert refused.value.status == 413
 
 
 def test_nothing_asked(redis_url: str) -> None:

@@ -25,7 +25,7 @@ class Feed:
         self.ends: dict[int, int] = {}
         self._failures: list[str] = []
         self._producer = Producer(
-            {"bootstrap.servers": bootstrap_servers, "enable.idempotence": True, "message.max.bytes": 16_000_000}
+            {"bootstrap.servers": bootstrap_servers, "enable.idempotence": True, "message.max.bytes": 65_000_000}
         )
 
     def send(self, lines: Iterable[Line]) -> None:

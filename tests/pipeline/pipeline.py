@@ -94,10 +94,15 @@ class Pipeline:
         worker.start_until_logged("worker started")
         return worker
 
-    def start_api(self) -> "Api":
-        """An api that answers."""
+    def api(self) -> "Api":
+        """An api that is not started yet."""
         api = Api(self.settings, self._directory / f"api-{len(self._apis)}.log")
         self._apis.append(api)
+        return api
+
+    def start_api(self) -> "Api":
+        """An api that answers."""
+        api = self.api()
         api.start()
         return api
 
@@ -141,9 +146,9 @@ class Api:
     """An api process, asked over HTTP."""
 
     def __init__(self, settings: Mapping[str, str], log_path: Path) -> None:
-        port = free_loopback_port()
-        self.program = Program("api", {**settings, "API__PORT": str(port)}, log_path)
-        self._client = httpx.Client(base_url=f"http://{LOOPBACK}:{port}", timeout=60)
+        self.port = free_loopback_port()
+        self.program = Program("api", {**settings, "API__PORT": str(self.port)}, log_path)
+        self._client = httpx.Client(base_url=f"http://{LOOPBACK}:{self.port}", timeout=60)
 
     def start(self) -> None:
         """Start it, and return when it answers."""

@@ -68,7 +68,7 @@ class MemorySource(Source):
                 continue
             taken = self._take(place, limits.messages_max)
             if taken:
-                polled.messages[place] = [_as_received(message) for message in taken]
+                polled.messages[place] = [as_received(message) for message in taken]
             if place not in self._told_ended and self.positions[place] >= self._log.end(place):
                 self._told_ended.add(place)
                 self._ends_on_their_way.add(place)
@@ -120,7 +120,7 @@ class MemorySource(Source):
                 self.positions[place] = self._on_assign(place) or 0
 
 
-def _as_received(message: Message) -> KafkaMessage:
+def as_received(message: Message) -> KafkaMessage:
     """As the client gives it; it knows times in milliseconds."""
     assert message.broker_us % 1_000 == 0
     timestamp = TIMESTAMP_CREATE_TIME, message.broker_us // 1_000
