@@ -7,7 +7,7 @@ import numpy as np
 
 from aggregator.call_tally import CallTally
 from aggregator.cell import Cell
-from aggregator.series import Row, Series, series_of
+from aggregator.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
 from aggregator.sketch import Floats, quantiles
 from aggregator.totals import ABSENT, Integers, Totals
 
@@ -68,24 +68,20 @@ class Merged:
         self.calls = [0] * buckets
         self.errors = [0] * buckets
         self.values: dict[BucketSeries, Values] = {}
-        self._rows: Parts = {}
-        self._totals: Parts = {}
-        self._large: dict[BucketSeries, Totals] = {}
+        self._rows: dict[Series, Parts] = {OF_LATENCY: {}, OF_USAGE: {}}
+        self._totals: dict[Series, Parts] = {OF_LATENCY: {}, OF_USAGE: {}}
+        self._large: dict[Series, dict[BucketSeries, Totals]] = {OF_LATENCY: {}, OF_USAGE: {}}
 
     def add_cell(self, bucket: int, cell: Cell) -> None:
         """Count a cell, but for the values that percentiles are read from."""
         self.calls[bucket] += cell.calls
         self.errors[bucket] += cell.errors
-        for parts, more in ((self._rows, cell.rows), (self._totals, cell.totals)):
-            for name, packed in more.items():
-                known = parts.get((bucket, name))
-                if known is None:
-                    parts[bucket, name] = [packed]
-                else:
-                    known.append(packed)
+        _add_parts(self._rows, bucket, cell.rows)
+        if cell.totals:
+            _add_parts(self._totals, bucket, cell.totals)
         for name, large in cell.large.items():
-            layout = series_of(name).layout
-            layout.merge(self._large.setdefault((bucket, name), layout.none()), large)
+            series = series_of(name)
+            series.layout.merge(self._large[series].setdefault((bucket, name), series.layout.none()), large)
 
     def add_calls(self, bucket: int, tally: CallTally) -> None:
         """Count single calls, and their values."""
@@ -105,8 +101,8 @@ class Merged:
     def totals(self, series: Series) -> SeriesTotals:
         """The totals of all series of a kind that have rows, by bucket."""
         layout = series.layout
-        parts = [_of(series, self._rows), _of(series, self._totals)]
-        large = {key: list(totals) for key, totals in self._large.items() if series_of(key[1]) is series}
+        parts = self._rows[series], self._totals[series]
+        large = {key: list(totals) for key, totals in self._large[series].items()}
         places = {key: place for place, key in enumerate(dict.fromkeys([*parts[0], *parts[1], *large]))}
         found = layout.unpack(layout.packed_none * len(places)).astype(np.int64)
         for of_rows, ours in zip((True, False), parts, strict=True):
@@ -126,10 +122,17 @@ class Merged:
         return SeriesTotals(series, list(places), found, large)
 
 
-def _of(series: Series, parts: Parts) -> Parts:
-    return {key: packed for key, packed in parts.items() if series_of(key[1]) is series}
+def _add_parts(parts: Mapping[Series, Parts], bucket: int, more: Mapping[bytes, bytes]) -> None:
+    latencies, usage = parts[OF_LATENCY], parts[OF_USAGE]
+    for name, packed in more.items():
+        of_series = latencies if name == LATENCY else usage
+        known = of_series.get((bucket, name))
+        if known is None:
+            of_series[bucket, name] = [packed]
+        else:
+            known.append(packed)
 
 
 def _starts(parts: Mapping[BucketSeries, list[bytes]], size: int) -> Integers:
     counts: Integers = np.array([sum(map(len, packed)) // size for packed in parts.values()])
-    return np.cumsum(counts) - counts
+    return counts.cumsum() - counts

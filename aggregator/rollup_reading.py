@@ -8,7 +8,7 @@ from aggregator.levels import DAY_S, Level
 from aggregator.merged import Merged
 from aggregator.series import LATENCY
 from aggregator.store_reader import Command, OpenedProject, ProjectShard, StoreReader
-from aggregator.view import ALL_CALLS, ViewDirectory, ViewFilter, select
+from aggregator.view import ALL_CALLS, ViewDirectory, ViewFilter, fields_to_select, select
 
 # A month of minutes in 23 views. Beyond, the answer would take seconds of both Redis and the api.
 FIELDS_READ_MAX = 1_000_000
@@ -71,13 +71,26 @@ async def _selected_views(
     if not views.dimensions:
         return [(shard, day, [ALL_CALLS]) for shard in project.shards for day in days]
     pairs = [(shard, day) for shard in project.shards for day in days]
-    sizes = await reader.fetch([("HLEN", shard.keys.views(shard.project, day)) for shard, day in pairs])
-    if sum(sizes) > VIEWS_READ_MAX:
-        raise TooMuchToRead(f"the filter has to be compared with more than {VIEWS_READ_MAX:,} views")
-    stored = await reader.fetch([("HGETALL", shard.keys.views(shard.project, day)) for shard, day in pairs])
+    keys = [shard.keys.views(shard.project, day) for shard, day in pairs]
+    stored = await _read_directories(reader, keys, fields_to_select(views))
     return [
         (shard, day, select(ViewDirectory(fields), views)) for (shard, day), fields in zip(pairs, stored, strict=True)
     ]
+
+
+async def _read_directories(
+    reader: StoreReader, keys: Sequence[str], fields: Sequence[bytes] | None
+) -> list[dict[bytes, bytes]]:
+    """What directories hold under these fields; None: all that they hold."""
+    if fields is not None:
+        replies = await reader.fetch([("HMGET", key, *fields) for key in keys])
+        return [
+            {field: value for field, value in zip(fields, values, strict=True) if value is not None}
+            for values in replies
+        ]
+    if sum(await reader.fetch([("HLEN", key) for key in keys])) > VIEWS_READ_MAX:
+        raise TooMuchToRead(f"the filter has to be compared with more than {VIEWS_READ_MAX:,} views")
+    return await reader.fetch([("HGETALL", key) for key in keys])
 
 
 async def _read_cells(

@@ -177,17 +177,30 @@ def _covers(kept: int, asked: int, single: bool) -> bool:
     return kept == asked if single else kept & asked == asked
 
 
+def fields_to_select(wanted: ViewFilter) -> list[bytes] | None:
+    """The fields of a directory that `select` looks at; None where that is all of them."""
+    if wanted.dimensions not in (OP, ROOT, USER, RUN) or any(name.endswith(":*") for name in wanted.op_names or ()):
+        return None
+    return [_FULL + str(wanted.dimensions).encode(), *map(_view_encoder.encode, _single_views(wanted))]
+
+
+def _single_views(wanted: ViewFilter) -> list[View]:
+    """The views of the values of the one dimension that is asked for, each once."""
+    if wanted.roots_only:
+        return [View(root=True)]
+    views = [
+        *(View(op_name=name) for name in wanted.op_names or ()),
+        *(View(user_id=name) for name in wanted.user_ids or ()),
+        *(View(run_id=name) for name in wanted.run_ids or ()),
+    ]
+    return list(dict.fromkeys(views))
+
+
 def _select_known(directory: ViewDirectory, wanted: ViewFilter) -> list[int]:
     """Of a full set only values that have a view are known; a name pattern could mean one that has none."""
-    names = wanted.op_names or wanted.user_ids or wanted.run_ids or ()
     if wanted.roots_only or any(name.endswith(":*") for name in wanted.op_names or ()):
         raise NotKept
-    if wanted.op_names is not None:
-        views = [View(op_name=name) for name in names]
-    elif wanted.user_ids is not None:
-        views = [View(user_id=name) for name in names]
-    else:
-        views = [View(run_id=name) for name in names]
+    views = _single_views(wanted)
     if any(view not in directory.numbers for view in views):
         raise NotKept
-    return [directory.numbers[view] for view in dict.fromkeys(views)]
+    return [directory.numbers[view] for view in views]

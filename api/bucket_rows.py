@@ -4,15 +4,24 @@ Worked out key by key for all rows at once, and only then put together row by ro
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import starmap
 from typing import Any
+
+import msgspec
 
 from aggregator.merged import BucketSeries, Merged, SeriesTotals, Values
 from aggregator.series import COST_METRICS, OF_LATENCY, USAGE_METRICS
 from aggregator.totals import LOW_BITS, PICO_PER_DOLLAR, PRICED, ROWS, Totals
 from api.questions import MetricQuestion
 
-Row = dict[str, Any]
+Row = Any
+"""A struct whose fields have the keys' names in JSON: made and encoded in a third of the time of a dict."""
+
 Column = list[Any]
+
+# Shapes of rows, one for each set of keys that is asked for; some KB each.
+SHAPES_CACHED_MAX = 500
 
 # A sum whose upper part is below this is within 64 bits.
 _HIGH_MAX = 2 ** (62 - LOW_BITS)
@@ -50,7 +59,7 @@ def usage_rows(
         "model": list(models.values()) * len(timestamps),
     }
     size = len(timestamps) * len(models)
-    unpriced = _unpriced(totals, len(timestamps), positions, places) if _has_cost(metrics) else ()
+    unpriced = _unpriced(totals, len(timestamps), positions, places) if _has_cost(metrics) else []
     for metric in metrics:
         is_cost = metric.metric in COST_METRICS
         counted = PRICED if is_cost else ROWS
@@ -73,8 +82,15 @@ def priced_models(totals: SeriesTotals) -> dict[bytes, bool]:
 
 
 def _rows(columns: Mapping[str, Column], counts: Column) -> list[Row]:
-    keys = [*columns, "count"]
-    return [dict(zip(keys, values, strict=True)) for values in zip(*columns.values(), counts, strict=True)]
+    shape = _shape(*columns, "count")
+    return list(starmap(shape, zip(*columns.values(), counts, strict=True)))
+
+
+@lru_cache(SHAPES_CACHED_MAX)
+def _shape(*keys: str) -> type[msgspec.Struct]:
+    # A key such as `p99.9_latency_ms` is no name of a field.
+    names = {f"field_{position}": key for position, key in enumerate(keys)}
+    return msgspec.defstruct("Row", [(name, Any) for name in names], rename=names, gc=False)
 
 
 def _columns(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from aggregator.call import Call, Usage
@@ -32,16 +33,23 @@ def ask(metric: str, *percentiles: float, aggregations: tuple[str, ...] = ALL) -
     return MetricQuestion(metric, aggregations, tuple(map(float, percentiles)))
 
 
-def call_row(buckets: Merged, metrics: list[MetricQuestion]) -> Row:
+def as_json(rows: list[Row]) -> list[dict[str, Any]]:
+    """Rows as the answer shows them."""
+    shown: list[dict[str, Any]] = msgspec.to_builtins(rows)
+    return shown
+
+
+def call_row(buckets: Merged, metrics: list[MetricQuestion]) -> dict[str, Any]:
     """The row of the first bucket."""
-    return call_rows([AT, LATER], buckets, metrics)[0]
+    return as_json(call_rows([AT, LATER], buckets, metrics))[0]
 
 
-def usage_row(model: str, buckets: Merged, metrics: list[MetricQuestion], priced_in_window: bool) -> Row:
+def usage_row(model: str, buckets: Merged, metrics: list[MetricQuestion], priced_in_window: bool) -> dict[str, Any]:
     """The row of the model in the first bucket; it is in the second too, with a price or without."""
     elsewhere = priced(7, 7, 7, 7) if priced_in_window else UNPRICED
     buckets.add_calls(1, tally_of([call(1, usage={model: elsewhere})]))
-    return usage_rows([AT, LATER], {model_series(model): model}, _of_model(model, buckets), buckets, metrics)[0]
+    rows = usage_rows([AT, LATER], {model_series(model): model}, _of_model(model, buckets), buckets, metrics)
+    return as_json(rows)[0]
 
 
 def _of_model(model: str, buckets: Merged) -> SeriesTotals:
@@ -227,9 +235,9 @@ def test_every_bucket_has_a_row() -> None:
     buckets = Merged(3)
     buckets.add_calls(1, tally_of([call(3, usage={"m": UNPRICED})]))
     latency, tokens = ask("latency_ms", 50, aggregations=("sum",)), ask("input_tokens", 50, aggregations=("sum",))
-    rows = call_rows(["1", "2", "3"], buckets, [latency])
+    rows = as_json(call_rows(["1", "2", "3"], buckets, [latency]))
     assert [values(row) for row in rows] == [[0, None, 0], [3, 3, 1], [0, None, 0]]
     totals = buckets.totals(OF_USAGE)
-    of_model = usage_rows(["1", "2", "3"], {model_series("m"): "m"}, totals, buckets, [tokens])
+    of_model = as_json(usage_rows(["1", "2", "3"], {model_series("m"): "m"}, totals, buckets, [tokens]))
     assert [row["timestamp"] for row in of_model] == ["1", "2", "3"]
     assert [values(row) for row in of_model] == [[0, None, 0], [100, 100, 1], [0, None, 0]]

@@ -7,6 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import pytest
 import redis
@@ -22,11 +23,13 @@ from aggregator.shard import Shard
 from aggregator.shard_store import ShardStore
 from aggregator.store_reader import OpenedProject, StoreReader
 from aggregator.view import ViewFilter
-from api.bucket_rows import Row, call_rows, usage_rows
+from api.bucket_rows import call_rows, usage_rows
 from api.questions import MetricQuestion
 from tests.brute_force.quantiles import allowed_range, percentile
 from tests.folding import KEEP_ALL, NOW_US, PROJECT, SHARD, T0_US
 from tests.reading import read
+
+Row = dict[str, Any]
 
 MODEL = "m"
 FLAGS = ("call_count", "error_count")  # whose values are 0 or 1
@@ -127,7 +130,9 @@ def answered(redis_url: str, level: Level) -> Row:
     )
     models = {model_series(MODEL): MODEL}
     [of_model] = usage_rows([""], models, bucket.totals(OF_USAGE), bucket, of_usage)
-    return call_rows([""], bucket, of_calls)[0] | of_model
+    [row] = call_rows([""], bucket, of_calls)
+    shown: Row = msgspec.to_builtins(row) | msgspec.to_builtins(of_model)
+    return shown
 
 
 def mistakes(metric: str, values: Sequence[int], row: Row) -> list[str]:

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.view import ALL_CALLS, NotKept, View, ViewDirectory, ViewFilter, matches_any, select, views_of
+from aggregator.view import (
+    ALL_CALLS,
+    NotKept,
+    View,
+    ViewDirectory,
+    ViewFilter,
+    fields_to_select,
+    matches_any,
+    select,
+    views_of,
+)
 
 OPS = ("weave:///p/op/chat:v1", "weave:///p/op/chat:v2", "plain", "")
 USERS = ("u1", "u2", "")
@@ -24,8 +34,8 @@ class Dimensions(NamedTuple):
     run_id: str | None
 
 
-def count_all(calls: list[Dimensions], views_max: int) -> tuple[ViewDirectory, dict[int, Counter[Dimensions]]]:
-    """The directory, as stored, and which calls each view has counted."""
+def count_all(calls: list[Dimensions], views_max: int) -> tuple[dict[bytes, bytes], dict[int, Counter[Dimensions]]]:
+    """The directory as it is stored, and which calls each view has counted."""
     writer = ViewDirectory()
     stored: dict[bytes, bytes] = {}
     counted: dict[int, Counter[Dimensions]] = {ALL_CALLS: Counter(calls)}
@@ -35,7 +45,7 @@ def count_all(calls: list[Dimensions], views_max: int) -> tuple[ViewDirectory, d
             stored |= fields
             if number is not None:
                 counted.setdefault(number, Counter())[call] += 1
-    return ViewDirectory(stored), counted
+    return stored, counted
 
 
 dimensions = st.builds(
@@ -61,7 +71,8 @@ def test_selected_views_hold_the_matching_calls_once(
     calls: list[Dimensions], wanted: ViewFilter, views_max: int
 ) -> None:
     """Whatever the limit: together exactly the calls that match; refused only when something is full."""
-    directory, counted = count_all(calls, views_max)
+    stored, counted = count_all(calls, views_max)
+    directory = ViewDirectory(stored)
     try:
         numbers = select(directory, wanted)
     except NotKept:
@@ -69,6 +80,30 @@ def test_selected_views_hold_the_matching_calls_once(
         return
     found = sum((counted[number] for number in numbers), Counter[Dimensions]())
     assert found == Counter(call for call in calls if wanted.matches(*call))
+
+
+@given(st.lists(dimensions, max_size=30), filters, st.integers(1, 4) | st.just(1000))
+def test_few_fields_select_as_all(calls: list[Dimensions], wanted: ViewFilter, views_max: int) -> None:
+    """The fields that are enough for a filter on exact values of one dimension select what the directory does."""
+    stored, _ = count_all(calls, views_max)
+    fields = fields_to_select(wanted)
+    if fields is None:
+        asked = [
+            wanted.op_names is not None,
+            wanted.roots_only,
+            wanted.user_ids is not None,
+            wanted.run_ids is not None,
+        ]
+        assert sum(asked) != 1 or any(name.endswith(":*") for name in wanted.op_names or ())
+        return
+
+    def selected(directory: dict[bytes, bytes]) -> list[int] | None:
+        try:
+            return sorted(select(ViewDirectory(directory), wanted))
+        except NotKept:
+            return None
+
+    assert selected({field: stored[field] for field in fields if field in stored}) == selected(stored)
 
 
 def test_views_of_a_call() -> None:
@@ -124,7 +159,7 @@ def test_a_stored_directory_comes_back() -> None:
 
 def full_of_ops() -> ViewDirectory:
     """Knows the ops a and b, and that there were more."""
-    return count_all([Dimensions(op, False, "u", None) for op in "abc"], 2)[0]
+    return ViewDirectory(count_all([Dimensions(op, False, "u", None) for op in "abc"], 2)[0])
 
 
 @pytest.mark.parametrize(
