@@ -9,6 +9,7 @@ from aggregator.store_reader import StoreAway as RedisAway
 from api.headers import Freshness
 from api.questions import StatsQuestion, UsageQuestion
 from api.refusals import StoreAway
+from api.shared_work import SharedWork
 from api.stats_answer import answer_stats
 from api.usage_answer import answer_usage
 
@@ -26,17 +27,26 @@ class StoreAnswers:
         self._reader = reader
         self._retention = retention
         self._clock = clock
+        self._shared: SharedWork[StatsQuestion | UsageQuestion, tuple[bytes, Freshness]] = SharedWork()
 
     async def stats(self, question: StatsQuestion, now_us: int) -> tuple[bytes, Freshness]:
         """The JSON of a CallStatsRes."""
-        return await self._answer(
-            question.project_id,
-            lambda project: answer_stats(self._reader, project, question, now_us, self._retention),
-        )
+
+        def work(latest_us: int) -> Awaitable[tuple[bytes, Freshness]]:
+            return self._answer(
+                question.project_id,
+                lambda project: answer_stats(self._reader, project, question, latest_us, self._retention),
+            )
+
+        return await self._shared.run(question, now_us, work)
 
     async def usage(self, question: UsageQuestion) -> tuple[bytes, Freshness]:
         """The JSON of a CallsUsageRes."""
-        return await self._answer(question.project_id, lambda project: answer_usage(self._reader, project, question))
+
+        def work(_: int) -> Awaitable[tuple[bytes, Freshness]]:
+            return self._answer(question.project_id, lambda project: answer_usage(self._reader, project, question))
+
+        return await self._shared.run(question, 0, work)
 
     async def ready(self) -> None:
         """Returns when Redis answers and its layout is ours."""
