@@ -1,10 +1,13 @@
 """Calls being counted, before they are added to cells."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from typing import TypeVar
 
 from aggregator.call import Call, usage_row
 from aggregator.cell import Cell
 from aggregator.series import LATENCY, Row, model_series, pack_latency, pack_usage, series_of
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 class CallTally:
@@ -68,3 +71,17 @@ def tally_of(calls: Iterable[Call]) -> CallTally:
         if latency_ms is not None:
             tally.add_end(call, latency_ms)
     return tally
+
+
+def add_shared(into: dict[Key, CallTally], key: Key, tally: CallTally, copied: set[Key]) -> None:
+    """Add a tally under a key; it is shared as long as no second one comes. `copied`: keys whose tally is their own."""
+    known = into.get(key)
+    if known is None:
+        into[key] = tally
+        return
+    if key not in copied:
+        copied.add(key)
+        own = into[key] = CallTally()
+        own.merge(known)
+        known = own
+    known.merge(tally)

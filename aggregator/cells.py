@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aggregator.call_tally import CallTally
+from aggregator.call_tally import CallTally, add_shared
 from aggregator.cell import (
     CELLS,
     ROWS_BESIDE_MAX,
@@ -124,20 +124,6 @@ def _slots(project: int, minute: int, keys: ShardKeys, blocks: dict[str, Block])
         blocks[key] = Block(project, level, number)
         found.append((key, slot))
     return found
-
-
-def add_shared(into: dict, key: object, tally: CallTally, copied: set) -> None:  # type: ignore[type-arg]
-    """Add a tally under a key; it is shared as long as no second one comes. `copied`: keys whose tally is their own."""
-    known = into.get(key)
-    if known is None:
-        into[key] = tally
-        return
-    if key not in copied:
-        copied.add(key)
-        own = into[key] = CallTally()
-        own.merge(known)
-        known = own
-    known.merge(tally)
 
 
 class Cells:

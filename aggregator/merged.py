@@ -53,13 +53,6 @@ class SeriesTotals(NamedTuple):
     rows: Integers
     large: dict[BucketSeries, Totals]
 
-    def totals(self, key: BucketSeries) -> Totals:
-        """The totals of one of the series, in one."""
-        if key in self.large:
-            return self.large[key]
-        found: Totals = self.rows[self.keys.index(key)].tolist()
-        return found
-
 
 class Merged:
     """Gathers the cells and calls of buckets: counts by bucket, and all that `totals` then adds up at once."""

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from aggregator import redis_layout as layout
-from aggregator.call_tally import CallTally
-from aggregator.cells import CellKey, Cells, ViewMinute, add_shared, spread
+from aggregator.call_tally import CallTally, add_shared
+from aggregator.cells import CellKey, Cells, ViewMinute, spread
 from aggregator.event import Event
 from aggregator.expiry import ExpiredChunks
 from aggregator.fold import BatchChanges, CallGroup, Fold, ProjectDay

@@ -6,7 +6,9 @@ from typing import TypeVar
 
 import redis.asyncio
 
+from aggregator.merged import BucketSeries, SeriesTotals
 from aggregator.store_reader import OpenedProject, StoreReader
+from aggregator.totals import Totals
 from tests.folding import PROJECT
 
 Answer = TypeVar("Answer")
@@ -29,3 +31,9 @@ def read(
             await client.aclose()
 
     return asyncio.run(asked())
+
+
+def totals_in(found: SeriesTotals, key: BucketSeries) -> Totals:
+    """The totals of one series, in one."""
+    row: Totals = found.large[key] if key in found.large else found.rows[found.keys.index(key)].tolist()
+    return row

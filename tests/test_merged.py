@@ -10,6 +10,7 @@ from aggregator.cell import Cell
 from aggregator.merged import Merged
 from aggregator.series import LATENCY, OF_LATENCY, OF_USAGE, model_series
 from tests.cell_store import DictionaryStore, tally
+from tests.reading import totals_in
 
 CELL = ("key", b"place")
 USAGES = ([1, 2, 3, 0, 0, 1], [0, 1, 1, 0, 0, 1, 5, 0, 0, 10**12], [2**63 - 1, 0, 0, 0, 0, 1, 2**70, 0, 0, 1])
@@ -42,7 +43,7 @@ def right(merged: Merged, bucket: int, told: list[Told]) -> bool:
         if rows := [usage_row(numbers) for _, usage in told for numbers in usage.get(model, ())]:
             expected[model_series(model)] = OF_USAGE.layout.of_values(rows)
     found = {
-        key[1]: totals.totals(key)
+        key[1]: totals_in(totals, key)
         for totals in map(merged.totals, (OF_LATENCY, OF_USAGE))
         for key in totals.keys
         if key[0] == bucket

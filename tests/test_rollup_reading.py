@@ -20,7 +20,7 @@ from aggregator.store_reader import OpenedProject, StoreReader
 from aggregator.totals import ROWS, Totals
 from aggregator.view import NotKept, ViewFilter
 from tests.folding import KEEP_ALL, NOW_US, SHARD, complete, prices, start, tokens
-from tests.reading import read
+from tests.reading import read, totals_in
 
 DAY = 20_515  # T0 is 10:00 of that day
 HOUR_OF_MINUTES = LevelBlock(MINUTES, 24 * DAY + 10)
@@ -51,7 +51,7 @@ def calls_of(redis_url: str, wanted: Wanted, views: ViewFilter = NO_FILTER) -> d
 
 def nameless(merged: Merged) -> Totals:
     """The totals of the model without a name."""
-    return merged.totals(OF_USAGE).totals((0, NAMELESS))
+    return totals_in(merged.totals(OF_USAGE), (0, NAMELESS))
 
 
 def kept(merged: Merged) -> dict[bytes, Counter[float]]:
@@ -132,7 +132,7 @@ def test_values_only_where_asked(redis_url: str) -> None:
     for latency in (False, True):
         for of_usage in (False, True):
             merged = buckets_of(redis_url, wanted, values=(latency, of_usage))
-            assert merged.totals(OF_LATENCY).totals((0, LATENCY)) == OF_LATENCY.layout.of_values([(2000,), (3000,)])
+            assert totals_in(merged.totals(OF_LATENCY), (0, LATENCY)) == OF_LATENCY.layout.of_values([(2000,), (3000,)])
             assert {name for _, name in merged.totals(OF_USAGE).keys} == {NAMELESS, PRICED}
             assert nameless(merged)[ROWS] == 2
             of_latency = {LATENCY: {2000: 1, 3000: 1}} if latency else {}
@@ -155,8 +155,8 @@ def test_what_is_beside_cells(counts: tuple[int, int], latency: bool, of_usage: 
     latencies = [(1000,)] * counts[0] + [(2000,)] * counts[1]
     inputs = [7 + at % 2 for count in counts for at in range(count)]
     assert merged.calls == [sum(counts)]
-    assert merged.totals(OF_LATENCY).totals((0, LATENCY)) == OF_LATENCY.layout.of_values(latencies)
-    assert merged.totals(OF_USAGE).totals((0, NAMELESS)) == OF_USAGE.layout.of_values(
+    assert totals_in(merged.totals(OF_LATENCY), (0, LATENCY)) == OF_LATENCY.layout.of_values(latencies)
+    assert totals_in(merged.totals(OF_USAGE), (0, NAMELESS)) == OF_USAGE.layout.of_values(
         (one, 0, one, 0, 0) for one in inputs
     )
     of_latency = {LATENCY: Counter({1000: counts[0], 2000: counts[1]})} if latency else {}
@@ -173,7 +173,7 @@ def test_large_rows(redis_url: str) -> None:
     fold_into(redis_url, events)
     merged = buckets_of(redis_url, {HOUR_OF_MINUTES: {0: 0, 1: 0}}, values=(False, True))
     inputs = [most, most, *[5] * 3, *[6] * 30]
-    assert merged.totals(OF_USAGE).totals((0, NAMELESS)) == OF_USAGE.layout.of_values(
+    assert totals_in(merged.totals(OF_USAGE), (0, NAMELESS)) == OF_USAGE.layout.of_values(
         (one, 0, one, 0, 0) for one in inputs
     )
     assert OF_USAGE.layout.sum(nameless(merged), 0) == 2 * most + 15 + 180
