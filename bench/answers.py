@@ -1,6 +1,6 @@
 """Answers over HTTP from a month of calls: one client; each filter; usage of trees; 32 clients while events come in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import chain
 from statistics import median
@@ -36,6 +36,7 @@ P50_MS_MAX = {
 USAGE_P50_MS_MAX = 10.0
 FILTERED_MAX = 4.0
 CROWD, CROWD_MAX = 32, 10.0
+OWN_WINDOWS = ("last hour auto", "24 h at 5 min")
 CROWD_S = {True: 4.0, False: 20.0}
 FED_EVENTS_PER_S = 1_000
 REQUESTS = 20
@@ -66,11 +67,20 @@ def run(scale: Scale) -> Iterator[Line]:
         worker.start_until_logged("partition assigned")
         lines = recent_lines(end, timedelta(minutes=10), FED_EVENTS_PER_S, ops=OPS, users=USERS)
         with Feeding(stage.bootstrap_servers, topic, lines, FED_EVENTS_PER_S) as feeding:
-            for name, body in questions.items():
+            for title, name, bodies in _crowds(questions, end):
                 feeding.check()
-                tell(f"{CROWD} clients ask: {name}")
-                times = time_crowd(address, STATS, body, CROWD, CROWD_S[scale.short])
-                yield from _crowd_lines(f"answers {calls:,}, {CROWD} clients: {name}", times, single[name])
+                tell(f"{title}: {name}")
+                times = time_crowd(address, STATS, bodies, CROWD_S[scale.short])
+                yield from _crowd_lines(f"answers {calls:,}, {title}: {name}", times, single[name])
+
+
+def _crowds(questions: Mapping[str, bytes], end: datetime) -> Iterator[tuple[str, str, list[bytes]]]:
+    """Many screens with one dashboard, which the api may answer together; and each with a window of its own."""
+    for name, body in questions.items():
+        yield f"{CROWD} clients", name, [body] * CROWD
+    ends = [end - timedelta(minutes=minute) for minute in range(CROWD)]
+    for name in OWN_WINDOWS:
+        yield f"{CROWD} clients' own windows", name, [dashboard_questions(PROJECT, one)[name] for one in ends]
 
 
 def load(stage: Stage, topic: str, calls: int, end: datetime) -> Sample:

@@ -98,13 +98,13 @@ def time_single(address: str, path: str, bodies: Mapping[str, bytes], rounds: in
     return taken
 
 
-def time_crowd(address: str, path: str, body: bytes, clients: int, for_s: float) -> list[float]:
-    """Milliseconds of every request when so many clients ask for a while, each again as soon as it has its answer."""
-    begin = threading.Barrier(clients)
+def time_crowd(address: str, path: str, bodies: Sequence[bytes], for_s: float) -> list[float]:
+    """Milliseconds of every request when a client for each body asks for a while, again as soon as it has its answer."""
+    begin = threading.Barrier(len(bodies))
     taken: list[float] = []
     failures: list[Exception] = []
 
-    def client() -> None:
+    def client(body: bytes) -> None:
         asker = Asker(address)
         begin.wait()
         try:
@@ -116,7 +116,7 @@ def time_crowd(address: str, path: str, body: bytes, clients: int, for_s: float)
         finally:
             asker.close()
 
-    threads = [threading.Thread(target=client) for _ in range(clients)]
+    threads = [threading.Thread(target=client, args=(body,)) for body in bodies]
     for thread in threads:
         thread.start()
     for thread in threads:
