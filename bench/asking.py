@@ -99,7 +99,7 @@ def time_single(address: str, path: str, bodies: Mapping[str, bytes], rounds: in
 
 
 def time_crowd(address: str, path: str, bodies: Sequence[bytes], for_s: float) -> list[float]:
-    """Milliseconds of every request when a client for each body asks for a while, again as soon as it has its answer."""
+    """Milliseconds of every request when a client for each body asks for a while, again when it has its answer."""
     begin = threading.Barrier(len(bodies))
     taken: list[float] = []
     failures: list[Exception] = []
