@@ -149,7 +149,7 @@ class RetentionSettings(_Section):
 class BatchSettings(_Section):
     """How much a worker folds in one step."""
 
-    messages_max: int = Field(default=10_000, ge=1, le=1_000_000, description="Messages folded in one step, at most.")
+    messages_max: int = Field(default=20_000, ge=1, le=1_000_000, description="Messages folded in one step, at most.")
     bytes_max: ByteSize = Field(
         default=ByteSize(32 * 2**20),
         ge=2**10,

@@ -71,6 +71,8 @@ def test_mistakes_of_usage(arguments: list[str], variables: dict[str, str], sent
 
 def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C in a command ends with the status of an interrupted program and without a traceback."""
+    # A shell that starts the tests in the background has them ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     @click.command()
     def interrupted() -> None:
@@ -78,6 +80,9 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(command_line.LazyGroup, "get_command", lambda *_: interrupted)
     monkeypatch.setattr(sys, "argv", ["callmeter", "settings"])
-    with pytest.raises(SystemExit) as ended:
-        command_line.main()
+    try:
+        with pytest.raises(SystemExit) as ended:
+            command_line.main()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended.value.code == 130
