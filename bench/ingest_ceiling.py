@@ -18,7 +18,7 @@ from bench.measuring import Line, Target, alone, compared, in_turn, ours_at_leas
 from bench.scale import Scale, tell
 from bench.stage import Ends, Stage
 from ingest.batch_decoding import decode_batch
-from ingest.source import READ_AHEAD_KIB_MAX, READ_AHEAD_MESSAGES, brokers_us
+from ingest.source import READ_AHEAD_KIB_MAX, READ_AHEAD_MESSAGES, READ_AHEAD_PAUSE_MS, brokers_us
 
 BATCH = 5_000
 CALLS_PER_S = 100
@@ -93,6 +93,7 @@ def consume_rate(stage: Stage, topic: str, ends: Ends, touch: Touch) -> float:
             "enable.auto.commit": False,
             "queued.min.messages": READ_AHEAD_MESSAGES,
             "queued.max.messages.kbytes": READ_AHEAD_KIB_MAX,
+            "fetch.queue.backoff.ms": READ_AHEAD_PAUSE_MS,
         }
     )
     consumer.list_topics(topic, WAIT_S)  # connects

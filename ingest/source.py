@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 # what has just come to a quiet partition waits behind the backlog of a hot one: they share one queue.
 READ_AHEAD_KIB_MAX = 32_768
 READ_AHEAD_MESSAGES = 20_000
+# When that is full the client looks so often whether there is room again. By default it waits for a second, in which a
+# fast reader has emptied it long ago: on a backlog, even one that only consumes then idles most of the time.
+READ_AHEAD_PAUSE_MS = 5
 # A producer may send 20 MB at once; what is larger than the broker lets through never arrives.
 MESSAGE_BYTES_MAX = 64 * 2**20
 # A worker that has not polled for so long is taken for dead and its partitions go to others.
@@ -82,6 +85,7 @@ class Source:
                 "fetch.wait.max.ms": 50,
                 "queued.min.messages": READ_AHEAD_MESSAGES,
                 "queued.max.messages.kbytes": READ_AHEAD_KIB_MAX,
+                "fetch.queue.backoff.ms": READ_AHEAD_PAUSE_MS,
                 "fetch.message.max.bytes": 2**20,
                 "receive.message.max.bytes": 2 * MESSAGE_BYTES_MAX,
                 **extra,
