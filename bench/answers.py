@@ -22,7 +22,7 @@ from bench.measuring import (
 )
 from bench.month import OPS, PROJECT, USERS, Sample, Sampled, events_of, fold, last_minute, month_lines, month_until
 from bench.scale import Scale, tell
-from bench.stage import Stage
+from bench.stage import Stage, pause
 from bench.trees import tree_events, usage_body
 
 STATS, USAGE = "/calls/stats", "/calls/usage"
@@ -98,10 +98,18 @@ def load_trees(stage: Stage, topic: str, scale: Scale, end: datetime) -> dict[st
     events = chain.from_iterable(tree_events(name, *size, end) for name, size in sizes.items())
     fold(stage.redis_server.url, ShardName(topic, topic, 0), events, end)
     stage.redis.config_set("appendonly", "yes")
+    _wait_for_rewrite(stage)
     return {
         f"{traces} {'root' if traces == 1 else 'roots'} of {calls:,} calls": usage_body(name, traces)
         for name, (traces, calls) in sizes.items()
     }
+
+
+def _wait_for_rewrite(stage: Stage) -> None:
+    """Until the append-only file that was switched on holds everything: writing it keeps a core busy."""
+    tell("Redis writes its append-only file")
+    while stage.redis.info("persistence")["aof_rewrite_in_progress"]:
+        pause()
 
 
 def percentile_lines(
