@@ -9,6 +9,7 @@ from aggregator.redis_connection import connect
 from aggregator.shard_store import StoreAway
 from api.access import ExposedWithoutKeys, wall_clock_us
 from api.server import ServerSettings, serve
+from callmeter.garbage import collect_seldom
 from callmeter.logs import redacted
 from callmeter.settings import Settings
 
@@ -35,6 +36,7 @@ def api(settings: Settings, host: str | None, port: int | None, no_auth: bool) -
     port = settings.api.port if port is None else port
     fixed_now_us = settings.now_us()
     _say_if_redis_is_away(settings)
+    collect_seldom()
     # The server stops in order by itself and then raises the signal again; to have stopped when told is no failure.
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)

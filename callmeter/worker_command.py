@@ -1,6 +1,5 @@
 """`callmeter worker`: wires Kafka, prices and Redis to a worker and runs it until it is told to stop."""
 
-import gc
 import resource
 import signal
 import sys
@@ -12,14 +11,12 @@ from aggregator.generation import live_namespace
 from aggregator.redis_connection import connect
 from aggregator.shard import Shard
 from aggregator.shard_store import EvictingPolicy, OtherLayout
+from callmeter.garbage import collect_seldom
 from callmeter.settings import Settings
 from callmeter.shard_opening import ShardOpener
 from ingest.batch_limits import BatchLimits
 from ingest.source import Place
 from ingest.worker import Worker, WorkerSettings
-
-# Objects allocated between collections of the youngest, and how many of those between the older ones.
-GC_THRESHOLDS = (100_000, 20, 50)
 
 
 @click.command()
@@ -31,9 +28,7 @@ def worker(settings: Settings) -> None:
     exist yet, and a Redis that cannot be reached, are waited for.
     """
     worker = make_worker(settings)
-    # Records in the cache live long and hold no cycles: scanning them again and again took a third of the time.
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
+    collect_seldom()
 
     def stop(number: int, _: object) -> None:
         """The first signal ends the work in order; a second one ends it at once."""
