@@ -16,7 +16,7 @@ from bench.scale import Scale, tell
 from bench.stage import Stage
 
 PARTITIONS = 12
-EVENTS_MIN = 20_000  # several batches
+EVENTS_MIN = 120_000  # several batches
 TWO_WORKERS_MIN = 1.5
 CORES_FOR_TWO = 4
 
@@ -33,7 +33,7 @@ SERIES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 
 def run(scale: Scale) -> Iterator[Line]:
     """Workers first, then one worker on topics of several kinds."""
-    events = scale.amount(600_000, 40_000, least=EVENTS_MIN)
+    events = scale.amount(600_000, 240_000, least=EVENTS_MIN)
     rounds = 1 if scale.short else 3
     with Stage() as stage:
         yield from _workers(stage, events, rounds)
