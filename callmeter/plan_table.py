@@ -17,7 +17,7 @@ WIDTH = 110
 ASSUMPTIONS = (
     f"Every call is {EVENTS_PER_CALL} messages, uncompressed; calls are spread evenly over values, models and time.",
     "Workers and masters run on cores like those measured, on which broker, Redis and worker shared the machine.",
-    "Rollups and indexes go by whole UTC days: the day that they are kept longer at most is counted.",
+    "Rollups go by blocks of an hour or a day, indexes by UTC days: what is kept longer by that is counted.",
     "Masters' slots are spread evenly; replicas of Redis, and what Kafka keeps on disk, come on top.",
     f"Answers grow in proportion to shards that hold the project, and to models beyond {BASELINE.models}; they are one "
     "client's.",
