@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from aggregator.merged import BucketSeries, Merged, SeriesTotals, Values
-from aggregator.series import COST_METRICS, OF_LATENCY, USAGE_METRICS
+from aggregator.series import COST_METRICS, OF_LATENCY, USAGE_METRICS, model_of
 from aggregator.totals import LOW_BITS, PICO_PER_DOLLAR, PRICED, ROWS, Totals
 from api.questions import MetricQuestion
 
@@ -43,23 +43,24 @@ def call_rows(timestamps: Sequence[str], merged: Merged, metrics: Sequence[Metri
 
 def usage_rows(
     timestamps: Sequence[str],
-    models: Mapping[bytes, str],
+    priced: Mapping[bytes, bool],
     totals: SeriesTotals,
     merged: Merged,
     metrics: Sequence[MetricQuestion],
 ) -> list[Row]:
-    """The rows of `usage_buckets`: every bucket with every series of `models`, which are named by their models.
+    """The rows of `usage_buckets`: every bucket with every series of `priced`, the `priced_models` of these totals.
 
     A cost is null where rows lack a price, and in empty buckets of a model that never has one.
     """
-    positions = {name: position for position, name in enumerate(models)}
+    models = [model_of(name) for name in priced]
+    positions = {name: position for position, name in enumerate(priced)}
     places = {key: key[0] * len(models) + positions[key[1]] for key in totals.keys}
     columns: dict[str, Column] = {
         "timestamp": [timestamp for timestamp in timestamps for _ in models],
-        "model": list(models.values()) * len(timestamps),
+        "model": models * len(timestamps),
     }
     size = len(timestamps) * len(models)
-    unpriced = _unpriced(totals, len(timestamps), positions, places) if _has_cost(metrics) else []
+    unpriced = _unpriced(totals, len(timestamps), list(priced.values()), places) if _has_cost(metrics) else []
     for metric in metrics:
         is_cost = metric.metric in COST_METRICS
         counted = PRICED if is_cost else ROWS
@@ -106,8 +107,7 @@ def _columns(
     counts = _totals_column(totals, counted)
     filled = [(at, places[key]) for at, (key, count) in enumerate(zip(totals.keys, counts, strict=True)) if count]
     columns: dict[str, Column] = {}
-    keys = iter(question.keys)
-    for aggregation, key in zip(question.aggregations, keys, strict=False):
+    for aggregation, key in zip(question.aggregations, question.keys, strict=False):
         column: Column = [None if aggregation in ("min", "max") else 0] * size
         found = _aggregated(aggregation, totals, metric, counts)
         if question.metric in COST_METRICS and not aggregation.startswith("count"):
@@ -192,13 +192,13 @@ def _has_cost(metrics: Iterable[MetricQuestion]) -> bool:
 
 
 def _unpriced(
-    totals: SeriesTotals, buckets: int, positions: Mapping[bytes, int], places: Mapping[BucketSeries, int]
+    totals: SeriesTotals, buckets: int, priced: Sequence[bool], places: Mapping[BucketSeries, int]
 ) -> list[int]:
-    """The rows whose costs are null."""
-    never = [positions[name] for name, is_priced in priced_models(totals).items() if not is_priced]
-    priced = _totals_column(totals, PRICED)
-    nulls = {places[key] for key, count in zip(totals.keys, priced, strict=True) if not count}
-    nulls.update(bucket * len(positions) + position for bucket in range(buckets) for position in never)
+    """The rows whose costs are null; `priced`: which of the models are priced anywhere."""
+    counts = _totals_column(totals, PRICED)
+    nulls = {places[key] for key, count in zip(totals.keys, counts, strict=True) if not count}
+    never = [position for position, is_priced in enumerate(priced) if not is_priced]
+    nulls.update(bucket * len(priced) + position for bucket in range(buckets) for position in never)
     return list(nulls)
 
 

@@ -20,7 +20,7 @@ from aggregator.call_tally import tally_of
 from aggregator.levels import Retention
 from aggregator.merged import Merged
 from aggregator.rollup_reading import TooMuchToRead, read_rollups
-from aggregator.series import OF_USAGE, model_of
+from aggregator.series import OF_USAGE
 from aggregator.store_reader import OpenedProject, StoreReader
 from aggregator.timestamps import format_utc
 from aggregator.view import NotKept, ViewFilter
@@ -61,9 +61,9 @@ async def answer_stats(
             ) from None
         except TooMuchToRead as too_much:
             raise invalid_at(("filter",), f"{too_much}; ask for a shorter window or fewer values") from None
-    totals = merged.totals(OF_USAGE)
-    models = {name: model_of(name) for name in priced_models(totals)} if question.usage_metrics else {}
-    _check_size(question, len(starts), len(models))
+    usage = merged.totals(OF_USAGE) if question.usage_metrics else None
+    priced = priced_models(usage) if usage else {}
+    _check_size(question, len(starts), len(priced))
     timestamps = bucket_timestamps(starts, zone)
     return msgspec.json.encode(
         {
@@ -71,7 +71,7 @@ async def answer_stats(
             "end": format_utc(window.end_us),
             "granularity": window.granularity_s,
             "timezone": question.timezone,
-            "usage_buckets": usage_rows(timestamps, models, totals, merged, question.usage_metrics) if models else [],
+            "usage_buckets": usage_rows(timestamps, priced, usage, merged, question.usage_metrics) if usage else [],
             "call_buckets": call_rows(timestamps, merged, question.call_metrics) if question.call_metrics else [],
         }
     )

@@ -9,7 +9,7 @@ from aggregator.call import Call, Usage
 from aggregator.call_tally import tally_of
 from aggregator.merged import Merged, SeriesTotals
 from aggregator.series import LATENCY, OF_LATENCY, OF_USAGE, model_series
-from api.bucket_rows import Row, call_rows, usage_rows
+from api.bucket_rows import Row, call_rows, priced_models, usage_rows
 from api.questions import MetricQuestion
 
 AT, LATER = "2026-03-03T00:00:00+00:00", "2026-03-03T01:00:00+00:00"
@@ -48,7 +48,8 @@ def usage_row(model: str, buckets: Merged, metrics: list[MetricQuestion], priced
     """The row of the model in the first bucket; it is in the second too, with a price or without."""
     elsewhere = priced(7, 7, 7, 7) if priced_in_window else UNPRICED
     buckets.add_calls(1, tally_of([call(1, usage={model: elsewhere})]))
-    rows = usage_rows([AT, LATER], {model_series(model): model}, _of_model(model, buckets), buckets, metrics)
+    totals = _of_model(model, buckets)
+    rows = usage_rows([AT, LATER], priced_models(totals), totals, buckets, metrics)
     return as_json(rows)[0]
 
 
@@ -238,6 +239,6 @@ def test_every_bucket_has_a_row() -> None:
     rows = as_json(call_rows(["1", "2", "3"], buckets, [latency]))
     assert [values(row) for row in rows] == [[0, None, 0], [3, 3, 1], [0, None, 0]]
     totals = buckets.totals(OF_USAGE)
-    of_model = as_json(usage_rows(["1", "2", "3"], {model_series("m"): "m"}, totals, buckets, [tokens]))
+    of_model = as_json(usage_rows(["1", "2", "3"], priced_models(totals), totals, buckets, [tokens]))
     assert [row["timestamp"] for row in of_model] == ["1", "2", "3"]
     assert [values(row) for row in of_model] == [[0, None, 0], [100, 100, 1], [0, None, 0]]

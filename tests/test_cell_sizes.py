@@ -18,12 +18,12 @@ from aggregator.merged import Merged
 from aggregator.price import Price, Rates
 from aggregator.prices import ALWAYS_US, PriceBook, Timeline
 from aggregator.rollup_reading import LevelBlock, read_rollups
-from aggregator.series import COST_METRICS, OF_USAGE, TOKEN_METRICS, USAGE_METRICS, model_series
+from aggregator.series import COST_METRICS, OF_USAGE, TOKEN_METRICS, USAGE_METRICS
 from aggregator.shard import Shard
 from aggregator.shard_store import ShardStore
 from aggregator.store_reader import OpenedProject, StoreReader
 from aggregator.view import ViewFilter
-from api.bucket_rows import call_rows, usage_rows
+from api.bucket_rows import call_rows, priced_models, usage_rows
 from api.questions import MetricQuestion
 from tests.brute_force.quantiles import allowed_range, percentile
 from tests.folding import KEEP_ALL, NOW_US, PROJECT, SHARD, T0_US
@@ -128,8 +128,8 @@ def answered(redis_url: str, level: Level) -> Row:
         [MetricQuestion(metric, AGGREGATIONS, PERCENTILES) for metric in metrics]
         for metrics in (CALL_METRICS, USAGE_METRICS)
     )
-    models = {model_series(MODEL): MODEL}
-    [of_model] = usage_rows([""], models, bucket.totals(OF_USAGE), bucket, of_usage)
+    totals = bucket.totals(OF_USAGE)
+    [of_model] = usage_rows([""], priced_models(totals), totals, bucket, of_usage)
     [row] = call_rows([""], bucket, of_calls)
     shown: Row = msgspec.to_builtins(row) | msgspec.to_builtins(of_model)
     return shown
