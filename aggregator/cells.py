@@ -51,10 +51,11 @@ class Block(NamedTuple):
 
 
 class Gains(NamedTuple):
-    """What a batch brings to each cell, and the blocks that hold them, by key."""
+    """What a batch brings to each cell; by key, the blocks that hold them, and their slots that gain anything."""
 
     cells: dict[CellKey, CallTally]
     blocks: dict[str, Block]
+    slots: dict[str, set[int]]
 
 
 class _Beside:
@@ -103,25 +104,26 @@ class _Growth(NamedTuple):
 
 def spread(tallies: Mapping[ViewMinute, CallTally], keys: ShardKeys) -> Gains:
     """What each cell of each level gains. A tally that one cell alone gains is shared, so none may be changed."""
-    gains = Gains({}, {})
+    gains = Gains({}, {}, {})
     copied: set[CellKey] = set()
     places: dict[tuple[int, int], list[tuple[str, int]]] = {}
     for (project, minute, view), tally in tallies.items():
         slots = places.get((project, minute))
         if slots is None:
-            slots = places[project, minute] = _slots(project, minute, keys, gains.blocks)
+            slots = places[project, minute] = _slots(project, minute, keys, gains)
         for key, slot in slots:
             add_shared(gains.cells, (key, place_of(slot, view)), tally, copied)
     return gains
 
 
-def _slots(project: int, minute: int, keys: ShardKeys, blocks: dict[str, Block]) -> list[tuple[str, int]]:
+def _slots(project: int, minute: int, keys: ShardKeys, gains: Gains) -> list[tuple[str, int]]:
     """By level: the key of the block that holds a minute, and the minute's slot in it."""
     found = []
     for level in LEVELS:
         number, slot = level.block_and_slot(minute)
         key = keys.rollups(project, level, number)
-        blocks[key] = Block(project, level, number)
+        gains.blocks[key] = Block(project, level, number)
+        gains.slots.setdefault(key, set()).add(slot)
         found.append((key, slot))
     return found
 

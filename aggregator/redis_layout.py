@@ -13,6 +13,8 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     {tag}:P:views:D       hash    packed View -> V; `full:S` marks a set of dimensions that is full
     {tag}:P:r:L:B         hash    place (slot in block B of level L: m, f, h; and V) -> packed Cell;
                                   place + "r" + series -> its rows beside the cell; place + "s" + series -> its sketches
+    {tag}:P:v:L:B         hash    slot in block B of level L -> its version: random bytes, drawn anew by every batch
+                                  that changes a cell of the slot
     {tag}:P:x:K:D         hash    value -> postings: numbers of the calls of day D that have the value in index K; the
     first
                                   four bytes count the full blocks that have moved to
@@ -31,11 +33,12 @@ from typing import NamedTuple
 
 from aggregator.levels import DAY_US, Level
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 CALLS_PER_CHUNK = 256
 POSTING_BYTES = 5  # a record number: 10^12 calls a shard
 # A block is rewritten each time a posting comes, so it is small; reading a million postings still takes few fields.
 POSTING_BLOCK_BYTES = 1_000
+VERSION_BYTES = 8  # random: two batches never draw the same, also not before and after Redis forgot one
 
 MINUTE, TRACE, PARENT, THREAD, TURN, INPUT_REF, OUTPUT_REF = "mtphuio"
 
@@ -71,6 +74,9 @@ class ShardKeys:
 
     def rollups(self, project: int, level: Level, block: int) -> str:
         return f"{self._tag}:{project}:r:{level.letter}:{block}"
+
+    def versions(self, project: int, level: Level, block: int) -> str:
+        return f"{self._tag}:{project}:v:{level.letter}:{block}"
 
     def postings(self, project: int, index: str, day: int) -> str:
         return f"{self._tag}:{project}:x:{index}:{day}"

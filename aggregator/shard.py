@@ -21,7 +21,7 @@ from aggregator.levels import MINUTE_US, SECOND_US, Retention
 from aggregator.prices import PriceBook
 from aggregator.record_loading import load_records
 from aggregator.records import Records
-from aggregator.shard_changes import Known, count, expire_rollups, write_changes
+from aggregator.shard_changes import Known, count, note_blocks, write_changes
 from aggregator.shard_store import ShardStore
 from aggregator.shard_write import Field, Key, ShardWrite
 from aggregator.view import ViewDirectory
@@ -119,7 +119,7 @@ class Shard:
         self._cells.take(self._read_present(self._cells.missing(gains)), gains)
         self._cells.take_beside(self._read_present(self._cells.missing_beside(gains)), gains)
         self._cells.add(gains, write)
-        expire_rollups(gains.blocks, self._keys, self._retention, write)
+        note_blocks(gains, self._keys, self._retention, write)
         dropped = set(self._expired.drop(min(now_us, as_of_us), known.records, self._records.calls, write))
         count(changes.counters + Counter(counters), self._records.next_number, as_of_us, self._keys, write)
         self._leave_known_expiries(now_us, write)
@@ -186,7 +186,12 @@ class Shard:
 
     def _note_expiries(self, write: ShardWrite) -> None:
         """Of keys that exist now: a key that does not, or that deletions may have emptied, forgets what it is told."""
-        written = {*write.fields, *write.names, *(postings for postings, _ in write.appends)} - set(write.deletions)
+        written = {
+            *write.fields,
+            *write.names,
+            *write.new_versions,
+            *(postings for postings, _ in write.appends),
+        } - set(write.deletions)
         self._expiries.update((key, at_unix_s) for key, at_unix_s in write.expiries.items() if key in written)
         for key in write.deletions:
             self._expiries.pop(key, None)

@@ -1,7 +1,6 @@
 """What a folded batch changes, as fields and keys of the shard."""
 
 from collections import Counter
-from collections.abc import Mapping
 from itertools import groupby
 from typing import NamedTuple
 
@@ -9,7 +8,7 @@ import msgspec
 
 from aggregator import redis_layout as layout
 from aggregator.call import CALLS
-from aggregator.cells import Block
+from aggregator.cells import Gains
 from aggregator.fold import BatchChanges
 from aggregator.levels import DAY_S, Retention
 from aggregator.records import Records
@@ -72,11 +71,16 @@ def _write_open_calls(
                 write.expiries[key] = max(write.expiries.get(key, 0), _expiry(day, retention.calls_s))
 
 
-def expire_rollups(blocks: Mapping[str, Block], keys: ShardKeys, retention: Retention, write: ShardWrite) -> None:
-    """Each block goes when its level's retention has passed since its end, a day's views with the last of them."""
-    for key, (project, level, number) in blocks.items():
+def note_blocks(gains: Gains, keys: ShardKeys, retention: Retention, write: ShardWrite) -> None:
+    """New versions for the slots that gain, and when their blocks expire.
+
+    Each block goes when its level's retention has passed since its end, a day's views with the last of them.
+    """
+    for key, (project, level, number) in gains.blocks.items():
+        versions = keys.versions(project, level, number)
+        write.new_versions[versions] = gains.slots[key]
         end_s = (number + 1) * level.block_s
-        write.expiries[key] = end_s + retention.level_s(level)
+        write.expiries[key] = write.expiries[versions] = end_s + retention.level_s(level)
         day = (end_s - 1) // DAY_S
         views = keys.views(project, day)
         write.expiries[views] = max(_expiry(day, retention.level_s(level)), write.expiries.get(views, 0))

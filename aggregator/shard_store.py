@@ -1,5 +1,6 @@
 """A shard in Redis, as its one writer sees it: wide reads, and the atomic apply with its offset check."""
 
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -13,6 +14,7 @@ from aggregator.redis_layout import (
     LAYOUT_VERSION,
     MOVED,
     POSTING_BLOCK_BYTES,
+    VERSION_BYTES,
     ShardKeys,
     ShardName,
     project_registry,
@@ -222,6 +224,9 @@ def _queue(pipeline: Any, write: ShardWrite, shard_key: str) -> None:
         pipeline.execute_command("EVAL", _APPEND, 2, key, blocks, *chain.from_iterable(pieces))
     for ref_key, names in write.names.items():
         pipeline.execute_command("ZADD", ref_key, *chain.from_iterable((0, name) for name in names))
+    version = secrets.token_bytes(VERSION_BYTES)
+    for versions_key, slots in write.new_versions.items():
+        pipeline.execute_command("HSET", versions_key, *chain.from_iterable((slot, version) for slot in slots))
     for counter, count in write.increments.items():
         pipeline.hincrby(shard_key, counter, count)
     for key, at_unix_s in write.expiries.items():

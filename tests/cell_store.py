@@ -45,7 +45,7 @@ class DictionaryStore:
 
     def add(self, gained: Mapping[CellKey, CallTally]) -> None:
         """One batch."""
-        gains = Gains(dict(gained), {})
+        gains = Gains(dict(gained), {}, {})
         self.cells.take(self._read(self.cells.missing(gains)), gains)
         self.cells.take_beside(self._read(self.cells.missing_beside(gains)), gains)
         write = ShardWrite()

@@ -200,6 +200,8 @@ class _StateReader:
             numbers = ViewDirectory(self._kept[f"{project}:views:{day}"]).numbers
             views = {number: view for view, number in numbers.items()} | {ALL_CALLS: "all"}
             return {f"{name} {rest}": _cells(kept, views)}
+        if kind == "v":
+            return {f"{name} {rest}": {int(slot) for slot in kept}}
         if kind == "x":
             return {f"{name} {rest}": self._postings(kept, self._kept.get(f"{project}:y:{more}", {}))}
         assert kind in ("y", "z"), rest

@@ -3,6 +3,7 @@
 `tests/test_protocol_store.py` holds both to the same contract.
 """
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import redis
 
 from aggregator import redis_layout as layout
-from aggregator.redis_layout import POSTING_BLOCK_BYTES, ShardKeys, ShardName
+from aggregator.redis_layout import POSTING_BLOCK_BYTES, VERSION_BYTES, ShardKeys, ShardName
 from aggregator.shard_store import Fenced, ShardStore
 from aggregator.shard_write import Field, Key, ShardWrite, Value
 from tests.protocol.memory_redis import Hash, MemoryRedis, State
@@ -137,6 +138,8 @@ class MemoryStore(ShardStore):
                     state.append_posting(_bytes(posting_key), _bytes(blocks), value, piece)
         for ref_key, names in write.names.items():
             state.add_names(_bytes(ref_key), names)
+        for versions, slots in write.new_versions.items():
+            state.hset(_bytes(versions), {_bytes(slot): secrets.token_bytes(VERSION_BYTES) for slot in slots})
         for counter, count in write.increments.items():
             state.hincrby(_bytes(self.keys.shard), _bytes(counter), count)
         for key, at_unix_s in write.expiries.items():
