@@ -32,6 +32,13 @@ class LevelBlock(NamedTuple):
         return self.number * self.level.block_s // DAY_S
 
 
+class Slots(NamedTuple):
+    """Consecutive slots of a block."""
+
+    block: LevelBlock
+    within: range
+
+
 Wanted = Mapping[LevelBlock, Mapping[int, int]]
 """By block: which of its slots, and the bucket each belongs to."""
 

@@ -7,6 +7,7 @@ from aggregator.levels import SECOND_US, Retention
 from aggregator.store_reader import OpenedProject, StoreReader, UnknownLayout
 from aggregator.store_reader import StoreAway as RedisAway
 from api.headers import Freshness
+from api.kept_buckets import KEPT_BYTES_MAX, KeptBuckets
 from api.questions import StatsQuestion, UsageQuestion
 from api.refusals import StoreAway
 from api.shared_work import SharedWork
@@ -23,10 +24,17 @@ class StoreAnswers:
     `clock` tells how old the data is: a clock of its own, since `now_us` may be fixed for recorded data.
     """
 
-    def __init__(self, reader: StoreReader, retention: Retention, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        reader: StoreReader,
+        retention: Retention,
+        clock: Callable[[], int],
+        kept_bytes_max: int = KEPT_BYTES_MAX,
+    ) -> None:
         self._reader = reader
         self._retention = retention
         self._clock = clock
+        self._kept = KeptBuckets(kept_bytes_max)
         self._shared: SharedWork[StatsQuestion | UsageQuestion, tuple[bytes, Freshness]] = SharedWork()
 
     async def stats(self, question: StatsQuestion, now_us: int) -> tuple[bytes, Freshness]:
@@ -35,7 +43,7 @@ class StoreAnswers:
         def work(latest_us: int) -> Awaitable[tuple[bytes, Freshness]]:
             return self._answer(
                 question.project_id,
-                lambda project: answer_stats(self._reader, project, question, latest_us, self._retention),
+                lambda project: answer_stats(self._reader, self._kept, project, question, latest_us, self._retention),
             )
 
         return await self._shared.run(question, now_us, work)

@@ -30,7 +30,7 @@ _HIGH_MAX = 2 ** (62 - LOW_BITS)
 def call_rows(timestamps: Sequence[str], merged: Merged, metrics: Sequence[MetricQuestion]) -> list[Row]:
     """The rows of `call_buckets`: one for each bucket."""
     latencies = merged.totals(OF_LATENCY)
-    places = {key: key[0] for key in latencies.keys}
+    places = [bucket for bucket, _ in latencies.keys]
     columns: dict[str, Column] = {"timestamp": list(timestamps)}
     for metric in metrics:
         if metric.metric == "latency_ms":
@@ -42,44 +42,49 @@ def call_rows(timestamps: Sequence[str], merged: Merged, metrics: Sequence[Metri
 
 
 def usage_rows(
-    timestamps: Sequence[str],
-    priced: Mapping[bytes, bool],
-    totals: SeriesTotals,
-    merged: Merged,
-    metrics: Sequence[MetricQuestion],
+    timestamps: Sequence[str], totals: SeriesTotals, merged: Merged, metrics: Sequence[MetricQuestion]
 ) -> list[Row]:
-    """The rows of `usage_buckets`: every bucket with every series of `priced`, the `priced_models` of these totals.
-
-    A cost is null where rows lack a price, and in empty buckets of a model that never has one.
-    """
-    models = [model_of(name) for name in priced]
-    positions = {name: position for position, name in enumerate(priced)}
-    places = {key: key[0] * len(models) + positions[key[1]] for key in totals.keys}
+    """The rows of `usage_buckets` that are not empty: one for each key of `totals`. Costs without a price are null."""
+    size = len(totals.keys)
     columns: dict[str, Column] = {
-        "timestamp": [timestamp for timestamp in timestamps for _ in models],
-        "model": models * len(timestamps),
+        "timestamp": [timestamps[bucket] for bucket, _ in totals.keys],
+        "model": [model_of(name) for _, name in totals.keys],
     }
-    size = len(timestamps) * len(models)
-    unpriced = _unpriced(totals, len(timestamps), list(priced.values()), places) if _has_cost(metrics) else []
     for metric in metrics:
         is_cost = metric.metric in COST_METRICS
         counted = PRICED if is_cost else ROWS
-        found = _columns(metric, totals, USAGE_METRICS.index(metric.metric), counted, places, merged.values, size)
+        found = _columns(metric, totals, USAGE_METRICS.index(metric.metric), counted, range(size), merged.values, size)
         if is_cost:
-            _make_null(found, unpriced)
+            _make_null(found, [at for at, is_priced in enumerate(priced_rows(totals)) if not is_priced])
         columns |= found
-    counts = [0] * size
-    for key, count in zip(totals.keys, _totals_column(totals, ROWS), strict=True):
-        counts[places[key]] = count
-    return _rows(columns, counts)
+    return _rows(columns, _totals_column(totals, ROWS))
 
 
-def priced_models(totals: SeriesTotals) -> dict[bytes, bool]:
-    """The series of all models, in the order of their names, and whether each is priced anywhere."""
-    priced: dict[bytes, bool] = {}
-    for (_, name), count in zip(totals.keys, _totals_column(totals, PRICED), strict=True):
-        priced[name] = priced.get(name, False) or count > 0
-    return {name: priced[name] for name in sorted(priced)}
+def priced_rows(totals: SeriesTotals) -> list[bool]:
+    """Whether any of what each row of `usage_rows` counts has a price."""
+    return [count > 0 for count in _totals_column(totals, PRICED)]
+
+
+def empty_usage_row(timestamp: str, model: str, is_priced: bool, metrics: tuple[MetricQuestion, ...]) -> Row:
+    """The row of a model in a bucket without it; its costs are null if it is priced nowhere in the answer."""
+    keys, values = _empty(metrics, is_priced)
+    return _shape("timestamp", "model", *keys, "count")(timestamp, model, *values, 0)
+
+
+@lru_cache(SHAPES_CACHED_MAX)
+def _empty(metrics: tuple[MetricQuestion, ...], is_priced: bool) -> tuple[tuple[str, ...], Column]:
+    """Keys, and what stands under them where there is no value."""
+    keys: list[str] = []
+    values: Column = []
+    for metric in metrics:
+        keys += metric.keys
+        is_null = metric.metric in COST_METRICS and not is_priced
+        values += [
+            None if aggregation in ("min", "max") or (is_null and not aggregation.startswith("count")) else 0
+            for aggregation in metric.aggregations
+        ]
+        values += [None] * len(metric.percentiles)
+    return tuple(keys), values
 
 
 def _rows(columns: Mapping[str, Column], counts: Column) -> list[Row]:
@@ -99,13 +104,13 @@ def _columns(
     totals: SeriesTotals,
     metric: int,
     counted: int,
-    places: Mapping[BucketSeries, int],
+    places: Sequence[int],
     values: Mapping[BucketSeries, Values],
     size: int,
 ) -> dict[str, Column]:
-    """The columns of a metric; `places` says which row a series is in, `counted` which total counts its values."""
+    """The columns of a metric; `places` says which row each key is in, `counted` which total counts its values."""
     counts = _totals_column(totals, counted)
-    filled = [(at, places[key]) for at, (key, count) in enumerate(zip(totals.keys, counts, strict=True)) if count]
+    filled = [(at, place) for at, (place, count) in enumerate(zip(places, counts, strict=True)) if count]
     columns: dict[str, Column] = {}
     for aggregation, key in zip(question.aggregations, question.keys, strict=False):
         column: Column = [None if aggregation in ("min", "max") else 0] * size
@@ -116,7 +121,7 @@ def _columns(
             column[place] = found[at]
         columns[key] = column
     if question.percentiles:
-        columns |= _percentile_columns(question, totals, metric, filled, places, values, size)
+        columns |= _percentile_columns(question, totals, metric, filled, values, size)
     return columns
 
 
@@ -125,7 +130,6 @@ def _percentile_columns(
     totals: SeriesTotals,
     metric: int,
     filled: Iterable[tuple[int, int]],
-    places: Mapping[BucketSeries, int],
     values: Mapping[BucketSeries, Values],
     size: int,
 ) -> dict[str, Column]:
@@ -185,21 +189,6 @@ def _with_large(totals: SeriesTotals, column: list[int], of: Callable[[Totals], 
             if key in totals.large:
                 column[at] = of(totals.large[key])
     return column
-
-
-def _has_cost(metrics: Iterable[MetricQuestion]) -> bool:
-    return any(metric.metric in COST_METRICS for metric in metrics)
-
-
-def _unpriced(
-    totals: SeriesTotals, buckets: int, priced: Sequence[bool], places: Mapping[BucketSeries, int]
-) -> list[int]:
-    """The rows whose costs are null; `priced`: which of the models are priced anywhere."""
-    counts = _totals_column(totals, PRICED)
-    nulls = {places[key] for key, count in zip(totals.keys, counts, strict=True) if not count}
-    never = [position for position, is_priced in enumerate(priced) if not is_priced]
-    nulls.update(bucket * len(priced) + position for bucket in range(buckets) for position in never)
-    return list(nulls)
 
 
 def _make_null(columns: Mapping[str, Column], rows: Iterable[int]) -> None:

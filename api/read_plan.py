@@ -1,72 +1,90 @@
 """Which rollups answer a window: the coarsest slots inside one bucket, and the minutes that an edge cuts."""
 
-from collections.abc import Sequence
-
-import msgspec
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
 
 from aggregator.levels import FIVE_MINUTES, HOURS, MINUTE_US, MINUTES, Level
-from aggregator.rollup_reading import LevelBlock
+from aggregator.rollup_reading import LevelBlock, Slots
 
 _FROM_COARSE = (HOURS, FIVE_MINUTES, MINUTES)
-_BY_LENGTH = {level.slot_us: level for level in _FROM_COARSE}
+
+# Dashboards ask for nearly the same buckets again and again; about half a KB each.
+COVERS_CACHED_MAX = 20_000
 
 
-class ReadPlan(msgspec.Struct, frozen=True):
-    """Slots to read, by block of a level, each with the position of its bucket; and cut minutes (since 1970).
+class Cover(NamedTuple):
+    """What one bucket is read from: slots, by block of a level, and cut minutes (since 1970).
 
     The calls of a cut minute are read one by one: their buckets come from their start.
     """
+
+    slots: tuple[Slots, ...]
+    cut_minutes: tuple[int, ...]
+
+    @property
+    def cut_slots(self) -> list[Slots]:
+        """The slots of the cut minutes."""
+        places = (MINUTES.block_and_slot(minute) for minute in self.cut_minutes)
+        return [Slots(LevelBlock(MINUTES, block), range(slot, slot + 1)) for block, slot in places]
+
+
+class ReadPlan(NamedTuple):
+    """Slots to read, by block of a level, each with the position of its bucket; and cut minutes (since 1970)."""
 
     slots: dict[LevelBlock, dict[int, int]]
     cut_minutes: set[int]
 
 
-def plan_reads(start_us: int, end_us: int, starts_us: Sequence[int]) -> ReadPlan:
-    """Cover `[start_us, end_us)` without gap or overlap, no slot reaching over the edge of a bucket or the window.
+def bucket_edges(start_us: int, end_us: int, starts_us: Sequence[int]) -> list[tuple[int, int]]:
+    """What of `[start_us, end_us)` each bucket holds; `starts_us`, where they begin, may begin before the window."""
+    return [(max(begin, start_us), min(until, end_us)) for begin, until in pairwise([*starts_us, end_us])]
 
-    `starts_us`: where the buckets begin; the first may begin before the window.
-    """
+
+def plan_reads(covers: Sequence[Cover]) -> ReadPlan:
+    """All that buckets are read from, together; a bucket's position is that of its cover."""
     plan = ReadPlan({}, set())
-    for position, begin in enumerate(starts_us):
-        until = starts_us[position + 1] if position + 1 < len(starts_us) else end_us
-        _cover(plan, max(begin, start_us), min(until, end_us), position)
+    for position, (slots, cut_minutes) in enumerate(covers):
+        plan.cut_minutes.update(cut_minutes)
+        for block, within in slots:
+            plan.slots.setdefault(block, {}).update(dict.fromkeys(within, position))
     return plan
 
 
-def _cover(plan: ReadPlan, from_us: int, to_us: int, bucket: int) -> None:
-    level = _BY_LENGTH.get(to_us - from_us)
-    if level is not None and not from_us % level.slot_us:  # nearly all buckets of the commonest questions
-        _take(plan, level, from_us, to_us, bucket)
-        return
+@lru_cache(COVERS_CACHED_MAX)
+def cover(from_us: int, to_us: int) -> Cover:
+    """Cover `[from_us, to_us)` without gap or overlap."""
     whole_from, whole_to = _up(from_us, MINUTE_US), _down(to_us, MINUTE_US)
+    cut = []
     if whole_from > from_us:
-        plan.cut_minutes.add(from_us // MINUTE_US)
+        cut.append(from_us // MINUTE_US)
     if whole_to < to_us:
-        plan.cut_minutes.add(to_us // MINUTE_US)
-    _cover_slots(plan, whole_from, whole_to, bucket, 0)
+        cut.append(to_us // MINUTE_US)
+    return Cover(tuple(_cover_slots(whole_from, whole_to, 0)), tuple(dict.fromkeys(cut)))
 
 
-def _cover_slots(plan: ReadPlan, from_us: int, to_us: int, bucket: int, level_position: int) -> None:
+def _cover_slots(from_us: int, to_us: int, level_position: int) -> Iterator[Slots]:
     if from_us >= to_us:
         return
     level = _FROM_COARSE[level_position]
-    if to_us - from_us < level.slot_us:
-        _cover_slots(plan, from_us, to_us, bucket, level_position + 1)
-        return
     whole_from, whole_to = _up(from_us, level.slot_us), _down(to_us, level.slot_us)
     if whole_from >= whole_to:
-        _cover_slots(plan, from_us, to_us, bucket, level_position + 1)
+        yield from _cover_slots(from_us, to_us, level_position + 1)
         return
-    _take(plan, level, whole_from, whole_to, bucket)
+    yield from _by_block(level, whole_from // level.slot_us, whole_to // level.slot_us)
     if level_position + 1 < len(_FROM_COARSE):
-        _cover_slots(plan, from_us, whole_from, bucket, level_position + 1)
-        _cover_slots(plan, whole_to, to_us, bucket, level_position + 1)
+        yield from _cover_slots(from_us, whole_from, level_position + 1)
+        yield from _cover_slots(whole_to, to_us, level_position + 1)
 
 
-def _take(plan: ReadPlan, level: Level, from_us: int, to_us: int, bucket: int) -> None:
-    for minute in range(from_us // MINUTE_US, to_us // MINUTE_US, level.slot_s // 60):
-        block, slot = level.block_and_slot(minute)
-        plan.slots.setdefault(LevelBlock(level, block), {})[slot] = bucket
+def _by_block(level: Level, first: int, until: int) -> Iterator[Slots]:
+    """Slots of a level (since 1970), by the block that holds them."""
+    while first < until:
+        block, slot = divmod(first, level.block_slots)
+        count = min(level.block_slots - slot, until - first)
+        yield Slots(LevelBlock(level, block), range(slot, slot + count))
+        first += count
 
 
 def _up(time_us: int, unit_us: int) -> int:

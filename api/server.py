@@ -17,6 +17,7 @@ from api.access import Access, KeyAccess, OpenAccess, check_exposure, wall_clock
 from api.answers import StoreAnswers
 from api.app import ApiSettings, make_app
 from api.connection import Connection, ConnectionLimits, Crowd
+from api.kept_buckets import KEPT_BYTES_MAX
 from api.open_files import allow_open_files
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
     retention: Retention
     auth: bool
     keyed_by_project: bool = False
+    kept_bytes_max: int = KEPT_BYTES_MAX
     clock: Callable[[], int] = wall_clock_us
 
 
@@ -48,7 +50,7 @@ def serve(settings: ServerSettings, log_level: str) -> None:
     client = connect_readers(settings.redis_url, settings.redis_cluster)
     reader = StoreReader(client, settings.namespace, settings.keyed_by_project)
     access: Access = KeyAccess(AsyncKeyStore(client, settings.namespace)) if settings.auth else OpenAccess()
-    answers = StoreAnswers(reader, settings.retention, wall_clock_us)
+    answers = StoreAnswers(reader, settings.retention, wall_clock_us, settings.kept_bytes_max)
     app = make_app(answers, access, ApiSettings(clock=settings.clock))
     config = http_config(app, connection_limits(), log_level)
     listening = _listen(settings.host, settings.port)

@@ -51,6 +51,7 @@ def api(settings: Settings, host: str | None, port: int | None, no_auth: bool) -
                 retention=settings.retention.kept(),
                 auth=settings.api.auth and not no_auth,
                 keyed_by_project=settings.kafka.keyed_by == "project",
+                kept_bytes_max=settings.api.kept_bytes_max,
                 clock=wall_clock_us if fixed_now_us is None else lambda: fixed_now_us,
             ),
             settings.log.level,

@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ByteSize, Config
 from pydantic.fields import FieldInfo
 
 from aggregator.levels import Retention
+from api.kept_buckets import KEPT_BYTES_MAX
 from callmeter.durations import parse_duration_s
 from callmeter.logs import redacted
 
@@ -190,6 +191,10 @@ class ApiSettings(_Section):
     auth: bool = Field(
         default=True,
         description="Ask for access keys (`callmeter keys`); `false` is allowed on loopback addresses only.",
+    )
+    kept_bytes_max: ByteSize = Field(
+        default=ByteSize(KEPT_BYTES_MAX),
+        description="Memory for rows of answers, kept until what they count changes: `128MiB`, `0` for none.",
     )
 
 

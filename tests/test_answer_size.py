@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from aggregator.shard import ShardLimits
-from api import stats_answer
+from api import bucket_json
 from tests.pipeline.in_process import Batch, InProcess
 from tests.test_views_full import complete
 
@@ -40,10 +40,10 @@ def asked(redis_url: str) -> tuple[int, Any]:
 )
 def test_the_largest_answer(limit: str, edge: int, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the limit it is given; one below it is refused, and the refusal says what to ask for instead."""
-    monkeypatch.setattr(stats_answer, limit, edge)
+    monkeypatch.setattr(bucket_json, limit, edge)
     status, body = asked(redis_url)
     assert (status, len(body["usage_buckets"]), len(body["call_buckets"])) == (200, BUCKETS * MODELS, BUCKETS)
-    monkeypatch.setattr(stats_answer, limit, edge - 1)
+    monkeypatch.setattr(bucket_json, limit, edge - 1)
     status, body = asked(redis_url)
     assert (status, body["detail"][0]["loc"]) == (422, ["body", "granularity"])
     assert body["detail"][0]["msg"].endswith("ask for larger buckets")

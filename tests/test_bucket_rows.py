@@ -7,10 +7,11 @@ import pytest
 
 from aggregator.call import Call, Usage
 from aggregator.call_tally import tally_of
-from aggregator.merged import Merged, SeriesTotals
+from aggregator.merged import Merged
 from aggregator.series import LATENCY, OF_LATENCY, OF_USAGE, model_series
-from api.bucket_rows import Row, call_rows, priced_models, usage_rows
-from api.questions import MetricQuestion
+from api.bucket_json import make_rows, usage_json
+from api.bucket_rows import Row, call_rows
+from api.questions import CallFilter, MetricQuestion, StatsQuestion
 
 AT, LATER = "2026-03-03T00:00:00+00:00", "2026-03-03T01:00:00+00:00"
 ALL = ("sum", "avg", "min", "max", "count", "count_true", "count_false")
@@ -48,18 +49,19 @@ def usage_row(model: str, buckets: Merged, metrics: list[MetricQuestion], priced
     """The row of the model in the first bucket; it is in the second too, with a price or without."""
     elsewhere = priced(7, 7, 7, 7) if priced_in_window else UNPRICED
     buckets.add_calls(1, tally_of([call(1, usage={model: elsewhere})]))
-    totals = _of_model(model, buckets)
-    rows = usage_rows([AT, LATER], priced_models(totals), totals, buckets, metrics)
-    return as_json(rows)[0]
+    [row] = [
+        row for row in usage_buckets([AT, LATER], buckets, metrics) if (row["model"], row["timestamp"]) == (model, AT)
+    ]
+    return row
 
 
-def _of_model(model: str, buckets: Merged) -> SeriesTotals:
-    """The totals without those of other models."""
-    totals = buckets.totals(OF_USAGE)
-    kept = [at for at, key in enumerate(totals.keys) if key[1] == model_series(model)]
-    keys = [totals.keys[at] for at in kept]
-    large = {key: value for key, value in totals.large.items() if key in keys}
-    return SeriesTotals(OF_USAGE, keys, totals.rows[kept], large)
+def usage_buckets(timestamps: list[str], buckets: Merged, metrics: list[MetricQuestion]) -> list[dict[str, Any]]:
+    """The `usage_buckets` of an answer."""
+    question = StatsQuestion("p", 0, None, None, "UTC", tuple(metrics), (), CallFilter())
+    found: list[dict[str, Any]] = msgspec.json.decode(
+        usage_json(make_rows(question, timestamps, buckets), timestamps, question.usage_metrics)
+    )
+    return found
 
 
 def values(row: dict[str, Any]) -> list[Any]:
@@ -238,7 +240,6 @@ def test_every_bucket_has_a_row() -> None:
     latency, tokens = ask("latency_ms", 50, aggregations=("sum",)), ask("input_tokens", 50, aggregations=("sum",))
     rows = as_json(call_rows(["1", "2", "3"], buckets, [latency]))
     assert [values(row) for row in rows] == [[0, None, 0], [3, 3, 1], [0, None, 0]]
-    totals = buckets.totals(OF_USAGE)
-    of_model = as_json(usage_rows(["1", "2", "3"], priced_models(totals), totals, buckets, [tokens]))
+    of_model = usage_buckets(["1", "2", "3"], buckets, [tokens])
     assert [row["timestamp"] for row in of_model] == ["1", "2", "3"]
     assert [values(row) for row in of_model] == [[0, None, 0], [100, 100, 1], [0, None, 0]]

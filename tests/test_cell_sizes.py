@@ -23,7 +23,7 @@ from aggregator.shard import Shard
 from aggregator.shard_store import ShardStore
 from aggregator.store_reader import OpenedProject, StoreReader
 from aggregator.view import ViewFilter
-from api.bucket_rows import call_rows, priced_models, usage_rows
+from api.bucket_rows import call_rows, usage_rows
 from api.questions import MetricQuestion
 from tests.brute_force.quantiles import allowed_range, percentile
 from tests.folding import KEEP_ALL, NOW_US, PROJECT, SHARD, T0_US
@@ -128,8 +128,7 @@ def answered(redis_url: str, level: Level) -> Row:
         [MetricQuestion(metric, AGGREGATIONS, PERCENTILES) for metric in metrics]
         for metrics in (CALL_METRICS, USAGE_METRICS)
     )
-    totals = bucket.totals(OF_USAGE)
-    [of_model] = usage_rows([""], priced_models(totals), totals, bucket, of_usage)
+    [of_model] = usage_rows([""], bucket.totals(OF_USAGE), bucket, of_usage)
     [row] = call_rows([""], bucket, of_calls)
     shown: Row = msgspec.to_builtins(row) | msgspec.to_builtins(of_model)
     return shown

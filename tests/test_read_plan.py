@@ -8,11 +8,17 @@ from hypothesis import strategies as st
 
 from aggregator.levels import DAY_US, FIVE_MINUTES, HOURS, MINUTE_US, MINUTES, SECOND_US
 from aggregator.rollup_reading import LevelBlock
-from api.read_plan import ReadPlan, plan_reads
+from api import read_plan
+from api.read_plan import ReadPlan, bucket_edges, cover
 
 HOUR_US = 60 * MINUTE_US
 DAY = 20_515
 BASE_US = DAY * DAY_US
+
+
+def plan_reads(start_us: int, end_us: int, starts_us: list[int]) -> ReadPlan:
+    """The plan of a window whose buckets begin there."""
+    return read_plan.plan_reads([cover(*edges) for edges in bucket_edges(start_us, end_us, starts_us)])
 
 
 def minutes_covered(plan: ReadPlan) -> Counter[tuple[int, int]]:

@@ -1,0 +1,151 @@
+"""The rows of an answer's buckets: as kept, from rollups, and from single calls where nothing else can tell."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import msgspec
+
+from aggregator import redis_layout as layout
+from aggregator.call import Call
+from aggregator.call_reading import (
+    IndexValues,
+    Selected,
+    read_calls,
+    select_by_index,
+    select_ids,
+    select_minutes,
+)
+from aggregator.call_tally import tally_of
+from aggregator.merged import Merged
+from aggregator.rollup_reading import read_rollups
+from aggregator.slot_versions import all_written, fingerprint, read_versions
+from aggregator.store_reader import OpenedProject, StoreReader
+from aggregator.view import ViewFilter
+from api.bucket_json import make_rows
+from api.kept_buckets import BucketKey, BucketRows, KeptBuckets
+from api.questions import CallFilter, StatsQuestion
+from api.read_plan import Cover, cover, plan_reads
+
+
+class Buckets(NamedTuple):
+    """The buckets of a question: their timestamps, and where each begins and ends (microseconds since 1970)."""
+
+    question: StatsQuestion
+    timestamps: Sequence[str]
+    edges_us: Sequence[tuple[int, int]]
+
+    def only(self, positions: Sequence[int]) -> "Buckets":
+        """Some of them."""
+        timestamps, edges_us = self.timestamps, self.edges_us
+        return Buckets(self.question, [timestamps[at] for at in positions], [edges_us[at] for at in positions])
+
+
+def needs_calls(asked: CallFilter) -> bool:
+    """Whether a filter can be answered only from call records."""
+    return asked.call_ids is not None or bool(_indexes(asked))
+
+
+async def rows_of_calls(reader: StoreReader, project: OpenedProject, buckets: Buckets) -> list[BucketRows]:
+    """The rows of buckets whose calls are looked up one by one. Raises TooMuchToRead, and Refusal."""
+    merged = Merged(len(buckets.edges_us))
+    if buckets.edges_us:
+        selected = await _select(reader, project, buckets)
+        await _add_calls(reader, selected, buckets, merged)
+    return make_rows(buckets.question, buckets.timestamps, merged)
+
+
+async def rows_of_rollups(
+    reader: StoreReader, kept: KeptBuckets, project: OpenedProject, buckets: Buckets
+) -> list[BucketRows]:
+    """The rows of buckets that have not changed as they were kept, the others anew.
+
+    Raises NotKept, TooMuchToRead, and Refusal.
+    """
+    question = buckets.question
+    covers = [cover(*edges) for edges in buckets.edges_us]
+    sources = [one.slots + tuple(one.cut_slots) if one.cut_minutes else one.slots for one in covers]
+    versions = await read_versions(reader, project, (slots.block for source in sources for slots in source))
+    prints = [fingerprint(source, versions) for source in sources]
+    asked = msgspec.msgpack.encode(
+        (question.project_id, question.call_metrics, question.usage_metrics, question.filter)
+    )
+    keys = [
+        BucketKey(asked, timestamp, *edges)
+        for timestamp, edges in zip(buckets.timestamps, buckets.edges_us, strict=True)
+    ]
+    found = {at: rows for at, key in enumerate(keys) if (rows := kept.find(key, prints[at])) is not None}
+    fresh = [at for at in range(len(keys)) if at not in found]
+    merged = await _read(reader, project, buckets.only(fresh), [covers[at] for at in fresh])
+    made = make_rows(question, [buckets.timestamps[at] for at in fresh], merged, list(found.values()))
+    found.update(zip(fresh, made, strict=True))
+    # What has changed while it was read may be of neither state.
+    versions = await read_versions(reader, project, (slots.block for at in fresh for slots in sources[at]))
+    for at in fresh:
+        # Where minutes are gone and their calls are not, versions say nothing of these.
+        if prints[at] == fingerprint(sources[at], versions) and all_written(covers[at].cut_slots, versions):
+            kept.keep(keys[at], prints[at], found[at])
+    return [found[at] for at in range(len(keys))]
+
+
+async def _read(reader: StoreReader, project: OpenedProject, buckets: Buckets, covers: Sequence[Cover]) -> Merged:
+    merged = Merged(len(covers))
+    question, plan = buckets.question, plan_reads(covers)
+    latency_values = any(m.metric == "latency_ms" and m.percentiles for m in question.call_metrics)
+    usage_values = any(metric.percentiles for metric in question.usage_metrics)
+    dimensions = _dimensions(question.filter)
+    await read_rollups(reader, project, plan.slots, dimensions, merged, latency_values, usage_values)
+    if plan.cut_minutes:
+        await _add_calls(reader, await select_minutes(reader, project, plan.cut_minutes), buckets, merged)
+    return merged
+
+
+async def _add_calls(reader: StoreReader, selected: Selected, buckets: Buckets, into: Merged) -> None:
+    """Count those of the selected calls that the filter lets through, each in its bucket, if it has one."""
+    dimensions, edges_us = _dimensions(buckets.question.filter), buckets.edges_us
+    begins_us = [from_us for from_us, _ in edges_us]
+    by_bucket: dict[int, list[Call]] = {}
+    for call in (await read_calls(reader, selected)).values():
+        if call.started_us is None or not _matches(call, dimensions):
+            continue
+        at = bisect_right(begins_us, call.started_us) - 1
+        if at >= 0 and call.started_us < edges_us[at][1]:
+            by_bucket.setdefault(at, []).append(call)
+    for at, within in by_bucket.items():
+        into.add_calls(at, tally_of(within))
+
+
+def _dimensions(asked: CallFilter) -> ViewFilter:
+    return ViewFilter(asked.op_names, asked.trace_roots_only, asked.wb_user_ids, asked.wb_run_ids)
+
+
+def _matches(call: Call, dimensions: ViewFilter) -> bool:
+    return dimensions.matches(call.op_name, call.parent is None, call.user_id, call.run_id)
+
+
+def _indexes(asked: CallFilter) -> list[IndexValues]:
+    pairs = (
+        (layout.INPUT_REF, asked.input_refs),
+        (layout.OUTPUT_REF, asked.output_refs),
+        (layout.PARENT, asked.parent_ids),
+        (layout.TRACE, asked.trace_ids),
+        (layout.THREAD, asked.thread_ids),
+        (layout.TURN, asked.turn_ids),
+    )
+    return [IndexValues(index, values) for index, values in pairs if values is not None]
+
+
+async def _select(reader: StoreReader, project: OpenedProject, buckets: Buckets) -> Selected:
+    """The records that every filter on ids and refs selects."""
+    asked, edges_us = buckets.question.filter, buckets.edges_us
+    days = range(layout.day_of(edges_us[0][0]), layout.day_of(edges_us[-1][1] - 1) + 1)
+    found: list[Selected] = []
+    if asked.call_ids is not None:
+        by_ids: Selected = {}
+        for shard, number in chain.from_iterable((await select_ids(reader, project, asked.call_ids)).values()):
+            by_ids.setdefault(shard, set()).add(number)
+        found.append(by_ids)
+    for wanted in _indexes(asked):
+        found.append(await select_by_index(reader, project, wanted, days))
+    return {shard: set.intersection(*(one.get(shard, set()) for one in found)) for shard in found[0]}
