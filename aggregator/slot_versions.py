@@ -19,11 +19,12 @@ _FIELDS = [b"%d" % slot for slot in range(max(level.block_slots for level in LEV
 
 
 async def read_versions(reader: StoreReader, project: OpenedProject, blocks: Iterable[LevelBlock]) -> Versions:
-    """The versions of all slots of these blocks, in one round trip."""
+    """The versions of all slots of these blocks, in one round trip. Raises Forgot."""
     wanted = list(dict.fromkeys(blocks))
     replies = iter(
-        await reader.fetch(
-            [("HGETALL", shard.keys.versions(shard.project, *block)) for block in wanted for shard in project.shards]
+        await reader.fetch_of(
+            project,
+            [("HGETALL", shard.keys.versions(shard.project, *block)) for block in wanted for shard in project.shards],
         )
     )
     return {block: [next(replies) for _ in project.shards] for block in wanted}
@@ -39,8 +40,3 @@ def fingerprint(slots: Iterable[Slots], versions: Versions) -> bytes:
             for slot in within
         ]
     )
-
-
-def all_written(slots: Iterable[Slots], versions: Versions) -> bool:
-    """Whether each of these slots has a version in every shard."""
-    return all(_FIELDS[slot] in of_shard for block, within in slots for of_shard in versions[block] for slot in within)

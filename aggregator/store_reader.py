@@ -1,8 +1,7 @@
 """Reading shards for answers: many commands in one round trip, from any number of shards, never a write."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import redis.asyncio
@@ -22,9 +21,16 @@ from aggregator.redis_layout import (
 
 Command = tuple[Any, ...]
 
+# Projects of which it is remembered where they were, some 200 bytes each; forgotten all at once.
+OPENED_LAST_MAX = 10_000
+
 
 class UnknownLayout(Exception):
     """A shard was written with a layout that this version does not know."""
+
+
+class Forgot(Exception):
+    """Redis has lost something while it was read: it was wiped, or is back from behind."""
 
 
 class ProjectShard(NamedTuple):
@@ -58,6 +64,7 @@ class StoreReader:
         self._turns = asyncio.Semaphore(READ_CONNECTIONS_MAX)
         self._client: Any = client
         self._live = LiveNamespace(client, namespace)
+        self._opened_last: dict[str, list[ShardName]] = {}
 
     async def fetch(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to `commands`, in order, in one round trip."""
@@ -70,11 +77,26 @@ class StoreReader:
             replies: list[Any] = await pipeline.execute()
         return replies
 
+    async def fetch_of(self, project: OpenedProject, commands: Sequence[Command]) -> list[Any]:
+        """The same; raises Forgot if Redis has lost something since the project was opened: what was read before these,
+        or with them, is then of different states.
+        """
+        fences = [("GET", shard.keys.next) for shard in project.shards]
+        replies = await self.fetch([*commands, *fences])
+        now = replies[len(commands) :]
+        if any(
+            (stored_offset(fence) or 0) < shard.next_offset for fence, shard in zip(now, project.shards, strict=True)
+        ):
+            raise Forgot("Redis has lost data while it was read")
+        return replies[: len(commands)]
+
     async def ping(self) -> None:
         """Return when Redis answers; raises UnknownLayout where a shard is not ours to read."""
         await self._client.ping()
-        [known] = await self._members(shard_registry)
-        await self._open(known, "")
+        namespace = await self._live.look()
+        [members] = await self.fetch([("SMEMBERS", shard_registry(namespace))])
+        names = _names(namespace, members)
+        _opened(names, await self.fetch(_opening(names, "")))
 
     async def open_project(self, project_id: str) -> OpenedProject:
         """Where a project is; no shards for one that has never sent a call.
@@ -82,45 +104,51 @@ class StoreReader:
         A shard of its topics that does not hold it yet, because it lags or was wiped, is not as of now for it either,
         unless it is known that no shard but the one that holds it ever will.
         """
-        holding, known = await self._members(partial(project_registry, project_id=project_id), shard_registry)
-        if self._keyed_by_project and holding:
-            return await self._open(holding, project_id)
-        topics = {shard.topic for shard in holding}
-        return await self._open([shard for shard in known if not topics or shard.topic in topics], project_id)
-
-    async def forgot(self, project: OpenedProject) -> bool:
-        """Whether Redis has lost something since it was opened: it was wiped, or is back from behind."""
-        replies = await self.fetch([("GET", shard.keys.next) for shard in project.shards])
-        return any(
-            (stored_offset(now) or 0) < shard.next_offset for now, shard in zip(replies, project.shards, strict=True)
-        )
-
-    async def _members(self, *registries: Callable[[str], str]) -> list[list[ShardName]]:
         namespace = await self._live.look()
-        found = await self.fetch([("SMEMBERS", registry(namespace)) for registry in registries])
-        return [sorted(member_shard(namespace, member.decode()) for member in members) for members in found]
+        registries = [project_registry(namespace, project_id), shard_registry(namespace)]
+        # In one round trip, as nearly always it is where it was.
+        guessed = self._opened_last.get(registries[0], [])
+        replies = await self.fetch([*(("SMEMBERS", one) for one in registries), *_opening(guessed, project_id)])
+        names = self._to_open(*(_names(namespace, members) for members in replies[:2]))
+        if names == guessed:
+            return _opened(names, replies[2:])
+        if len(self._opened_last) >= OPENED_LAST_MAX:
+            self._opened_last.clear()
+        self._opened_last[registries[0]] = names
+        return _opened(names, await self.fetch(_opening(names, project_id)))
 
-    async def _open(self, names: list[ShardName], project_id: str) -> OpenedProject:
-        keys = [ShardKeys(name) for name in names]
-        commands: list[Command] = []
-        for shard in keys:
-            commands += [
-                ("GET", shard.next),
-                ("HGET", shard.projects, project_id),
-                ("HMGET", shard.shard, "as_of_us", "layout"),
-            ]
-        replies = await self.fetch(commands)
-        shards: list[ProjectShard] = []
-        as_of_us: list[int | None] = []
-        for shard, next_offset, project, (as_of, layout) in zip(
-            keys, replies[::3], replies[1::3], replies[2::3], strict=True
-        ):
-            if layout is not None and int(layout) != LAYOUT_VERSION:
-                raise UnknownLayout(
-                    f"shard {shard.shard} has layout {int(layout)}, this version reads {LAYOUT_VERSION}"
-                )
-            as_of_us.append(None if as_of is None else int(as_of))
-            if project is not None:
-                shards.append(ProjectShard(shard, int(project), stored_offset(next_offset) or 0))
-        known_us = [of_shard for of_shard in as_of_us if of_shard is not None]
-        return OpenedProject(shards, min(known_us) if known_us and len(known_us) == len(as_of_us) else None)
+    def _to_open(self, holding: list[ShardName], known: list[ShardName]) -> list[ShardName]:
+        if self._keyed_by_project and holding:
+            return holding
+        topics = {shard.topic for shard in holding}
+        return [shard for shard in known if not topics or shard.topic in topics]
+
+
+def _names(namespace: str, members: Iterable[bytes]) -> list[ShardName]:
+    return sorted(member_shard(namespace, member.decode()) for member in members)
+
+
+def _opening(names: Sequence[ShardName], project_id: str) -> list[Command]:
+    commands: list[Command] = []
+    for keys in map(ShardKeys, names):
+        commands += [
+            ("GET", keys.next),
+            ("HGET", keys.projects, project_id),
+            ("HMGET", keys.shard, "as_of_us", "layout"),
+        ]
+    return commands
+
+
+def _opened(names: Sequence[ShardName], replies: Sequence[Any]) -> OpenedProject:
+    shards: list[ProjectShard] = []
+    as_of_us: list[int | None] = []
+    for keys, next_offset, project, (as_of, layout) in zip(
+        map(ShardKeys, names), replies[::3], replies[1::3], replies[2::3], strict=True
+    ):
+        if layout is not None and int(layout) != LAYOUT_VERSION:
+            raise UnknownLayout(f"shard {keys.shard} has layout {int(layout)}, this version reads {LAYOUT_VERSION}")
+        as_of_us.append(None if as_of is None else int(as_of))
+        if project is not None:
+            shards.append(ProjectShard(keys, int(project), stored_offset(next_offset) or 0))
+    known_us = [of_shard for of_shard in as_of_us if of_shard is not None]
+    return OpenedProject(shards, min(known_us) if known_us and len(known_us) == len(as_of_us) else None)

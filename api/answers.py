@@ -1,10 +1,11 @@
 """The answers of the two endpoints from the store, with how fresh they are."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import NoReturn
 
 from aggregator.levels import SECOND_US, Retention
-from aggregator.store_reader import OpenedProject, StoreReader, UnknownLayout
+from aggregator.store_reader import Forgot, OpenedProject, StoreReader, UnknownLayout
 from aggregator.store_reader import StoreAway as RedisAway
 from api.headers import Freshness
 from api.kept_buckets import KEPT_BYTES_MAX, KeptBuckets
@@ -70,9 +71,8 @@ class StoreAnswers:
         try:
             for _ in range(ATTEMPTS_MAX):
                 project = await self._reader.open_project(project_id)
-                body = await answer(project)
-                if not await self._reader.forgot(project):
-                    return body, self._freshness(project)
+                with suppress(Forgot):
+                    return await answer(project), self._freshness(project)
         except (*RedisAway, UnknownLayout) as away:
             _away(away)
         raise StoreAway("Redis has lost data again and again while it was read")

@@ -1,7 +1,6 @@
 """The rows of buckets as JSON: made bucket by bucket, so that they can be kept, and put together for an answer."""
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -21,17 +20,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 def make_rows(
-    question: StatsQuestion, timestamps: Sequence[str], merged: Merged, others: Sequence[BucketRows] = ()
+    question: StatsQuestion, timestamps: Sequence[str], merged: Merged, others: Collection[BucketRows] = ()
 ) -> list[BucketRows]:
     """The rows of each of the merged buckets. `others`: buckets of the answer that are there already.
 
     Raises Refusal where all of them together are too many.
     """
     usage = merged.totals(OF_USAGE) if question.usage_metrics else None
-    models = set(chain.from_iterable({bucket.series for bucket in others}))
-    if usage:
-        models.update(name for _, name in usage.keys)
-    _check_size(question, len(timestamps) + len(others), len(models))
+    check_size(question, others, len(timestamps), frozenset(name for _, name in usage.keys) if usage else frozenset())
     of_calls = [b""] * len(timestamps)
     if question.call_metrics:
         of_calls = [_encode(row) for row in call_rows(timestamps, merged, question.call_metrics)]
@@ -81,7 +77,15 @@ def _array(rows: list[bytes]) -> msgspec.Raw:
     return msgspec.Raw(b"[" + b",".join(rows) + b"]")
 
 
-def _check_size(question: StatsQuestion, buckets: int, models: int) -> None:
+def check_size(
+    question: StatsQuestion,
+    present: Collection[BucketRows],
+    to_make: int = 0,
+    series_to_make: frozenset[bytes] = frozenset(),
+) -> None:
+    """Raises Refusal where the rows of all buckets, those that are there and those to be made, are too many."""
+    models = len(series_to_make.union(*{bucket.series for bucket in present}))
+    buckets = len(present) + to_make
     rows = buckets * models
     values = rows * _keys(question.usage_metrics) + buckets * _keys(question.call_metrics)
     if rows > ROWS_MAX or values > VALUES_MAX:

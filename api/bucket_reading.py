@@ -18,12 +18,13 @@ from aggregator.call_reading import (
     select_minutes,
 )
 from aggregator.call_tally import tally_of
+from aggregator.levels import MINUTE_US
 from aggregator.merged import Merged
 from aggregator.rollup_reading import read_rollups
-from aggregator.slot_versions import all_written, fingerprint, read_versions
+from aggregator.slot_versions import fingerprint, read_versions
 from aggregator.store_reader import OpenedProject, StoreReader
 from aggregator.view import ViewFilter
-from api.bucket_json import make_rows
+from api.bucket_json import check_size, make_rows
 from api.kept_buckets import BucketKey, BucketRows, KeptBuckets
 from api.questions import CallFilter, StatsQuestion
 from api.read_plan import Cover, cover, plan_reads
@@ -48,45 +49,55 @@ def needs_calls(asked: CallFilter) -> bool:
 
 
 async def rows_of_calls(reader: StoreReader, project: OpenedProject, buckets: Buckets) -> list[BucketRows]:
-    """The rows of buckets whose calls are looked up one by one. Raises TooMuchToRead, and Refusal."""
+    """The rows of buckets whose calls are looked up one by one. Raises TooMuchToRead, Forgot, and Refusal."""
     merged = Merged(len(buckets.edges_us))
     if buckets.edges_us:
         selected = await _select(reader, project, buckets)
         await _add_calls(reader, selected, buckets, merged)
+        await reader.fetch_of(project, [])
     return make_rows(buckets.question, buckets.timestamps, merged)
 
 
 async def rows_of_rollups(
-    reader: StoreReader, kept: KeptBuckets, project: OpenedProject, buckets: Buckets
+    reader: StoreReader, kept: KeptBuckets, project: OpenedProject, buckets: Buckets, minutes_reach_us: int
 ) -> list[BucketRows]:
-    """The rows of buckets that have not changed as they were kept, the others anew.
+    """The rows of buckets that have not changed as they were kept, the others anew. Minutes before `minutes_reach_us`
+    may be gone.
 
-    Raises NotKept, TooMuchToRead, and Refusal.
+    Raises NotKept, TooMuchToRead, Forgot, and Refusal.
     """
-    question = buckets.question
     covers = [cover(*edges) for edges in buckets.edges_us]
     sources = [one.slots + tuple(one.cut_slots) if one.cut_minutes else one.slots for one in covers]
     versions = await read_versions(reader, project, (slots.block for source in sources for slots in source))
     prints = [fingerprint(source, versions) for source in sources]
+    keys = _keys(buckets)
+    found = {at: rows for at, key in enumerate(keys) if (rows := kept.find(key, prints[at])) is not None}
+    fresh = [at for at in range(len(keys)) if at not in found]
+    if not fresh:
+        check_size(buckets.question, found.values())
+    else:
+        merged = await _read(reader, project, buckets.only(fresh), [covers[at] for at in fresh])
+        made = make_rows(buckets.question, [buckets.timestamps[at] for at in fresh], merged, found.values())
+        versions = await read_versions(reader, project, (slots.block for at in fresh for slots in sources[at]))
+        for at, rows in zip(fresh, made, strict=True):
+            found[at] = rows
+            # What has changed while it was read may be of neither state, and where minutes are gone but their calls are
+            # not, no version tells that these have changed.
+            may_be_gone = any(minute * MINUTE_US < minutes_reach_us for minute in covers[at].cut_minutes)
+            if prints[at] == fingerprint(sources[at], versions) and not may_be_gone:
+                kept.keep(keys[at], prints[at], rows)
+    return [found[at] for at in range(len(keys))]
+
+
+def _keys(buckets: Buckets) -> list[BucketKey]:
+    question = buckets.question
     asked = msgspec.msgpack.encode(
         (question.project_id, question.call_metrics, question.usage_metrics, question.filter)
     )
-    keys = [
+    return [
         BucketKey(asked, timestamp, *edges)
         for timestamp, edges in zip(buckets.timestamps, buckets.edges_us, strict=True)
     ]
-    found = {at: rows for at, key in enumerate(keys) if (rows := kept.find(key, prints[at])) is not None}
-    fresh = [at for at in range(len(keys)) if at not in found]
-    merged = await _read(reader, project, buckets.only(fresh), [covers[at] for at in fresh])
-    made = make_rows(question, [buckets.timestamps[at] for at in fresh], merged, list(found.values()))
-    found.update(zip(fresh, made, strict=True))
-    # What has changed while it was read may be of neither state.
-    versions = await read_versions(reader, project, (slots.block for at in fresh for slots in sources[at]))
-    for at in fresh:
-        # Where minutes are gone and their calls are not, versions say nothing of these.
-        if prints[at] == fingerprint(sources[at], versions) and all_written(covers[at].cut_slots, versions):
-            kept.keep(keys[at], prints[at], found[at])
-    return [found[at] for at in range(len(keys))]
 
 
 async def _read(reader: StoreReader, project: OpenedProject, buckets: Buckets, covers: Sequence[Cover]) -> Merged:

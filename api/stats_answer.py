@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from aggregator.levels import Retention
+from aggregator.levels import MINUTES, Retention
 from aggregator.rollup_reading import TooMuchToRead
 from aggregator.store_reader import OpenedProject, StoreReader
 from aggregator.timestamps import format_utc
@@ -12,7 +12,7 @@ from aggregator.view import NotKept
 from api.bucket_json import call_json, usage_json
 from api.bucket_reading import Buckets, needs_calls, rows_of_calls, rows_of_rollups
 from api.buckets import bucket_starts, bucket_timestamps
-from api.detail import BeyondRetention, Fitted, calls_reach_us, fit
+from api.detail import BeyondRetention, Fitted, calls_reach_us, fit, level_reach_us
 from api.granularity import resolve_granularity
 from api.kept_buckets import KeptBuckets
 from api.questions import StatsQuestion
@@ -29,7 +29,7 @@ async def answer_stats(
     now_us: int,
     retention: Retention,
 ) -> bytes:
-    """The JSON of a CallStatsRes; raises Refusal."""
+    """The JSON of a CallStatsRes; raises Refusal, and Forgot."""
     window = _window(question, now_us, retention)
     zone = load_zone(question.timezone)
     starts: list[int] = []
@@ -43,7 +43,8 @@ async def answer_stats(
             _check_reach(window, calls_reach_us(now_us, retention))
             rows = await rows_of_calls(reader, project, buckets)
         else:
-            rows = await rows_of_rollups(reader, kept, project, buckets)
+            minutes_reach_us = level_reach_us(MINUTES, now_us, retention)
+            rows = await rows_of_rollups(reader, kept, project, buckets, minutes_reach_us)
     except NotKept:
         raise invalid_at(
             ("filter",),

@@ -22,7 +22,7 @@ OpenCalls = Mapping[int, tuple[int | None, bytes | None]]
 
 
 async def answer_usage(reader: StoreReader, project: OpenedProject, question: UsageQuestion) -> bytes:
-    """The JSON of a CallsUsageRes. Raises Refusal (413) where too many calls are unfinished."""
+    """The JSON of a CallsUsageRes. Raises Refusal (413) where too many calls are unfinished, and Forgot."""
     places = await select_ids(reader, project, question.call_ids)
     selected: dict[ProjectShard, set[int]] = {}
     for shard, number in chain.from_iterable(places.values()):
@@ -41,6 +41,7 @@ async def answer_usage(reader: StoreReader, project: OpenedProject, question: Us
         if total.unfinished:
             open_roots.setdefault((place[0], call.trace), set()).add(place[1])
     unfinished = await _unfinished(reader, open_roots)
+    await reader.fetch_of(project, [])
     return msgspec.json.encode({"call_usage": usage, "unfinished_call_ids": sorted(unfinished)})
 
 

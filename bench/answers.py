@@ -6,7 +6,8 @@ from itertools import chain
 from statistics import median
 
 from aggregator.redis_layout import ShardName
-from bench.asking import Asker, dashboard_metrics, dashboard_questions, stats_body, time_crowd, time_single
+from bench.asking import Asker, dashboard_metrics, dashboard_questions, stats_body, time_single
+from bench.crowd import time_crowd
 from bench.feeding import Feeding, recent_lines
 from bench.measuring import (
     Line,

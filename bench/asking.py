@@ -1,7 +1,6 @@
 """Questions to the api over HTTP, and how long the answers take."""
 
 import http.client
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -95,32 +94,4 @@ def time_single(address: str, path: str, bodies: Mapping[str, bytes], rounds: in
         for name, body in bodies.items():
             taken[name] += [asker.time_ms(path, body) for _ in range(each)]
     asker.close()
-    return taken
-
-
-def time_crowd(address: str, path: str, bodies: Sequence[bytes], for_s: float) -> list[float]:
-    """Milliseconds of every request when a client for each body asks for a while, again when it has its answer."""
-    begin = threading.Barrier(len(bodies))
-    taken: list[float] = []
-    failures: list[Exception] = []
-
-    def client(body: bytes) -> None:
-        asker = Asker(address)
-        begin.wait()
-        try:
-            until_s = time.perf_counter() + for_s
-            while time.perf_counter() < until_s:
-                taken.append(asker.time_ms(path, body))
-        except (OSError, RuntimeError) as failed:
-            failures.append(failed)
-        finally:
-            asker.close()
-
-    threads = [threading.Thread(target=client, args=(body,)) for body in bodies]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
     return taken

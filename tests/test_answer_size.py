@@ -47,3 +47,12 @@ def test_the_largest_answer(limit: str, edge: int, redis_url: str, monkeypatch: 
     status, body = asked(redis_url)
     assert (status, body["detail"][0]["loc"]) == (422, ["body", "granularity"])
     assert body["detail"][0]["msg"].endswith("ask for larger buckets")
+
+
+def test_the_largest_answer_that_was_kept(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was answered before, and is kept row by row, is held to the same limit."""
+    with InProcess(redis_url, NOW) as product:
+        product.fold([[Batch([complete(1)], restart=False)]], ShardLimits())
+        assert [status for status, _ in product.ask([("/calls/stats", QUESTION)] * 2)] == [200, 200]
+        monkeypatch.setattr(bucket_json, "VALUES_MAX", BUCKETS * CALL_KEYS - 1)
+        assert [status for status, _ in product.ask([("/calls/stats", QUESTION)])] == [422]

@@ -10,7 +10,7 @@ import redis.asyncio
 from aggregator.redis_layout import ShardKeys
 from aggregator.shard import Shard
 from aggregator.shard_store import ShardStore
-from aggregator.store_reader import OpenedProject, StoreReader
+from aggregator.store_reader import Forgot, OpenedProject, StoreReader
 from api.answers import StoreAnswers
 from api.headers import Freshness
 from tests.folding import KEEP_ALL, NOW_US, PROJECT, SHARD, apply, prices, start
@@ -43,7 +43,11 @@ def test_forgetting_is_noticed(happens: str, forgot: bool, redis_url: str) -> No
             reader = StoreReader(readers, SHARD.namespace)
             opened = await reader.open_project(PROJECT)
             happen()
-            return await reader.forgot(opened)
+            try:
+                await reader.fetch_of(opened, [])
+            except Forgot:
+                return True
+            return False
 
     assert asyncio.run(noticed()) is forgot
     client.close()
@@ -54,15 +58,18 @@ def test_no_answer_is_torn(redis_url: str) -> None:
     client = redis.Redis.from_url(redis_url)
     apply(writer(redis_url), [start("a")])
     opened: list[OpenedProject] = []
+    reader: list[StoreReader] = []
 
     async def answer(project: OpenedProject) -> bytes:
         opened.append(project)
         client.flushall()
-        return b"torn" if len(opened) == 1 else b"whole"
+        await reader[0].fetch_of(project, [])
+        return b"whole"
 
     async def answered() -> tuple[bytes, Freshness]:
         async with redis.asyncio.Redis.from_url(redis_url) as readers:
-            answers = StoreAnswers(StoreReader(readers, SHARD.namespace), KEEP_ALL, lambda: NOW_US)
+            reader.append(StoreReader(readers, SHARD.namespace))
+            answers = StoreAnswers(reader[0], KEEP_ALL, lambda: NOW_US)
             return await answers._answer(PROJECT, answer)
 
     assert asyncio.run(answered()) == (b"whole", Freshness(None, None))
