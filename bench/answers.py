@@ -64,7 +64,7 @@ def run(scale: Scale) -> Iterator[Line]:
         for name, times in single.items():
             title, target = f"answers {calls:,}: {name}", ours_at_most(P50_MS_MAX[name])
             yield from percentile_lines(title, times, target, f"answer_ms.{name}.{calls}")
-        yield from _anew(stage, topic, f"answers {calls:,}", end, rounds)
+        yield from _anew(stage, topic, calls, end, rounds)
         for name, times in time_single(address, USAGE, trees, rounds, REQUESTS).items():
             yield from percentile_lines(f"usage: {name}", times, ours_at_most(USAGE_P50_MS_MAX))
         yield from _filtered(stage, topic, sample, end, rounds)
@@ -128,7 +128,7 @@ def percentile_lines(
         yield Line(f"{name}: p{wanted}", "ms", number, target=target, figure=p50_figure if wanted == 50 else "")
 
 
-def _anew(stage: Stage, topic: str, title: str, end: datetime, rounds: int) -> Iterator[Line]:
+def _anew(stage: Stage, topic: str, calls: int, end: datetime, rounds: int) -> Iterator[Line]:
     """The same questions where nothing has been kept: each with a window a second before the last, or of an api that
     keeps no rows.
     """
@@ -137,11 +137,13 @@ def _anew(stage: Stage, topic: str, title: str, end: datetime, rounds: int) -> I
     asker = Asker(address)
     for name in questions[0]:
         times = [asker.time_ms(STATS, of_second[name]) for of_second in questions]
-        yield from percentile_lines(f"{title}, the window moving on: {name}", times)
+        yield from percentile_lines(f"answers {calls:,}, the window moving on: {name}", times)
     asker.close()
     keeping, address = stage.api(topic, NOW=end.isoformat(), API__KEPT_BYTES_MAX="0")
     for name, times in time_single(address, STATS, questions[0], rounds, REQUESTS).items():
-        yield from percentile_lines(f"{title}, nothing kept: {name}", times)
+        yield from percentile_lines(
+            f"answers {calls:,}, nothing kept: {name}", times, p50_figure=f"answer_first_ms.{name}.{calls}"
+        )
     keeping.stop()
 
 

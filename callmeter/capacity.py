@@ -126,10 +126,11 @@ class Placement(NamedTuple):
 
 @dataclass(frozen=True)
 class AnswerCost:
-    """Milliseconds of a question to the busiest project."""
+    """Milliseconds of a question to the busiest project, asked again, and where no rows of it are kept yet."""
 
     question: str
     p50_ms: float
+    first_p50_ms: float
 
 
 @dataclass(frozen=True)
@@ -306,8 +307,12 @@ def _answers(load: Load, placed: Placement, figures: Figures) -> tuple[AnswerCos
     calls_in_month = load.busiest_calls_per_s * MONTH_S / shards
     more_models = max(1.0, load.mix.models / BASELINE.models)
     fixed_ms = figures.answer_floor_ms + figures.answer_ms_per_partition * placed.partitions
-    costs = []
-    for question, curve in figures.answer_ms.items():
+
+    def cost_ms(curve: Curve) -> float:
         read_ms = max(0.0, curve.at(calls_in_month) - figures.answer_floor_ms)
-        costs.append(AnswerCost(question, fixed_ms + read_ms * shards * more_models))
-    return tuple(costs)
+        return fixed_ms + read_ms * shards * more_models
+
+    return tuple(
+        AnswerCost(question, cost_ms(again), cost_ms(figures.answer_first_ms[question]))
+        for question, again in figures.answer_ms.items()
+    )

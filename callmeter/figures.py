@@ -76,7 +76,9 @@ class Figures:
     model_bytes: Mapping[str, Curve]  # by level: a model in a rollup, with its eight sketches, by its calls
     answer_floor_ms: float  # a question that finds nothing, one partition
     answer_ms_per_partition: float  # of the topic, whether it holds anything of the project or not
-    answer_ms: Mapping[str, Curve]  # p50 of each question, by calls of the project in 30 days; one shard, five models
+    # p50 of each question, by calls of the project in 30 days; one shard, five models
+    answer_ms: Mapping[str, Curve]
+    answer_first_ms: Mapping[str, Curve]  # where no rows are kept
     sources: tuple[Source, ...] = field(default=(), compare=False)
 
 
@@ -108,6 +110,7 @@ def figures_of(sections: Mapping[str, Any]) -> Figures:
         answer_floor_ms=_number(numbers, "answer_floor_ms"),
         answer_ms_per_partition=_number(numbers, "answer_ms_per_partition"),
         answer_ms=_curves(numbers, "answer_ms"),
+        answer_first_ms=_curves(numbers, "answer_first_ms"),
         sources=tuple(
             Source(name, section["measured"], section["machine"], section["short"])
             for name, section in sections.items()

@@ -45,6 +45,8 @@ SECTIONS: dict[str, Any] = {
             "answer_ms_per_partition": 0.1,
             "answer_ms.30 d sums.1000000": 11.0,
             "answer_ms.30 d sums.100000000": 21.0,
+            "answer_first_ms.30 d sums.1000000": 31.0,
+            "answer_first_ms.30 d sums.100000000": 41.0,
         },
     },
 }

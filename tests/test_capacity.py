@@ -115,6 +115,7 @@ def test_many_projects_fit_partitions() -> None:
     assert (plan.key, plan.workers, plan.warnings) == ("project", 4, ())
     # 100 calls/s are 259 million in 30 days: the most that was measured.
     assert [answer.p50_ms for answer in plan.answers] == pytest.approx([1 + 0.4 + 20])
+    assert [answer.first_p50_ms for answer in plan.answers] == pytest.approx([1 + 0.4 + 40])
 
 
 def test_busiest_project() -> None:
