@@ -1,13 +1,20 @@
 """Calls being counted, before they are added to cells."""
 
-from collections.abc import Hashable, Iterable
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from aggregator.call import Call, usage_row
 from aggregator.cell import Cell
 from aggregator.series import LATENCY, Row, model_series, pack_latency, pack_usage, series_of
 
-Key = TypeVar("Key", bound=Hashable)
+
+class Gain(NamedTuple):
+    """A tally as cells take it in, which leave it alone: rows of a series are one after the other."""
+
+    calls: int
+    errors: int
+    rows: dict[bytes, bytes]
+    large: dict[bytes, list[Row]]
 
 
 class CallTally:
@@ -39,18 +46,9 @@ class CallTally:
             else:
                 rows[name] = [packed]
 
-    def merge(self, other: "CallTally") -> None:
-        """Take in what `other` counted; `other` is left alone."""
-        self.calls += other.calls
-        self.errors += other.errors
-        for name, more in other.rows.items():
-            mine = self.rows.get(name)
-            if mine is None:
-                self.rows[name] = list(more)
-            else:
-                mine += more
-        for name, large in other.large.items():
-            self.large.setdefault(name, []).extend(large)
+    def gain(self) -> Gain:
+        """What was counted."""
+        return Gain(self.calls, self.errors, {name: b"".join(rows) for name, rows in self.rows.items()}, self.large)
 
     def cell(self) -> Cell:
         """What was counted as a cell that keeps all its rows, however many."""
@@ -73,15 +71,22 @@ def tally_of(calls: Iterable[Call]) -> CallTally:
     return tally
 
 
-def add_shared(into: dict[Key, CallTally], key: Key, tally: CallTally, copied: set[Key]) -> None:
-    """Add a tally under a key; it is shared as long as no second one comes. `copied`: keys whose tally is their own."""
-    known = into.get(key)
-    if known is None:
-        into[key] = tally
-        return
-    if key not in copied:
-        copied.add(key)
-        own = into[key] = CallTally()
-        own.merge(known)
-        known = own
-    known.merge(tally)
+def together(gains: Sequence[Gain]) -> Gain:
+    """What several bring, at least one."""
+    if len(gains) == 1:
+        return gains[0]
+    calls = errors = 0
+    rows: dict[bytes, list[bytes]] = {}
+    large: dict[bytes, list[Row]] = {}
+    for gain in gains:
+        calls += gain.calls
+        errors += gain.errors
+        for name, packed in gain.rows.items():
+            known = rows.get(name)
+            if known is None:
+                rows[name] = [packed]
+            else:
+                known.append(packed)
+        for name, of_series in gain.large.items():
+            large.setdefault(name, []).extend(of_series)
+    return Gain(calls, errors, {name: b"".join(packed) for name, packed in rows.items()}, large)

@@ -1,19 +1,20 @@
 """The cells a writer has at hand, and how a batch changes them."""
 
-from collections.abc import Iterable, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from aggregator.call_tally import CallTally, add_shared
+from aggregator.call_tally import Gain, together
 from aggregator.cell import (
     CELLS,
     ROWS_BESIDE_MAX,
     ROWS_IN_CELL_MAX,
     SKETCHES,
     Cell,
-    place_of,
+    first_place,
+    pack_cell,
+    packed_place,
     rows_field,
     sketches_field,
 )
@@ -27,19 +28,15 @@ from aggregator.totals import ABSENT
 LATENCIES_BYTES_MAX = ROWS_IN_CELL_MAX * OF_LATENCY.row_bytes
 USAGE_BYTES_MAX = ROWS_IN_CELL_MAX * OF_USAGE.row_bytes
 
-CellKey = tuple[str, bytes]
-"""The key of a block of rollups, and the place of the cell in it."""
+# Of the cells that may be at hand, those that are kept when there are more.
+KEPT_OF_TEN = 9
 
 Stored = Mapping[tuple[Key, Field], bytes]
 """Values that were read, by key and field."""
 
 
-class ViewMinute(NamedTuple):
-    """A view of a project in one minute (since 1970)."""
-
-    project: int
-    minute: int
-    view: int
+ProjectMinute = tuple[int, int]
+"""A project and a minute (since 1970)."""
 
 
 class Block(NamedTuple):
@@ -50,12 +47,11 @@ class Block(NamedTuple):
     number: int
 
 
-class Gains(NamedTuple):
-    """What a batch brings to each cell; by key, the blocks that hold them, and their slots that gain anything."""
+class TouchedBlock(NamedTuple):
+    """A block that a batch changes, and its slots that gain anything."""
 
-    cells: dict[CellKey, CallTally]
-    blocks: dict[str, Block]
-    slots: dict[str, set[int]]
+    block: Block
+    slots: set[int]
 
 
 class _Beside:
@@ -83,131 +79,160 @@ class _Beside:
 
 
 class _Held:
-    """A cell at hand, with what is beside it of the series that batches needed."""
+    """A cell at hand, where it is stored, and what is beside it of the series that batches needed."""
 
-    __slots__ = ("beside", "cell")
+    __slots__ = ("batch", "beside", "cell", "gains", "key", "place")
 
-    def __init__(self) -> None:
+    def __init__(self, key: str, place: bytes) -> None:
+        self.key = key
+        self.place = place
         self.cell = Cell()
         self.beside: dict[bytes, _Beside] = {}
+        self.gains: list[Gain] = []  # of the batch at hand
+        self.batch = 0  # the last one that it was in; 0: it has not been read yet
 
 
 class _Growth(NamedTuple):
-    """Rows of a series that are too many to be kept in their cell."""
+    """Rows of a series that are too many for their cell."""
 
-    key: str
-    place: bytes
     held: _Held
     name: bytes
     rows: bytes
 
 
-def spread(tallies: Mapping[ViewMinute, CallTally], keys: ShardKeys) -> Gains:
-    """What each cell of each level gains. A tally that one cell alone gains is shared, so none may be changed."""
-    gains = Gains({}, {}, {})
-    copied: set[CellKey] = set()
-    places: dict[tuple[int, int], list[tuple[str, int]]] = {}
-    for (project, minute, view), tally in tallies.items():
-        slots = places.get((project, minute))
-        if slots is None:
-            slots = places[project, minute] = _slots(project, minute, keys, gains)
-        for key, slot in slots:
-            add_shared(gains.cells, (key, place_of(slot, view)), tally, copied)
-    return gains
+class Slot(NamedTuple):
+    """A slot of a level: its block, the key of that, and its number in it."""
+
+    block: Block
+    key: str
+    number: int
 
 
-def _slots(project: int, minute: int, keys: ShardKeys, gains: Gains) -> list[tuple[str, int]]:
-    """By level: the key of the block that holds a minute, and the minute's slot in it."""
+def slots_of(project: int, minute: int, keys: ShardKeys) -> list[Slot]:
+    """By level, the slot that a minute (since 1970) is in."""
     found = []
     for level in LEVELS:
         number, slot = level.block_and_slot(minute)
-        key = keys.rollups(project, level, number)
-        gains.blocks[key] = Block(project, level, number)
-        gains.slots.setdefault(key, set()).add(slot)
-        found.append((key, slot))
+        found.append(Slot(Block(project, level, number), keys.rollups(project, level, number), slot))
     return found
 
 
 class Cells:
-    """A bounded cache of cells. What is beside a cell is loaded only when a batch first needs it."""
+    """A bounded cache of cells. What is beside a cell is loaded only when a batch first needs it.
 
-    def __init__(self) -> None:
-        self._held: dict[CellKey, _Held] = {}
+    `read` gives what is there of fields by key. After it has raised, or what was to be stored is not, nothing here is
+    right any more.
+    """
 
-    def missing(self, gains: Gains) -> dict[Key, list[Field]]:
-        """The cells that must be read before `gains` can be added."""
+    def __init__(self, keys: ShardKeys, read: Callable[[dict[Key, list[Field]]], Stored]) -> None:
+        self._keys = keys
+        self._read = read
+        self._blocks: dict[str, dict[int, _Held]] = {}
+        self._batches = 0
+
+    def add(self, gained: Mapping[ProjectMinute, Mapping[int, Gain]], write: ShardWrite) -> dict[str, TouchedBlock]:
+        """Count what a batch brings to each view, in all levels, and note what to store; returns the blocks by key."""
+        self._batches += 1
+        blocks: dict[str, TouchedBlock] = {}
+        touched: list[_Held] = []
+        for (project, minute), views in gained.items():
+            for slot in slots_of(project, minute, self._keys):
+                blocks.setdefault(slot.key, TouchedBlock(slot.block, set())).slots.add(slot.number)
+                touched += self._in_slot(slot, views)
+        self._load(touched)
+        growths, large = _count(touched)
+        self._load_beside([*((held, name) for held, name, _ in growths), *((held, name) for held, name, _ in large)])
+        for held, name, rows in large:
+            _add_large(held, name, rows, write)
+        for series in (OF_LATENCY, OF_USAGE):
+            _grow([growth for growth in growths if series_of(growth.name) is series], series, write)
+        for held in touched:
+            held.batch = self._batches
+            held.gains = []
+            write.set(held.key, held.place, pack_cell(held.cell))
+        return blocks
+
+    def _in_slot(self, slot: Slot, views: Mapping[int, Gain]) -> Iterator[_Held]:
+        """Give each cell of a slot what it gains; yields those that are new to the batch."""
+        block, first = self._blocks.setdefault(slot.key, {}), first_place(slot.number)
+        for view, gain in views.items():
+            place = first + view
+            held = block.get(place)
+            if held is None:
+                held = block[place] = _Held(slot.key, packed_place(place))
+            if not held.gains:
+                yield held
+            held.gains.append(gain)
+
+    def _load(self, touched: Iterable[_Held]) -> None:
+        unknown = [held for held in touched if not held.batch]
         wanted: dict[Key, list[Field]] = {}
-        for cell_key in gains.cells:
-            if cell_key not in self._held:
-                wanted.setdefault(cell_key[0], []).append(cell_key[1])
-        return wanted
-
-    def take(self, stored: Stored, gains: Gains) -> None:
-        """Take in the cells that were read."""
-        for cell_key in gains.cells:
-            if cell_key not in self._held:
-                held = self._held[cell_key] = _Held()
-                packed = stored.get(cell_key)
+        for held in unknown:
+            wanted.setdefault(held.key, []).append(held.place)
+        if wanted:
+            stored = self._read(wanted)
+            for held in unknown:
+                packed = stored.get((held.key, held.place))
                 if packed is not None:
                     held.cell = CELLS.unpack(packed)
 
-    def missing_beside(self, gains: Gains) -> dict[Key, list[Field]]:
-        """What must be read beside the cells, all of them being here."""
+    def _load_beside(self, needed: Iterable[tuple[_Held, bytes]]) -> None:
+        """What is beside cells, of series that have something there and are not at hand yet."""
+        unknown = {
+            (held.key, held.place, name): held
+            for held, name in needed
+            if name not in held.beside and (name in held.cell.totals or name in held.cell.large)
+        }
         wanted: dict[Key, list[Field]] = {}
-        for key, place, name in self._not_here(gains):
+        for key, place, name in unknown:
             wanted.setdefault(key, []).extend((rows_field(place, name), sketches_field(place, name)))
-        return wanted
+        if wanted:
+            stored = self._read(wanted)
+            for (key, place, name), held in unknown.items():
+                sketches = stored.get((key, sketches_field(place, name)))
+                held.beside[name] = _Beside(
+                    stored.get((key, rows_field(place, name)), b""), SKETCHES.unpack(sketches) if sketches else None
+                )
 
-    def take_beside(self, stored: Stored, gains: Gains) -> None:
-        """Take in what was read beside the cells."""
-        for key, place, name in list(self._not_here(gains)):
-            sketches = stored.get((key, sketches_field(place, name)))
-            self._held[key, place].beside[name] = _Beside(
-                stored.get((key, rows_field(place, name)), b""), SKETCHES.unpack(sketches) if sketches else None
-            )
+    def trim(self, cells_max: int) -> None:
+        """Keep the cells used last, `cells_max` at most (more where the last batch has more)."""
+        held = sum(map(len, self._blocks.values()))
+        if held <= cells_max:
+            return
+        # One time in many, since all must be looked at: what is dropped makes room for some batches.
+        used = sorted(one.batch for block in self._blocks.values() for one in block.values())
+        last_dropped = used[held - cells_max * KEPT_OF_TEN // 10 - 1]
+        first_kept = min(last_dropped + 1, self._batches)
+        for key, block in list(self._blocks.items()):
+            kept = {place: one for place, one in block.items() if one.batch >= first_kept}
+            self._blocks[key] = kept
+            if not kept:
+                del self._blocks[key]
 
-    def _not_here(self, gains: Gains) -> Iterable[tuple[str, bytes, bytes]]:
-        for (key, place), gain in gains.cells.items():
-            held = self._held[key, place]
-            cell = held.cell
-            if cell.totals or cell.large:
-                for name in dict.fromkeys([*gain.rows, *gain.large]):
-                    if (name in cell.totals or name in cell.large) and name not in held.beside:
-                        yield key, place, name
 
-    def add(self, gains: Gains, write: ShardWrite) -> None:
-        """Count a batch, everything it needs being here, and note what to store."""
-        growths: list[_Growth] = []
-        for (key, place), gain in gains.cells.items():
-            held = self._held[key, place]
-            cell = held.cell
-            cell.calls += gain.calls
-            cell.errors += gain.errors
-            for name, rows in gain.rows.items():
-                more = rows[0] if len(rows) == 1 else b"".join(rows)
-                if name not in cell.totals:
-                    more = cell.rows.get(name, b"") + more
-                    if len(more) <= (LATENCIES_BYTES_MAX if name == LATENCY else USAGE_BYTES_MAX):
-                        cell.rows[name] = more
-                        continue
-                    cell.rows.pop(name, None)
-                growths.append(_Growth(key, place, held, name, more))
-            for name, large in gain.large.items():
-                _add_large(key, place, held, name, large, write)
-        for series in (OF_LATENCY, OF_USAGE):
-            _grow([growth for growth in growths if series_of(growth.name) is series], series, write)
-        pack = CELLS.pack
-        for cell_key in gains.cells:
-            write.set(*cell_key, pack(self._held[cell_key].cell))
-
-    def trim(self, used: Iterable[CellKey], cells_max: int) -> None:
-        """Keep the cells used last, `cells_max` in all (more where `used` is more)."""
-        for key in used:
-            self._held[key] = self._held.pop(key)
-        excess = len(self._held) - cells_max
-        if excess > 0:
-            for key in list(islice(self._held, excess)):
-                del self._held[key]
+def _count(touched: Iterable[_Held]) -> tuple[list[_Growth], list[tuple[_Held, bytes, list[Row]]]]:
+    """Add what cells gain to the cells; returns rows that are too many for theirs, and rows that are too large."""
+    growths: list[_Growth] = []
+    large: list[tuple[_Held, bytes, list[Row]]] = []
+    for held in touched:
+        cell = held.cell
+        rows_of = cell.rows
+        gain = together(held.gains)
+        cell.calls += gain.calls
+        cell.errors += gain.errors
+        for name, rows in gain.rows.items():
+            known = rows_of.get(name)
+            if known is not None:
+                rows = known + rows
+            if len(rows) <= (LATENCIES_BYTES_MAX if name == LATENCY else USAGE_BYTES_MAX):
+                rows_of[name] = rows
+            else:
+                growths.append(_Growth(held, name, rows))
+                if known is not None:
+                    del rows_of[name]
+        if gain.large:
+            large += [(held, name, of_series) for name, of_series in gain.large.items()]
+    return growths, large
 
 
 def _grow(growths: list[_Growth], series: Series, write: ShardWrite) -> None:
@@ -222,19 +247,20 @@ def _grow(growths: list[_Growth], series: Series, write: ShardWrite) -> None:
     width = len(layout.packed_none)
     for at, growth in enumerate(growths):
         growth.held.cell.totals[growth.name] = after[at * width : (at + 1) * width]
-        beside = growth.held.beside.setdefault(growth.name, _Beside())
+        held, name = growth.held, growth.name
+        beside = held.beside.setdefault(name, _Beside())
         beside.rows += growth.rows
         if len(beside.rows) > ROWS_BESIDE_MAX * series.row_bytes:
             beside.compress(series)
-            write.set(growth.key, sketches_field(growth.place, growth.name), SKETCHES.pack(beside.sketches))
-        write.set(growth.key, rows_field(growth.place, growth.name), beside.rows)
+            write.set(held.key, sketches_field(held.place, name), SKETCHES.pack(beside.sketches))
+        write.set(held.key, rows_field(held.place, name), beside.rows)
 
 
-def _add_large(key: str, place: bytes, held: _Held, name: bytes, rows: list[Row], write: ShardWrite) -> None:
+def _add_large(held: _Held, name: bytes, rows: list[Row], write: ShardWrite) -> None:
     """Count rows that are too large to be packed: exact totals of any size, and at once in the sketches."""
     series = series_of(name)
     series.layout.merge(held.cell.large.setdefault(name, series.layout.none()), series.layout.of_values(rows))
     beside = held.beside.setdefault(name, _Beside())
     beside.compress(series, rows)
-    write.set(key, sketches_field(place, name), SKETCHES.pack(beside.sketches))
-    write.set(key, rows_field(place, name), beside.rows)
+    write.set(held.key, sketches_field(held.place, name), SKETCHES.pack(beside.sketches))
+    write.set(held.key, rows_field(held.place, name), beside.rows)

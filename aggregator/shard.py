@@ -5,15 +5,15 @@ refused or cut off) `recover` drops everything in memory and starts again from w
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import msgspec
 
 from aggregator import redis_layout as layout
-from aggregator.call_tally import CallTally, add_shared
-from aggregator.cells import CellKey, Cells, ViewMinute, spread
+from aggregator.call_tally import Gain, together
+from aggregator.cells import Cells, ProjectMinute
 from aggregator.event import Event
 from aggregator.expiry import ExpiredChunks
 from aggregator.fold import BatchChanges, CallGroup, Fold, ProjectDay
@@ -79,7 +79,7 @@ class Shard:
         self._store.register(numbers)  # known already, unless Redis forgot that, or the node that holds it
         self._registered = set(numbers)
         self._records = Records(numbers, int(fields.get("calls_numbered", 0)))
-        self._cells = Cells()
+        self._cells = Cells(self._keys, self._read_present)
         self._directories: dict[tuple[int, int], ViewDirectory] = {}
         self._expiries: dict[Key, int] = {}
         self._expired = ExpiredChunks(
@@ -115,18 +115,15 @@ class Shard:
         changes = fold.finish()
         write = ShardWrite()
         write_changes(changes, self._records, known, self._keys, self._retention, write)
-        gains = spread(self._by_view(changes, write), self._keys)
-        self._cells.take(self._read_present(self._cells.missing(gains)), gains)
-        self._cells.take_beside(self._read_present(self._cells.missing_beside(gains)), gains)
-        self._cells.add(gains, write)
-        note_blocks(gains, self._keys, self._retention, write)
+        touched = self._cells.add(self._by_view(changes, write), write)
+        note_blocks(touched, self._keys, self._retention, write)
         dropped = set(self._expired.drop(min(now_us, as_of_us), known.records, self._records.calls, write))
         count(changes.counters + Counter(counters), self._records.next_number, as_of_us, self._keys, write)
         self._leave_known_expiries(now_us, write)
         self._register(events)
         self._store.apply(self._next_offset, next_offset, write)
         self._next_offset = next_offset
-        self._forget_excess(changes, gains.cells, write, dropped)
+        self._forget_excess(changes, write, dropped)
         return Applied(*(changes.counters[name] for name in Applied.__struct_fields__))
 
     def touch(self, as_of_us: int) -> None:
@@ -142,16 +139,23 @@ class Shard:
         self._store.apply(self._next_offset, next_offset, write)
         self._next_offset = next_offset
 
-    def _by_view(self, changes: BatchChanges, write: ShardWrite) -> dict[ViewMinute, CallTally]:
-        """The tallies of the batch by view: all calls, and each view that a group of calls is counted in."""
+    def _by_view(self, changes: BatchChanges, write: ShardWrite) -> dict[ProjectMinute, dict[int, Gain]]:
+        """What the batch brings to each view of a minute: all calls, and those that a group of calls is counted in."""
         self._load_directories({(group[0], layout.day_of(group[1] * MINUTE_US)) for group in changes.groups})
-        tallies: dict[ViewMinute, CallTally] = {}
-        copied: set[ViewMinute] = set()
+        minutes: dict[ProjectMinute, dict[int, list[Gain]]] = {}
         for group, tally in changes.groups.items():
-            project, minute = group[:2]
+            gain = tally.gain()
+            of_minute = minutes.setdefault(group[:2], {})
             for view in self._views(group, write):
-                add_shared(tallies, ViewMinute(project, minute, view), tally, copied)
-        return tallies
+                gains = of_minute.get(view)
+                if gains is None:
+                    of_minute[view] = [gain]
+                else:
+                    gains.append(gain)
+        return {
+            minute: {view: together(gains) for view, gains in of_minute.items()}
+            for minute, of_minute in minutes.items()
+        }
 
     def _views(self, group: CallGroup, write: ShardWrite) -> list[int]:
         """Numbers of the views that count a group; new ones are written to the day's directory."""
@@ -202,13 +206,11 @@ class Shard:
             self._store.register(new)
             self._registered |= new
 
-    def _forget_excess(
-        self, changes: BatchChanges, cells: Iterable[CellKey], write: ShardWrite, dropped: set[int]
-    ) -> None:
+    def _forget_excess(self, changes: BatchChanges, write: ShardWrite, dropped: set[int]) -> None:
         for number in dropped:
             self._records.forget(number)
         self._records.trim(changes.records, self._limits.calls_cached_max)
-        self._cells.trim(cells, self._limits.cells_cached_max)
+        self._cells.trim(self._limits.cells_cached_max)
         self._note_expiries(write)
         _drop_oldest(self._expiries, self._limits.expiries_cached_max)
         _drop_oldest(self._directories, self._limits.directories_cached_max)

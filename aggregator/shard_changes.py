@@ -1,6 +1,7 @@
 """What a folded batch changes, as fields and keys of the shard."""
 
 from collections import Counter
+from collections.abc import Mapping
 from itertools import groupby
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import msgspec
 
 from aggregator import redis_layout as layout
 from aggregator.call import CALLS
-from aggregator.cells import Gains
+from aggregator.cells import TouchedBlock
 from aggregator.fold import BatchChanges
 from aggregator.levels import DAY_S, Retention
 from aggregator.records import Records
@@ -71,14 +72,14 @@ def _write_open_calls(
                 write.expiries[key] = max(write.expiries.get(key, 0), _expiry(day, retention.calls_s))
 
 
-def note_blocks(gains: Gains, keys: ShardKeys, retention: Retention, write: ShardWrite) -> None:
+def note_blocks(touched: Mapping[str, TouchedBlock], keys: ShardKeys, retention: Retention, write: ShardWrite) -> None:
     """New versions for the slots that gain, and when their blocks expire.
 
     Each block goes when its level's retention has passed since its end, a day's views with the last of them.
     """
-    for key, (project, level, number) in gains.blocks.items():
+    for key, ((project, level, number), slots) in touched.items():
         versions = keys.versions(project, level, number)
-        write.new_versions[versions] = gains.slots[key]
+        write.new_versions[versions] = slots
         end_s = (number + 1) * level.block_s
         write.expiries[key] = write.expiries[versions] = end_s + retention.level_s(level)
         day = (end_s - 1) // DAY_S

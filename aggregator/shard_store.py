@@ -1,7 +1,7 @@
 """A shard in Redis, as its one writer sees it: wide reads, and the atomic apply with its offset check."""
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -22,7 +22,8 @@ from aggregator.redis_layout import (
     shard_registry,
     stored_offset,
 )
-from aggregator.shard_write import Field, Key, ShardWrite
+from aggregator.shard_write import Field, Key, ShardWrite, Value
+from aggregator.transaction import Command, Overtaken, transact
 
 # Fields of one HMGET; more only makes one reply block the server longer.
 FIELDS_PER_READ_MAX = 10_000
@@ -190,44 +191,57 @@ class ShardStore:
 
         Raises Fenced, with nothing written, if it is not.
         """
-        with self._client.pipeline(transaction=True) as pipeline:
-            try:
-                pipeline.watch(self.keys.next)
-                stored = pipeline.get(self.keys.next)
-                if self._writable(stored) != first_offset:
-                    raise Fenced(f"shard {self.shard.tag}: expected next offset {first_offset}, found {stored!r}")
-                pipeline.multi()
-                _queue(pipeline, write, self.keys.shard)
-                if next_offset is not None:
-                    pipeline.set(self.keys.next, next_offset)
-                pipeline.execute()
-            except WatchError as changed:  # also raised when the connection is lost while watching
-                raise Fenced(f"shard {self.shard.tag}: at offset {first_offset}: {changed}") from changed
+
+        def check(stored: bytes | None) -> None:
+            if self._writable(stored) != first_offset:
+                raise Fenced(f"shard {self.shard.tag}: expected next offset {first_offset}, found {stored!r}")
+
+        commands = self._commands(write, next_offset)
+        try:
+            if isinstance(self._client, redis.Redis):
+                transact(self._client, self.keys.next, check, commands)
+            else:
+                self._apply_clustered(check, commands)
+        except (Overtaken, WatchError) as changed:
+            raise Fenced(f"shard {self.shard.tag}: at offset {first_offset}: {changed}") from changed
         if next_offset is not None:
             self._continued_at = b"%d" % next_offset
 
+    def _apply_clustered(self, check: Callable[[bytes | None], None], commands: Iterable[Command]) -> None:
+        """The client of a cluster knows which node has the shard, and keeps its connections to itself."""
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.watch(self.keys.next)
+            check(pipeline.get(self.keys.next))
+            pipeline.multi()
+            for command in commands:
+                pipeline.execute_command(*command)
+            pipeline.execute()  # raises WatchError also when the connection is lost while watching
 
-def _queue(pipeline: Any, write: ShardWrite, shard_key: str) -> None:
-    for key, fields in write.fields.items():
-        pipeline.execute_command("HSET", key, *chain.from_iterable(fields.items()))
-    for key, deleted in write.deletions.items():
-        pipeline.execute_command("HDEL", key, *deleted)
-    for key in write.drops:
-        pipeline.delete(key)
-    for (key, blocks), more in write.appends.items():
-        # In pieces, so that no block outgrows its size however much one batch brings.
-        pieces = (
-            (field, postings[at : at + POSTING_BLOCK_BYTES])
-            for field, postings in more.items()
-            for at in range(0, len(postings), POSTING_BLOCK_BYTES)
-        )
-        pipeline.execute_command("EVAL", _APPEND, 2, key, blocks, *chain.from_iterable(pieces))
-    for ref_key, names in write.names.items():
-        pipeline.execute_command("ZADD", ref_key, *chain.from_iterable((0, name) for name in names))
-    version = secrets.token_bytes(VERSION_BYTES)
-    for versions_key, slots in write.new_versions.items():
-        pipeline.execute_command("HSET", versions_key, *chain.from_iterable((slot, version) for slot in slots))
-    for counter, count in write.increments.items():
-        pipeline.hincrby(shard_key, counter, count)
-    for key, at_unix_s in write.expiries.items():
-        pipeline.expireat(key, at_unix_s)
+    def _commands(self, write: ShardWrite, next_offset: int | None) -> Iterator[Command]:
+        for key, fields in write.fields.items():
+            yield ("HSET", key, *chain.from_iterable(fields.items()))
+        for key, deleted in write.deletions.items():
+            yield ("HDEL", key, *deleted)
+        for key in write.drops:
+            yield ("DEL", key)
+        for (key, blocks), more in write.appends.items():
+            # In pieces, so that no block outgrows its size however much one batch brings.
+            pieces = (
+                (field, postings[at : at + POSTING_BLOCK_BYTES])
+                for field, postings in more.items()
+                for at in range(0, len(postings), POSTING_BLOCK_BYTES)
+            )
+            yield ("EVAL", _APPEND, 2, key, blocks, *chain.from_iterable(pieces))
+        for ref_key, names in write.names.items():
+            scored: list[Value] = [part for name in names for part in (0, name)]
+            yield ("ZADD", ref_key, *scored)
+        version = secrets.token_bytes(VERSION_BYTES)
+        for versions_key, slots in write.new_versions.items():
+            drawn: list[Value] = [part for slot in slots for part in (slot, version)]
+            yield ("HSET", versions_key, *drawn)
+        for counter, count in write.increments.items():
+            yield ("HINCRBY", self.keys.shard, counter, count)
+        for key, at_unix_s in write.expiries.items():
+            yield ("EXPIREAT", key, at_unix_s)
+        if next_offset is not None:
+            yield ("SET", self.keys.next, next_offset)

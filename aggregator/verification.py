@@ -8,9 +8,9 @@ import msgspec
 
 from aggregator.call import Call, Subtree
 from aggregator.call_reading import IndexValues, read_calls, select_by_index, select_minutes
-from aggregator.call_tally import CallTally
+from aggregator.call_tally import CallTally, Gain, together
 from aggregator.cell import CELLS, SKETCHES, Cell, place_of, rows_field, sketches_field
-from aggregator.cells import CellKey, ViewMinute, spread
+from aggregator.cells import slots_of
 from aggregator.levels import HOURS, LEVELS, MINUTE_US, SECOND_US, Level, Retention
 from aggregator.packed_id import unpack_id
 from aggregator.redis_layout import PARENT, day_of
@@ -29,6 +29,12 @@ IDS_PER_READ = 1_000
 READS_MAX = 10
 
 Element = TypeVar("Element")
+
+_MinuteView = tuple[int, int]
+"""A minute (since 1970) and a view."""
+
+_CellKey = tuple[str, bytes]
+"""The key of a block of rollups, and the place of a cell in it."""
 
 _USAGE = (*TOKEN_METRICS, "requests", "uncached_input_cost", "cache_read_cost", "cache_creation_cost", "output_cost")
 
@@ -111,14 +117,14 @@ async def _verify_shard(
     day = day_of(piece.start_us)
     [stored_views] = await reader.fetch([("HGETALL", shard.keys.views(shard.project, day))])
     directory = ViewDirectory(stored_views)
-    tallies: dict[ViewMinute, CallTally] = {}
+    tallies: dict[_MinuteView, CallTally] = {}
     found: list[Difference] = []
     for minutes in _sliced(piece.minutes, MINUTES_PER_READ):
         calls = await _calls(reader, shard, minutes)
         found += _count(calls.values(), shard, directory, tallies)
         if tree:
             found += await _verify_trees(reader, shard, calls, day, day_of(now_us))
-    expected = spread(tallies, shard.keys).cells
+    expected = _by_cell(shard, tallies)
     names = {number: _view_text(view) for view, number in directory.numbers.items()} | {ALL_CALLS: "all calls"}
     for level in LEVELS:
         slots = piece.slots(level, now_us - retention.level_s(level) * SECOND_US)
@@ -135,7 +141,7 @@ async def _calls(reader: StoreReader, shard: ProjectShard, minutes: Iterable[int
 
 
 def _count(
-    calls: Iterable[Call], shard: ProjectShard, directory: ViewDirectory, tallies: dict[ViewMinute, CallTally]
+    calls: Iterable[Call], shard: ProjectShard, directory: ViewDirectory, tallies: dict[_MinuteView, CallTally]
 ) -> Iterator[Difference]:
     """Count calls into the tallies of all their views; one that is not known, though it should be, is a difference."""
     for call in calls:
@@ -148,11 +154,21 @@ def _count(
             elif view.dimensions not in directory.full:
                 yield Difference(f"{shard.keys.shard} {_view_text(view)}", "view", 0, 1)
         for number in numbers:
-            tally = tallies.setdefault(ViewMinute(shard.project, minute, number), CallTally())
+            tally = tallies.setdefault((minute, number), CallTally())
             tally.calls += 1
             latency_ms = call.latency_ms
             if latency_ms is not None:
                 tally.add_end(call, latency_ms)
+
+
+def _by_cell(shard: ProjectShard, tallies: Mapping[_MinuteView, CallTally]) -> dict[_CellKey, Gain]:
+    """What each cell of each level should count."""
+    gains: dict[_CellKey, list[Gain]] = {}
+    for (minute, view), tally in tallies.items():
+        gain = tally.gain()
+        for slot in slots_of(shard.project, minute, shard.keys):
+            gains.setdefault((slot.key, place_of(slot.number, view)), []).append(gain)
+    return {cell_key: together(of_cell) for cell_key, of_cell in gains.items()}
 
 
 async def _verify_block(
@@ -162,7 +178,7 @@ async def _verify_block(
     block: int,
     slots: Sequence[int],
     names: Mapping[int, str],
-    expected: Mapping[CellKey, CallTally],
+    expected: Mapping[_CellKey, Gain],
 ) -> list[Difference]:
     """The cells of some slots of a block, in all views; `names` say what a view is."""
     found: list[Difference] = []
@@ -175,7 +191,7 @@ async def _verify_block(
             stored = Cell() if packed is None else CELLS.unpack(packed)
             start_us = (block * level.block_slots + slot) * level.slot_us
             label = f"{shard.keys.shard} {level.slot_s} s from {format_utc(start_us)} {names[view]}"
-            recomputed = expected.get((key, place), CallTally())
+            recomputed = expected.get((key, place), CallTally().gain())
             found += _differences(label, _stored_numbers(stored), _recomputed_numbers(recomputed))
             cells[label] = place, stored
         found += await _verify_values(reader, key, cells)
@@ -235,13 +251,13 @@ def _stored_numbers(cell: Cell) -> dict[str, int]:
     return _numbers(cell.calls, cell.errors, {name: _totals_of(cell, name) for name in names})
 
 
-def _recomputed_numbers(tally: CallTally) -> dict[str, int]:
+def _recomputed_numbers(gain: Gain) -> dict[str, int]:
     totals: dict[bytes, Totals] = {}
-    for name in dict.fromkeys([*tally.rows, *tally.large]):
+    for name in dict.fromkeys([*gain.rows, *gain.large]):
         series = series_of(name)
-        rows = series.unpack(b"".join(tally.rows.get(name, ())))
-        totals[name] = series.layout.of_values([*rows, *tally.large.get(name, ())])
-    return _numbers(tally.calls, tally.errors, totals)
+        rows = series.unpack(gain.rows.get(name, b""))
+        totals[name] = series.layout.of_values([*rows, *gain.large.get(name, ())])
+    return _numbers(gain.calls, gain.errors, totals)
 
 
 async def _verify_trees(

@@ -8,7 +8,7 @@ from statistics import median
 from aggregator.redis_layout import ShardName
 from bench.asking import Asker, dashboard_metrics, dashboard_questions, stats_body, time_single
 from bench.crowd import time_crowd
-from bench.feeding import Feeding, recent_lines
+from bench.feeding import Feeding, recent_messages
 from bench.measuring import (
     Line,
     Measured,
@@ -71,8 +71,8 @@ def run(scale: Scale) -> Iterator[Line]:
         yield from _nothing(stage, address, end, rounds)
         worker = stage.worker(topic, NOW=end.isoformat())
         worker.start_until_logged("partition assigned")
-        lines = recent_lines(end, timedelta(minutes=10), FED_EVENTS_PER_S, ops=OPS, users=USERS)
-        with Feeding(stage.bootstrap_servers, topic, lines, FED_EVENTS_PER_S) as feeding:
+        messages = recent_messages(end, timedelta(minutes=10), FED_EVENTS_PER_S, ops=OPS, users=USERS)
+        with Feeding(stage.bootstrap_servers, topic, messages, FED_EVENTS_PER_S) as feeding:
             for title, name, bodies in _crowds(questions, end):
                 feeding.check()
                 tell(f"{title}: {name}")

@@ -16,12 +16,14 @@ LONG_ENOUGH_S = 3_600
 
 
 class Feeding:
-    """A context manager that produces `events_per_s` of the generator's lines until it is left."""
+    """A context manager that produces `events_per_s` of the messages (key and value) until it is left."""
 
-    def __init__(self, bootstrap_servers: str, topic: str, lines: Iterator[bytes], events_per_s: int) -> None:
+    def __init__(
+        self, bootstrap_servers: str, topic: str, messages: Iterator[tuple[bytes, bytes]], events_per_s: int
+    ) -> None:
         self.events = 0
         self._topic = topic
-        self._lines = lines
+        self._messages = messages
         self._rate = events_per_s
         self._stopping = threading.Event()
         self._failure: Exception | None = None
@@ -50,8 +52,8 @@ class Feeding:
         try:
             while not self._stopping.wait(STEP_S):
                 due = int((time.perf_counter() - begun_s) * self._rate)
-                for line in islice(self._lines, due - self.events):
-                    self._producer.produce(self._topic, *key_and_value(line))
+                for key, value in islice(self._messages, due - self.events):
+                    self._producer.produce(self._topic, key, value)
                 self._producer.poll()
                 self.events = due
             self._producer.flush()
@@ -59,13 +61,21 @@ class Feeding:
             self._failure = failed
 
 
-def recent_lines(end: datetime, back: timedelta, events_per_s: int, ops: int, users: int) -> Iterator[bytes]:
-    """Lines for an hour of feeding, their event times in the time before `end`."""
+def recent_messages(
+    end: datetime, back: timedelta, events_per_s: int, ops: int, users: int
+) -> Iterator[tuple[bytes, bytes]]:
+    """Messages for an hour of feeding, their event times in the time before `end`."""
     calls = events_per_s * LONG_ENOUGH_S // 2
-    return generate(GeneratorSettings(calls, end - back, back / timedelta(days=1), seed=1, ops=ops, users=users))
+    lines = generate(GeneratorSettings(calls, end - back, back / timedelta(days=1), seed=1, ops=ops, users=users))
+    return map(key_and_value, lines)
 
 
-def live_lines(now: datetime, events_per_s: int) -> Iterator[bytes]:
-    """Lines for an hour of feeding, their event times those at which they are fed."""
+def live_messages(now: datetime, events_per_s: int, for_s: float) -> list[tuple[bytes, bytes]]:
+    """Messages for so many seconds of feeding, their event times those at which they are fed.
+
+    All are made before the first is fed: making one takes longer than producing it, and no producer makes up its
+    events on the machine that folds them.
+    """
     calls = events_per_s * LONG_ENOUGH_S // 2
-    return generate(GeneratorSettings(calls, now, LONG_ENOUGH_S / 86_400, seed=2, key="trace"))
+    lines = generate(GeneratorSettings(calls, now, LONG_ENOUGH_S / 86_400, seed=2, key="trace"))
+    return list(map(key_and_value, islice(lines, int(events_per_s * for_s))))

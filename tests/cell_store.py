@@ -4,13 +4,23 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from aggregator.call import usage_row
-from aggregator.call_tally import CallTally
+from aggregator.call_tally import CallTally, Gain
 from aggregator.cell import CELLS, SKETCHES, Cell, rows_field, sketches_field
-from aggregator.cells import CellKey, Cells, Gains
+from aggregator.cells import Cells
+from aggregator.levels import HOURS
+from aggregator.redis_layout import ShardKeys
 from aggregator.series import LATENCY, Row, model_series, pack_latency, pack_usage, series_of
 from aggregator.shard_write import Field, Key, ShardWrite
 from aggregator.sketch import centroids
 from aggregator.totals import Totals
+from tests.folding import SHARD, totals_of
+
+CellKey = tuple[str, bytes]
+"""The key of a block of rollups, and the place of a cell in it."""
+
+KEYS = ShardKeys(SHARD)
+DAY = 20_515
+HOURS_KEY = KEYS.rollups(1, HOURS, DAY)
 
 Kept = dict[tuple[Key, Field], bytes]
 """What Redis holds, by key and field."""
@@ -35,31 +45,37 @@ def tally(
 
 
 class DictionaryStore:
-    """Adds batches as the writer of a shard does. `asked`: fields that were read, `written`: by the last batch."""
+    """Adds batches as the writer of a shard does, and looks at the hours of its project 1 on DAY.
+
+    `asked`: their fields that were read, `written`: by the last batch.
+    """
 
     def __init__(self) -> None:
         self.kept: Kept = {}
-        self.cells = Cells()
+        self.cells = Cells(KEYS, self._read)
         self.asked: list[tuple[Key, Field]] = []
         self.written: Kept = {}
 
     def add(self, gained: Mapping[CellKey, CallTally]) -> None:
-        """One batch."""
-        gains = Gains(dict(gained), {}, {})
-        self.cells.take(self._read(self.cells.missing(gains)), gains)
-        self.cells.take_beside(self._read(self.cells.missing_beside(gains)), gains)
+        """One batch: what cells of hours gain, all of it in the first minute of each."""
+        minutes: dict[tuple[int, int], dict[int, Gain]] = {}
+        for (key, place), one in gained.items():
+            assert key == HOURS_KEY
+            minute = (DAY * 24 + int.from_bytes(place[:2], "big")) * 60
+            minutes.setdefault((1, minute), {})[int.from_bytes(place[2:], "big")] = one.gain()
         write = ShardWrite()
-        self.cells.add(gains, write)
-        self.written = {}
-        for key, fields in write.fields.items():
+        self.cells.add(minutes, write)
+        changed: Kept = {}
+        for of_block, fields in write.fields.items():
             for field, value in fields.items():
                 assert isinstance(value, bytes)
-                self.written[key, field] = value
-        self.kept |= self.written
+                changed[of_block, field] = value
+        self.kept |= changed
+        self.written = {one: value for one, value in changed.items() if one[0] == HOURS_KEY}
 
     def forget(self) -> None:
         """Nothing is at hand any more."""
-        self.cells.trim([], 0)
+        self.cells = Cells(KEYS, self._read)
 
     def cell(self, cell_key: CellKey) -> Cell:
         """As it is stored."""
@@ -73,12 +89,7 @@ class DictionaryStore:
 
     def totals(self, cell_key: CellKey, name: bytes) -> Totals:
         """All that a cell counts of a series."""
-        cell, layout = self.cell(cell_key), series_of(name).layout
-        totals = layout.of_values(series_of(name).unpack(cell.rows.get(name, b"")))
-        if name in cell.totals:
-            layout.merge(totals, layout.unpack(cell.totals[name])[0].tolist())
-        layout.merge(totals, cell.large.get(name, layout.none()))
-        return totals
+        return totals_of(self.cell(cell_key), name)
 
     def values(self, cell_key: CellKey, name: bytes) -> list[Counter[float]]:
         """By metric, how often each value is kept: in rows in and beside the cell, and as centroids of sketches."""
@@ -96,7 +107,7 @@ class DictionaryStore:
     def _read(self, wanted: Mapping[Key, Sequence[Field]]) -> Kept:
         """What is there of the fields asked for, and nothing else."""
         asked = [(key, field) for key, fields in wanted.items() for field in fields]
-        self.asked += asked
+        self.asked += [one for one in asked if one[0] == HOURS_KEY]
         return {one: self.kept[one] for one in asked if one in self.kept}
 
 

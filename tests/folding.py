@@ -13,7 +13,7 @@ import redis
 
 from aggregator import redis_layout as layout
 from aggregator.call import CALLS, Call, Subtree
-from aggregator.cell import CELLS, SKETCHES
+from aggregator.cell import CELLS, SKETCHES, Cell
 from aggregator.event import CallEnd, CallStart, Event, UsageCounts
 from aggregator.fold import BatchChanges, Fold
 from aggregator.levels import DAY_S, LEVELS, SECOND_US, Retention
@@ -26,6 +26,7 @@ from aggregator.series import series_of
 from aggregator.shard import Shard, ShardLimits
 from aggregator.shard_store import ShardStore
 from aggregator.sketch import centroids
+from aggregator.totals import Totals
 from aggregator.view import ALL_CALLS, ViewDirectory
 from ingest.decode import decode_message
 from tests.strategies import NOW
@@ -245,15 +246,20 @@ def _subtree(subtree: Subtree) -> tuple[Json, int]:
 
 
 def _cells(fields: Mapping[bytes, bytes], views: Mapping[int, Any]) -> dict[tuple[int, Any], Json]:
-    """By slot and view: counts, and by series totals, rows in any order, and how many values each sketch holds."""
+    """By slot and view: counts, and by series totals and how many values are kept, be it as rows or in sketches."""
     found: dict[tuple[int, Any], Json] = {}
     for field, packed in fields.items():
         place, beside = field[:5], field[5:]
         of_cell = found.setdefault((int.from_bytes(place[:2], "big"), views[int.from_bytes(place[2:], "big")]), {})
         if not beside:
             cell = CELLS.unpack(packed)
-            of_cell |= {"calls": cell.calls, "errors": cell.errors, "large": cell.large, "totals": cell.totals}
-            of_cell["rows"] = {series: sorted(series_of(series).unpack(rows)) for series, rows in cell.rows.items()}
+            of_cell |= {"calls": cell.calls, "errors": cell.errors, "totals": {}}
+            for series in {*cell.rows, *cell.totals, *cell.large}:
+                of_cell["totals"][series] = totals_of(cell, series)
+            for series, rows in cell.rows.items():
+                counts = of_cell.setdefault("values", {}).setdefault(series, Counter())
+                for row in series_of(series).unpack(rows):
+                    counts.update(range(len(row)))
         elif beside[:1] == b"r":
             counts = of_cell.setdefault("values", {}).setdefault(beside[1:], Counter())
             for row in series_of(beside[1:]).unpack(packed):
@@ -264,3 +270,13 @@ def _cells(fields: Mapping[bytes, bytes], views: Mapping[int, Any]) -> dict[tupl
                 if sketch:
                     counts[metric] += round(float(sum(abs(weight) for weight in centroids([sketch])[1])))
     return found
+
+
+def totals_of(cell: Cell, name: bytes) -> Totals:
+    """All that a cell counts of a series."""
+    layout = series_of(name).layout
+    totals = layout.of_values(series_of(name).unpack(cell.rows.get(name, b"")))
+    if name in cell.totals:
+        layout.merge(totals, layout.unpack(cell.totals[name])[0].tolist())
+    layout.merge(totals, cell.large.get(name, layout.none()))
+    return totals

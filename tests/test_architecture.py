@@ -32,6 +32,7 @@ IMPORT_ALLOWED = {
         "aggregator/redis_connection.py",
         "aggregator/shard_store.py",
         "aggregator/store_reader.py",
+        "aggregator/transaction.py",
         "aggregator/key_store.py",
         "aggregator/generation.py",
         "callmeter",

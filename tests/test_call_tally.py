@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.call import Call, Usage, usage_row
-from aggregator.call_tally import CallTally, tally_of
+from aggregator.call_tally import CallTally, tally_of, together
 from aggregator.series import LATENCY, OF_USAGE, model_series, pack_latency, pack_usage, series_of
 
 UNPRICED, PRICED = [100, 20, 120, 30, 10, 1], [100, 20, 120, 30, 10, 1, 7, 8, 9, 10]
@@ -35,16 +35,14 @@ def content(tally: CallTally) -> Any:
     return tally.calls, tally.errors, rows, {name: list(large) for name, large in tally.large.items()}
 
 
-@given(st.lists(calls, max_size=8), st.lists(calls, max_size=8))
-def test_any_split_comes_to_the_same(left: list[Call], right: list[Call]) -> None:
-    """Tallied together, or apart and merged; what is merged is left alone, also when the other grows later."""
-    one, other = tally_of(left), tally_of(right)
-    before = content(other)
-    one.merge(other)
-    assert content(one) == content(tally_of(left + right))
-    one.merge(other)
-    one.merge(tally_of(left))
-    assert content(other) == before
+@given(st.lists(st.lists(calls, max_size=8), min_size=1, max_size=3))
+def test_any_split_comes_to_the_same(parts: list[list[Call]]) -> None:
+    """Tallied at once, or apart and brought together, which leaves the parts alone."""
+    gains = [tally_of(part).gain() for part in parts]
+    whole = tally_of(one for part in parts for one in part)
+    assert together(gains) == whole.gain()
+    assert tuple(together(gains)) == content(whole)
+    assert gains == [tally_of(part).gain() for part in parts]
 
 
 @given(st.lists(calls, max_size=8))

@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -10,19 +10,16 @@ from hypothesis import strategies as st
 
 from aggregator import cells
 from aggregator.call import usage_row
-from aggregator.call_tally import CallTally
-from aggregator.cell import ROWS_BESIDE_MAX, ROWS_IN_CELL_MAX, place_of, rows_field, sketches_field
-from aggregator.cells import ViewMinute, spread
-from aggregator.levels import FIVE_MINUTES, HOURS, LEVELS, MINUTES
-from aggregator.redis_layout import ShardKeys
+from aggregator.call_tally import CallTally, Gain
+from aggregator.cell import CELLS, ROWS_BESIDE_MAX, ROWS_IN_CELL_MAX, place_of, rows_field, sketches_field
+from aggregator.cells import Cells
+from aggregator.levels import HOURS, LEVELS
 from aggregator.series import LATENCY, OF_LATENCY, OF_USAGE, model_series, pack_usage
-from tests.cell_store import DictionaryStore, tally, values_of
-from tests.folding import SHARD
+from aggregator.shard_write import ShardWrite
+from tests.cell_store import DAY, HOURS_KEY, KEYS, DictionaryStore, tally, values_of
 
-KEYS = ShardKeys(SHARD)
-DAY = 20_515
 MIDNIGHT = DAY * 1440
-KEY = KEYS.rollups(1, HOURS, DAY)
+KEY = HOURS_KEY
 PLACE = place_of(3, 0)
 CELL = (KEY, PLACE)
 A, B = model_series("a"), model_series("b")
@@ -31,83 +28,77 @@ UNPRICED, PRICED = [100, 20, 120, 30, 10, 1], [100, 20, 120, 30, 10, 1, 7, 8, 9,
 LARGE, LARGE_COST = [2**63 - 1, 0, 2**63 - 1, 0, 0, 1], [1, 1, 2, 0, 0, 1, 2**70, 0, 0, 5]
 
 
-def levels_of(keys: Sequence[tuple[str, bytes]]) -> set[tuple[str, int, int, int]]:
-    """Level, block, slot and view of cells of project 1."""
-    found = set()
-    for key, place in keys:
-        letter, block = key.removeprefix(f"{SHARD.tag}:1:r:").split(":")
-        found.add((letter, int(block), int.from_bytes(place[:2], "big"), int.from_bytes(place[2:], "big")))
+def calls_by_cell(gained: dict[tuple[int, int], dict[int, Gain]]) -> dict[tuple[int, str, int, int, int], int]:
+    """What a batch writes: by project, level, block, slot and view, how many calls."""
+    write = ShardWrite()
+    blocks = Cells(KEYS, lambda wanted: {}).add(gained, write)
+    assert set(blocks) == set(write.fields)
+    found = {}
+    for key, fields in write.fields.items():
+        block, slots = blocks[str(key)]
+        assert slots == {int.from_bytes(field[:2], "big") for field in fields if isinstance(field, bytes)}
+        assert KEYS.rollups(*block) == key
+        for field, packed in fields.items():
+            assert isinstance(field, bytes)
+            assert isinstance(packed, bytes)
+            place = int.from_bytes(field[:2], "big"), int.from_bytes(field[2:], "big")
+            found[(block.project, block.level.letter, block.number, *place)] = CELLS.unpack(packed).calls
     return found
 
 
-def test_spread_over_levels() -> None:
+def test_all_levels_are_written() -> None:
     """14:59 and 15:00 are in two slots of every level and two blocks of minutes; 15:00 and 15:04 in one of five
     minutes; each view is apart.
     """
     minutes = {14 * 60 + 59: 0, 15 * 60: 0, 15 * 60 + 4: 0, 15 * 60 + 1: 7}
-    gains = spread({ViewMinute(1, MIDNIGHT + at, view): tally([at]) for at, view in minutes.items()}, KEYS)
+    calls = calls_by_cell({(1, MIDNIGHT + at): {view: tally([at]).gain()} for at, view in minutes.items()})
     afternoon, evening = DAY * 24 + 14, DAY * 24 + 15
-    calls = {next(iter(levels_of([cell_key]))): one.calls for cell_key, one in gains.cells.items()}
     assert calls == {
-        ("m", afternoon, 59, 0): 1,
-        ("m", evening, 0, 0): 1,
-        ("m", evening, 4, 0): 1,
-        ("m", evening, 1, 7): 1,
-        ("f", DAY, 179, 0): 1,
-        ("f", DAY, 180, 0): 2,
-        ("f", DAY, 180, 7): 1,
-        ("h", DAY, 14, 0): 1,
-        ("h", DAY, 15, 0): 2,
-        ("h", DAY, 15, 7): 1,
+        (1, "m", afternoon, 59, 0): 1,
+        (1, "m", evening, 0, 0): 1,
+        (1, "m", evening, 4, 0): 1,
+        (1, "m", evening, 1, 7): 1,
+        (1, "f", DAY, 179, 0): 1,
+        (1, "f", DAY, 180, 0): 2,
+        (1, "f", DAY, 180, 7): 1,
+        (1, "h", DAY, 14, 0): 1,
+        (1, "h", DAY, 15, 0): 2,
+        (1, "h", DAY, 15, 7): 1,
     }
-    of_the_hour = gains.cells[KEY, place_of(15, 0)]
-    assert OF_LATENCY.unpack(b"".join(of_the_hour.rows[LATENCY])) == [(900,), (904,)]
-    blocks = {(block.project, block.level, block.number) for block in gains.blocks.values()}
-    assert blocks == {(1, MINUTES, afternoon), (1, MINUTES, evening), (1, FIVE_MINUTES, DAY), (1, HOURS, DAY)}
-    assert {KEYS.rollups(*block) for block in blocks} == set(gains.blocks) == {key for key, _ in gains.cells}
 
 
-def test_spread_over_midnight() -> None:
+def test_over_midnight() -> None:
     """The last minute of a day and the first of the next are in blocks of their own days."""
-    gains = spread({ViewMinute(1, MIDNIGHT + at, 0): tally([1]) for at in (-1, 0)}, KEYS)
-    assert levels_of(list(gains.cells)) == {
-        *(("m", DAY * 24 - 1, 59, 0), ("f", DAY - 1, 287, 0), ("h", DAY - 1, 23, 0)),
-        *(("m", DAY * 24, 0, 0), ("f", DAY, 0, 0), ("h", DAY, 0, 0)),
+    calls = calls_by_cell({(1, MIDNIGHT + at): {0: tally([1]).gain()} for at in (-1, 0)})
+    assert set(calls) == {
+        *((1, "m", DAY * 24 - 1, 59, 0), (1, "f", DAY - 1, 287, 0), (1, "h", DAY - 1, 23, 0)),
+        *((1, "m", DAY * 24, 0, 0), (1, "f", DAY, 0, 0), (1, "h", DAY, 0, 0)),
     }
 
 
 def test_projects_are_apart() -> None:
     """The same minute of two projects is in two blocks of each level."""
-    gains = spread({ViewMinute(project, MIDNIGHT, 0): tally([project]) for project in (1, 2)}, KEYS)
-    assert len(gains.cells) == len(gains.blocks) == 2 * len(LEVELS)
+    calls = calls_by_cell({(project, MIDNIGHT): {0: tally([project]).gain()} for project in (1, 2)})
+    assert len(calls) == 2 * len(LEVELS)
 
 
-def content(one: CallTally) -> tuple[int, int, dict[bytes, list[bytes]], dict[bytes, list[tuple[int, ...]]]]:
-    """A copy."""
-    return (
-        one.calls,
-        one.errors,
-        {name: list(rows) for name, rows in one.rows.items()},
-        {name: list(rows) for name, rows in one.large.items()},
-    )
-
-
-def test_shared_tallies_are_never_changed() -> None:
-    """A tally that is alone in its cell is shared by levels; those of three minutes in one hour are not mixed."""
-    tallies = {
-        ViewMinute(1, MIDNIGHT + at, 0): tally([at], {"a": [UNPRICED, LARGE], "b": [PRICED] * 20}) for at in (0, 5, 9)
-    }
-    before = {minute: content(one) for minute, one in tallies.items()}
-    gains = spread(tallies, KEYS)
-    assert gains.cells[KEYS.rollups(1, MINUTES, DAY * 24), place_of(0, 0)] is tallies[ViewMinute(1, MIDNIGHT, 0)]
-    DictionaryStore().add(gains.cells)
-    assert {minute: content(one) for minute, one in tallies.items()} == before
-    hour = gains.cells[KEY, place_of(0, 0)]
-    assert (hour.calls, len(hour.rows[B]), len(hour.large[A])) == (3, 60, 3)
+def test_gains_are_never_changed() -> None:
+    """Those of three minutes in one hour come together in it, rows in order, and stay what they are."""
+    tallies = {at: tally([at], {"a": [UNPRICED, LARGE], "b": [PRICED] * 20}) for at in (0, 5, 9)}
+    gained = {(1, MIDNIGHT + at): {0: one.gain()} for at, one in tallies.items()}
+    write = ShardWrite()
+    Cells(KEYS, lambda wanted: {}).add(gained, write)
+    assert gained == {(1, MIDNIGHT + at): {0: one.gain()} for at, one in tallies.items()}
+    hours = write.fields[KEYS.rollups(1, HOURS, DAY)]
+    cell = CELLS.unpack(hours[place_of(0, 0)])  # type: ignore[arg-type]
+    assert cell.calls == 3
+    assert OF_LATENCY.unpack(cell.rows[LATENCY]) == [(0,), (5,), (9,)]
+    assert OF_USAGE.layout.unpack(cell.totals[B])[0, 0] == 60
+    assert cell.large[A][0] == 3
 
 
 def test_nothing_is_read_twice() -> None:
-    """An unknown cell is read; what is beside it only of the series at hand, once; nothing of a series that is new."""
+    """An unknown cell is read; what is beside it only of series that outgrow it, once; nothing of one that is new."""
     store = DictionaryStore()
     many = {CELL: tally([5] * 20, {"a": [UNPRICED] * 20, "b": [UNPRICED] * 20})}
     store.add(many)
@@ -117,11 +108,15 @@ def test_nothing_is_read_twice() -> None:
 
     store.forget()
     store.asked = []
+    store.add({CELL: tally([5] * 16, {"a": [UNPRICED] * 16, "b": [UNPRICED], "c": [UNPRICED] * 20})})
+    assert store.asked == [CELL]
     few = {CELL: tally([5], {"a": [UNPRICED], "c": [UNPRICED]})}
     store.add(few)
     beside = [field(PLACE, name) for name in (LATENCY, A) for field in (rows_field, sketches_field)]
     assert store.asked == [CELL, *((KEY, field) for field in beside)]
     store.add(few)
+    assert len(store.asked) == 5
+    store.add({CELL: tally(usage={"b": [UNPRICED] * 15})})
     assert len(store.asked) == 5
     store.add({CELL: tally(usage={"b": [UNPRICED]})})
     assert store.asked[5:] == [(KEY, rows_field(PLACE, B)), (KEY, sketches_field(PLACE, B))]
@@ -177,8 +172,8 @@ def test_what_is_written_is_read_again(count: int, size: int) -> None:
 @pytest.mark.parametrize("size", [1, 5_000])
 @pytest.mark.parametrize("name", [LATENCY, A])
 def test_where_rows_are_kept(name: bytes, size: int) -> None:
-    """The 16th row still is in the cell, with the 17th totals are there and rows beside it; with the 513th of them a
-    sketch, and none.
+    """The 16th row still is in the cell; with the 17th all go beside it and into totals, and so with every 17th; when
+    more than 512 are beside it, all those become a sketch.
     """
     row_bytes = {LATENCY: 8, A: 36}[name]
 
@@ -197,11 +192,17 @@ def test_where_rows_are_kept(name: bytes, size: int) -> None:
     assert (ROWS_IN_CELL_MAX, ROWS_BESIDE_MAX) == (16, 512)
     assert stored(16) == (16, False, None, False)
     assert stored(17) == (None, True, 17, False)
-    assert stored(512) == (None, True, 512, False)
-    assert stored(513) == (None, True, 0, True)
     if size == 1:
-        assert stored(513 + 512) == (None, True, 512, True)
-        assert stored(513 + 513) == (None, True, 0, True)
+        assert stored(18) == (1, True, 17, False)
+        assert stored(17 + 16) == (16, True, 17, False)
+        assert stored(17 + 17) == (None, True, 34, False)
+        assert stored(30 * 17 + 16) == (16, True, 510, False)
+        assert stored(31 * 17) == (None, True, 0, True)
+        assert stored(31 * 17 + 30 * 17) == (None, True, 510, True)
+        assert stored(31 * 17 + 31 * 17) == (None, True, 0, True)
+    else:
+        assert stored(512) == (None, True, 512, False)
+        assert stored(513) == (None, True, 0, True)
 
 
 def test_sums_beyond_64_bits_in_a_cell() -> None:
@@ -296,10 +297,12 @@ def test_any_batches_through_few_rows(
 
 
 def test_only_what_changed_is_written() -> None:
-    """A batch of starts writes the cell alone, one of a model not what is beside the cell of another."""
+    """A batch of starts, or of few rows, writes the cell alone, one of a model not what is beside it of another."""
     store = DictionaryStore()
     store.add({CELL: tally([5] * 20, {"a": [UNPRICED] * 20, "b": [UNPRICED] * 20})})
     store.add({CELL: tally(calls=1)})
+    assert set(store.written) == {CELL}
+    store.add({CELL: tally(usage={"b": [UNPRICED] * 16})})
     assert set(store.written) == {CELL}
     store.add({CELL: tally(usage={"b": [UNPRICED]})})
     assert set(store.written) == {CELL, (KEY, rows_field(PLACE, B))}
@@ -325,7 +328,7 @@ def test_the_model_without_a_name() -> None:
 def test_cells_of_one_block_are_apart() -> None:
     """Slots and views next to each other: each has its own rows, beside it too, when one batch changes all of them."""
     store = DictionaryStore()
-    places = [place_of(slot, view) for slot, view in itertools.product((0, 1, 255, 256, 287), (0, 1, 2**24 - 1))]
+    places = [place_of(slot, view) for slot, view in itertools.product((0, 1, 22, 23), (0, 1, 255, 256, 2**24 - 1))]
     for _ in range(2):
         store.add({(KEY, place): tally([at] * (5 + at), {"a": [UNPRICED] * at}) for at, place in enumerate(places)})
     for at, place in enumerate(places):
@@ -334,28 +337,31 @@ def test_cells_of_one_block_are_apart() -> None:
         assert store.totals((KEY, place), A)[:2] == [2 * at, 0]
 
 
-def test_trim_keeps_what_was_used_last() -> None:
-    """Of three cells the two used last."""
+def read_again_after_trim(cells_max: int) -> list[int]:
+    """Of ten cells in an hour, used one after the other in batches of two: the slots of those that are then read."""
     store = DictionaryStore()
-    cell_keys = [(KEY, place_of(slot, 0)) for slot in range(3)]
-    batch = {cell_key: tally([1]) for cell_key in cell_keys}
-    store.add(batch)
-    store.cells.trim([cell_keys[0]], 2)
+    cell_keys = [(KEY, place_of(slot, 0)) for slot in range(10)]
+    for at in range(0, 10, 2):
+        store.add({cell_key: tally([1]) for cell_key in cell_keys[at : at + 2]})
+    store.cells.trim(cells_max)
     store.asked = []
-    store.add(batch)
-    assert store.asked == [cell_keys[1]]
+    store.add({cell_key: tally([1]) for cell_key in cell_keys})
+    assert all(key == KEY for key, _ in store.asked)
+    return [int.from_bytes(field[:2], "big") for _, field in store.asked if isinstance(field, bytes)]
+
+
+def test_trim_keeps_what_was_used_last() -> None:
+    """Of thirty cells, ten in each level, whole batches, those used last: nine tenths of what there may be, or less."""
+    assert read_again_after_trim(30) == []
+    assert read_again_after_trim(29) == [0, 1]
+    assert read_again_after_trim(20) == [0, 1, 2, 3]
+    assert read_again_after_trim(19) == [0, 1, 2, 3, 4, 5]
+    assert read_again_after_trim(13) == [0, 1, 2, 3, 4, 5, 6, 7]
 
 
 def test_trim_keeps_all_of_the_batch() -> None:
     """However few are to be kept: what was just used is the last to go."""
-    store = DictionaryStore()
-    cell_keys = [(KEY, place_of(slot, 0)) for slot in range(3)]
-    for cell_key in cell_keys:
-        store.add({cell_key: tally([1])})
-    store.cells.trim(cell_keys[:2], 2)
-    store.asked = []
-    store.add({cell_key: tally([1]) for cell_key in cell_keys})
-    assert store.asked == [cell_keys[2]]
+    assert read_again_after_trim(1) == read_again_after_trim(0) == [0, 1, 2, 3, 4, 5, 6, 7]
 
 
 def test_rows_in_the_test_are_packed() -> None:

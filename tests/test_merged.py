@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.call import usage_row
-from aggregator.cell import Cell
+from aggregator.cell import Cell, place_of
 from aggregator.merged import Merged
 from aggregator.series import LATENCY, OF_LATENCY, OF_USAGE, model_series
-from tests.cell_store import DictionaryStore, tally
+from tests.cell_store import HOURS_KEY, DictionaryStore, tally
 from tests.reading import totals_in
 
-CELL = ("key", b"place")
+CELL = (HOURS_KEY, place_of(0, 0))
 USAGES = ([1, 2, 3, 0, 0, 1], [0, 1, 1, 0, 0, 1, 5, 0, 0, 10**12], [2**63 - 1, 0, 0, 0, 0, 1, 2**70, 0, 0, 1])
 
 # Latencies, and usage by model: of a cell's few calls, or of so many that it has totals.

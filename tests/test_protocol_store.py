@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from aggregator.redis_layout import ShardName, posting
 from aggregator.shard_store import Fenced, ShardStore, StoreFull
 from aggregator.shard_write import ShardWrite
+from aggregator.transaction import Command
 from tests.protocol.memory_redis import MemoryRedis
 from tests.protocol.memory_store import Fault, MemoryStore
 
@@ -36,26 +37,15 @@ def real_server(url: str) -> Server:
     client: Any = redis.Redis.from_url(url)
     client.flushall()
 
-    class Overtaken(redis.Redis):
-        """Lets another act between a transaction's WATCH and its MULTI."""
-
-        action: Callable[[], None]
-
-        def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:
-            made = super().pipeline(transaction, shard_hint)
-            begin = made.multi
-
-            def multi() -> None:
-                self.action()
-                begin()
-
-            made.multi = multi  # type: ignore[method-assign]
-            return made
-
     def overtaken(action: Callable[[], None]) -> ShardStore:
-        made: Any = Overtaken.from_url(url)
-        made.action = action
-        return ShardStore(made, SHARD)
+        class Overtaken(ShardStore):
+            """Lets another act between a transaction's WATCH and its MULTI."""
+
+            def _commands(self, write: ShardWrite, next_offset: int | None) -> Iterator[Command]:
+                action()
+                yield from super()._commands(write, next_offset)
+
+        return Overtaken(client, SHARD)
 
     def dump() -> dict[bytes, Any]:
         kinds = {b"hash": client.hgetall, b"string": client.get, b"set": client.smembers, b"zset": _names}

@@ -61,30 +61,6 @@ def test_the_fence(client: Any, store: ShardStore, stored: int | None, expected:
     assert store.next_offset() == stored
 
 
-@pytest.mark.single_redis  # tests/test_fence.py does this on a cluster
-def test_a_writer_in_between(client: Any, redis_url: str) -> None:
-    """One that applies after the other has looked at the offset: the other is refused."""
-
-    class Overtaken(redis.Redis):
-        """Lets another writer apply between its look and its write."""
-
-        def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:
-            made = super().pipeline(transaction, shard_hint)
-            begin = made.multi
-
-            def multi() -> None:
-                ShardStore(client, SHARD).apply(None, 1, ShardWrite(increments={"calls": 1}))
-                begin()
-
-            made.multi = multi  # type: ignore[method-assign]
-            return made
-
-    with pytest.raises(Fenced):
-        ShardStore(Overtaken.from_url(redis_url), SHARD).apply(None, 7, ShardWrite(increments={"calls": 100}))
-    fields = ShardStore(client, SHARD).shard_fields()
-    assert (fields, client.get(ShardStore(client, SHARD).keys.next)) == ({"calls": "1"}, b"1")
-
-
 def test_postings_move_to_blocks(client: Any, store: ShardStore) -> None:
     """All come back in order, none is lost at an edge: a block is closed when the next batch does not fit."""
     numbers = list(range(0, 5_000, 3))
