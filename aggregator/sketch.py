@@ -81,13 +81,11 @@ def _exact(ordered: Floats, wanted: Sequence[float]) -> list[float]:
 def _compressed(means: Floats, weights: Floats) -> tuple[Floats, Floats]:
     """As few centroids as the spans allow, ascending. Equal values become one; if that makes them few, all is exact."""
     order = means.argsort()
-    means, weights = means[order], weights[order]
-    starts = np.ones(len(means), dtype=np.bool_)
-    np.not_equal(means[1:], means[:-1], out=starts[1:])
-    means, weights = _joined(means, weights, starts)
+    means, weights = _equal_joined(means[order], weights[order])
     if len(means) <= _SPANS:
         return means, weights
-    ends = np.abs(weights).cumsum()
+    sizes = np.abs(weights)
+    ends = sizes.cumsum()
     places = np.interp(ends, _QUANTILES * ends[-1], _PLACES)
     places_before = np.empty_like(places)
     places_before[0], places_before[1:] = 0, places[:-1]
@@ -96,7 +94,7 @@ def _compressed(means: Floats, weights: Floats) -> tuple[Floats, Floats]:
     heavy = (weights > 0) & (places - places_before > 0.5)
     starts = np.ones(len(means), dtype=np.bool_)
     starts[1:] = (span[1:] != span[:-1]) | heavy[1:] | heavy[:-1] | _gaps(means)
-    return _joined(means, weights, starts)
+    return _neighbours_joined(means, weights, sizes, starts)
 
 
 def _gaps(means: Floats) -> NDArray[np.bool_]:
@@ -112,19 +110,29 @@ def _gaps(means: Floats) -> NDArray[np.bool_]:
     return leaps
 
 
-def _joined(means: Floats, weights: Floats, starts: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """One centroid for each group of neighbours; where each group starts is true. Groups of equal means stay pure."""
+def _equal_joined(means: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """One centroid for each value of the ascending means; it is pure where all of that value were."""
+    starts = np.ones(len(means), dtype=np.bool_)
+    np.not_equal(means[1:], means[:-1], out=starts[1:])
     (at,) = starts.nonzero()
     if len(at) == len(means):
         return means, weights
-    sizes = np.abs(weights)
+    pure = np.minimum.reduceat(weights, at) > 0
+    sizes = np.add.reduceat(np.abs(weights), at)
+    return means[at], np.where(pure, sizes, -sizes)
+
+
+def _neighbours_joined(
+    means: Floats, weights: Floats, sizes: Floats, starts: NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """One centroid for each group of neighbours, all of other values; where each group starts is true."""
+    (at,) = starts.nonzero()
+    if len(at) == len(means):
+        return means, weights
     joined_sizes = np.add.reduceat(sizes, at)
-    lowest, highest = means[at], np.empty(len(at))
-    highest[:-1], highest[-1] = means[at[1:] - 1], means[-1]
-    is_one_value = lowest == highest
-    joined = np.where(is_one_value, lowest, np.add.reduceat(means * sizes, at) / joined_sizes)
-    pure = is_one_value & (np.minimum.reduceat(weights, at) > 0)
-    return joined, np.where(pure, joined_sizes, -joined_sizes)
+    joined, of_first = np.add.reduceat(means * sizes, at) / joined_sizes, weights[at]
+    alone = joined_sizes == np.abs(of_first)  # no other has no size
+    return np.where(alone, means[at], joined), np.where(alone, of_first, -joined_sizes)
 
 
 def _spans() -> tuple[Floats, Floats]:

@@ -13,6 +13,10 @@ import redis
 # Sent at once: the server reads a piece while the next one is packed.
 PIECE_BYTES_MIN = 256 * 2**10
 
+# What goes before a part of so many bytes: made once for those that come often.
+_SIZES_MADE = 2_048
+_SIZES = [b"$%d\r\n" % size for size in range(_SIZES_MADE)]
+
 Part = str | bytes | int
 Command = Sequence[Part]
 
@@ -49,10 +53,17 @@ def transact(
         pool.release(connection)
 
 
-def packed(command: Iterable[Part]) -> bytes:
+def packed(command: Sequence[Part]) -> bytes:
     """A command as it is sent."""
-    parts = [part if type(part) is bytes else str(part).encode() for part in command]
-    return b"*%d\r\n" % len(parts) + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
+    pieces = [b"*%d\r\n" % len(command)]
+    add = pieces.append
+    for part in command:
+        packed_part = part if type(part) is bytes else str(part).encode()
+        size = len(packed_part)
+        add(_SIZES[size] if size < _SIZES_MADE else b"$%d\r\n" % size)
+        add(packed_part)
+        add(b"\r\n")
+    return b"".join(pieces)
 
 
 def _pieces(commands: Iterable[Command]) -> Iterator[tuple[bytes, int]]:

@@ -42,11 +42,7 @@ def fold(stage: Stage, topic: str, ends: Ends) -> Folded:
 def fold_shared(stage: Stage, lines: Sequence[bytes], partitions: int, workers: int) -> Folded:
     """Let workers share a new topic evenly, then produce to it, and measure from when all is there. Empties Redis."""
     topic = stage.new_topic(partitions)
-    programs = [stage.worker(topic) for _ in range(workers)]
-    for program in programs:
-        program.start_until_logged("worker started")
-    share = partitions // workers
-    _wait(programs, lambda: all(_partitions(program) == share for program in programs))
+    programs = start_sharing(stage, topic, partitions, workers)
     ends = stage.fill(topic, lines, len(lines), f"producing for {workers} workers")
     begun = _moment(stage, topic, ends, programs, 1)
     left = len(lines) - begun.events
@@ -54,6 +50,16 @@ def fold_shared(stage: Stage, lines: Sequence[bytes], partitions: int, workers: 
     for program in programs:
         stage.forget(topic, program)
     return _between(begun, ended)
+
+
+def start_sharing(stage: Stage, topic: str, partitions: int, workers: int) -> list[Program]:
+    """So many workers of a topic, each of which has as many of its partitions."""
+    programs = [stage.worker(topic) for _ in range(workers)]
+    for program in programs:
+        program.start_until_logged("worker started")
+    share = partitions // workers
+    _wait(programs, lambda: all(_partitions(program) == share for program in programs))
+    return programs
 
 
 def _partitions(program: Program) -> int:

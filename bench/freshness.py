@@ -1,8 +1,8 @@
 """Freshness: how long from producing an event until an answer shows it, while many others come in.
 
 A probe is one complete call, produced to the topic that is being filled at the given rate; its usage is then asked for
-over and over until it is there. Probes go out at fixed times, however long those before them take, so that a worker
-that stops for a while is late for all that come meanwhile.
+over and over until it is there. Probes go out at fixed times, however long those before them take, so that workers
+that stop for a while are late for all that come meanwhile.
 """
 
 import time
@@ -14,6 +14,7 @@ import msgspec
 
 from bench.asking import Asker
 from bench.feeding import Feeding, live_messages
+from bench.folding import start_sharing
 from bench.measuring import Line, Target, ours_at_most, percentile_in_parts
 from bench.scale import Scale, tell
 from bench.stage import Stage
@@ -21,17 +22,19 @@ from ingest.producer import EventProducer
 
 PROJECT = "acme/probes"
 PARTITIONS = 4
+# One waits for Redis while the other works: the two processors that all share then are busy.
+WORKERS = 2
 PROBE_EVERY_S = 0.1
 # A hundredth of what is promised. Asking as fast as the api answers took a seventh of the processors that all share.
 ASK_AGAIN_S = 0.01
 WARM_UP_S = 2.0
-# A worker that falls behind is never fresh again: what is not seen so long after the last probe counts as that late.
+# Workers that fall behind are never fresh again: what is not seen so long after the last probe counts as that late.
 WAIT_S_MAX = 30.0
 P99_S_MAX = 1.0
 
 
 def run(scale: Scale) -> Iterator[Line]:
-    """At two rates, each with a worker and an api of its own."""
+    """At two rates, each with workers and an api of its own."""
     with Stage() as stage:
         for events_per_s, target in ((1_000, None), (20_000, ours_at_most(P99_S_MAX * 1000))):
             yield from _at_rate(stage, max(100, events_per_s // scale.divisor), scale.amount(300, 100), target)
@@ -42,14 +45,15 @@ def _at_rate(stage: Stage, events_per_s: int, probes: int, target: Target | None
     tell(f"making {events_per_s * feeding_s:,.0f} events")
     messages = live_messages(datetime.now(UTC), events_per_s, feeding_s)
     topic = stage.new_topic(PARTITIONS)
-    worker = stage.worker(topic)
-    worker.start_until_logged("partition assigned")
+    workers = start_sharing(stage, topic, PARTITIONS, WORKERS)
     api, address = stage.api(topic)
     tell(f"{probes} probes at {events_per_s:,} events/s")
     with Feeding(stage.bootstrap_servers, topic, iter(messages), events_per_s) as feeding:
         time.sleep(WARM_UP_S)
         taken = _probe(stage, topic, address, probes, feeding)
-    stage.forget(topic, worker)
+    for worker in workers[1:]:
+        worker.stop()
+    stage.forget(topic, workers[0])
     api.stop()
     for wanted in (50, 99):
         number, for_number = percentile_in_parts(taken, wanted), target if wanted == 99 else None

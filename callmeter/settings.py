@@ -161,7 +161,7 @@ class BatchSettings(_Section):
         default=100,
         ge=0,
         le=60_000,
-        description="Milliseconds a step waits for more messages before it folds what it has.",
+        description="Milliseconds in which messages gather for a step; the work of the step before counts.",
     )
 
 

@@ -11,7 +11,8 @@ class BatchLimits(msgspec.Struct, frozen=True):
     messages_max: int = 20_000
     # With messages of 1 MB a batch is 32 of them: what is in memory at once, besides the client's own queue.
     bytes_max: int = 32 * 2**20
-    # What arrives is applied within 200 ms: this wait, and the work itself.
+    # From the end of one read to that of the next: time in which messages gather. Work that takes longer has gathered
+    # them already. What arrives is applied within 200 ms: this wait, and the work itself.
     wait_ms: int = 100
 
     @property

@@ -1,6 +1,7 @@
 """The Kafka consumer of a worker: a group member that reads from the offsets it is told."""
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,10 @@ READ_AHEAD_MESSAGES = 20_000
 # When that is full the client looks so often whether there is room again. By default it waits for a second, in which a
 # fast reader has emptied it long ago: on a backlog, even one that only consumes then idles most of the time.
 READ_AHEAD_PAUSE_MS = 5
+# The broker answers a fetch when it has so much for it, or after so long. It would otherwise answer with a few messages
+# at a time, which takes the processors of both sides; where few events come each may wait so much longer.
+FETCH_KIB_MIN = 64
+FETCH_WAIT_MS_MAX = 50
 # A producer may send 20 MB at once; what is larger than the broker lets through never arrives.
 MESSAGE_BYTES_MAX = 64 * 2**20
 # A worker that has not polled for so long is taken for dead and its partitions go to others.
@@ -69,6 +74,7 @@ class Source:
         self._on_revoke = on_revoke
         self._clock = clock
         self._largest_bytes = 1_000
+        self._polled_s = 0.0
         self._polled = Polled({}, [], [], [])
         self._consumer = Consumer(
             {
@@ -82,7 +88,8 @@ class Source:
                 "session.timeout.ms": SESSION_TIMEOUT_MS,
                 "max.poll.interval.ms": POLL_INTERVAL_MS_MAX,
                 "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
-                "fetch.wait.max.ms": 50,
+                "fetch.min.bytes": FETCH_KIB_MIN * 2**10,
+                "fetch.wait.max.ms": FETCH_WAIT_MS_MAX,
                 "queued.min.messages": READ_AHEAD_MESSAGES,
                 "queued.max.messages.kbytes": READ_AHEAD_KIB_MAX,
                 "fetch.queue.backoff.ms": READ_AHEAD_PAUSE_MS,
@@ -97,12 +104,15 @@ class Source:
     def poll(self, limits: BatchLimits) -> Polled:
         """One batch, as large as `limits` allow, or what has come when their wait is over.
 
+        The wait begins when the poll before ended: what came while a long step was at work is a batch, and is not kept
+        waiting for more.
+
         Until the next poll, a place that is revoked or assigned anew disappears from its messages and from those that
         have ended: a new assignment may begin at another offset than the one that follows what is in hand.
         """
         polled = self._polled = Polled({}, [], [], [])
         left_messages, left_bytes = limits.messages_max, limits.bytes_max
-        wait_s = limits.wait_s
+        wait_s = max(0.0, self._polled_s + limits.wait_s - time.perf_counter())
         while left_messages > 0 and left_bytes > 0:
             # Sizes are not known before messages are here: ask for no more than would fit were all as large as the
             # largest.
@@ -113,6 +123,7 @@ class Source:
             if len(received) < asked:
                 break
             wait_s = 0
+        self._polled_s = time.perf_counter()
         return polled
 
     def _sort(self, received: list[KafkaMessage], polled: Polled) -> int:
