@@ -5,7 +5,7 @@ refused or cut off) `recover` drops everything in memory and starts again from w
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -72,7 +72,8 @@ class Shard:
         """Forget everything but what Redis holds."""
         self._store.check_policy()
         # Before the rest: the store then refuses what is read of any other state.
-        self._next_offset = self._store.next_offset()
+        self._next_offset = self._sent_offset = self._store.next_offset()
+        self._under_way: Callable[[], None] | None = None
         fields = self._store.shard_fields()
         [projects] = self._store.read_hashes([self._keys.projects])
         numbers = {name.decode(): int(number) for name, number in projects.items()}
@@ -95,6 +96,11 @@ class Shard:
         return self._next_offset
 
     @property
+    def sent_offset(self) -> int | None:
+        """The first offset that is neither applied nor under way to Redis."""
+        return self._sent_offset
+
+    @property
     def dropped_before_us(self) -> int:
         """Calls from before this instant may have no record any more: whether they were counted is not known."""
         return self._expired.dropped_before_us
@@ -107,6 +113,15 @@ class Shard:
         `as_of_us`: the broker's time of the newest message. `now_us` decides what is past its retention. `counters`:
         more to add to the shard's counters, which count since the shard began.
         """
+        applied = self.begin(events, next_offset, as_of_us, now_us, counters)
+        self.finish()
+        return applied
+
+    def begin(
+        self, events: Sequence[Event], next_offset: int, as_of_us: int, now_us: int, counters: Mapping[str, int]
+    ) -> Applied:
+        """The same up to where Redis has been sent everything; `finish`, or the next call here, sees it stored."""
+        self.finish()
         load_records(events, self._records, self._store)
         known = Known(self._records.next_number, len(self._records.projects))
         fold = Fold(self._records, self._prices)
@@ -121,23 +136,32 @@ class Shard:
         count(changes.counters + Counter(counters), self._records.next_number, as_of_us, self._keys, write)
         self._leave_known_expiries(now_us, write)
         self._register(events)
-        self._store.apply(self._next_offset, next_offset, write)
-        self._next_offset = next_offset
+        self._under_way = self._store.send(self._next_offset, next_offset, write)
+        self._sent_offset = next_offset
         self._forget_excess(changes, write, dropped)
         return Applied(*(changes.counters[name] for name in Applied.__struct_fields__))
 
+    def finish(self) -> None:
+        """Return when what was begun is stored."""
+        if self._under_way is not None:
+            wait, self._under_way = self._under_way, None
+            wait()
+            self._next_offset = self._sent_offset
+
     def touch(self, as_of_us: int) -> None:
         """Everything there is has been applied as of now, without a new message."""
+        self.finish()
         write = ShardWrite()
         write.set(self._keys.shard, "as_of_us", as_of_us)
         self._store.apply(self._next_offset, self._next_offset, write)
 
     def skip_lost(self, next_offset: int) -> None:
         """Go on at `next_offset`: what lies before it is gone from the log unread, and is counted as `offsets_lost`."""
+        self.finish()
         assert self._next_offset is not None
         write = ShardWrite(increments={"offsets_lost": next_offset - self._next_offset})
         self._store.apply(self._next_offset, next_offset, write)
-        self._next_offset = next_offset
+        self._next_offset = self._sent_offset = next_offset
 
     def _by_view(self, changes: BatchChanges, write: ShardWrite) -> dict[ProjectMinute, dict[int, Gain]]:
         """What the batch brings to each view of a minute: all calls, and those that a group of calls is counted in."""

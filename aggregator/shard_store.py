@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -23,7 +24,7 @@ from aggregator.redis_layout import (
     stored_offset,
 )
 from aggregator.shard_write import Field, Key, ShardWrite, Value
-from aggregator.transaction import Command, Overtaken, transact
+from aggregator.transaction import Command, Overtaken, send
 
 # Fields of one HMGET; more only makes one reply block the server longer.
 FIELDS_PER_READ_MAX = 10_000
@@ -191,24 +192,44 @@ class ShardStore:
 
         Raises Fenced, with nothing written, if it is not.
         """
+        self.send(first_offset, next_offset, write)()
+
+    def send(self, first_offset: int | None, next_offset: int | None, write: ShardWrite) -> Callable[[], None]:
+        """The same, but for its end: what is returned returns when everything is written, or raises what `apply` does.
+
+        It is to be called once, before anything else is asked of this store.
+        """
 
         def check(stored: bytes | None) -> None:
             if self._writable(stored) != first_offset:
                 raise Fenced(f"shard {self.shard.tag}: expected next offset {first_offset}, found {stored!r}")
 
         commands = self._commands(write, next_offset)
-        try:
+        with self._unless_overtaken(first_offset):
             if isinstance(self._client, redis.Redis):
-                transact(self._client, self.keys.next, check, commands)
+                wait = send(self._client, self.keys.next, check, commands)
             else:
-                self._apply_clustered(check, commands)
+                wait = self._apply_clustered(check, commands)
+
+        def finish() -> None:
+            with self._unless_overtaken(first_offset):
+                wait()
+            if next_offset is not None:
+                self._continued_at = b"%d" % next_offset
+
+        return finish
+
+    @contextmanager
+    def _unless_overtaken(self, first_offset: int | None) -> Iterator[None]:
+        try:
+            yield
         except (Overtaken, WatchError) as changed:
             raise Fenced(f"shard {self.shard.tag}: at offset {first_offset}: {changed}") from changed
-        if next_offset is not None:
-            self._continued_at = b"%d" % next_offset
 
-    def _apply_clustered(self, check: Callable[[bytes | None], None], commands: Iterable[Command]) -> None:
-        """The client of a cluster knows which node has the shard, and keeps its connections to itself."""
+    def _apply_clustered(
+        self, check: Callable[[bytes | None], None], commands: Iterable[Command]
+    ) -> Callable[[], None]:
+        """The client of a cluster knows which node has the shard, and keeps its connections to itself: no waiting."""
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.watch(self.keys.next)
             check(pipeline.get(self.keys.next))
@@ -216,6 +237,7 @@ class ShardStore:
             for command in commands:
                 pipeline.execute_command(*command)
             pipeline.execute()  # raises WatchError also when the connection is lost while watching
+        return lambda: None
 
     def _commands(self, write: ShardWrite, next_offset: int | None) -> Iterator[Command]:
         for key, fields in write.fields.items():

@@ -5,6 +5,7 @@ all of it three times, a batch's took half as long again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -25,19 +26,19 @@ class Overtaken(Exception):
     """The watched key was changed, and nothing was written."""
 
 
-def transact(
+def send(
     client: redis.Redis,
     watched: str,
     check: Callable[[bytes | None], None],
     commands: Iterable[Command],
-) -> None:
-    """Watch a key, let `check` raise where it holds what it should not, then do all commands, or none.
+) -> Callable[[], None]:
+    """Watch a key, let `check` raise where it holds what it should not, then send all commands, to be done together or
+    not at all; what is returned waits for the answers, and is to be called once.
 
-    Commands are taken one by one while they are sent. Raises Overtaken, or what redis-py raises.
+    Commands are taken one by one while they are sent. Both raise what redis-py raises, the latter also Overtaken.
     """
-    pool = client.connection_pool
-    connection: Any = pool.get_connection()
-    try:
+    connection: Any = client.connection_pool.get_connection()
+    with _given_back_if_it_fails(client, connection):
         connection.send_packed_command([packed(("WATCH", watched)) + packed(("GET", watched))])
         connection.read_response()
         check(connection.read_response())
@@ -45,12 +46,24 @@ def transact(
         for piece, commands_in_it in _pieces(chain([("MULTI",)], commands, [("EXEC",)])):
             connection.send_packed_command([piece])
             queued += commands_in_it
-        _read_answers(connection, queued - 1)
+
+    def finish() -> None:
+        with _given_back_if_it_fails(client, connection):
+            _read_answers(connection, queued - 1)
+        client.connection_pool.release(connection)
+
+    return finish
+
+
+@contextmanager
+def _given_back_if_it_fails(client: redis.Redis, connection: Any) -> Iterator[None]:
+    """What a connection may still answer after a failure is nobody's any more, nor is what it watches."""
+    try:
+        yield
     except BaseException:
-        connection.disconnect()  # what it may still answer is nobody's any more, nor is what it watches
+        connection.disconnect()
+        client.connection_pool.release(connection)
         raise
-    finally:
-        pool.release(connection)
 
 
 def packed(command: Sequence[Part]) -> bytes:

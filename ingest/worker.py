@@ -1,12 +1,14 @@
 """The worker: reads its partitions, folds each into its shard, and after any doubt starts again from Redis.
 
 One batch after the other: poll, decode, dead letters, apply, commit. State and next offset move together in the
-shard, so whatever dies, reading goes on from the offset that the state itself holds.
+shard, so whatever dies, reading goes on from the offset that the state itself holds. While Redis stores what it was
+sent, the next batch is decoded, and other places are folded.
 """
 
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 from confluent_kafka import Message as KafkaMessage
@@ -47,6 +49,13 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     limits: BatchLimits = BatchLimits()
 
 
+class _UnderWay(NamedTuple):
+    """What has been sent to Redis and not been answered yet: the next offset after it, and its events."""
+
+    next_offset: int
+    events: int
+
+
 class Worker:
     """Folds what it is assigned until it is told to stop.
 
@@ -68,6 +77,7 @@ class Worker:
         self._memory_bytes = memory_bytes
         self._fixed_now_us = fixed_now_us
         self._shards: dict[Place, Shard | None] = {}
+        self._under_way: dict[Place, _UnderWay] = {}
         self._uncommitted: dict[Place, int] = {}
         self._committed_us = 0
         # Places of which nothing has come since they were assigned or asked for their end, and when that was.
@@ -102,6 +112,8 @@ class Worker:
             while not self._stopping:
                 self._step(source, source.poll(settings.limits))
         finally:
+            for place in list(self._under_way):
+                self._finish_leaving(place)
             self._commit(source, wait=True)
             source.close()
             log.info("worker stopped", extra=self._progress())
@@ -109,6 +121,8 @@ class Worker:
     def _step(self, source: Source, polled: Polled) -> None:
         for topic in set(polled.missing_topics):
             log.warning("waiting for a topic that does not exist yet", extra={"topic": topic})
+        for place in [place for place in self._under_way if place not in polled.messages]:
+            self._try(source, place, self._finish)
         for place in [place for place, shard in self._shards.items() if shard is None]:
             self._try(source, place, self._shard)
         for place in polled.out_of_range:
@@ -151,6 +165,7 @@ class Worker:
         return False
 
     def _recover(self, place: Place) -> None:
+        self._under_way.pop(place, None)
         if place in self._shards:  # else revoked meanwhile
             self._shards[place] = self._open_shard(place)
 
@@ -170,6 +185,7 @@ class Worker:
 
     def _revoke(self, places: list[Place]) -> None:
         for place in places:
+            self._finish_leaving(place)
             self._shards.pop(place, None)
             self._uncommitted.pop(place, None)
             self._idle_us.pop(place, None)
@@ -187,7 +203,7 @@ class Worker:
         self._idle_us.pop(place, None)
         self._asked_us.pop(place, None)
         shard = self._shard(place)
-        first = shard.next_offset or 0
+        first = shard.sent_offset or 0
         new = messages if offset_of(messages[0]) >= first else [one for one in messages if offset_of(one) >= first]
         while new:
             new = new[self._apply_some(place, shard, new) :]
@@ -197,7 +213,9 @@ class Worker:
         fixed_us = self._fixed_now_us
         times_us = brokers_us(messages, self._clock) if fixed_us is None else [fixed_us] * len(messages)
         values = list(map(KafkaMessage.value, messages))
+        # Redis stores the step before meanwhile.
         batch = decode_batch(values, times_us, self._settings.retention_us, shard.dropped_before_us)
+        self._finish(place)
         if batch.invalid:
             self._dead_letters.send(
                 DeadLetter(message_of(messages[position], times_us[position]), invalid)
@@ -207,11 +225,25 @@ class Worker:
         gap = 0 if shard.next_offset is None else next_offset - shard.next_offset - batch.messages
         counters = {"messages": batch.messages, "dead_letters": len(batch.invalid), "offsets_skipped": gap}
         as_of_us = max(times_us[: batch.messages])
-        applied = shard.apply(batch.events, next_offset, as_of_us, self._clock(), counters)
-        self._uncommitted[place] = next_offset
-        self._applied_events += applied.events
-        log.debug("applied", extra={"place": place, "next_offset": next_offset, "events": applied.events})
+        applied = shard.begin(batch.events, next_offset, as_of_us, self._clock(), counters)
+        self._under_way[place] = _UnderWay(next_offset, applied.events)
         return batch.messages
+
+    def _finish(self, place: Place) -> None:
+        """See what is under way stored."""
+        under_way = self._under_way.pop(place, None)
+        if under_way is not None:
+            self._shard(place).finish()
+            self._uncommitted[place] = under_way.next_offset
+            self._applied_events += under_way.events
+            log.debug("applied", extra={"place": place, **under_way._asdict()})
+
+    def _finish_leaving(self, place: Place) -> None:
+        """The same for a place that is given up: whoever has it next reads from what is stored, whatever that is."""
+        try:
+            self._finish(place)
+        except Recoverable as failed:
+            log.warning("gave up what was under way", extra={"place": place, "why": str(failed)})
 
     def _note_end(self, place: Place) -> None:
         """All messages that came before the place was last asked have been applied: the shard is as of then.
@@ -221,6 +253,7 @@ class Worker:
         shard, asked_us = self._shard(place), self._asked_us.pop(place, None)
         self._idle_us.setdefault(place, self._clock())
         if asked_us is not None:
+            self._finish(place)
             shard.touch(asked_us)
 
     def _ask_idle(self, source: Source) -> None:

@@ -1,12 +1,13 @@
 """Commands as they are sent, and what comes of a transaction that fails; tests/test_fence.py has what comes between."""
 
+from collections.abc import Callable
 from typing import Any
 
 import hiredis
 import pytest
 import redis
 
-from aggregator.transaction import Overtaken, Part, packed, transact
+from aggregator.transaction import Command, Overtaken, Part, packed, send
 from tests.folding import SHARD
 
 KEY = f"{SHARD.tag}:watched"
@@ -18,6 +19,11 @@ pytestmark = pytest.mark.single_redis  # a cluster's client has transactions of 
 @pytest.fixture
 def client(redis_url: str) -> Any:
     return redis.Redis.from_url(redis_url)
+
+
+def transact(client: Any, key: str, check: Callable[[bytes | None], None], commands: list[Command]) -> None:
+    """Send, and wait for the end."""
+    send(client, key, check, commands)()
 
 
 def unchecked(stored: bytes | None) -> None:
@@ -42,6 +48,14 @@ def test_all_is_done(client: Any) -> None:
     """Also of so many commands that they are sent in pieces, whose answers come while more is sent."""
     transact(client, KEY, unchecked, [("HSET", OTHER, number, b"x" * 10_000) for number in range(300)])
     assert client.hlen(OTHER) == 300
+
+
+def test_others_may_come_between(client: Any) -> None:
+    """While answers are on their way, the client does other things, and another transaction begins and ends."""
+    finish = send(client, KEY, unchecked, [("SET", KEY, 1)])
+    transact(client, OTHER, unchecked, [("SET", OTHER, 2)])
+    finish()
+    assert client.mget(KEY, OTHER) == [b"1", b"2"]
 
 
 def test_one_that_is_refused_leaves_nothing(client: Any) -> None:

@@ -7,6 +7,7 @@ from unittest.mock import patch
 from aggregator.event import Event
 from aggregator.levels import SECOND_US
 from aggregator.shard import Applied, Shard
+from aggregator.shard_store import Fenced
 from ingest.message import Message
 from ingest.source import Place, Polled, Source
 from ingest.worker import Worker, WorkerSettings
@@ -23,17 +24,23 @@ class NotedShard:
     dropped_before_us = 0
 
     def __init__(self, place: Place, noted: list[tuple[Place, int]]) -> None:
-        self.next_offset = 0
+        self.next_offset = self.sent_offset = 0
         self.as_of_us = 0
+        self.fails = False
         self._place = place
         self._noted = noted
 
-    def apply(
+    def begin(
         self, events: Sequence[Event], next_offset: int, as_of_us: int, now_us: int, counters: Mapping[str, int]
     ) -> Applied:
-        self.next_offset = next_offset
+        self.sent_offset = next_offset
         self._noted.append((self._place, next_offset))
         return Applied(len(events), 0, 0, 0)
+
+    def finish(self) -> None:
+        if self.fails:
+            raise Fenced("another wrote")
+        self.next_offset = self.sent_offset
 
     def touch(self, as_of_us: int) -> None:
         self.as_of_us = as_of_us
@@ -46,6 +53,7 @@ class Steps:
         self.now_us = NOW_US
         self.applied: list[tuple[Place, int]] = []
         self.sought: list[Place] = []
+        self.committed: dict[Place, int] = {}
         self.shards: dict[Place, NotedShard] = {}
         settings = WorkerSettings("", "", (), 30 * 86_400 * SECOND_US)
         with patch("ingest.worker.DeadLetterTopic", NoTopic):
@@ -58,14 +66,21 @@ class Steps:
         self.now_us += SECOND_US
         polled = {}
         for place, count in messages.items():
-            first = self.shards[place].next_offset
+            first = self.shards[place].sent_offset
             polled[place] = [as_received(Message(*place, first + number, 1_000, None, b"")) for number in range(count)]
         self._worker._step(cast(Source, self), Polled(polled, list(ended), [], []))
 
     def seek(self, place: Place, offset: int | None) -> None:
         self.sought.append(place)
 
-    def commit(self, next_offsets: Mapping[Place, int], wait: bool) -> None: ...
+    def commit(self, next_offsets: Mapping[Place, int], wait: bool) -> None:
+        self.committed |= next_offsets
+
+    def keep_alive(self, for_s: float) -> None: ...
+
+    def leave(self, place: Place) -> None:
+        """It is revoked."""
+        self._worker._revoke([place])
 
     def _open(self, place: Place) -> Shard:
         self.shards[place] = NotedShard(place, self.applied)
@@ -95,3 +110,39 @@ def test_an_idle_place_is_asked_once_for_each_answer() -> None:
     steps.step([QUIET])
     steps.step()
     assert steps.sought == [QUIET, QUIET, QUIET]
+
+
+def test_only_what_is_stored_is_committed() -> None:
+    """What a step has sent is known to be stored in the next, whether or not that has messages of the place."""
+    for messages in ({}, {HOT: 1}):
+        steps = Steps()
+        steps.step(messages={HOT: 3})
+        assert steps.committed == {HOT: 0, QUIET: 0}
+        steps.step(messages=messages)
+        assert steps.committed == {HOT: 3, QUIET: 0}
+
+
+def test_what_was_not_stored_is_read_again() -> None:
+    """From what is stored then; what came after it is not folded before, and other places read again too."""
+    for messages in ({}, {HOT: 1}):
+        steps = Steps()
+        steps.step(messages={HOT: 3})
+        steps.shards[HOT].fails = True
+        steps.step(messages=messages)
+        assert steps.applied == [(HOT, 3)]
+        assert (steps.committed[HOT], steps.sought) == (0, [HOT, QUIET])
+        steps.step(messages={HOT: 3})
+        steps.step()
+        assert (steps.applied, steps.committed[HOT]) == ([(HOT, 3)] * 2, 3)
+
+
+def test_a_place_is_left_with_nothing_under_way() -> None:
+    """Who has it next finds all of it stored; where that failed, nothing is told here, nor committed."""
+    steps = Steps()
+    steps.step(messages={HOT: 3, QUIET: 2})
+    steps.shards[QUIET].fails = True
+    steps.leave(HOT)
+    steps.leave(QUIET)
+    steps.step()
+    assert [steps.shards[place].next_offset for place in (HOT, QUIET)] == [3, 0]
+    assert steps.committed == {HOT: 0, QUIET: 0}

@@ -101,6 +101,20 @@ class MemoryStore(ShardStore):
 
         self._write(self._before("register"), lambda: self._server.change(transaction))
 
+    def send(self, first_offset: int | None, next_offset: int | None, write: ShardWrite) -> Callable[[], None]:
+        """Done at once; what failed is told at the end, as a connection that is cut is."""
+        failed: list[Exception] = []
+        try:
+            self.apply(first_offset, next_offset, write)
+        except (redis.RedisError, Fenced) as why:
+            failed.append(why)
+
+        def finish() -> None:
+            if failed:
+                raise failed[0]
+
+        return finish
+
     def apply(self, first_offset: int | None, next_offset: int | None, write: ShardWrite) -> None:
         key = _bytes(self.keys.next)
         stored = self._look("watch").string(key)
