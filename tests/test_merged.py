@@ -15,7 +15,7 @@ from tests.reading import totals_in
 CELL = (HOURS_KEY, place_of(0, 0))
 USAGES = ([1, 2, 3, 0, 0, 1], [0, 1, 1, 0, 0, 1, 5, 0, 0, 10**12], [2**63 - 1, 0, 0, 0, 0, 1, 2**70, 0, 0, 1])
 
-# Latencies, and usage by model: of a cell's few calls, or of so many that it has totals.
+# Latencies, and usage by model: of a cell's few calls, or of so many that it has totals too.
 calls = st.tuples(
     st.lists(st.integers(-3, 3), max_size=3) | st.just([7] * 20),
     st.dictionaries(
@@ -29,9 +29,11 @@ buckets = st.lists(st.lists(calls, max_size=3), min_size=1, max_size=3)
 
 
 def cell_of(told: Told) -> Cell:
-    """As it is stored."""
+    """As it is stored. The last values come after the others: of a series with totals, too, one row is in the cell."""
+    latencies_ms, usage = told
     store = DictionaryStore()
-    store.add({CELL: tally(*told)})
+    for part in (slice(-1), slice(-1, None)):
+        store.add({CELL: tally(latencies_ms[part], {model: rows[part] for model, rows in usage.items()})})
     return store.cell(CELL)
 
 
