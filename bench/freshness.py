@@ -22,9 +22,6 @@ from ingest.producer import EventProducer
 
 PROJECT = "acme/probes"
 PARTITIONS = 4
-# Cells are overwritten all the time: from 64 MB on, its default, Redis would rewrite its append-only file every three
-# seconds, which takes a tenth of a processor and more.
-REDIS_OPTIONS = ("--auto-aof-rewrite-min-size", "1gb")
 PROBE_EVERY_S = 0.1
 # A hundredth of what is promised. Asking as fast as the api answers took a seventh of the processors that all share.
 ASK_AGAIN_S = 0.01
@@ -37,7 +34,7 @@ P99_S_MAX = 1.0
 def run(scale: Scale) -> Iterator[Line]:
     """At two rates, each with workers and an api of its own; at the higher one also with a second worker."""
     bound = ours_at_most(P99_S_MAX * 1000)
-    with Stage(redis_options=REDIS_OPTIONS) as stage:
+    with Stage() as stage:
         for workers, events_per_s, target in ((1, 1_000, None), (1, 20_000, bound), (2, 20_000, None)):
             events_per_s = max(100, events_per_s // scale.divisor)
             yield from _at_rate(stage, workers, events_per_s, scale.amount(300, 50), target)

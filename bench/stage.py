@@ -10,7 +10,7 @@ import socket
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -36,11 +36,11 @@ Ends = dict[int, int]
 
 
 class Stage:
-    """A context manager. `broker=False`: Redis only. `redis_options` are options of the Redis server."""
+    """A context manager. `broker=False`: Redis only."""
 
-    def __init__(self, broker: bool = True, redis_options: Sequence[str] = ()) -> None:
+    def __init__(self, broker: bool = True) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="callmeter-bench-"))
-        self.redis_server = EmbeddedRedis(self.directory / "redis", extra_args=redis_options)
+        self.redis_server = EmbeddedRedis(self.directory / "redis")
         self._broker = _broker(self.directory / "broker") if broker else None
         self._programs: list[Program] = []
 

@@ -16,6 +16,8 @@ PING_TIMEOUT_S = 1.0
 SETTINGS = {
     "appendonly": "yes",
     "appendfsync": "everysec",
+    # Cells are overwritten all the time: from 64 MB on, its default, the file would be rewritten every three seconds.
+    "auto-aof-rewrite-min-size": "1gb",
     "save": "",  # the append-only file is the only persistence; snapshots beside it cost a fork and tell nothing more
     "maxmemory-policy": "noeviction",  # evicting a key would make an answer silently wrong
     # Sharded hashes of call records stay listpacks up to these sizes, which halves their memory.
