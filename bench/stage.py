@@ -36,11 +36,11 @@ Ends = dict[int, int]
 
 
 class Stage:
-    """A context manager. `broker=False`: Redis only."""
+    """A context manager. `broker=False`: Redis only. `redis_options` are options of the Redis server."""
 
-    def __init__(self, broker: bool = True) -> None:
+    def __init__(self, broker: bool = True, redis_options: Sequence[str] = ()) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="callmeter-bench-"))
-        self.redis_server = EmbeddedRedis(self.directory / "redis")
+        self.redis_server = EmbeddedRedis(self.directory / "redis", extra_args=redis_options)
         self._broker = _broker(self.directory / "broker") if broker else None
         self._programs: list[Program] = []
 
