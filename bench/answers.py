@@ -73,11 +73,11 @@ def run(scale: Scale) -> Iterator[Line]:
         worker.start_until_logged("partition assigned")
         messages = recent_messages(end, timedelta(minutes=10), FED_EVENTS_PER_S, ops=OPS, users=USERS)
         with Feeding(stage.bootstrap_servers, topic, messages, FED_EVENTS_PER_S) as feeding:
-            for title, name, bodies, target in _crowds(questions, end):
+            for title, name, bodies, p99_target in _crowds(questions, end):
                 feeding.check()
                 tell(f"{title}: {name}")
                 times = time_crowd(address, STATS, bodies, CROWD_S[scale.short])
-                yield from _crowd_lines(f"answers {calls:,}, {title}: {name}", times, single[name], target)
+                yield from _crowd_lines(f"answers {calls:,}, {title}: {name}", times, single[name], p99_target)
 
 
 def _crowds(questions: Mapping[str, bytes], end: datetime) -> Iterator[tuple[str, str, list[bytes], Target | None]]:
