@@ -42,7 +42,7 @@ BOUNDED_FILTERS = (
 )  # fmt: skip
 CROWD, CROWD_MAX = 32, 10.0
 OWN_WINDOWS = ("last hour auto", "24 h at 5 min")
-CROWD_S = {True: 4.0, False: 20.0}
+CROWD_S = {True: 2.0, False: 20.0}
 FED_EVENTS_PER_S = 1_000
 REQUESTS = 20
 PARTITIONS = 100

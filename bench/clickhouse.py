@@ -40,7 +40,7 @@ def run(scale: Scale) -> Iterator[Line]:
     except NotInstallable as why:
         yield Line("clickhouse", absent=str(why))
         return
-    calls, end = scale.amount(1_000_000, 50_000), last_minute()
+    calls, end = scale.amount(1_000_000, 20_000), last_minute()
     with Stage(broker=False) as stage:
         load(stage, "month", calls, end)
         theirs = ClickHouse(python, stage.directory / "clickhouse")

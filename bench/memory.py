@@ -29,7 +29,7 @@ CALL_BYTES_MAX, CELL_BYTES_MAX = 450, 1_200
 CELL_MODELS, CELL_CALLS = 5, 10
 # Calls per second, and how many minutes of that rate are measured, in a full run and in a short one. A level whose slot
 # is longer is not told: what part of an hour brings says little about its sketches.
-MONTHS = ((1, 60, 60), (100, 60, 10), (1_000, 60, 3))
+MONTHS = ((1, 60, 60), (100, 60, 10), (1_000, 60, 2))
 RESIDENT_MAX = 1.05
 DAY_S = 86_400
 # Pointers and headers of an entry of a hash table, about.
@@ -49,7 +49,7 @@ def run(scale: Scale) -> Iterator[Line]:
         for rate, minutes, minutes_short in MONTHS:
             yield from _per_month(stage, rate, scale.amount(rate * minutes * 60, rate * minutes_short * 60, least=20))
         yield from rollup_lines(partial(_fold_and_weigh, stage), scale)
-    events = scale.amount(10_000_000, 300_000, least=100_000)
+    events = scale.amount(10_000_000, 200_000, least=100_000)
     with Stage(redis_options=("--appendonly", "no")) as stage:
         yield from _resident(stage, events)
 

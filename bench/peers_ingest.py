@@ -25,7 +25,7 @@ PEERS: tuple[tuple[str, tuple[str, ...], str, Target | None], ...] = (
 
 def run(scale: Scale) -> Iterator[Line]:
     """A line for each peer."""
-    events = scale.amount(500_000, 200_000, least=100_000)
+    events = scale.amount(500_000, 100_000, least=100_000)
     with Stage() as stage:
         topic = stage.new_topic()
         ends = stage.fill(topic, generate(backlog(events)), events, "events of 1 KB")

@@ -16,7 +16,7 @@ from bench.scale import Scale, tell
 from bench.stage import Stage
 
 PARTITIONS = 12
-EVENTS_MIN = 120_000  # several batches
+EVENTS_MIN, SERIES_EVENTS_MIN = 120_000, 60_000  # several batches of each worker
 TWO_WORKERS_MIN = 1.5
 CORES_FOR_TWO = 4
 
@@ -38,7 +38,9 @@ def run(scale: Scale) -> Iterator[Line]:
     with Stage() as stage:
         yield from _workers(stage, events, rounds)
         for name, kinds in SERIES.items():
-            yield from _series(stage, name, kinds, max(events // 2, EVENTS_MIN), rounds)
+            if scale.short:  # the ends of each series
+                kinds = {kind: kinds[kind] for kind in (*list(kinds)[:1], *list(kinds)[-1:])}
+            yield from _series(stage, name, kinds, scale.amount(300_000, SERIES_EVENTS_MIN, SERIES_EVENTS_MIN), rounds)
 
 
 def _workers(stage: Stage, events: int, rounds: int) -> Iterator[Line]:
