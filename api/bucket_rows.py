@@ -50,12 +50,13 @@ def usage_rows(
         "timestamp": [timestamps[bucket] for bucket, _ in totals.keys],
         "model": [model_of(name) for _, name in totals.keys],
     }
+    unpriced = [at for at, is_priced in enumerate(priced_rows(totals)) if not is_priced]
     for metric in metrics:
         is_cost = metric.metric in COST_METRICS
         counted = PRICED if is_cost else ROWS
         found = _columns(metric, totals, USAGE_METRICS.index(metric.metric), counted, range(size), merged.values, size)
         if is_cost:
-            _make_null(found, [at for at, is_priced in enumerate(priced_rows(totals)) if not is_priced])
+            _make_null(found, unpriced)
         columns |= found
     return _rows(columns, _totals_column(totals, ROWS))
 

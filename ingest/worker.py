@@ -8,7 +8,6 @@ sent, the next batch is decoded, and other places are folded.
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
 
 import msgspec
 from confluent_kafka import Message as KafkaMessage
@@ -49,13 +48,6 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     limits: BatchLimits = BatchLimits()
 
 
-class _UnderWay(NamedTuple):
-    """What has been sent to Redis and not been answered yet: the next offset after it, and its events."""
-
-    next_offset: int
-    events: int
-
-
 class Worker:
     """Folds what it is assigned until it is told to stop.
 
@@ -77,7 +69,8 @@ class Worker:
         self._memory_bytes = memory_bytes
         self._fixed_now_us = fixed_now_us
         self._shards: dict[Place, Shard | None] = {}
-        self._under_way: dict[Place, _UnderWay] = {}
+        # Places whose last step has been sent to Redis and not been answered yet, and how many events that had.
+        self._under_way: dict[Place, int] = {}
         self._uncommitted: dict[Place, int] = {}
         self._committed_us = 0
         # Places of which nothing has come since they were assigned or asked for their end, and when that was.
@@ -226,17 +219,19 @@ class Worker:
         counters = {"messages": batch.messages, "dead_letters": len(batch.invalid), "offsets_skipped": gap}
         as_of_us = max(times_us[: batch.messages])
         applied = shard.begin(batch.events, next_offset, as_of_us, self._clock(), counters)
-        self._under_way[place] = _UnderWay(next_offset, applied.events)
+        self._under_way[place] = applied.events
         return batch.messages
 
     def _finish(self, place: Place) -> None:
         """See what is under way stored."""
-        under_way = self._under_way.pop(place, None)
-        if under_way is not None:
-            self._shard(place).finish()
-            self._uncommitted[place] = under_way.next_offset
-            self._applied_events += under_way.events
-            log.debug("applied", extra={"place": place, **under_way._asdict()})
+        events = self._under_way.pop(place, None)
+        if events is not None:
+            shard = self._shard(place)
+            shard.finish()
+            assert shard.next_offset is not None
+            self._uncommitted[place] = shard.next_offset
+            self._applied_events += events
+            log.debug("applied", extra={"place": place, "next_offset": shard.next_offset, "events": events})
 
     def _finish_leaving(self, place: Place) -> None:
         """The same for a place that is given up: whoever has it next reads from what is stored, whatever that is."""
