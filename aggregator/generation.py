@@ -12,7 +12,7 @@ from typing import Any
 import redis
 import redis.asyncio
 
-from aggregator.redis_layout import ShardName, member_shard, project_registry, shard_registry
+from aggregator.redis_layout import ShardName, counted_topics, member_shard, project_registry, shard_registry
 from aggregator.shard_store import ShardStore
 
 # Keys freed in one round trip: some milliseconds of the server's time.
@@ -137,10 +137,12 @@ class Generations:
 
     def _keys(self, namespace: str) -> Iterator[bytes]:
         tag, projects = f"{{{namespace}/".encode(), project_registry(namespace, "").encode()
+        registries = {shard_registry(namespace).encode(), counted_topics(namespace).encode()}
         for key in self._client.scan_iter(match=f"*{_literal(namespace)}*", count=KEYS_PER_SCAN):
             # A topic has no slash in its name, so a namespace that goes on after this one has more of them.
-            of_shard = key.startswith(tag) and key.partition(b"}")[0][len(tag) :].count(b"/") == 1
-            if of_shard or key.startswith(projects) or key == shard_registry(namespace).encode():
+            topic, _, partition = key.partition(b"}")[0][len(tag) :].rpartition(b"/")
+            of_shard = key.startswith(tag) and b"/" not in topic and partition.isdigit()
+            if of_shard or key.startswith(projects) or key in registries:
                 yield key
 
 

@@ -25,8 +25,9 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
                                   trace T that are unfinished or have an unfinished descendant
 
 Outside the shards, two sets per namespace say which shards hold a project (`namespace:project:<id>`) and which there
-are (`namespace:shards`). `base:live` names the namespace of the live generation (aggregator/generation.py); without it
-that is the base.
+are (`namespace:shards`); beside the second, in its slot, the hash `{namespace:shards}:counted` says of each topic when
+all its partitions were known there. `base:live` names the namespace of the live generation
+(aggregator/generation.py); without it that is the base.
 """
 
 from typing import NamedTuple
@@ -109,6 +110,11 @@ def project_registry(namespace: str, project_id: str) -> str:
 def shard_registry(namespace: str) -> str:
     """The set of all shards of a namespace."""
     return f"{namespace}:shards"
+
+
+def counted_topics(namespace: str) -> str:
+    """The hash of when the partitions of each topic were last counted, in the slot of the registry and lost with it."""
+    return f"{{{shard_registry(namespace)}}}:counted"
 
 
 def shard_member(shard: ShardName) -> str:

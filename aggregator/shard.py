@@ -155,6 +155,10 @@ class Shard:
         write.set(self._keys.shard, "as_of_us", as_of_us)
         self._store.apply(self._next_offset, self._next_offset, write)
 
+    def register_partitions(self, partitions: int, counted_us: int) -> None:
+        """The topic had so many partitions at this instant, whoever reads them and when: answers are as of then."""
+        self._store.register_partitions(partitions, counted_us)
+
     def skip_lost(self, next_offset: int) -> None:
         """Go on at `next_offset`: what lies before it is gone from the log unread, and is counted as `offsets_lost`."""
         self.finish()

@@ -18,6 +18,7 @@ from aggregator.redis_layout import (
     VERSION_BYTES,
     ShardKeys,
     ShardName,
+    counted_topics,
     project_registry,
     shard_member,
     shard_registry,
@@ -180,12 +181,24 @@ class ShardStore:
         All shards of the topic become known: none is as of now before it has said so itself.
         """
         member = shard_member(self.shard)
-        siblings = [shard_member(self.shard._replace(partition=other)) for other in range(self._partitions)]
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.sadd(shard_registry(self.shard.namespace), member, *siblings)
+        pipeline.sadd(shard_registry(self.shard.namespace), member, *self._siblings())
         for project_id in project_ids:
             pipeline.sadd(project_registry(self.shard.namespace, project_id), member)
         pipeline.execute()
+
+    def register_partitions(self, partitions: int, counted_us: int) -> None:
+        """Make it known that the topic had so many at this instant, and so has no message from before it in others."""
+        self._partitions = max(partitions, self._partitions)
+        namespace = self.shard.namespace
+        pipeline = self._client.pipeline(transaction=False)
+        # In this order: who sees the instant sees the shards.
+        pipeline.sadd(shard_registry(namespace), *self._siblings())
+        pipeline.hset(counted_topics(namespace), self.shard.topic, counted_us)
+        pipeline.execute()
+
+    def _siblings(self) -> list[str]:
+        return [shard_member(self.shard._replace(partition=other)) for other in range(self._partitions)]
 
     def apply(self, first_offset: int | None, next_offset: int | None, write: ShardWrite) -> None:
         """Write everything and the next offset in one step, if the stored next offset is still `first_offset`.

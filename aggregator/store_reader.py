@@ -1,7 +1,7 @@
 """Reading shards for answers: many commands in one round trip, from any number of shards, never a write."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import redis.asyncio
@@ -13,6 +13,7 @@ from aggregator.redis_layout import (
     LAYOUT_VERSION,
     ShardKeys,
     ShardName,
+    counted_topics,
     member_shard,
     project_registry,
     shard_registry,
@@ -102,20 +103,26 @@ class StoreReader:
         """Where a project is; no shards for one that has never sent a call.
 
         A shard of its topics that does not hold it yet, because it lags or was wiped, is not as of now for it either,
-        unless it is known that no shard but the one that holds it ever will.
+        unless it is known that no shard but the one that holds it ever will; nor is a shard that nobody knows yet, so
+        that a topic is as of the instant when its partitions were last counted, at the latest.
         """
         namespace = await self._live.look()
         registries = [project_registry(namespace, project_id), shard_registry(namespace)]
+        # Who counts writes the instant last, so it is read first.
+        counted = ("HGETALL", counted_topics(namespace))
         # In one round trip, as nearly always it is where it was.
         guessed = self._opened_last.get(registries[0], [])
-        replies = await self.fetch([*(("SMEMBERS", one) for one in registries), *_opening(guessed, project_id)])
+        counted_us, *replies = await self.fetch(
+            [counted, *(("SMEMBERS", one) for one in registries), *_opening(guessed, project_id)]
+        )
         names = self._to_open(*(_names(namespace, members) for members in replies[:2]))
+        bounds_us = [] if self._keyed_by_project else _counted_us(names, counted_us)
         if names == guessed:
-            return _opened(names, replies[2:])
+            return _opened(names, replies[2:], bounds_us)
         if len(self._opened_last) >= OPENED_LAST_MAX:
             self._opened_last.clear()
         self._opened_last[registries[0]] = names
-        return _opened(names, await self.fetch(_opening(names, project_id)))
+        return _opened(names, await self.fetch(_opening(names, project_id)), bounds_us)
 
     def _to_open(self, holding: list[ShardName], known: list[ShardName]) -> list[ShardName]:
         if self._keyed_by_project and holding:
@@ -126,6 +133,11 @@ class StoreReader:
 
 def _names(namespace: str, members: Iterable[bytes]) -> list[ShardName]:
     return sorted(member_shard(namespace, member.decode()) for member in members)
+
+
+def _counted_us(names: Sequence[ShardName], counted_us: Mapping[bytes, bytes]) -> list[int]:
+    topics = {shard.topic for shard in names}
+    return [int(at_us) for topic, at_us in counted_us.items() if topic.decode() in topics]
 
 
 def _opening(names: Sequence[ShardName], project_id: str) -> list[Command]:
@@ -139,7 +151,7 @@ def _opening(names: Sequence[ShardName], project_id: str) -> list[Command]:
     return commands
 
 
-def _opened(names: Sequence[ShardName], replies: Sequence[Any]) -> OpenedProject:
+def _opened(names: Sequence[ShardName], replies: Sequence[Any], bounds_us: Sequence[int] = ()) -> OpenedProject:
     shards: list[ProjectShard] = []
     as_of_us: list[int | None] = []
     for keys, next_offset, project, (as_of, layout) in zip(
@@ -151,4 +163,5 @@ def _opened(names: Sequence[ShardName], replies: Sequence[Any]) -> OpenedProject
         if project is not None:
             shards.append(ProjectShard(keys, int(project), stored_offset(next_offset) or 0))
     known_us = [of_shard for of_shard in as_of_us if of_shard is not None]
-    return OpenedProject(shards, min(known_us) if known_us and len(known_us) == len(as_of_us) else None)
+    known = known_us and len(known_us) == len(as_of_us)
+    return OpenedProject(shards, min([*known_us, *bounds_us]) if known else None)

@@ -10,6 +10,7 @@ from confluent_kafka import Message as KafkaMessage
 
 from ingest.batch_limits import BatchLimits
 from ingest.message import Headers, Message
+from ingest.partition_counts import Counted, PartitionCounts
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ POLL_INTERVAL_MS_MAX = 300_000
 # A topic that does not exist yet, and partitions that are added, are seen within this time.
 METADATA_REFRESH_MS = 5_000
 ANSWER_TIMEOUT_S = 10.0
+COUNT_TIMEOUT_S = 1.0  # it is asked again every second
 
 _NO_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
 NO_OFFSET = (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET)
@@ -73,6 +75,7 @@ class Source:
         self._on_assign = on_assign
         self._on_revoke = on_revoke
         self._clock = clock
+        self._counts = PartitionCounts(self._count_partitions, clock)
         self._largest_bytes = 1_000
         self._polled_s = 0.0
         self._polled = Polled({}, [], [], [])
@@ -188,6 +191,10 @@ class Source:
             raise BrokerAway(failed.args[0].str()) from failed
         return low, high
 
+    def counted(self, topics: Iterable[str]) -> list[Counted]:
+        """How many partitions such topics were found to have since this was last asked."""
+        return self._counts.poll(topics)
+
     def commit(self, next_offsets: Mapping[Place, int], wait: bool) -> None:
         """Tell Kafka how far each place is applied, for lag tools; nothing here reads it back."""
         if next_offsets:
@@ -202,7 +209,15 @@ class Source:
 
     def close(self) -> None:
         """Leave the group."""
+        self._counts.close()
         self._consumer.close()
+
+    def _count_partitions(self, topic: str) -> int | None:
+        try:
+            return len(self._consumer.list_topics(topic, COUNT_TIMEOUT_S).topics[topic].partitions)
+        except KafkaException as failed:
+            log.debug("the partitions of the topic are not known", extra={"topic": topic, "why": failed.args[0].str()})
+            return None
 
     def _assigned(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         starts = []

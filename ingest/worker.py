@@ -19,6 +19,7 @@ from ingest.batch_decoding import decode_batch
 from ingest.batch_limits import BatchLimits
 from ingest.dead_letters import DeadLettersUndelivered, DeadLetterTopic
 from ingest.message import DeadLetter
+from ingest.partition_counts import Counted
 from ingest.source import BrokerAway, Place, Polled, Source, brokers_us, message_of, offset_of
 
 log = logging.getLogger(__name__)
@@ -131,6 +132,7 @@ class Worker:
             self._try(source, polled.ended.pop(), self._note_end)
         self._ask_idle(source)
         self._ask_refused(source)
+        self._count_partitions(source)
         self._commit(source, wait=False)
         self._report()
 
@@ -261,6 +263,16 @@ class Worker:
             if shard is not None and place not in self._asked_us and now_us - idle_us >= IDLE_INTERVAL_US:
                 self._idle_us[place] = self._asked_us[place] = now_us
                 source.seek(place, shard.next_offset)
+
+    def _count_partitions(self, source: Source) -> None:
+        """Whoever has a topic's first partition sees to it that answers know of all the others."""
+        firsts = [place.topic for place, shard in self._shards.items() if place.partition == 0 and shard is not None]
+        for counted in source.counted(firsts):
+            self._try(source, Place(counted.topic, 0), partial(self._note_partitions, counted=counted))
+
+    def _note_partitions(self, place: Place, counted: Counted) -> None:
+        self._finish(place)
+        self._shard(place).register_partitions(counted.partitions, counted.counted_us)
 
     def _ask_refused(self, source: Source) -> None:
         """A place that is not read goes on as soon as its shard has been reset."""

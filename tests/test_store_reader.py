@@ -89,6 +89,23 @@ def test_other_topics_do_not_hold_it_back(redis_url: str) -> None:
     assert read(redis_url, opened, "acme/unknown")[1] is None
 
 
+def test_as_of_the_last_count_of_partitions(redis_url: str) -> None:
+    """What has been added since is not known, nor what is in it; what the count has found must say how far it is."""
+    writers = [writer(redis_url, partition) for partition in range(PARTITIONS)]
+    for one in writers:
+        apply(one, [start("a")])
+    writers[0].register_partitions(PARTITIONS, NOW_US - 5)
+    writer(redis_url, 0, "other").register_partitions(PARTITIONS, NOW_US - 9)
+    assert read(redis_url, opened)[1] == NOW_US - 5
+    assert read(redis_url, opened, keyed_by_project=True)[1] == NOW_US
+    writers[0].register_partitions(PARTITIONS, NOW_US + 5)
+    assert read(redis_url, opened)[1] == NOW_US
+    writers[0].register_partitions(PARTITIONS + 1, NOW_US + 6)
+    assert read(redis_url, opened)[1] is None
+    writer(redis_url, PARTITIONS).touch(NOW_US + 7)
+    assert read(redis_url, opened)[1] == NOW_US
+
+
 @pytest.mark.parametrize("layout", [LAYOUT_VERSION - 1, LAYOUT_VERSION + 1])
 def test_an_unknown_layout(redis_url: str, layout: int) -> None:
     """Is not read, nor is the api ready."""

@@ -1,6 +1,6 @@
 """One step of the worker after the other, with a source and shards that only note what they are told."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 from unittest.mock import patch
 
@@ -9,6 +9,7 @@ from aggregator.levels import SECOND_US
 from aggregator.shard import Applied, Shard
 from aggregator.shard_store import Fenced
 from ingest.message import Message
+from ingest.partition_counts import Counted
 from ingest.source import Place, Polled, Source
 from ingest.worker import Worker, WorkerSettings
 from tests.folding import NOW_US
@@ -26,6 +27,7 @@ class NotedShard:
     def __init__(self, place: Place, noted: list[tuple[Place, int]]) -> None:
         self.next_offset = self.sent_offset = 0
         self.as_of_us = 0
+        self.counted: list[tuple[int, int]] = []
         self.fails = False
         self._place = place
         self._noted = noted
@@ -45,6 +47,9 @@ class NotedShard:
     def touch(self, as_of_us: int) -> None:
         self.as_of_us = as_of_us
 
+    def register_partitions(self, partitions: int, counted_us: int) -> None:
+        self.counted.append((partitions, counted_us))
+
 
 class Steps:
     """A worker with two places."""
@@ -54,6 +59,8 @@ class Steps:
         self.applied: list[tuple[Place, int]] = []
         self.sought: list[Place] = []
         self.committed: dict[Place, int] = {}
+        self.counts: list[Counted] = []
+        self.counted_topics: list[str] = []
         self.shards: dict[Place, NotedShard] = {}
         settings = WorkerSettings("", "", (), 30 * 86_400 * SECOND_US)
         with patch("ingest.worker.DeadLetterTopic", NoTopic):
@@ -72,6 +79,10 @@ class Steps:
 
     def seek(self, place: Place, offset: int | None) -> None:
         self.sought.append(place)
+
+    def counted(self, topics: Iterable[str]) -> list[Counted]:
+        self.counted_topics = list(topics)
+        return self.counts
 
     def commit(self, next_offsets: Mapping[Place, int], wait: bool) -> None:
         self.committed |= next_offsets
@@ -146,3 +157,16 @@ def test_a_place_is_left_with_nothing_under_way() -> None:
     steps.step()
     assert [steps.shards[place].next_offset for place in (HOT, QUIET)] == [3, 0]
     assert steps.committed == {HOT: 0, QUIET: 0}
+
+
+def test_partitions_are_counted_by_who_has_the_first() -> None:
+    """And told to its shard; an answer that comes when the place is another's is that one's to ask for."""
+    steps = Steps()
+    steps.counts = [Counted(HOT.topic, 4, NOW_US)]
+    steps.step()
+    assert steps.counted_topics == [HOT.topic]
+    assert [steps.shards[place].counted for place in (HOT, QUIET)] == [[(4, NOW_US)], []]
+    steps.leave(HOT)
+    steps.step()
+    assert steps.counted_topics == []
+    assert [steps.shards[place].counted for place in (HOT, QUIET)] == [[(4, NOW_US)], []]
