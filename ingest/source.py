@@ -33,7 +33,7 @@ POLL_INTERVAL_MS_MAX = 300_000
 # A topic that does not exist yet, and partitions that are added, are seen within this time.
 METADATA_REFRESH_MS = 5_000
 ANSWER_TIMEOUT_S = 10.0
-COUNT_TIMEOUT_S = 1.0  # it is asked again every second
+COUNT_TIMEOUT_S = 1.0  # it is asked again and again
 
 _NO_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
 NO_OFFSET = (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET)

@@ -1,12 +1,11 @@
-"""How many partitions a topic has is asked beside the reading, once a second, and told as of the question."""
+"""How many partitions a topic has is asked beside the reading, now and then, and told as of the question."""
 
 from collections.abc import Iterator
 from queue import Queue
 
 import pytest
 
-from aggregator.levels import SECOND_US
-from ingest.partition_counts import Counted, PartitionCounts
+from ingest.partition_counts import COUNT_INTERVAL_US, Counted, PartitionCounts
 from tests.folding import NOW_US
 from tests.pipeline.patience import wait_until
 
@@ -58,18 +57,17 @@ def test_as_of_the_question(broker: Broker, counts: PartitionCounts) -> None:
     assert answers(counts, ["calls"]) == [Counted("calls", 4, NOW_US)]
 
 
-def test_once_a_second_and_not_while_it_is_asked(broker: Broker, counts: PartitionCounts) -> None:
+def test_now_and_then_and_not_while_it_is_asked(broker: Broker, counts: PartitionCounts) -> None:
     """However often it is polled, and however late the answer is."""
-    for _ in range(3):
-        broker.now_us += SECOND_US
-        counts.poll(["calls"])
+    counts.poll(["calls"])
+    broker.now_us += 5 * COUNT_INTERVAL_US
+    counts.poll(["calls"])
     broker.answers.put(4)
-    answers(counts, ["calls"])
+    answers(counts, [])
+    broker.now_us = NOW_US + COUNT_INTERVAL_US - 1
+    counts.poll(["calls"])
     assert broker.asked == ["calls"]
-    broker.now_us = NOW_US + 3 * SECOND_US
-    for _ in range(3):
-        counts.poll(["calls"])
-    broker.now_us += SECOND_US
+    broker.now_us += 1
     counts.poll(["calls"])
     broker.answers.put(6)
     assert [counted.partitions for counted in answers(counts, [])] == [6]
@@ -80,8 +78,7 @@ def test_a_broker_that_does_not_answer(broker: Broker, counts: PartitionCounts) 
     """Says nothing, nor does one that does not know the topic; it is asked again."""
     for unknown in (None, 0):
         broker.answers.put(unknown)
-        counts.poll(["calls"])
-        assert wait_until(broker.answers.empty, 10, 0.001)
-        broker.now_us += 2 * SECOND_US
+        assert wait_until(lambda: counts.poll(["calls"]) == [] and broker.answers.empty(), 10, 0.001)
+        broker.now_us += COUNT_INTERVAL_US
     broker.answers.put(5)
     assert answers(counts, ["calls"])[0].partitions == 5
