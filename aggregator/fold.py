@@ -48,8 +48,6 @@ class Fold:
     def __init__(self, records: Records, prices: PriceBook) -> None:
         self._records = records
         self._prices = prices
-        self._projects: dict[str, tuple[int, bytes]] = {}
-        self._project_ids: dict[int, str] = {}
         # Of each call that events changed: whether it was unfinished before, the tally that counts it, and whether it
         # is counted with its end now.
         self._was_unfinished: dict[int, bool] = {}
@@ -59,18 +57,15 @@ class Fold:
         self._events = self._duplicates = self._unpriced = 0
         self.changes = BatchChanges()
 
-    def add(self, event: Event) -> None:
-        """Count one event."""
+    def add(self, event: Event, field: bytes) -> None:
+        """Count one event, of the call with this id field."""
         self._events += 1
-        known = self._projects.get(event.project_id)
-        project, prefix = known if known is not None else self._project(event.project_id)
-        start, end = event.start, event.end
-        records, packed_id = self._records, pack_id(event.call_id)
-        number = records.numbers.get(prefix + packed_id)
+        start, end, records = event.start, event.end, self._records
+        number = records.numbers.get(field)
         is_named = number is not None  # by an event before: it may have children
         if number is None:
             seen_us = start.started_at_us if start is not None else end.ended_at_us if end is not None else 0
-            number, call = records.at(project, packed_id, seen_us)
+            number, call = records.at(field, seen_us)
         else:
             call = records.calls[number]
             if (start is not None and call.started_us is not None) or (end is not None and call.ended_us is not None):
@@ -86,7 +81,7 @@ class Fold:
         if start is not None:
             self._start(number, call, start, is_named)
         if call.started_us is not None:
-            self._count(number, call, start is not None)
+            self._count(number, call, start is not None, event.project_id)
 
     def finish(self) -> BatchChanges:
         """Roll subtree totals up; call once, after all events."""
@@ -112,13 +107,6 @@ class Fold:
             events=self._events, calls=counted, duplicates=self._duplicates, unpriced=self._unpriced
         )
         return changes
-
-    def _project(self, project_id: str) -> tuple[int, bytes]:
-        """A project's number, and what the id fields of its calls begin with."""
-        project = self._records.project(project_id)
-        self._project_ids[project] = project_id
-        known = self._projects[project_id] = project, layout.id_field(project, b"")
-        return known
 
     def _start(self, number: int, call: Call, start: CallStart, is_named: bool) -> None:
         call.started_us = call.seen_us = start.started_at_us
@@ -149,7 +137,7 @@ class Fold:
                 self._subtrees.add_below(number, brought)
 
     def _link(self, number: int, call: Call, parent: bytes, is_named: bool) -> None:
-        parent_number, parent_call = self._records.at(call.project, parent, call.seen_us)
+        parent_number, parent_call = self._records.at(layout.id_field(call.project, parent), call.seen_us)
         if parent_number == number or (is_named and closes_ring(self._records.calls, number, parent_number)):
             return
         call.parent_number = parent_number
@@ -170,7 +158,7 @@ class Fold:
             for ref in end.output_refs:
                 post[layout.OUTPUT_REF][ref.encode()].append(posting)
 
-    def _count(self, number: int, call: Call, is_new: bool) -> None:
+    def _count(self, number: int, call: Call, is_new: bool, project_id: str) -> None:
         """Count a started call: when it starts, when it ends, or both at once."""
         assert call.started_us is not None
         tally = self._tallies.get(number)
@@ -186,12 +174,11 @@ class Fold:
         if call.ended_us is not None:
             self._ended.add(number)
             if call.usage:
-                self._price(call)
+                self._price(call, project_id)
             tally.add_end(call, call.ended_us // 1000 - call.started_us // 1000)
 
-    def _price(self, call: Call) -> None:
+    def _price(self, call: Call, project_id: str) -> None:
         assert call.started_us is not None
-        project_id = self._project_ids[call.project]
         unpriced = False
         for model, numbers in call.usage.items():
             price = self._prices.price(project_id, model, call.started_us)

@@ -9,7 +9,6 @@ from functools import lru_cache
 IDS_CACHED_MAX = 65_536
 
 _TEXT, _UUID, _HEX = b"\x00", b"\x01", b"\x02"
-_HEX_DIGITS = frozenset("0123456789abcdef")
 _UUID_LENGTH, _HEX_LENGTHS = 36, (16, 32)
 
 
@@ -21,11 +20,23 @@ def pack_id(text: str) -> bytes:
     length = len(text)
     if length == _UUID_LENGTH and text[8] == text[13] == text[18] == text[23] == "-":
         digits = text.replace("-", "")
-        if len(digits) == _UUID_LENGTH - 4 and _HEX_DIGITS.issuperset(digits):
-            return _UUID + bytes.fromhex(digits)
-    elif length in _HEX_LENGTHS and _HEX_DIGITS.issuperset(text):
-        return _HEX + bytes.fromhex(text)
+        packed = _from_hex(digits) if len(digits) == _UUID_LENGTH - 4 else None
+        if packed is not None:
+            return _UUID + packed
+    elif length in _HEX_LENGTHS:
+        packed = _from_hex(text)
+        if packed is not None:
+            return _HEX + packed
     return _TEXT + text.encode()
+
+
+def _from_hex(digits: str) -> bytes | None:
+    """What `digits` stand for, if that gives them back: upper case and spaces would not come back as they were."""
+    try:
+        packed = bytes.fromhex(digits)
+    except ValueError:
+        return None
+    return packed if packed.hex() == digits else None
 
 
 def unpack_id(packed: bytes) -> str:

@@ -1,6 +1,7 @@
 """Bringing the records that a batch touches, and all their ancestors, into the writer's cache."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from aggregator.call import CALLS, Call
 from aggregator.event import Event
@@ -11,9 +12,13 @@ from aggregator.shard_store import ShardStore
 from aggregator.shard_write import Field, Key
 
 
-def load_records(events: Sequence[Event], records: Records, store: ShardStore) -> None:
-    """Load the records that `events` name, by id, then their ancestors, generation by generation."""
-    named = _named(events, records)
+def load_records(events: Sequence[Event], records: Records, store: ShardStore) -> list[bytes]:
+    """Load the records that `events` name, by id, then their ancestors, generation by generation.
+
+    Returns the id field of each event's call. New projects get their numbers.
+    """
+    fields, of_parents = _named(events, records)
+    named = dict.fromkeys(chain(fields, of_parents))
     numbers, calls = records.numbers, records.calls
     unknown = [field for field in named if field not in numbers]
     if unknown:
@@ -33,6 +38,7 @@ def load_records(events: Sequence[Event], records: Records, store: ShardStore) -
                 lowest.append(parent)
             else:
                 calls[number].parent_number = None  # dropped: past its retention, or none
+    return fields
 
 
 def _orphans(numbers: Iterable[int], calls: Mapping[int, Call], seen: set[int]) -> list[int]:
@@ -50,23 +56,19 @@ def _orphans(numbers: Iterable[int], calls: Mapping[int, Call], seen: set[int]) 
     return orphans
 
 
-def _named(events: Sequence[Event], records: Records) -> dict[bytes, None]:
-    """The id fields of the calls and parents of `events`, each once, in projects that the shard knows."""
+def _named(events: Sequence[Event], records: Records) -> tuple[list[bytes], list[bytes]]:
+    """The id fields of the calls of `events`, one for each, and those of the parents they name."""
     prefixes = {
-        project_id: id_field(project, b"")
-        for project_id in {event.project_id for event in events}
-        if (project := records.projects.get(project_id)) is not None
+        project_id: id_field(records.project(project_id), b"")
+        for project_id in dict.fromkeys(event.project_id for event in events)
     }
-    named: dict[bytes, None] = {}
+    fields, of_parents = [], []
     for event in events:
-        prefix = prefixes.get(event.project_id)
-        if prefix is None:
-            continue
-        named[prefix + pack_id(event.call_id)] = None
-        start = event.start
+        prefix, start = prefixes[event.project_id], event.start
+        fields.append(prefix + pack_id(event.call_id))
         if start is not None and start.parent_id is not None:
-            named[prefix + pack_id(start.parent_id)] = None
-    return named
+            of_parents.append(prefix + pack_id(start.parent_id))
+    return fields, of_parents
 
 
 def _load_numbers(numbers: Iterable[int], records: Records, store: ShardStore) -> None:

@@ -1,10 +1,9 @@
 """The call records a writer has at hand: a bounded cache by number and by id, and new numbers for new records."""
 
-from collections.abc import Iterable
 from itertools import islice
 
 from aggregator.call import Call
-from aggregator.redis_layout import id_field
+from aggregator.redis_layout import id_field, named_by
 
 
 class Records:
@@ -20,14 +19,13 @@ class Records:
         """The project's number, a new one for a new project."""
         return self.projects.setdefault(project_id, len(self.projects) + 1)
 
-    def at(self, project: int, packed_id: bytes, seen_us: int) -> tuple[int, Call]:
-        """The record of an id, with its number; a new one where there is none."""
-        field = id_field(project, packed_id)
+    def at(self, field: bytes, seen_us: int) -> tuple[int, Call]:
+        """The record of an id field, with its number; a new one where there is none."""
         number = self.numbers.get(field)
         if number is None:
             number = self.numbers[field] = self.next_number
             self.next_number += 1
-            self.calls[number] = Call(project, packed_id, seen_us)
+            self.calls[number] = Call(*named_by(field), seen_us)
         return number, self.calls[number]
 
     def put(self, number: int, call: Call) -> None:
@@ -41,13 +39,7 @@ class Records:
         if call is not None:
             self.numbers.pop(id_field(call.project, call.packed_id), None)
 
-    def trim(self, used: Iterable[int], calls_max: int) -> None:
-        """Keep the records used last: those of `used`, then others, `calls_max` in all (more where `used` is more)."""
-        for number in used:
-            call = self.calls.pop(number, None)
-            if call is not None:
-                self.calls[number] = call
-        excess = len(self.calls) - calls_max
-        if excess > 0:
-            for number in list(islice(self.calls, excess)):
-                self.forget(number)
+    def trim(self, calls_max: int) -> None:
+        """Keep the records that came last: one that is still in use is loaded again, and then is one of those."""
+        for number in list(islice(self.calls, max(0, len(self.calls) - calls_max))):
+            self.forget(number)

@@ -36,6 +36,7 @@ from aggregator.levels import DAY_US, Level
 
 LAYOUT_VERSION = 3
 CALLS_PER_CHUNK = 256
+PROJECT_BYTES = 4
 POSTING_BYTES = 5  # a record number: 10^12 calls a shard
 # A block is rewritten each time a posting comes, so it is small; reading a million postings still takes few fields.
 POSTING_BLOCK_BYTES = 1_000
@@ -130,7 +131,12 @@ def member_shard(namespace: str, member: str) -> ShardName:
 
 def id_field(project: int, packed_id: bytes) -> bytes:
     """A call id as a field of `ids`."""
-    return project.to_bytes(4, "big") + packed_id
+    return project.to_bytes(PROJECT_BYTES, "big") + packed_id
+
+
+def named_by(field: bytes) -> tuple[int, bytes]:
+    """The project and the packed id that `id_field` was given."""
+    return int.from_bytes(field[:PROJECT_BYTES], "big"), field[PROJECT_BYTES:]
 
 
 def day_of(time_us: int) -> int:

@@ -122,11 +122,11 @@ class Shard:
     ) -> Applied:
         """The same up to where Redis has been sent everything; `finish`, or the next call here, sees it stored."""
         self.finish()
-        load_records(events, self._records, self._store)
         known = Known(self._records.next_number, len(self._records.projects))
+        fields = load_records(events, self._records, self._store)
         fold = Fold(self._records, self._prices)
-        for event in events:
-            fold.add(event)
+        for event, field in zip(events, fields, strict=True):
+            fold.add(event, field)
         changes = fold.finish()
         write = ShardWrite()
         write_changes(changes, self._records, known, self._keys, self._retention, write)
@@ -237,7 +237,7 @@ class Shard:
     def _forget_excess(self, changes: BatchChanges, write: ShardWrite, dropped: set[int]) -> None:
         for number in dropped:
             self._records.forget(number)
-        self._records.trim(changes.records, self._limits.calls_cached_max)
+        self._records.trim(self._limits.calls_cached_max)
         self._cells.trim(self._limits.cells_cached_max)
         self._note_expiries(write)
         _drop_oldest(self._expiries, self._limits.expiries_cached_max)

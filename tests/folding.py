@@ -17,11 +17,11 @@ from aggregator.cell import CELLS, SKETCHES, Cell
 from aggregator.event import CallEnd, CallStart, Event, UsageCounts
 from aggregator.fold import BatchChanges, Fold
 from aggregator.levels import DAY_S, LEVELS, SECOND_US, Retention
-from aggregator.packed_id import unpack_id
+from aggregator.packed_id import pack_id, unpack_id
 from aggregator.price_file import load_price_file
 from aggregator.prices import UNPRICED, PriceBook, Timeline
 from aggregator.records import Records
-from aggregator.redis_layout import ShardName
+from aggregator.redis_layout import ShardName, id_field
 from aggregator.series import series_of
 from aggregator.shard import Shard, ShardLimits
 from aggregator.shard_store import ShardStore
@@ -123,7 +123,7 @@ def fold(records: Records, events: Iterable[Event]) -> BatchChanges:
     """What one batch changes."""
     folding = Fold(records, prices())
     for event in events:
-        folding.add(event)
+        folding.add(event, id_field(records.project(event.project_id), pack_id(event.call_id)))
     return folding.finish()
 
 

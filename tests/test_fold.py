@@ -12,6 +12,7 @@ from aggregator.event import Event, UsageCounts
 from aggregator.levels import MINUTE_US
 from aggregator.packed_id import pack_id
 from aggregator.records import Records
+from aggregator.redis_layout import id_field
 from aggregator.series import LATENCY, Row, model_series, series_of
 from tests.folding import PROJECT, T0_US, complete, end, fold, start, tokens
 
@@ -20,7 +21,7 @@ DAY = 20_515  # 2026-03-03
 
 
 def record(records: Records, call_id: str) -> Call:
-    return records.at(records.projects[PROJECT], pack_id(call_id), 0)[1]
+    return records.at(id_field(records.projects[PROJECT], pack_id(call_id)), 0)[1]
 
 
 def rows(tally: CallTally) -> dict[bytes, list[Row]]:

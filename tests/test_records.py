@@ -8,9 +8,9 @@ from aggregator.redis_layout import id_field
 def test_numbers_go_on() -> None:
     """A new id gets the next number, a known one keeps its own; the same id in another project is another record."""
     records = Records({}, 256)
-    assert records.at(1, b"a", 5)[0] == 256
-    assert records.at(2, b"a", 6)[0] == 257
-    assert records.at(1, b"a", 7) == (256, Call(1, b"a", 5))
+    assert records.at(id_field(1, b"a"), 5)[0] == 256
+    assert records.at(id_field(2, b"a"), 6)[0] == 257
+    assert records.at(id_field(1, b"a"), 7) == (256, Call(1, b"a", 5))
     assert records.next_number == 258
 
 
@@ -20,24 +20,20 @@ def test_projects_are_numbered_from_one() -> None:
     assert [records.project(name) for name in ("q", "new", "p", "newer", "new")] == [2, 3, 1, 4, 3]
 
 
-def test_trim_keeps_what_was_used_last() -> None:
-    """Of six records the last used three stay; what is forgotten is not found by its id either."""
+def test_trim_keeps_what_came_last() -> None:
+    """Of six records the last three stay; what is forgotten is not found by its id either, and comes last again."""
     records = Records({}, 0)
     for number in range(6):
-        records.at(1, bytes([number]), 0)
-    records.trim([1, 0], 3)
-    assert list(records.calls) == [5, 1, 0]
-    assert sorted(records.numbers) == [id_field(1, bytes([number])) for number in (0, 1, 5)]
-    records.trim([0], 2)
-    assert list(records.calls) == [1, 0]
-
-
-def test_trim_never_forgets_what_was_just_used_before_it_must() -> None:
-    """Nothing goes while there is room; numbers used but not here do no harm."""
-    records = Records({}, 0)
-    records.at(1, b"a", 0)
-    records.trim([0, 99], 1)
-    assert list(records.calls) == [0]
+        records.at(id_field(1, bytes([number])), 0)
+    records.at(id_field(1, b"\0"), 0)
+    records.trim(6)
+    assert len(records.calls) == 6
+    records.trim(3)
+    assert list(records.calls) == [3, 4, 5]
+    assert sorted(records.numbers) == [id_field(1, bytes([number])) for number in (3, 4, 5)]
+    records.put(0, Call(1, b"\0", 0))
+    records.trim(2)
+    assert list(records.calls) == [5, 0]
 
 
 def test_put_and_forget() -> None:
@@ -45,7 +41,7 @@ def test_put_and_forget() -> None:
     records = Records({}, 10)
     call = Call(3, b"x", 1)
     records.put(4, call)
-    assert records.at(3, b"x", 9) == (4, call)
+    assert records.at(id_field(3, b"x"), 9) == (4, call)
     records.forget(4)
     records.forget(4)
     assert (records.calls, records.numbers) == ({}, {})

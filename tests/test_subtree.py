@@ -9,6 +9,7 @@ from aggregator.call import Call, Subtree
 from aggregator.event import Event
 from aggregator.packed_id import pack_id
 from aggregator.records import Records
+from aggregator.redis_layout import id_field
 from aggregator.subtree import SubtreeChanges, closes_ring
 from tests.folding import PROJECT, complete, end, fold_in_memory, start, tokens
 
@@ -22,7 +23,7 @@ def total(records: Records, call_id: str) -> tuple[int, int]:
 
 
 def record(records: Records, call_id: str) -> Call:
-    _, call = records.at(records.projects[PROJECT], pack_id(call_id), 0)
+    _, call = records.at(id_field(records.projects[PROJECT], pack_id(call_id)), 0)
     return call
 
 
