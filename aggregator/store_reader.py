@@ -115,8 +115,10 @@ class StoreReader:
         counted_us, *replies = await self.fetch(
             [counted, *(("SMEMBERS", one) for one in registries), *_opening(guessed, project_id)]
         )
-        names = self._to_open(*(_names(namespace, members) for members in replies[:2]))
-        bounds_us = [] if self._keyed_by_project else _counted_us(names, counted_us)
+        holding, known = (_names(namespace, members) for members in replies[:2])
+        certain = self._keyed_by_project and bool(holding)
+        names = holding if certain else _to_open(holding, known)
+        bounds_us = [] if certain else _counted_us(names, counted_us)
         if names == guessed:
             return _opened(names, replies[2:], bounds_us)
         if len(self._opened_last) >= OPENED_LAST_MAX:
@@ -124,15 +126,15 @@ class StoreReader:
         self._opened_last[registries[0]] = names
         return _opened(names, await self.fetch(_opening(names, project_id)), bounds_us)
 
-    def _to_open(self, holding: list[ShardName], known: list[ShardName]) -> list[ShardName]:
-        if self._keyed_by_project and holding:
-            return holding
-        topics = {shard.topic for shard in holding}
-        return [shard for shard in known if not topics or shard.topic in topics]
-
 
 def _names(namespace: str, members: Iterable[bytes]) -> list[ShardName]:
     return sorted(member_shard(namespace, member.decode()) for member in members)
+
+
+def _to_open(holding: list[ShardName], known: list[ShardName]) -> list[ShardName]:
+    """All shards of the topics of those that hold a project; of all topics where none does."""
+    topics = {shard.topic for shard in holding}
+    return [shard for shard in known if not topics or shard.topic in topics]
 
 
 def _counted_us(names: Sequence[ShardName], counted_us: Mapping[bytes, bytes]) -> list[int]:

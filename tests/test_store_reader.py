@@ -95,6 +95,7 @@ def test_as_of_the_last_count_of_partitions(redis_url: str) -> None:
     for one in writers:
         apply(one, [start("a")])
     writers[0].register_partitions(PARTITIONS, NOW_US - 5)
+    assert read(redis_url, opened, "acme/unknown", keyed_by_project=True)[1] == NOW_US - 5
     writer(redis_url, 0, "other").register_partitions(PARTITIONS, NOW_US - 9)
     assert read(redis_url, opened)[1] == NOW_US - 5
     assert read(redis_url, opened, keyed_by_project=True)[1] == NOW_US
