@@ -156,7 +156,10 @@ class Shard:
         self._store.apply(self._next_offset, self._next_offset, write)
 
     def register_partitions(self, partitions: int, counted_us: int) -> None:
-        """The topic had so many partitions at this instant, whoever reads them and when: answers are as of then."""
+        """The topic had so many partitions at this instant, whoever reads them and when: answers are as of then.
+
+        From any thread; nothing that is under way is looked at.
+        """
         self._store.register_partitions(partitions, counted_us)
 
     def skip_lost(self, next_offset: int) -> None:

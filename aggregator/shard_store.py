@@ -188,7 +188,11 @@ class ShardStore:
         pipeline.execute()
 
     def register_partitions(self, partitions: int, counted_us: int) -> None:
-        """Make it known that the topic had so many at this instant, and so has no message from before it in others."""
+        """Make it known that the topic had so many at this instant, and so has no message from before it in others.
+
+        Raises Fenced for a shard that has moved away: its generation may be gone.
+        """
+        self._writable(self._client.get(self.keys.next))
         self._partitions = max(partitions, self._partitions)
         namespace = self.shard.namespace
         pipeline = self._client.pipeline(transaction=False)

@@ -1,28 +1,26 @@
-"""How many partitions topics have, asked beside the reading, again and again: what is added is soon known.
+"""How many partitions topics have, counted beside the reading, again and again: what is added is soon known.
 
 Until the group has shared it out, nobody reads a new partition, and its messages are in no answer.
 """
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
 
 from aggregator.levels import SECOND_US
+from aggregator.shard_store import Fenced, StoreAway, StoreFull
+
+log = logging.getLogger(__name__)
 
 # How old the as-of time of a busy topic gets by this; a question takes a tenth of a millisecond.
 COUNT_INTERVAL_US = SECOND_US // 4
 
-
-class Counted(NamedTuple):
-    """A topic had at least so many partitions at an instant, in microseconds since the epoch."""
-
-    topic: str
-    partitions: int
-    counted_us: int
+Register = Callable[[int, int], None]
+"""Takes how many partitions there were at least, and at which instant (microseconds since the epoch)."""
 
 
 class PartitionCounts:
-    """One topic's question after the other, on a thread of its own, since the broker takes a while to answer.
+    """One topic after the other, on a thread of its own: broker and Redis may take a while, and the worker goes on.
 
     `count`: the partitions of a topic as the broker knows them, None where it does not answer.
     """
@@ -31,25 +29,28 @@ class PartitionCounts:
         self._count = count
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="partition-counts")
-        self._asked: dict[str, Future[Counted | None]] = {}
-        self._asked_us: dict[str, int] = {}
+        self._under_way: dict[str, Future[None]] = {}
+        self._begun_us: dict[str, int] = {}
 
-    def poll(self, topics: Iterable[str]) -> list[Counted]:
-        """The answers that have come since the last poll; asks of these topics what has not been asked for a while."""
-        answered = [topic for topic, answer in self._asked.items() if answer.done()]
-        counted = [self._asked.pop(topic).result() for topic in answered]
+    def begin(self, topics: Mapping[str, Register]) -> None:
+        """Count what has not been counted for a while, and register it."""
         now_us = self._clock()
-        for topic in topics:
-            if topic not in self._asked and now_us - self._asked_us.get(topic, 0) >= COUNT_INTERVAL_US:
-                self._asked_us[topic] = now_us
-                self._asked[topic] = self._thread.submit(self._ask, topic)
-        return [one for one in counted if one is not None]
+        for topic, register in topics.items():
+            before = self._under_way.get(topic)
+            is_due = now_us - self._begun_us.get(topic, 0) >= COUNT_INTERVAL_US
+            if is_due and (before is None or before.done()):
+                self._begun_us[topic] = now_us
+                self._under_way[topic] = self._thread.submit(self._register, topic, register)
 
     def close(self) -> None:
-        """Return when no question is under way."""
+        """Return when no count is under way."""
         self._thread.shutdown(cancel_futures=True)
 
-    def _ask(self, topic: str) -> Counted | None:
-        asked_us = self._clock()
+    def _register(self, topic: str, register: Register) -> None:
+        counted_us = self._clock()
         partitions = self._count(topic)
-        return Counted(topic, partitions, asked_us) if partitions else None
+        if partitions:
+            try:
+                register(partitions, counted_us)
+            except (*StoreAway, StoreFull, Fenced) as away:
+                log.debug("the partitions of a topic are not registered", extra={"topic": topic, "why": str(away)})

@@ -10,7 +10,7 @@ from confluent_kafka import Message as KafkaMessage
 
 from ingest.batch_limits import BatchLimits
 from ingest.message import Headers, Message
-from ingest.partition_counts import Counted, PartitionCounts
+from ingest.partition_counts import PartitionCounts, Register
 
 log = logging.getLogger(__name__)
 
@@ -191,9 +191,9 @@ class Source:
             raise BrokerAway(failed.args[0].str()) from failed
         return low, high
 
-    def counted(self, topics: Iterable[str]) -> list[Counted]:
-        """How many partitions such topics were found to have since this was last asked."""
-        return self._counts.poll(topics)
+    def count_partitions(self, topics: Mapping[str, Register]) -> None:
+        """See how many partitions these have registered, soon and now and then."""
+        self._counts.begin(topics)
 
     def commit(self, next_offsets: Mapping[Place, int], wait: bool) -> None:
         """Tell Kafka how far each place is applied, for lag tools; nothing here reads it back."""

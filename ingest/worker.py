@@ -19,7 +19,6 @@ from ingest.batch_decoding import decode_batch
 from ingest.batch_limits import BatchLimits
 from ingest.dead_letters import DeadLettersUndelivered, DeadLetterTopic
 from ingest.message import DeadLetter
-from ingest.partition_counts import Counted
 from ingest.source import BrokerAway, Place, Polled, Source, brokers_us, message_of, offset_of
 
 log = logging.getLogger(__name__)
@@ -266,13 +265,13 @@ class Worker:
 
     def _count_partitions(self, source: Source) -> None:
         """Whoever has a topic's first partition sees to it that answers know of all the others."""
-        firsts = [place.topic for place, shard in self._shards.items() if place.partition == 0 and shard is not None]
-        for counted in source.counted(firsts):
-            self._try(source, Place(counted.topic, 0), partial(self._note_partitions, counted=counted))
-
-    def _note_partitions(self, place: Place, counted: Counted) -> None:
-        self._finish(place)
-        self._shard(place).register_partitions(counted.partitions, counted.counted_us)
+        source.count_partitions(
+            {
+                place.topic: shard.register_partitions
+                for place, shard in self._shards.items()
+                if place.partition == 0 and shard is not None
+            }
+        )
 
     def _ask_refused(self, source: Source) -> None:
         """A place that is not read goes on as soon as its shard has been reset."""

@@ -1,22 +1,25 @@
-"""How many partitions a topic has is asked beside the reading, now and then, and told as of the question."""
+"""How many partitions a topic has is counted beside the reading, now and then, and registered as of the question."""
 
 from collections.abc import Iterator
 from queue import Queue
 
 import pytest
+import redis
 
-from ingest.partition_counts import COUNT_INTERVAL_US, Counted, PartitionCounts
+from ingest.partition_counts import COUNT_INTERVAL_US, PartitionCounts
 from tests.folding import NOW_US
 from tests.pipeline.patience import wait_until
 
 
-class Broker:
-    """Answers what is put into `answers`, as late as it is put there. The clock goes on with each question."""
+class Servers:
+    """A broker that answers what is put into `answers`, as late as it is put there, and what is registered in Redis."""
 
     def __init__(self) -> None:
         self.now_us = NOW_US
         self.asked: list[str] = []
         self.answers: Queue[int | None] = Queue()
+        self.registered: list[tuple[int, int]] = []
+        self.failure: Exception | None = None
 
     def count(self, topic: str) -> int | None:
         self.asked.append(topic)
@@ -24,61 +27,74 @@ class Broker:
         self.now_us += 7
         return answer
 
+    def register(self, partitions: int, counted_us: int) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.registered.append((partitions, counted_us))
+
+    def wait_for_registered(self, count: int) -> None:
+        assert wait_until(lambda: len(self.registered) == count, 10, 0.001)
+
 
 @pytest.fixture
-def broker() -> Broker:
-    return Broker()
+def servers() -> Servers:
+    return Servers()
 
 
 @pytest.fixture
-def counts(broker: Broker) -> Iterator[PartitionCounts]:
-    counts = PartitionCounts(broker.count, lambda: broker.now_us)
+def counts(servers: Servers) -> Iterator[PartitionCounts]:
+    counts = PartitionCounts(servers.count, lambda: servers.now_us)
     yield counts
-    broker.answers.put(None)
+    servers.answers.put(None)
     counts.close()
 
 
-def answers(counts: PartitionCounts, topics: list[str]) -> list[Counted]:
-    """All that one poll after the other brings, until something has come."""
-    found: list[Counted] = []
-
-    def come() -> bool:
-        found.extend(counts.poll(topics))
-        return bool(found)
-
-    assert wait_until(come, 10, 0.001)
-    return found
-
-
-def test_as_of_the_question(broker: Broker, counts: PartitionCounts) -> None:
+def test_as_of_the_question(servers: Servers, counts: PartitionCounts) -> None:
     """What is added while the broker answers may be missing in the answer."""
-    assert counts.poll(["calls"]) == []
-    broker.answers.put(4)
-    assert answers(counts, ["calls"]) == [Counted("calls", 4, NOW_US)]
+    counts.begin({"calls": servers.register})
+    servers.answers.put(4)
+    servers.wait_for_registered(1)
+    assert servers.registered == [(4, NOW_US)]
 
 
-def test_now_and_then_and_not_while_it_is_asked(broker: Broker, counts: PartitionCounts) -> None:
-    """However often it is polled, and however late the answer is."""
-    counts.poll(["calls"])
-    broker.now_us += 5 * COUNT_INTERVAL_US
-    counts.poll(["calls"])
-    broker.answers.put(4)
-    answers(counts, [])
-    broker.now_us = NOW_US + COUNT_INTERVAL_US - 1
-    counts.poll(["calls"])
-    assert not wait_until(lambda: len(broker.asked) > 1, 0.05)
-    broker.now_us += 1
-    counts.poll(["calls"])
-    broker.answers.put(6)
-    assert [counted.partitions for counted in answers(counts, [])] == [6]
-    assert broker.asked == ["calls"] * 2
+def begin_until(counts: PartitionCounts, servers: Servers, asked: int) -> None:
+    """As a worker does, until the broker has been asked so often."""
+
+    def is_asked() -> bool:
+        counts.begin({"calls": servers.register})
+        return len(servers.asked) == asked
+
+    assert wait_until(is_asked, 10, 0.001)
 
 
-def test_a_broker_that_does_not_answer(broker: Broker, counts: PartitionCounts) -> None:
-    """Says nothing, nor does one that does not know the topic; it is asked again."""
-    for unknown in (None, 0):
-        broker.answers.put(unknown)
-        assert wait_until(lambda: counts.poll(["calls"]) == [] and broker.answers.empty(), 10, 0.001)
-        broker.now_us += COUNT_INTERVAL_US
-    broker.answers.put(5)
-    assert answers(counts, ["calls"])[0].partitions == 5
+def test_now_and_then_and_not_while_it_is_asked(servers: Servers, counts: PartitionCounts) -> None:
+    """However often it is begun, and however late the answer is."""
+    topics = {"calls": servers.register}
+    counts.begin(topics)
+    servers.now_us += 5 * COUNT_INTERVAL_US
+    counts.begin(topics)
+    servers.answers.put(4)
+    servers.wait_for_registered(1)
+    servers.now_us = NOW_US + COUNT_INTERVAL_US - 1
+    counts.begin(topics)
+    assert not wait_until(lambda: len(servers.asked) > 1, 0.05)
+    servers.now_us += 1
+    begin_until(counts, servers, 2)
+    servers.answers.put(6)
+    servers.wait_for_registered(2)
+    assert servers.registered == [(4, NOW_US), (6, NOW_US + COUNT_INTERVAL_US)]
+    assert servers.asked == ["calls"] * 2
+
+
+@pytest.mark.parametrize("answer", [None, 0, 3])
+def test_servers_that_do_not_answer(answer: int | None, servers: Servers, counts: PartitionCounts) -> None:
+    """Nothing is registered, nor of a topic that the broker does not know; it is counted again."""
+    servers.failure = redis.exceptions.ConnectionError("away") if answer else None
+    servers.answers.put(answer)
+    begin_until(counts, servers, 1)
+    servers.now_us += 2 * COUNT_INTERVAL_US
+    begin_until(counts, servers, 2)
+    servers.failure = None
+    servers.answers.put(5)
+    servers.wait_for_registered(1)
+    assert servers.registered[0][0] == 5

@@ -7,7 +7,7 @@ import redis
 
 from aggregator.redis_layout import LAYOUT_VERSION, ShardKeys, ShardName, shard_registry
 from aggregator.shard import Shard
-from aggregator.shard_store import ShardStore
+from aggregator.shard_store import Fenced, ShardStore
 from aggregator.store_reader import OpenedProject, StoreReader, UnknownLayout
 from tests.folding import KEEP_ALL, NOW_US, PROJECT, SHARD, apply, prices, start
 from tests.reading import read
@@ -105,6 +105,17 @@ def test_as_of_the_last_count_of_partitions(redis_url: str) -> None:
     assert read(redis_url, opened)[1] is None
     writer(redis_url, PARTITIONS).touch(NOW_US + 7)
     assert read(redis_url, opened)[1] == NOW_US
+
+
+def test_partitions_of_a_generation_that_is_gone(redis_url: str) -> None:
+    """Are not registered: the worker that counted them has not noticed yet, and nobody would drop them again."""
+    one = writer(redis_url, 0)
+    ShardStore(redis.Redis.from_url(redis_url), SHARD).move_away()
+    with pytest.raises(Fenced):
+        one.register_partitions(PARTITIONS + 1, NOW_US)
+    assert read(redis_url, opened)[1] is None
+    client: Any = redis.Redis.from_url(redis_url)
+    assert client.scard(shard_registry("callmeter")) == PARTITIONS
 
 
 @pytest.mark.parametrize("layout", [LAYOUT_VERSION - 1, LAYOUT_VERSION + 1])

@@ -1,6 +1,6 @@
 """One step of the worker after the other, with a source and shards that only note what they are told."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 from unittest.mock import patch
 
@@ -9,7 +9,7 @@ from aggregator.levels import SECOND_US
 from aggregator.shard import Applied, Shard
 from aggregator.shard_store import Fenced
 from ingest.message import Message
-from ingest.partition_counts import Counted
+from ingest.partition_counts import Register
 from ingest.source import Place, Polled, Source
 from ingest.worker import Worker, WorkerSettings
 from tests.folding import NOW_US
@@ -59,8 +59,7 @@ class Steps:
         self.applied: list[tuple[Place, int]] = []
         self.sought: list[Place] = []
         self.committed: dict[Place, int] = {}
-        self.counts: list[Counted] = []
-        self.counted_topics: list[str] = []
+        self.to_count: Mapping[str, Register] = {}
         self.shards: dict[Place, NotedShard] = {}
         settings = WorkerSettings("", "", (), 30 * 86_400 * SECOND_US)
         with patch("ingest.worker.DeadLetterTopic", NoTopic):
@@ -80,9 +79,8 @@ class Steps:
     def seek(self, place: Place, offset: int | None) -> None:
         self.sought.append(place)
 
-    def counted(self, topics: Iterable[str]) -> list[Counted]:
-        self.counted_topics = list(topics)
-        return self.counts
+    def count_partitions(self, topics: Mapping[str, Register]) -> None:
+        self.to_count = topics
 
     def commit(self, next_offsets: Mapping[Place, int], wait: bool) -> None:
         self.committed |= next_offsets
@@ -160,13 +158,12 @@ def test_a_place_is_left_with_nothing_under_way() -> None:
 
 
 def test_partitions_are_counted_by_who_has_the_first() -> None:
-    """And told to its shard; an answer that comes when the place is another's is that one's to ask for."""
+    """Whose shard registers them, as long as it has it."""
     steps = Steps()
-    steps.counts = [Counted(HOT.topic, 4, NOW_US)]
     steps.step()
-    assert steps.counted_topics == [HOT.topic]
+    assert list(steps.to_count) == [HOT.topic]
+    steps.to_count[HOT.topic](4, NOW_US)
     assert [steps.shards[place].counted for place in (HOT, QUIET)] == [[(4, NOW_US)], []]
     steps.leave(HOT)
     steps.step()
-    assert steps.counted_topics == []
-    assert [steps.shards[place].counted for place in (HOT, QUIET)] == [[(4, NOW_US)], []]
+    assert not steps.to_count

@@ -1,13 +1,13 @@
 """A topic in memory, and a consumer of it that does what a Kafka consumer may do, at its worst."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from confluent_kafka import TIMESTAMP_CREATE_TIME
 from confluent_kafka import Message as KafkaMessage
 
 from ingest.batch_limits import BatchLimits
 from ingest.message import Message
-from ingest.partition_counts import Counted
+from ingest.partition_counts import Register
 from ingest.source import Place, Polled, Source
 from tests.protocol.sent import Sent
 
@@ -88,9 +88,8 @@ class MemorySource(Source):
             self.positions[place] = offset or 0
             self._forget_end(place)
 
-    def counted(self, topics: Iterable[str]) -> list[Counted]:
+    def count_partitions(self, topics: Mapping[str, Register]) -> None:
         """The log never gets more partitions."""
-        return []
 
     def commit(self, next_offsets: Mapping[Place, int], wait: bool) -> None:
         """Nothing reads it back."""
