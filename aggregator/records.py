@@ -1,5 +1,6 @@
 """The call records a writer has at hand: a bounded cache by number and by id, and new numbers for new records."""
 
+from collections.abc import Iterable
 from itertools import islice
 
 from aggregator.call import Call
@@ -39,7 +40,13 @@ class Records:
         if call is not None:
             self.numbers.pop(id_field(call.project, call.packed_id), None)
 
-    def trim(self, calls_max: int) -> None:
-        """Keep the records that came last: one that is still in use is loaded again, and then is one of those."""
-        for number in list(islice(self.calls, max(0, len(self.calls) - calls_max))):
-            self.forget(number)
+    def trim(self, used: Iterable[int], calls_max: int) -> None:
+        """Keep the records used last: those of `used`, then others, `calls_max` in all (more where `used` is more)."""
+        for number in used:
+            call = self.calls.pop(number, None)
+            if call is not None:
+                self.calls[number] = call
+        excess = len(self.calls) - calls_max
+        if excess > 0:
+            for number in list(islice(self.calls, excess)):
+                self.forget(number)

@@ -240,7 +240,7 @@ class Shard:
     def _forget_excess(self, changes: BatchChanges, write: ShardWrite, dropped: set[int]) -> None:
         for number in dropped:
             self._records.forget(number)
-        self._records.trim(self._limits.calls_cached_max)
+        self._records.trim(changes.records, self._limits.calls_cached_max)
         self._cells.trim(self._limits.cells_cached_max)
         self._note_expiries(write)
         _drop_oldest(self._expiries, self._limits.expiries_cached_max)

@@ -33,12 +33,14 @@ class PartitionCounts:
         self._begun_us: dict[str, int] = {}
 
     def begin(self, topics: Mapping[str, Register]) -> None:
-        """Count what has not been counted for a while, and register it."""
+        """Count what has not been counted for a while, and register it. Raises what went wrong and was not expected."""
         now_us = self._clock()
         for topic, register in topics.items():
             before = self._under_way.get(topic)
             is_due = now_us - self._begun_us.get(topic, 0) >= COUNT_INTERVAL_US
             if is_due and (before is None or before.done()):
+                if before is not None:
+                    before.result()
                 self._begun_us[topic] = now_us
                 self._under_way[topic] = self._thread.submit(self._register, topic, register)
 

@@ -20,20 +20,24 @@ def test_projects_are_numbered_from_one() -> None:
     assert [records.project(name) for name in ("q", "new", "p", "newer", "new")] == [2, 3, 1, 4, 3]
 
 
-def test_trim_keeps_what_came_last() -> None:
-    """Of six records the last three stay; what is forgotten is not found by its id either, and comes last again."""
+def test_trim_keeps_what_was_used_last() -> None:
+    """Of six records the last used three stay; what is forgotten is not found by its id either."""
     records = Records({}, 0)
     for number in range(6):
         records.at(id_field(1, bytes([number])), 0)
-    records.at(id_field(1, b"\0"), 0)
-    records.trim(6)
-    assert len(records.calls) == 6
-    records.trim(3)
-    assert list(records.calls) == [3, 4, 5]
-    assert sorted(records.numbers) == [id_field(1, bytes([number])) for number in (3, 4, 5)]
-    records.put(0, Call(1, b"\0", 0))
-    records.trim(2)
-    assert list(records.calls) == [5, 0]
+    records.trim([1, 0], 3)
+    assert list(records.calls) == [5, 1, 0]
+    assert sorted(records.numbers) == [id_field(1, bytes([number])) for number in (0, 1, 5)]
+    records.trim([0], 2)
+    assert list(records.calls) == [1, 0]
+
+
+def test_trim_never_forgets_what_was_just_used_before_it_must() -> None:
+    """Nothing goes while there is room; numbers used but not here do no harm."""
+    records = Records({}, 0)
+    records.at(id_field(1, b"a"), 0)
+    records.trim([0, 99], 1)
+    assert list(records.calls) == [0]
 
 
 def test_put_and_forget() -> None:
