@@ -58,7 +58,7 @@ def _orphans(numbers: Iterable[int], calls: Mapping[int, Call], seen: set[int]) 
 
 def _named(events: Sequence[Event], records: Records) -> tuple[list[bytes], list[bytes]]:
     """The id fields of the calls of `events`, one for each, and those of the parents they name."""
-    prefixes = {
+    prefixes = {  # by first event, so that no new project gets its number by chance
         project_id: id_field(records.project(project_id), b"")
         for project_id in dict.fromkeys(event.project_id for event in events)
     }

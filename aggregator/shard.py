@@ -158,7 +158,7 @@ class Shard:
     def register_partitions(self, partitions: int, counted_us: int) -> None:
         """The topic had so many partitions at this instant, whoever reads them and when: answers are as of then.
 
-        From any thread; nothing that is under way is looked at.
+        From any thread: it changes nothing here.
         """
         self._store.register_partitions(partitions, counted_us)
 

@@ -182,7 +182,7 @@ class ShardStore:
         """
         member = shard_member(self.shard)
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.sadd(shard_registry(self.shard.namespace), member, *self._siblings())
+        pipeline.sadd(shard_registry(self.shard.namespace), member, *self._siblings(self._partitions))
         for project_id in project_ids:
             pipeline.sadd(project_registry(self.shard.namespace, project_id), member)
         pipeline.execute()
@@ -193,16 +193,15 @@ class ShardStore:
         Raises Fenced for a shard that has moved away: its generation may be gone.
         """
         self._writable(self._client.get(self.keys.next))
-        self._partitions = max(partitions, self._partitions)
         namespace = self.shard.namespace
         pipeline = self._client.pipeline(transaction=False)
         # In this order: who sees the instant sees the shards.
-        pipeline.sadd(shard_registry(namespace), *self._siblings())
+        pipeline.sadd(shard_registry(namespace), *self._siblings(partitions))
         pipeline.hset(counted_topics(namespace), self.shard.topic, counted_us)
         pipeline.execute()
 
-    def _siblings(self) -> list[str]:
-        return [shard_member(self.shard._replace(partition=other)) for other in range(self._partitions)]
+    def _siblings(self, partitions: int) -> list[str]:
+        return [shard_member(self.shard._replace(partition=other)) for other in range(partitions)]
 
     def apply(self, first_offset: int | None, next_offset: int | None, write: ShardWrite) -> None:
         """Write everything and the next offset in one step, if the stored next offset is still `first_offset`.
