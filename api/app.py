@@ -12,16 +12,16 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from api.access import Access, forbidden, wall_clock_us
-from api.body import BodyLimits, read_body
-from api.docs_page import docs_page
+from api.access.basic_auth import Access, forbidden, wall_clock_us
+from api.contract.docs_page import docs_page
+from api.contract.openapi import openapi_document
+from api.contract.stats_request import read_stats_question
+from api.contract.usage_request import read_usage_question
 from api.headers import Freshness, freshness_headers
-from api.openapi import openapi_document
-from api.questions import StatsQuestion, UsageQuestion
+from api.http.admission import Room
+from api.http.body import BodyLimits, read_body
+from api.query.questions import StatsQuestion, UsageQuestion
 from api.refusals import Refusal, StoreAway, away_response, json_response, refusal_response
-from api.room import Room
-from api.stats_request import read_stats_question
-from api.usage_request import read_usage_question
 
 log = logging.getLogger(__name__)
 

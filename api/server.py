@@ -9,16 +9,16 @@ import msgspec
 import uvicorn
 from starlette.applications import Starlette
 
-from aggregator.key_store import AsyncKeyStore
-from aggregator.levels import Retention
-from aggregator.redis_connection import connect_readers
-from aggregator.store_reader import StoreReader
-from api.access import Access, KeyAccess, OpenAccess, check_exposure, wall_clock_us
-from api.answers import StoreAnswers
+from aggregator.rollups.levels import Retention
+from aggregator.store.connection import connect_readers
+from aggregator.store.key_store import AsyncKeyStore
+from aggregator.store.reader import StoreReader
+from api.access.basic_auth import Access, KeyAccess, OpenAccess, check_exposure, wall_clock_us
 from api.app import ApiSettings, make_app
-from api.connection import Connection, ConnectionLimits, Crowd
-from api.kept_buckets import KEPT_BYTES_MAX
-from api.open_files import allow_open_files
+from api.http.connection import Connection, ConnectionLimits, Crowd
+from api.http.open_files import allow_open_files
+from api.query.answers import StoreAnswers
+from api.query.bucket_cache import KEPT_BYTES_MAX
 
 log = logging.getLogger(__name__)
 

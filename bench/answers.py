@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from statistics import median
 
-from aggregator.redis_layout import ShardName
+from aggregator.layout.keys import ShardName
 from bench.asking import Asker, dashboard_metrics, dashboard_questions, stats_body, time_single
 from bench.crowd import time_crowd
 from bench.feeding import Feeding, recent_messages

@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
-from aggregator.event import UsageCounts
-from aggregator.price_catalogue import PriceCatalogue
-from aggregator.prices import PriceBook
+from aggregator.calls.event import UsageCounts
+from aggregator.prices.book import PriceBook
+from aggregator.prices.catalogue import PriceCatalogue
 from bench import clickhouse_sql as sql
 from bench.agreement import check_answers, check_percentiles
 from bench.answers import STATS, load

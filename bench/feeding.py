@@ -9,7 +9,7 @@ from types import TracebackType
 
 from bench.generator import GeneratorSettings, generate
 from bench.stage import key_and_value
-from ingest.producer import EventProducer
+from ingest.kafka.producer import EventProducer
 
 STEP_S = 0.01
 LONG_ENOUGH_S = 3_600

@@ -18,7 +18,7 @@ from bench.folding import start_sharing
 from bench.measuring import Line, Target, ours_at_most, percentile_in_parts
 from bench.scale import Scale, tell
 from bench.stage import Stage
-from ingest.producer import EventProducer
+from ingest.kafka.producer import EventProducer
 
 PROJECT = "acme/probes"
 PARTITIONS = 4

@@ -17,8 +17,8 @@ from bench.generator import GeneratorSettings, generate
 from bench.measuring import Line, Target, alone, compared, in_turn, ours_at_least, ratio_at_least
 from bench.scale import Scale, tell
 from bench.stage import Ends, Stage
-from ingest.batch_decoding import decode_batch
-from ingest.source import READ_AHEAD_KIB_MAX, READ_AHEAD_MESSAGES, READ_AHEAD_PAUSE_MS, brokers_us
+from ingest.decoding.batch import decode_batch
+from ingest.kafka.consumer import READ_AHEAD_KIB_MAX, READ_AHEAD_MESSAGES, READ_AHEAD_PAUSE_MS, brokers_us
 
 BATCH = 5_000
 CALLS_PER_S = 100

@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from aggregator.event import CallEnd, CallStart, Event, UsageCounts
-from aggregator.levels import LEVELS, Retention
-from aggregator.redis_layout import ShardName
-from aggregator.view import ALL_CALLS
+from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
+from aggregator.layout.keys import ShardName
+from aggregator.rollups.levels import LEVELS, Retention
+from aggregator.rollups.views import ALL_CALLS
 from bench.generator import GeneratorSettings, generate
 from bench.measuring import Line, alone, compared, ours_at_most, ratio_at_most
 from bench.month import events_of, fold, last_minute
@@ -133,7 +133,7 @@ def _fold_and_weigh(stage: Stage, events: Iterable[Event], end: datetime) -> Siz
 
 
 def _purposes(stage: Stage, key: bytes) -> list[tuple[str, float]]:
-    """What a key is for, by `aggregator.redis_layout`, each with its part of the key."""
+    """What a key is for, by `aggregator.layout.keys`, each with its part of the key."""
     parts = key.decode("utf-8", "replace").removeprefix(f"{SHARD.tag}:").split(":")
     if len(parts) > 2 and parts[1] == "r":
         block: Any = stage.redis.hgetall(key)

@@ -11,18 +11,18 @@ from typing import NamedTuple
 
 import msgspec
 
-from aggregator.event import Event
-from aggregator.levels import DAY_S, Retention
-from aggregator.price_catalogue import PriceCatalogue
-from aggregator.prices import PriceBook
-from aggregator.redis_connection import connect
-from aggregator.redis_layout import ShardName
-from aggregator.shard import Shard
-from aggregator.shard_store import ShardStore
+from aggregator.calls.event import Event
+from aggregator.layout.keys import ShardName
+from aggregator.prices.book import PriceBook
+from aggregator.prices.catalogue import PriceCatalogue
+from aggregator.rollups.levels import DAY_S, Retention
+from aggregator.store.connection import connect
+from aggregator.store.shard_store import ShardStore
+from aggregator.writing.shard import Shard
 from bench.generator import GeneratorSettings, generate
 from bench.scale import watched
 from bench.stage import key_and_value
-from ingest.decode import decode_message
+from ingest.decoding.single import decode_message
 
 DAYS = 30
 PROJECT = "acme/project-0"

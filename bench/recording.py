@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.measuring import HEADING, Line
-from callmeter.figures import FIGURES_FILE
+from callmeter.planning.figures import FIGURES_FILE
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 SIGNIFICANT_DIGITS = 4

@@ -6,8 +6,8 @@ Every call is a root with an op and neither user nor run, so that VIEWS views co
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
-from aggregator.event import CallEnd, CallStart, Event, UsageCounts
-from aggregator.levels import DAY_S, LEVELS, Level
+from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
+from aggregator.rollups.levels import DAY_S, LEVELS, Level
 from bench.measuring import Line, alone
 from bench.scale import Scale, tell
 

@@ -16,13 +16,13 @@ from types import TracebackType
 
 import redis
 
-from aggregator.redis_layout import ShardKeys, ShardName
+from aggregator.layout.keys import ShardKeys, ShardName
 from bench.scale import tell, watched
-from callmeter.embedded_broker import EmbeddedBroker
-from callmeter.embedded_redis import EmbeddedRedis
-from callmeter.loopback_port import LOOPBACK, free_loopback_port
-from ingest.lag import watermarks
-from ingest.producer import EventProducer
+from callmeter.local.embedded_broker import EmbeddedBroker
+from callmeter.local.embedded_redis import EmbeddedRedis
+from callmeter.local.loopback_port import LOOPBACK, free_loopback_port
+from ingest.kafka.producer import EventProducer
+from ingest.kafka.watermarks import watermarks
 from tests.pipeline.program import START_TIMEOUT_S, Program
 from tests.servers.kafka_server import JARS, KafkaServer, create_topic
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from aggregator.event import CallEnd, CallStart, Event, UsageCounts
+from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
 from bench.scale import watched
 
 PROJECT = "acme/trees"

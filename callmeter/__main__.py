@@ -6,7 +6,7 @@ import sys
 
 import click
 
-# Subcommand `x-y` is the click command `x_y` of the module `callmeter.x_y_command`, imported on use: `--help` is quick.
+# Subcommand `x-y` is the click command `x_y` of `callmeter.commands.x_y`; imported on use: `--help` is quick.
 COMMANDS = {
     "demo": "Everything at once, with a stream of made-up agent traces to look at.",
     "up": "Broker, Redis, worker and api together on this machine.",
@@ -62,7 +62,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = cmd_name.replace("-", "_")
-        command: click.Command = getattr(importlib.import_module(f"callmeter.{module}_command"), module)
+        command: click.Command = getattr(importlib.import_module(f"callmeter.commands.{module}"), module)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

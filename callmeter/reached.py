@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import click
 from confluent_kafka import KafkaException
 
-from aggregator.shard_store import Fenced, OtherLayout, StoreAway, StoreFull
+from aggregator.store.shard_store import Fenced, OtherLayout, StoreAway, StoreFull
 from callmeter.logs import redacted
 from callmeter.settings import Settings
 

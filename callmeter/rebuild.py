@@ -10,21 +10,21 @@ from typing import Any
 import msgspec
 import redis
 
-from aggregator.generation import Generations, RebuildRuns
-from aggregator.levels import DAY_US
-from aggregator.redis_layout import ShardKeys, ShardName
-from aggregator.shard import Shard
-from aggregator.shard_store import Fenced, ShardStore
+from aggregator.layout.keys import ShardKeys, ShardName
+from aggregator.rollups.levels import DAY_US
+from aggregator.store.generation import Generations, RebuildRuns
+from aggregator.store.shard_store import Fenced, ShardStore
+from aggregator.writing.shard import Shard
+from callmeter.commands.verify import NothingKept, verify_window
+from callmeter.progress.work import WorkProgress
 from callmeter.settings import Settings
 from callmeter.shard_opening import ShardOpener
-from callmeter.verify_command import NothingKept, verify_window
-from callmeter.work_progress import WorkProgress
-from ingest.batch_decoding import decode_batch
 from ingest.batch_limits import BatchLimits
-from ingest.lag import watermarks
-from ingest.log_reading import LogReader
-from ingest.message import Message
-from ingest.source import Place
+from ingest.decoding.batch import decode_batch
+from ingest.kafka.consumer import Place
+from ingest.kafka.log_reader import LogReader
+from ingest.kafka.message import Message
+from ingest.kafka.watermarks import watermarks
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from aggregator.levels import Retention
-from api.kept_buckets import KEPT_BYTES_MAX
+from aggregator.rollups.levels import Retention
+from api.query.bucket_cache import KEPT_BYTES_MAX
 from callmeter.durations import parse_duration_s
 from callmeter.logs import redacted
 

@@ -3,15 +3,15 @@
 import click
 import redis
 
-from aggregator.price_catalogue import PriceCatalogue
-from aggregator.price_file import PriceFileError, load_price_file
-from aggregator.prices import PriceBook
-from aggregator.redis_layout import ShardName
-from aggregator.shard import Shard, ShardLimits
-from aggregator.shard_store import ShardStore
+from aggregator.layout.keys import ShardName
+from aggregator.prices.book import PriceBook
+from aggregator.prices.catalogue import PriceCatalogue
+from aggregator.prices.file import PriceFileError, load_price_file
+from aggregator.store.shard_store import ShardStore
+from aggregator.writing.shard import Shard, ShardLimits
 from callmeter.settings import Settings
-from ingest.lag import partition_count
-from ingest.source import Place
+from ingest.kafka.consumer import Place
+from ingest.kafka.watermarks import partition_count
 
 
 class ShardOpener:

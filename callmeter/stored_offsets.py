@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import redis
 
-from aggregator.generation import live_namespace
-from aggregator.redis_layout import member_shard, shard_registry
-from aggregator.shard_store import ShardStore
-from aggregator.shard_write import ShardWrite
-from ingest.lag import watermarks
+from aggregator.layout.keys import member_shard, shard_registry
+from aggregator.layout.write import ShardWrite
+from aggregator.store.generation import live_namespace
+from aggregator.store.shard_store import ShardStore
+from ingest.kafka.watermarks import watermarks
 
 
 class PartitionProgress(NamedTuple):

@@ -12,8 +12,8 @@ from itertools import chain, groupby
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from ingest.message import DeadLetter, Headers
-from ingest.producer import FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, QUEUE_KIB_MAX
+from ingest.kafka.message import DeadLetter, Headers
+from ingest.kafka.producer import FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, QUEUE_KIB_MAX
 
 log = logging.getLogger(__name__)
 

@@ -12,14 +12,14 @@ from functools import partial
 import msgspec
 from confluent_kafka import Message as KafkaMessage
 
-from aggregator.levels import SECOND_US
-from aggregator.shard import Shard
-from aggregator.shard_store import Fenced, StoreAway, StoreFull
-from ingest.batch_decoding import decode_batch
+from aggregator.rollups.levels import SECOND_US
+from aggregator.store.shard_store import Fenced, StoreAway, StoreFull
+from aggregator.writing.shard import Shard
 from ingest.batch_limits import BatchLimits
 from ingest.dead_letters import DeadLettersUndelivered, DeadLetterTopic
-from ingest.message import DeadLetter
-from ingest.source import BrokerAway, Place, Polled, Source, brokers_us, message_of, offset_of
+from ingest.decoding.batch import decode_batch
+from ingest.kafka.consumer import BrokerAway, Place, Polled, Source, brokers_us, message_of, offset_of
+from ingest.kafka.message import DeadLetter
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from callmeter.embedded_broker import EmbeddedBroker
+from callmeter.local.embedded_broker import EmbeddedBroker
 from tests.servers.clustered import lead_to
 from tests.servers.kafka_server import KafkaServer
 from tests.servers.redis_cluster import RedisCluster

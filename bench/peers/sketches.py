@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from aggregator.sketch import compress, quantiles
+from aggregator.rollups.sketch import compress, quantiles
 
 SOME, WARM_UP_PARTS = 1_000, 2
 ASKED = (0.5, 0.95, 0.99)

@@ -44,7 +44,7 @@ class Model:
         return sum(call.start is not None for call in self.calls.by_identity.values())
 
     def case(self, path: str, request: Any, now: datetime) -> dict[str, Any]:
-        """The request with its exact answer, in the form of a golden case (`tests.answers.differences` takes it)."""
+        """The request with its exact answer, in the form of a golden case (see `tests.support.answers`)."""
         case: dict[str, Any] = {"name": str(request), "path": path, "request": request, "status": 200}
         try:
             if path == "/calls/usage":

@@ -2,7 +2,7 @@
 
 import redis
 
-from callmeter.child_process import ChildFailed
+from callmeter.local.child_process import ChildFailed
 from tests.chaos.trial import ChaosFailed, Stage, Trial
 from tests.pipeline.program import Program
 from tests.servers.redis_server import RedisServer

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import redis
 from confluent_kafka.admin import AdminClient
 
-from aggregator.redis_connection import StoreAway, connect
-from aggregator.redis_layout import ShardKeys, ShardName
+from aggregator.layout.keys import ShardKeys, ShardName
+from aggregator.store.connection import StoreAway, connect
 from tests.chaos.asker import Asker, Interval, wrong_answers
 from tests.chaos.history import Appended, History, log_ends, read_log
 from tests.chaos.load import Delivered, Load, Partitioner

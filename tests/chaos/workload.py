@@ -8,7 +8,6 @@ import random
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from bench.generator import GeneratorSettings, generate
@@ -17,8 +16,9 @@ from tests.brute_force.calls import Calls
 from tests.brute_force.events import Event, decode
 from tests.chaos.questions import questions
 from tests.pipeline.feed import Line
+from tests.support.paths import CASES
 
-PRICES = Path(__file__).parents[1] / "cases" / "prices.yaml"
+PRICES = CASES / "prices.yaml"
 # Long past, so that no clock matters, and over the night in which European clocks go forward.
 BEGIN = datetime(2025, 3, 26, tzinfo=UTC)
 DAYS = 8.0

@@ -3,12 +3,11 @@
 import json
 import random
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.pipeline.feed import Line
+from tests.support.paths import CASES
 
-CASES = Path(__file__).parents[1] / "cases"
 DATASETS = sorted(path.name.removesuffix(".cases.json") for path in CASES.glob("*.cases.json"))
 
 

@@ -9,20 +9,20 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from aggregator.levels import DAY_S, Retention
-from aggregator.price_catalogue import PriceCatalogue
-from aggregator.price_file import load_price_file
-from aggregator.prices import PriceBook
-from aggregator.redis_connection import connect, connect_readers
-from aggregator.redis_layout import ShardName
-from aggregator.shard import Shard, ShardLimits
-from aggregator.shard_store import ShardStore
-from aggregator.store_reader import StoreReader
-from api.access import OpenAccess
-from api.answers import StoreAnswers
+from aggregator.layout.keys import ShardName
+from aggregator.prices.book import PriceBook
+from aggregator.prices.catalogue import PriceCatalogue
+from aggregator.prices.file import load_price_file
+from aggregator.rollups.levels import DAY_S, Retention
+from aggregator.store.connection import connect, connect_readers
+from aggregator.store.reader import StoreReader
+from aggregator.store.shard_store import ShardStore
+from aggregator.writing.shard import Shard, ShardLimits
+from api.access.basic_auth import OpenAccess
 from api.app import ApiSettings, make_app
-from ingest.batch_decoding import decode_batch
-from tests.pipeline.golden import CASES
+from api.query.answers import StoreAnswers
+from ingest.decoding.batch import decode_batch
+from tests.support.paths import CASES
 
 NAMESPACE = "in-process"
 RETENTION = Retention(*(3650 * DAY_S,) * 4)

@@ -6,8 +6,8 @@ from itertools import islice
 from random import Random
 from typing import Any
 
-from callmeter.agent_traces import agent_traces
-from tests.strategies import (
+from callmeter.local.agent_traces import agent_traces
+from tests.support.strategies import (
     AGGREGATIONS,
     BUCKETS_MAX,
     CALL_METRICS,

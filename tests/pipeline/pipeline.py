@@ -11,13 +11,13 @@ from typing import Any
 import httpx
 import redis
 
-from aggregator.redis_layout import ShardKeys, ShardName
-from callmeter.loopback_port import LOOPBACK, free_loopback_port
-from tests.answers import differences
+from aggregator.layout.keys import ShardKeys, ShardName
+from callmeter.local.loopback_port import LOOPBACK, free_loopback_port
 from tests.pipeline.feed import Feed, Line
 from tests.pipeline.patience import wait_until
 from tests.pipeline.program import START_TIMEOUT_S, Program
 from tests.servers.kafka_server import create_topic, delete_topic
+from tests.support.answers import differences
 
 APPLY_TIMEOUT_S = 90.0
 # A worker that was killed is taken for dead after a second (10 s otherwise); topics that appear are seen sooner.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from callmeter.child_process import STOP_TIMEOUT_S, ChildFailed, ChildProcess
+from callmeter.local.child_process import STOP_TIMEOUT_S, ChildFailed, ChildProcess
 from tests.pipeline.patience import wait_until
 from tests.servers.clustered import with_cluster
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, TopicPartition
 
-from ingest.lag import watermarks
+from ingest.kafka.watermarks import watermarks
 
 MESSAGE_TIMEOUT_S = 10.0
 

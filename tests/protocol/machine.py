@@ -5,9 +5,9 @@ from itertools import product
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from aggregator.levels import SECOND_US
-from aggregator.redis_layout import ShardName
-from ingest.source import Place
+from aggregator.layout.keys import ShardName
+from aggregator.rollups.levels import SECOND_US
+from ingest.kafka.consumer import Place
 from tests.protocol.memory_log import MemoryLog
 from tests.protocol.memory_redis import MemoryRedis, State
 from tests.protocol.memory_store import Fault

@@ -6,9 +6,9 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME
 from confluent_kafka import Message as KafkaMessage
 
 from ingest.batch_limits import BatchLimits
-from ingest.message import Message
-from ingest.partition_counts import Register
-from ingest.source import Place, Polled, Source
+from ingest.kafka.consumer import Place, Polled, Source
+from ingest.kafka.message import Message
+from ingest.kafka.partition_counts import Register
 from tests.protocol.sent import Sent
 
 

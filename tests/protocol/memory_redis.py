@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from aggregator.redis_layout import POSTING_BLOCK_BYTES
+from aggregator.layout.keys import POSTING_BLOCK_BYTES
 
 Hash = dict[bytes, bytes]
 Stored = Hash | frozenset[bytes] | bytes
@@ -71,7 +71,7 @@ class State:
             self.delete(key)
 
     def append_posting(self, key: bytes, blocks: bytes, field: bytes, more: bytes) -> None:
-        """As the script in aggregator.shard_store does it."""
+        """As the script in aggregator.store.shard_store does it."""
         kept = self.hash(key).get(field, bytes(4))
         if len(kept) + len(more) > POSTING_BLOCK_BYTES and len(kept) > 4:
             full = int.from_bytes(kept[:4], "big")

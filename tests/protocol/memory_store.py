@@ -1,4 +1,4 @@
-"""The interface of aggregator.shard_store.ShardStore on a Redis in memory, where every command may pause or fail.
+"""The interface of aggregator.store.shard_store.ShardStore on a Redis in memory, where every command may pause or fail.
 
 `tests/test_protocol_store.py` holds both to the same contract.
 """
@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import redis
 
-from aggregator import redis_layout as layout
-from aggregator.redis_layout import POSTING_BLOCK_BYTES, VERSION_BYTES, ShardKeys, ShardName
-from aggregator.shard_store import Fenced, ShardStore
-from aggregator.shard_write import Field, Key, ShardWrite, Value
+from aggregator.layout import keys as layout
+from aggregator.layout.keys import POSTING_BLOCK_BYTES, VERSION_BYTES, ShardKeys, ShardName
+from aggregator.layout.write import Field, Key, ShardWrite, Value
+from aggregator.store.shard_store import Fenced, ShardStore
 from tests.protocol.memory_redis import Hash, MemoryRedis, State
 
 

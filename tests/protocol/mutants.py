@@ -1,8 +1,8 @@
 """The protocol with one of its rules taken out. The state machine must notice each."""
 
-from aggregator.shard import Shard
-from aggregator.shard_write import ShardWrite
-from ingest.source import Place
+from aggregator.layout.write import ShardWrite
+from aggregator.writing.shard import Shard
+from ingest.kafka.consumer import Place
 from tests.protocol.memory_log import MemorySource
 from tests.protocol.memory_store import MemoryStore, Watch
 from tests.protocol.stored import next_offset as stored_offset

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 
 import msgspec
 
-from aggregator import redis_layout as layout
-from aggregator.call import CALLS, Call
-from aggregator.cell import CELLS
-from aggregator.levels import DAY_S, LEVELS
-from aggregator.packed_id import unpack_id
-from aggregator.redis_layout import CALLS_PER_CHUNK, ShardKeys, ShardName
-from aggregator.series import LATENCY, model_of, series_of
-from aggregator.view import ALL_CALLS, View, ViewDirectory
+from aggregator.calls.call import CALLS, Call
+from aggregator.calls.packed_id import unpack_id
+from aggregator.layout import keys as layout
+from aggregator.layout.keys import CALLS_PER_CHUNK, ShardKeys, ShardName
+from aggregator.rollups.cell import CELLS
+from aggregator.rollups.levels import DAY_S, LEVELS
+from aggregator.rollups.series import LATENCY, model_of, series_of
+from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory
 from tests.protocol.memory_redis import State
 from tests.protocol.totals import CallName, Counted, Slot, Totals
 

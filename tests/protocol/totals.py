@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from aggregator.levels import LEVELS, MINUTE_US, SECOND_US
-from aggregator.view import View, views_of
+from aggregator.rollups.levels import LEVELS, MINUTE_US, SECOND_US
+from aggregator.rollups.views import View, views_of
 from tests.protocol.sent import BEGAN, End, Sent, Start, Told
 
 BEGAN_US = int(BEGAN.timestamp()) * SECOND_US

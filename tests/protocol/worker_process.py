@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 from unittest.mock import patch
 
-from aggregator.levels import DAY_S, SECOND_US, Retention
-from aggregator.prices import UNPRICED, PriceBook, Timeline
-from aggregator.redis_layout import ShardName
-from aggregator.shard import Shard
+from aggregator.layout.keys import ShardName
+from aggregator.prices.book import UNPRICED, PriceBook, Timeline
+from aggregator.rollups.levels import DAY_S, SECOND_US, Retention
+from aggregator.writing.shard import Shard
 from ingest.batch_limits import BatchLimits
-from ingest.message import DeadLetter
-from ingest.source import Place
+from ingest.kafka.consumer import Place
+from ingest.kafka.message import DeadLetter
 from ingest.worker import Worker, WorkerSettings
 from tests.protocol.memory_log import MemoryLog, MemorySource
 from tests.protocol.memory_redis import MemoryRedis

@@ -13,9 +13,9 @@ from pathlib import Path
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from callmeter.child_process import ChildFailed, ChildProcess
-from callmeter.embedded_broker import answers_metadata
-from callmeter.loopback_port import LOOPBACK, free_loopback_port
+from callmeter.local.child_process import ChildFailed, ChildProcess
+from callmeter.local.embedded_broker import answers_metadata
+from callmeter.local.loopback_port import LOOPBACK, free_loopback_port
 
 JARS = Path(__file__).parents[2] / ".servers" / "kafka-libs"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import redis
 
-from callmeter.loopback_port import free_loopback_port
+from callmeter.local.loopback_port import free_loopback_port
 from tests.servers.redis_server import RedisServer
 
 SLOTS = 16_384

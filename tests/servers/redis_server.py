@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from callmeter.embedded_redis import EmbeddedRedis
+from callmeter.local.embedded_redis import EmbeddedRedis
 
 
 class RedisServer(EmbeddedRedis):

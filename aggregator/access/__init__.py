@@ -1,0 +1,1 @@
+"""Access keys: what a client shows, and the record that recognises it."""

@@ -1,0 +1,1 @@
+"""How a shard is stored: its keys and fields, each stored form with its one codec; pure."""

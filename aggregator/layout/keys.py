@@ -1,0 +1,154 @@
+"""What a shard keeps in Redis: the keys, their fields, and why that shape.
+
+Every key of a shard carries its hash tag `{namespace/topic/partition}`, so a shard lives in one slot of a Redis
+Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V` a view's number on that day.
+
+    {tag}:next            string  next offset: the fence, written with everything else in one step
+    {tag}:shard           hash    layout version, next record number, as-of time, counters for operations
+    {tag}:projects        hash    project id -> P
+    {tag}:ids             hash    P + packed call id -> record number
+    {tag}:calls:C         hash    record number % 256 -> packed Call; C = record number // 256, so a batch of new
+    calls is
+                                  a few wide writes, and what expires together lies together
+    {tag}:P:views:D       hash    packed View -> V; `full:S` marks a set of dimensions that is full
+    {tag}:P:r:L:B         hash    place (slot in block B of level L: m, f, h; and V) -> packed Cell;
+                                  place + "r" + series -> its rows beside the cell; place + "s" + series -> its sketches
+    {tag}:P:v:L:B         hash    slot in block B of level L -> its version: random bytes, drawn anew by every batch
+                                  that changes a cell of the slot
+    {tag}:P:x:K:D         hash    value -> postings: numbers of the calls of day D that have the value in index K; the
+    first
+                                  four bytes count the full blocks that have moved to
+    {tag}:P:y:K:D         hash    block number + ":" + value -> a full block of postings
+    {tag}:P:z:K:D         zset    the distinct refs of index K, by name, for prefixes
+    {tag}:P:open:T        hash    record number -> [number of the parent, own packed id if it has no end yet]: the
+    calls of
+                                  trace T that are unfinished or have an unfinished descendant
+
+Outside the shards, two sets per namespace say which shards hold a project (`namespace:project:<id>`) and which there
+are (`namespace:shards`); beside the second, in its slot, the hash `{namespace:shards}:counted` says of each topic when
+all its partitions were known there. `base:live` names the namespace of the live generation
+(aggregator/generation.py); without it that is the base.
+"""
+
+from typing import NamedTuple
+
+from aggregator.rollups.levels import DAY_US, Level
+
+LAYOUT_VERSION = 3
+CALLS_PER_CHUNK = 256
+PROJECT_BYTES = 4
+POSTING_BYTES = 5  # a record number: 10^12 calls a shard
+# A block is rewritten each time a posting comes, so it is small; reading a million postings still takes few fields.
+POSTING_BLOCK_BYTES = 1_000
+VERSION_BYTES = 8  # random: two batches never draw the same, also not before and after Redis forgot one
+
+MINUTE, TRACE, PARENT, THREAD, TURN, INPUT_REF, OUTPUT_REF = "mtphuio"
+
+
+class ShardName(NamedTuple):
+    """Which shard: a partition of a topic, in a namespace of keys."""
+
+    namespace: str
+    topic: str
+    partition: int
+
+    @property
+    def tag(self) -> str:
+        """The hash tag that every key of the shard begins with."""
+        return f"{{{self.namespace}/{self.topic}/{self.partition}}}"
+
+
+class ShardKeys:
+    """The names of a shard's keys."""
+
+    def __init__(self, shard: ShardName) -> None:
+        self._tag = shard.tag
+        self.next = f"{self._tag}:next"
+        self.shard = f"{self._tag}:shard"
+        self.projects = f"{self._tag}:projects"
+        self.ids = f"{self._tag}:ids"
+
+    def calls(self, chunk: int) -> str:
+        return f"{self._tag}:calls:{chunk}"
+
+    def views(self, project: int, day: int) -> str:
+        return f"{self._tag}:{project}:views:{day}"
+
+    def rollups(self, project: int, level: Level, block: int) -> str:
+        return f"{self._tag}:{project}:r:{level.letter}:{block}"
+
+    def versions(self, project: int, level: Level, block: int) -> str:
+        return f"{self._tag}:{project}:v:{level.letter}:{block}"
+
+    def postings(self, project: int, index: str, day: int) -> str:
+        return f"{self._tag}:{project}:x:{index}:{day}"
+
+    def posting_blocks(self, project: int, index: str, day: int) -> str:
+        return f"{self._tag}:{project}:y:{index}:{day}"
+
+    def refs(self, project: int, index: str, day: int) -> str:
+        return f"{self._tag}:{project}:z:{index}:{day}"
+
+    def open_calls(self, project: int, trace: bytes) -> bytes:
+        return f"{self._tag}:{project}:open:".encode() + trace
+
+
+# The fence of a shard that has moved to another generation holds this, and the final next offset if there is one.
+MOVED = b"moved:"
+
+
+def stored_offset(fence: bytes | None) -> int | None:
+    """The next offset that a fence holds, also of a shard that has moved away; None for none."""
+    written = (fence or b"").removeprefix(MOVED)
+    return int(written) if written else None
+
+
+def project_registry(namespace: str, project_id: str) -> str:
+    """The set of shards that hold a project."""
+    return f"{namespace}:project:{project_id}"
+
+
+def shard_registry(namespace: str) -> str:
+    """The set of all shards of a namespace."""
+    return f"{namespace}:shards"
+
+
+def counted_topics(namespace: str) -> str:
+    """The hash of when the partitions of each topic were last counted, in the slot of the registry and lost with it."""
+    return f"{{{shard_registry(namespace)}}}:counted"
+
+
+def shard_member(shard: ShardName) -> str:
+    """A shard as a member of a registry."""
+    return f"{shard.topic}/{shard.partition}"
+
+
+def member_shard(namespace: str, member: str) -> ShardName:
+    """The shard that `shard_member` named."""
+    topic, _, partition = member.rpartition("/")
+    return ShardName(namespace, topic, int(partition))
+
+
+def id_field(project: int, packed_id: bytes) -> bytes:
+    """A call id as a field of `ids`."""
+    return project.to_bytes(PROJECT_BYTES, "big") + packed_id
+
+
+def named_by(field: bytes) -> tuple[int, bytes]:
+    """The project and the packed id that `id_field` was given."""
+    return int.from_bytes(field[:PROJECT_BYTES], "big"), field[PROJECT_BYTES:]
+
+
+def day_of(time_us: int) -> int:
+    """UTC days since 1970."""
+    return time_us // DAY_US
+
+
+def posting(number: int) -> bytes:
+    """A record number as it stands in postings."""
+    return number.to_bytes(POSTING_BYTES, "big")
+
+
+def posted(postings: bytes) -> list[int]:
+    """The record numbers of a block of postings (without the count of blocks)."""
+    return [int.from_bytes(postings[at : at + POSTING_BYTES], "big") for at in range(0, len(postings), POSTING_BYTES)]

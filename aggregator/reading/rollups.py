@@ -1,0 +1,156 @@
+"""Reading cells, and what is beside them, for the slots and views that an answer needs, in two round trips."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from aggregator.rollups.accumulator import Merged
+from aggregator.rollups.cell import CELLS, SKETCHES, Cell, place_of, rows_field, sketches_field
+from aggregator.rollups.levels import DAY_S, Level
+from aggregator.rollups.series import LATENCY
+from aggregator.rollups.views import ALL_CALLS, ViewDirectory, ViewFilter, fields_to_select, select
+from aggregator.store.reader import Command, OpenedProject, ProjectShard, StoreReader
+
+# A month of minutes in 23 views. Beyond, the answer would take seconds of both Redis and the api.
+FIELDS_READ_MAX = 1_000_000
+# Views looked through to find those that match a filter: some 2 µs each. A project that is full of them, for a month.
+VIEWS_READ_MAX = 1_000_000
+
+
+class TooMuchToRead(Exception):
+    """The answer would need more than a limit allows to be read for one request."""
+
+
+class LevelBlock(NamedTuple):
+    """A block of a level: consecutive slots that are stored together."""
+
+    level: Level
+    number: int
+
+    @property
+    def day(self) -> int:
+        """The UTC day that it is of."""
+        return self.number * self.level.block_s // DAY_S
+
+
+class Slots(NamedTuple):
+    """Consecutive slots of a block."""
+
+    block: LevelBlock
+    within: range
+
+
+Wanted = Mapping[LevelBlock, Mapping[int, int]]
+"""By block: which of its slots, and the bucket each belongs to."""
+
+
+class _Place(NamedTuple):
+    """A cell that was found, where, and the bucket it belongs to."""
+
+    key: str
+    place: bytes
+    bucket: int
+    cell: Cell
+
+
+async def read_rollups(
+    reader: StoreReader,
+    project: OpenedProject,
+    wanted: Wanted,
+    views: ViewFilter,
+    into: Merged,
+    latency_values: bool,
+    usage_values: bool,
+) -> None:
+    """Merge the wanted slots into their buckets. Raises NotKept and TooMuchToRead."""
+    selected = await _selected_views(reader, project, wanted, views)
+    places = await _read_cells(reader, wanted, selected)
+    for place in places:
+        into.add_cell(place.bucket, place.cell)
+    if latency_values or usage_values:
+        await _read_values(reader, places, into, latency_values, usage_values)
+
+
+async def _selected_views(
+    reader: StoreReader, project: OpenedProject, wanted: Wanted, views: ViewFilter
+) -> list[tuple[ProjectShard, int, list[int]]]:
+    """By shard and day, the numbers of the views to read."""
+    days = sorted({block.day for block in wanted})
+    if not views.dimensions:
+        return [(shard, day, [ALL_CALLS]) for shard in project.shards for day in days]
+    pairs = [(shard, day) for shard in project.shards for day in days]
+    keys = [shard.keys.views(shard.project, day) for shard, day in pairs]
+    stored = await _read_directories(reader, keys, fields_to_select(views))
+    return [
+        (shard, day, select(ViewDirectory(fields), views)) for (shard, day), fields in zip(pairs, stored, strict=True)
+    ]
+
+
+async def _read_directories(
+    reader: StoreReader, keys: Sequence[str], fields: Sequence[bytes] | None
+) -> list[dict[bytes, bytes]]:
+    """What directories hold under these fields; None: all that they hold."""
+    if fields is not None:
+        replies = await reader.fetch([("HMGET", key, *fields) for key in keys])
+        return [
+            {field: value for field, value in zip(fields, values, strict=True) if value is not None}
+            for values in replies
+        ]
+    if sum(await reader.fetch([("HLEN", key) for key in keys])) > VIEWS_READ_MAX:
+        raise TooMuchToRead(f"the filter has to be compared with more than {VIEWS_READ_MAX:,} views")
+    return await reader.fetch([("HGETALL", key) for key in keys])
+
+
+async def _read_cells(
+    reader: StoreReader, wanted: Wanted, selected: Sequence[tuple[ProjectShard, int, list[int]]]
+) -> list[_Place]:
+    by_day: dict[int, list[tuple[LevelBlock, Mapping[int, int]]]] = {}
+    for block, slots in wanted.items():
+        by_day.setdefault(block.day, []).append((block, slots))
+    commands: list[Command] = []
+    asked: list[tuple[str, list[bytes], list[int]]] = []
+    fields_read = 0
+    for shard, day, views in selected:
+        if not views:
+            continue
+        for block, slots in by_day[day]:
+            fields_read += len(slots) * len(views)
+            if fields_read > FIELDS_READ_MAX:
+                raise TooMuchToRead(f"the answer needs more than {FIELDS_READ_MAX:,} rollups")
+            key = shard.keys.rollups(shard.project, *block)
+            places = [place_of(slot, view) for view in views for slot in slots]
+            commands.append(("HMGET", key, *places))
+            asked.append((key, places, list(slots.values()) * len(views)))
+    unpack = CELLS.unpack
+    return [
+        _Place(key, place, bucket, unpack(packed))
+        for values, (key, places, buckets) in zip(await reader.fetch(commands), asked, strict=True)
+        for packed, place, bucket in zip(values, places, buckets, strict=True)
+        if packed is not None
+    ]
+
+
+async def _read_values(reader: StoreReader, places: Sequence[_Place], into: Merged, latency: bool, usage: bool) -> None:
+    """What percentiles are read from: rows in the cells and beside them, and sketches."""
+    by_key: dict[str, list[tuple[bytes, int, bytes]]] = {}
+    for key, place, bucket, cell in places:
+        for name, rows in cell.rows.items():
+            if latency if name == LATENCY else usage:
+                into.values_of(bucket, name).rows.append(rows)
+        if cell.totals or cell.large:
+            fields = by_key.setdefault(key, [])
+            for name in cell.beside:
+                if latency if name == LATENCY else usage:
+                    fields.append((rows_field(place, name), bucket, name))
+                    fields.append((sketches_field(place, name), bucket, name))
+    by_key = {key: fields for key, fields in by_key.items() if fields}
+    if sum(map(len, by_key.values())) > FIELDS_READ_MAX:
+        raise TooMuchToRead(f"the answer's percentiles need more than {FIELDS_READ_MAX:,} sketches")
+    replies = await reader.fetch([("HMGET", key, *(field[0] for field in fields)) for key, fields in by_key.items()])
+    for found, fields in zip(replies, by_key.values(), strict=True):
+        for at in range(0, len(fields), 2):
+            values = into.values_of(*fields[at][1:])
+            rows, sketches = found[at : at + 2]
+            if rows:
+                values.rows.append(rows)
+            if sketches:
+                values.sketches.append(SKETCHES.unpack(sketches))

@@ -1,0 +1,42 @@
+"""Versions of slots: as long as a slot's version is the same, so is everything that is stored of it.
+
+Each batch draws a new version at random for every slot that it changes, in the same atomic step. So a version never
+comes back but with the content it was drawn for, whatever Redis forgets and Kafka replays.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from aggregator.layout.keys import VERSION_BYTES
+from aggregator.reading.rollups import LevelBlock, Slots
+from aggregator.rollups.levels import LEVELS
+from aggregator.store.reader import OpenedProject, StoreReader
+
+Versions = Mapping[LevelBlock, list[dict[bytes, bytes]]]
+"""By block, and in the order of the project's shards: the version of each slot that holds anything."""
+
+_EMPTY = bytes(VERSION_BYTES)
+_FIELDS = [b"%d" % slot for slot in range(max(level.block_slots for level in LEVELS))]
+
+
+async def read_versions(reader: StoreReader, project: OpenedProject, blocks: Iterable[LevelBlock]) -> Versions:
+    """The versions of all slots of these blocks, in one round trip. Raises Forgot."""
+    wanted = list(dict.fromkeys(blocks))
+    replies = iter(
+        await reader.fetch_of(
+            project,
+            [("HGETALL", shard.keys.versions(shard.project, *block)) for block in wanted for shard in project.shards],
+        )
+    )
+    return {block: [next(replies) for _ in project.shards] for block in wanted}
+
+
+def fingerprint(slots: Iterable[Slots], versions: Versions) -> bytes:
+    """The versions of these slots in all shards, one after the other."""
+    return b"".join(
+        [
+            of_shard.get(_FIELDS[slot], _EMPTY)
+            for block, within in slots
+            for of_shard in versions[block]
+            for slot in within
+        ]
+    )

@@ -1,0 +1,1 @@
+"""What calls add up to: levels, views, totals, sketches, cells, and how they merge."""

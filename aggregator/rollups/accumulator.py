@@ -1,0 +1,131 @@
+"""Cells and single calls merged into what the buckets of an answer are made of."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from aggregator.rollups.cell import Cell
+from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
+from aggregator.rollups.sketch import Floats, quantiles
+from aggregator.rollups.tally import CallTally
+from aggregator.rollups.totals import ABSENT, Integers, Totals
+
+BucketSeries = tuple[int, bytes]
+"""The position of a bucket, and the name of a series in it."""
+
+Parts = dict[BucketSeries, list[bytes]]
+
+
+class Values:
+    """What percentiles of one series are read from: its rows, where they are still kept, and sketches."""
+
+    __slots__ = ("_columns", "large", "rows", "sketches")
+
+    def __init__(self) -> None:
+        self.rows: list[bytes] = []
+        self.large: list[Row] = []
+        self.sketches: list[list[bytes]] = []
+        self._columns: Floats | None = None
+
+    def quantiles(
+        self, series: Series, metric: int, wanted: Sequence[float], minimum: float, maximum: float
+    ) -> list[float] | None:
+        """Quantiles (0-1) of a metric between its exact ends; None where no value is here."""
+        if self._columns is None:
+            self._columns = series.values(b"".join(self.rows)).T.astype(np.float64)
+        values = self._columns[metric]
+        if metric >= series.layout.costs_at:
+            values = values[values != ABSENT]
+        if self.large:
+            values = np.concatenate([values, [float(row[metric]) for row in self.large if metric < len(row)]])
+        sketches = [sketch[metric] for sketch in self.sketches if sketch[metric]]
+        if not sketches and not len(values):
+            return None
+        return quantiles(sketches, values, wanted, minimum, maximum)
+
+
+class SeriesTotals(NamedTuple):
+    """Totals of many series of one kind: a row for each of `keys`, and those that may not fit into 64 bits apart."""
+
+    series: Series
+    keys: list[BucketSeries]
+    rows: Integers
+    large: dict[BucketSeries, Totals]
+
+
+class Merged:
+    """Gathers the cells and calls of buckets: counts by bucket, and all that `totals` then adds up at once."""
+
+    def __init__(self, buckets: int) -> None:
+        self.calls = [0] * buckets
+        self.errors = [0] * buckets
+        self.values: dict[BucketSeries, Values] = {}
+        self._rows: dict[Series, Parts] = {OF_LATENCY: {}, OF_USAGE: {}}
+        self._totals: dict[Series, Parts] = {OF_LATENCY: {}, OF_USAGE: {}}
+        self._large: dict[Series, dict[BucketSeries, Totals]] = {OF_LATENCY: {}, OF_USAGE: {}}
+
+    def add_cell(self, bucket: int, cell: Cell) -> None:
+        """Count a cell, but for the values that percentiles are read from."""
+        self.calls[bucket] += cell.calls
+        self.errors[bucket] += cell.errors
+        _add_parts(self._rows, bucket, cell.rows)
+        if cell.totals:
+            _add_parts(self._totals, bucket, cell.totals)
+        for name, large in cell.large.items():
+            series = series_of(name)
+            series.layout.merge(self._large[series].setdefault((bucket, name), series.layout.none()), large)
+
+    def add_calls(self, bucket: int, tally: CallTally) -> None:
+        """Count single calls, and their values."""
+        self.add_cell(bucket, tally.cell())
+        for name, rows in tally.rows.items():
+            self.values_of(bucket, name).rows += rows
+        for name, large in tally.large.items():
+            self.values_of(bucket, name).large += large
+
+    def values_of(self, bucket: int, name: bytes) -> Values:
+        """The values of a series, to add to."""
+        values = self.values.get((bucket, name))
+        if values is None:
+            values = self.values[bucket, name] = Values()
+        return values
+
+    def totals(self, series: Series) -> SeriesTotals:
+        """The totals of all series of a kind that have rows, by bucket."""
+        layout = series.layout
+        parts = self._rows[series], self._totals[series]
+        large = {key: list(totals) for key, totals in self._large[series].items()}
+        places = {key: place for place, key in enumerate(dict.fromkeys([*parts[0], *parts[1], *large]))}
+        found = layout.unpack(layout.packed_none * len(places)).astype(np.int64)
+        for of_rows, ours in zip((True, False), parts, strict=True):
+            if not ours:
+                continue
+            packed = b"".join([b"".join(pieces) for pieces in ours.values()])
+            starts = _starts(ours, series.row_bytes if of_rows else len(layout.packed_none))
+            more = (
+                layout.of_segments(series.values(packed), starts)
+                if of_rows
+                else layout.merged_segments(layout.unpack(packed), starts)
+            )
+            at = np.fromiter((places[key] for key in ours), dtype=np.int64, count=len(ours))
+            found[at] = layout.merged(found[at], more)
+        for key, totals in large.items():
+            layout.merge(totals, found[places[key]].tolist())
+        return SeriesTotals(series, list(places), found, large)
+
+
+def _add_parts(parts: Mapping[Series, Parts], bucket: int, more: Mapping[bytes, bytes]) -> None:
+    latencies, usage = parts[OF_LATENCY], parts[OF_USAGE]
+    for name, packed in more.items():
+        of_series = latencies if name == LATENCY else usage
+        known = of_series.get((bucket, name))
+        if known is None:
+            of_series[bucket, name] = [packed]
+        else:
+            known.append(packed)
+
+
+def _starts(parts: Mapping[BucketSeries, list[bytes]], size: int) -> Integers:
+    counts: Integers = np.array([sum(map(len, packed)) // size for packed in parts.values()])
+    return counts.cumsum() - counts

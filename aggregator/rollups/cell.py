@@ -1,0 +1,68 @@
+"""A cell: what is stored of the calls of one view in one slot of a level.
+
+The newest rows of a series are kept in the cell. When they get too many they are counted in totals, which are kept in
+the cell too, and move beside it; rows there become, once they are many, a sketch of each metric. So a cell that gains a
+row now and then is written again, but not all that is beside it. What a cell counts is its totals and its rows.
+"""
+
+import msgspec
+
+from aggregator.packing import Packing
+from aggregator.rollups.totals import Totals
+
+# Rows of a series that are kept in its cell: more would outweigh the totals, which are 400 bytes, and all are written
+# whenever the cell is; with fewer, those beside it are written more often.
+ROWS_IN_CELL_MAX = 16
+# Rows kept beside a cell until they are worth a compression into sketches, which takes some 100 µs a metric.
+ROWS_BESIDE_MAX = 512
+
+
+class Cell(msgspec.Struct, array_like=True):
+    """By series: the newest packed rows, packed totals of those beside it, totals of rows too large to be packed."""
+
+    calls: int = 0
+    errors: int = 0
+    rows: dict[bytes, bytes] = msgspec.field(default_factory=dict)
+    totals: dict[bytes, bytes] = msgspec.field(default_factory=dict)
+    large: dict[bytes, Totals] = msgspec.field(default_factory=dict)
+
+    @property
+    def beside(self) -> list[bytes]:
+        """The series of which something is stored beside the cell."""
+        return [*self.totals, *(name for name in self.large if name not in self.totals)]
+
+
+CELLS = Packing(Cell)
+_encode = msgspec.msgpack.Encoder().encode
+SKETCHES = Packing(list[bytes])
+"""Of a series, one sketch for each metric; empty where none has a value."""
+
+
+def pack_cell(cell: Cell) -> bytes:
+    """As it is stored. Only totals of rows that are too large can hold what MessagePack cannot."""
+    return CELLS.pack(cell) if cell.large else _encode(cell)
+
+
+def place_of(slot: int, view: int) -> bytes:
+    """A slot of a block, and a view, as a field of the block's rollups."""
+    return packed_place(first_place(slot) + view)
+
+
+def first_place(slot: int) -> int:
+    """The place of a slot and view 0, as a number."""
+    return slot << 24
+
+
+def packed_place(place: int) -> bytes:
+    """A place as a field."""
+    return place.to_bytes(5, "big")
+
+
+def rows_field(place: bytes, name: bytes) -> bytes:
+    """The field of a series' rows beside its cell."""
+    return place + b"r" + name
+
+
+def sketches_field(place: bytes, name: bytes) -> bytes:
+    """The field of a series' sketches."""
+    return place + b"s" + name

@@ -1,0 +1,102 @@
+"""The series of a cell: the latencies of its calls, and the usage of each model; their values as packed rows.
+
+A series is named by the bytes that stand for it in stored cells: LATENCY, or a colon and the model.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from struct import Struct, error
+
+import numpy as np
+
+from aggregator.rollups.totals import ABSENT, Integers, Layout
+
+TOKEN_METRICS = (
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+)
+COST_METRICS = ("input_cost", "output_cost", "total_cost")
+USAGE_METRICS = TOKEN_METRICS + COST_METRICS
+
+# The values of one (call, model), in the order of USAGE_METRICS; without the costs where the model has no price.
+Row = tuple[int, ...]
+
+LATENCY = b"l"
+_MODEL = b":"
+
+# Names come again with every call; some 200 bytes each.
+MODELS_CACHED_MAX = 10_000
+
+# 32 bits for each count of tokens, 64 for each cost; the total cost is their sum.
+_USAGE_ROW = Struct("<5I2q")
+_COSTS_MAX = 2**62  # so that the total is within 64 bits too
+_USAGE_TYPE = np.dtype([("tokens", "<u4", 5), ("costs", "<i8", 2)])
+_UNPRICED = (ABSENT, ABSENT)
+_TOKENS = len(TOKEN_METRICS)
+
+
+class Series:
+    """One of the two kinds: the layout of its totals, and its rows."""
+
+    def __init__(self, layout: Layout, row_bytes: int) -> None:
+        self.layout = layout
+        self.row_bytes = row_bytes
+
+    def values(self, rows: bytes) -> Integers:
+        """Packed rows as values, shape (n, metrics)."""
+        if self is OF_LATENCY:
+            return np.frombuffer(rows, "<i8").reshape(-1, 1)
+        packed = np.frombuffer(rows, _USAGE_TYPE)
+        values = np.empty((len(packed), len(USAGE_METRICS)), dtype=np.int64)
+        values[:, :_TOKENS] = packed["tokens"]
+        values[:, _TOKENS:-1] = packed["costs"]
+        np.add(values[:, -3], values[:, -2], out=values[:, -1])
+        np.maximum(values[:, -1], ABSENT, out=values[:, -1])  # two that are absent
+        return values
+
+    def unpack(self, rows: bytes) -> list[Row]:
+        """Packed rows one by one, without costs that are absent."""
+        costs_at = self.layout.costs_at
+        unpacked = map(tuple, self.values(rows).tolist())
+        return [row[:costs_at] if row[costs_at:] and row[costs_at] == ABSENT else row for row in unpacked]
+
+
+OF_LATENCY = Series(Layout(1, 1), 8)
+OF_USAGE = Series(Layout(len(USAGE_METRICS), _TOKENS), _USAGE_ROW.size)
+
+
+def series_of(name: bytes) -> Series:
+    """The kind of a series."""
+    return OF_LATENCY if name == LATENCY else OF_USAGE
+
+
+@lru_cache(MODELS_CACHED_MAX)
+def model_series(model: str) -> bytes:
+    """The name of a model's series. The model's may be empty: the colon tells it from the latencies'."""
+    return _MODEL + model.encode()
+
+
+def model_of(name: bytes) -> str:
+    """The model whose series has this name."""
+    return name[1:].decode()
+
+
+def pack_latency(latency_ms: int) -> bytes:
+    """One row of latencies; instants are microseconds of this millennium, so every difference fits."""
+    return latency_ms.to_bytes(8, "little", signed=True)
+
+
+def pack_usage(numbers: Sequence[int]) -> bytes | None:
+    """One row of the numbers of a call's usage ; None where one of them is too large for it."""
+    try:
+        if len(numbers) == 6:
+            return _USAGE_ROW.pack(*numbers[:5], *_UNPRICED)
+        input_cost, output_cost = numbers[6] + numbers[7] + numbers[8], numbers[9]
+        if input_cost >= _COSTS_MAX or output_cost >= _COSTS_MAX:
+            return None
+        return _USAGE_ROW.pack(*numbers[:5], input_cost, output_cost)
+    except error:
+        return None

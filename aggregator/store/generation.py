@@ -1,0 +1,155 @@
+"""Generations: which namespace of keys is the live one, while a rebuild folds another beside it.
+
+The settings name the base namespace. `<base>:live` holds the namespace of the live generation; without that key it is
+the base itself. Setting it is one command, so everyone sees the switch at once, each at its next look.
+"""
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import redis
+import redis.asyncio
+
+from aggregator.layout.keys import ShardName, counted_topics, member_shard, project_registry, shard_registry
+from aggregator.store.shard_store import ShardStore
+
+# Keys freed in one round trip: some milliseconds of the server's time.
+KEYS_PER_DROP = 500
+KEYS_PER_SCAN = 1_000
+# A rebuild says so often that it lives; one that has been silent for longer is taken for dead.
+SILENT_S_MAX = 30
+
+# How long an answer may still come from the generation before. Whoever drops that one must wait longer.
+LOOK_INTERVAL_S = 1.0
+
+
+def live_key(base: str) -> str:
+    """The key that names the live generation's namespace."""
+    return f"{base}:live"
+
+
+def live_namespace(client: redis.Redis, base: str) -> str:
+    """The namespace of the live generation. Raises what the client raises."""
+    return _namespace(client.get(live_key(base)), base)
+
+
+class LiveNamespace:
+    """The same for readers, who ask often: looked up at most once in LOOK_INTERVAL_S."""
+
+    def __init__(self, client: "redis.asyncio.Redis | redis.asyncio.RedisCluster", base: str) -> None:
+        self._client: Any = client
+        self._base = base
+        self._namespace = base
+        self._looked_s: float | None = None
+
+    async def look(self) -> str:
+        """The namespace to read. Raises what the client raises."""
+        now_s = time.perf_counter()
+        if self._looked_s is None or now_s - self._looked_s >= LOOK_INTERVAL_S:
+            self._namespace = _namespace(await self._client.get(live_key(self._base)), self._base)
+            self._looked_s = now_s
+        return self._namespace
+
+
+class RebuildRuns(Exception):
+    """Another rebuild is at work, or has taken over from this one."""
+
+
+class Generations:
+    """The generations of a base namespace, for the one rebuild that makes and drops them.
+
+    `<base>:rebuild` holds what a rebuild that was cut off leaves behind: `last`, the number of the newest generation
+    there ever was; `building` and `dropping`, namespaces; `seen_s`, when it was last known to live (Unix s).
+    """
+
+    def __init__(self, client: redis.Redis, base: str) -> None:
+        self._client: Any = client
+        self._base = base
+        self._rebuild = f"{base}:rebuild"
+
+    def live(self) -> str:
+        """The namespace of the live generation."""
+        return live_namespace(self._client, self._base)
+
+    def begin(self, now_s: int) -> str:
+        """The namespace of a new generation. Raises RebuildRuns while another rebuild is at work."""
+        state = self._state()
+        if "building" in state and now_s - int(state.get("seen_s", 0)) < SILENT_S_MAX:
+            raise RebuildRuns(f"another rebuild folds into {state['building']}; `callmeter rebuild --abort` ends it")
+        self.tidy()
+        number = max(2, int(state.get("last", 1)) + 1)
+        while self._client.exists(shard_registry(f"{self._base}.{number}")):  # a base namespace of someone else
+            number += 1
+        namespace = f"{self._base}.{number}"
+        self._client.hset(self._rebuild, mapping={"last": number, "building": namespace, "seen_s": now_s})
+        return namespace
+
+    def keep(self, namespace: str, now_s: int) -> None:
+        """Say that the rebuild into `namespace` lives. Raises RebuildRuns if it was ended by someone else."""
+        building = self._state().get("building")
+        if building != namespace:
+            raise RebuildRuns(f"the rebuild into {namespace} was ended from elsewhere")
+        self._client.hset(self._rebuild, "seen_s", now_s)
+
+    def switch(self, namespace: str) -> str:
+        """Make `namespace` the live generation, in one step; returns the one before, which `tidy` then drops."""
+        before = self.live()
+        self._client.hset(self._rebuild, "dropping", before)
+        self._client.set(live_key(self._base), namespace)
+        return before
+
+    def tidy(self) -> list[str]:
+        """Undo what a rebuild has begun, or finish dropping what it has replaced; the namespaces dropped."""
+        state, live, dropped = self._state(), self.live(), []
+        building, dropping = state.get("building"), state.get("dropping")
+        if building is not None and building != live:
+            for shard in self.shards(live):
+                ShardStore(self._client, shard).move_back()
+        for namespace, was_live in ((building, False), (dropping, True)):
+            if namespace is not None and namespace != live:
+                self._drop(namespace, was_live)
+                dropped.append(namespace)
+        self._client.hdel(self._rebuild, "building", "dropping", "seen_s")
+        return dropped
+
+    def discard(self, namespace: str) -> None:
+        """Free all keys of a generation that never was live and never will be."""
+        self._drop(namespace, fences_stay=False)
+
+    def shards(self, namespace: str) -> list[ShardName]:
+        """The shards of a generation, in order."""
+        members = self._client.smembers(shard_registry(namespace))
+        return sorted(member_shard(namespace, member.decode()) for member in members)
+
+    def _state(self) -> dict[str, str]:
+        return {name.decode(): value.decode() for name, value in self._client.hgetall(self._rebuild).items()}
+
+    def _drop(self, namespace: str, fences_stay: bool) -> None:
+        """Free all keys of a generation; fences of one that was live keep away a writer that has not noticed yet."""
+        keys = (key for key in self._keys(namespace) if not (fences_stay and key.endswith(b":next")))
+        while part := list(islice(keys, KEYS_PER_DROP)):
+            pipeline = self._client.pipeline(transaction=False)
+            for key in part:
+                pipeline.unlink(key)
+            pipeline.execute()
+
+    def _keys(self, namespace: str) -> Iterator[bytes]:
+        tag, projects = f"{{{namespace}/".encode(), project_registry(namespace, "").encode()
+        registries = {shard_registry(namespace).encode(), counted_topics(namespace).encode()}
+        for key in self._client.scan_iter(match=f"*{_literal(namespace)}*", count=KEYS_PER_SCAN):
+            # A topic has no slash in its name, so a namespace that goes on after this one has more of them.
+            topic, _, partition = key.partition(b"}")[0][len(tag) :].rpartition(b"/")
+            of_shard = key.startswith(tag) and b"/" not in topic and partition.isdigit()
+            if of_shard or key.startswith(projects) or key in registries:
+                yield key
+
+
+def _literal(text: str) -> str:
+    """A pattern that matches nothing else."""
+    return "".join(f"\\{letter}" if letter in "*?[]^-\\" else letter for letter in text)
+
+
+def _namespace(stored: Any, base: str) -> str:
+    return base if stored is None else str(stored.decode())

@@ -1,0 +1,285 @@
+"""A shard in Redis, as its one writer sees it: wide reads, and the atomic apply with its offset check."""
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+import redis
+from redis.exceptions import WatchError
+
+from aggregator.layout.keys import (
+    LAYOUT_VERSION,
+    MOVED,
+    POSTING_BLOCK_BYTES,
+    VERSION_BYTES,
+    ShardKeys,
+    ShardName,
+    counted_topics,
+    project_registry,
+    shard_member,
+    shard_registry,
+    stored_offset,
+)
+from aggregator.layout.write import Field, Key, ShardWrite, Value
+from aggregator.store.connection import StoreAway as StoreAway
+from aggregator.store.connection import StoreFull as StoreFull
+from aggregator.store.transaction import Command, Overtaken, send
+
+# Fields of one HMGET; more only makes one reply block the server longer.
+FIELDS_PER_READ_MAX = 10_000
+
+# Appends to postings, moving each full block away. KEYS: postings, blocks. ARGV: field, bytes, field, bytes, ...
+# The first four bytes of a posting count its full blocks. Sent whole each time: a script that is not known to the
+# server would fail alone inside the transaction, and leave the rest of it written.
+_APPEND = f"""
+local fields, blocks = KEYS[1], KEYS[2]
+for i = 1, #ARGV, 2 do
+  local field, more = ARGV[i], ARGV[i + 1]
+  local kept = redis.call('HGET', fields, field)
+  if not kept then kept = string.char(0, 0, 0, 0) end
+  if #kept + #more > {POSTING_BLOCK_BYTES} and #kept > 4 then
+    local a, b, c, d = string.byte(kept, 1, 4)
+    local full = ((a * 256 + b) * 256 + c) * 256 + d
+    redis.call('HSET', blocks, full .. ':' .. field, string.sub(kept, 5))
+    full = full + 1
+    kept = string.char(math.floor(full / 16777216) % 256, math.floor(full / 65536) % 256,
+                       math.floor(full / 256) % 256, full % 256)
+  end
+  redis.call('HSET', fields, field, kept .. more)
+end
+"""
+
+_MOVE_AWAY = """
+local next = redis.call('GET', KEYS[1]) or ''
+if string.sub(next, 1, 6) ~= 'moved:' then
+  next = 'moved:' .. next
+  redis.call('SET', KEYS[1], next)
+end
+return next
+"""
+_MOVE_BACK = """
+local next = redis.call('GET', KEYS[1])
+if next == 'moved:' then
+  redis.call('DEL', KEYS[1])
+elseif next and string.sub(next, 1, 6) == 'moved:' then
+  redis.call('SET', KEYS[1], string.sub(next, 7))
+end
+return 0
+"""
+
+
+class Fenced(Exception):
+    """The stored next offset is not the one this writer continues from: another wrote, or Redis forgot."""
+
+
+class OtherLayout(Exception):
+    """Another version wrote the shard, with a layout that this one does not write; the message says what to do."""
+
+
+class EvictingPolicy(Exception):
+    """Redis may drop keys when its memory is full, and answers would then be wrong without a sign."""
+
+
+class ShardStore:
+    """One shard's keys. Every method may raise one of StoreAway; `apply` and `register` also StoreFull.
+
+    Once `next_offset` has been asked for, what is read is of that very state, or else Fenced is raised: a fold of what
+    was read before and after Redis forgot, or another wrote, might fit its offset again by the time it is applied.
+    `partitions`: how many the topic has, as far as is known.
+    """
+
+    def __init__(self, client: redis.Redis, shard: ShardName, partitions: int = 0) -> None:
+        self._client: Any = client
+        self.shard = shard
+        self._partitions = partitions
+        self._asked = False
+        self._continued_at: bytes | None = None
+        self.keys = ShardKeys(shard)
+
+    def check_policy(self) -> None:
+        """Raises EvictingPolicy where Redis may drop keys by itself."""
+        memory = self._client.info("memory")
+        policy = memory.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction" and memory.get("maxmemory", 0):
+            raise EvictingPolicy(
+                f"Redis has maxmemory-policy {policy} and may drop keys when its memory is full; "
+                "set `maxmemory-policy noeviction`"
+            )
+
+    def next_offset(self) -> int | None:
+        """The first offset not yet applied; None for a new shard. Raises Fenced for one that has moved away."""
+        stored = self._client.get(self.keys.next)
+        self._asked, self._continued_at = True, stored
+        return self._writable(stored)
+
+    def read_offset(self) -> int | None:
+        """The same for those who only look: also of a shard that has moved away."""
+        return stored_offset(self._client.get(self.keys.next))
+
+    def move_away(self) -> int | None:
+        """Let no writer continue this shard, since another generation does; returns the final next offset."""
+        return stored_offset(self._client.eval(_MOVE_AWAY, 1, self.keys.next))
+
+    def move_back(self) -> None:
+        """Let writers continue this shard, if it has moved away."""
+        self._client.eval(_MOVE_BACK, 1, self.keys.next)
+
+    def _writable(self, stored: bytes | None) -> int | None:
+        if stored is not None and stored.startswith(MOVED):
+            raise Fenced(f"shard {self.shard.tag} is moving to another generation")
+        return None if stored is None else int(stored)
+
+    def shard_fields(self) -> dict[str, str]:
+        """Layout version, next record number, as-of time and counters; raises OtherLayout."""
+        [found] = self._read([("HGETALL", self.keys.shard)])
+        fields = {name.decode(): value.decode() for name, value in found.items()}
+        stored = int(fields.get("layout", LAYOUT_VERSION))
+        if stored != LAYOUT_VERSION:
+            remedy = "run the newer version" if stored > LAYOUT_VERSION else "run `callmeter rebuild` with this version"
+            raise OtherLayout(
+                f"shard {self.shard.tag} has layout {stored}, this version knows {LAYOUT_VERSION}: {remedy}"
+            )
+        return fields
+
+    def read_fields(self, wanted: Mapping[Key, Sequence[Field]]) -> dict[Key, list[bytes | None]]:
+        """The values of fields of several hashes, in one round trip."""
+        pieces = [
+            (key, fields[at : at + FIELDS_PER_READ_MAX])
+            for key, fields in wanted.items()
+            for at in range(0, len(fields), FIELDS_PER_READ_MAX)
+        ]
+        if not pieces:
+            return {}
+        replies = self._read([("HMGET", key, *fields) for key, fields in pieces])
+        found: dict[Key, list[bytes | None]] = {}
+        for (key, _), values in zip(pieces, replies, strict=True):
+            found.setdefault(key, []).extend(values)
+        return found
+
+    def read_hashes(self, keys: Iterable[Key]) -> list[dict[bytes, bytes]]:
+        """Whole hashes, in one round trip."""
+        return self._read([("HGETALL", key) for key in keys])
+
+    def _read(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.get(self.keys.next)
+        for command in commands:
+            pipeline.execute_command(*command)
+        pipeline.get(self.keys.next)
+        # The same before and after is the same in between: no connection outlives a server that forgets.
+        replies: list[Any] = pipeline.execute()
+        before, after = replies[0], replies[-1]
+        if self._asked and not before == after == self._continued_at:
+            raise Fenced(f"shard {self.shard.tag}: read at next offset {self._continued_at!r}, then {after!r}")
+        return replies[1:-1]
+
+    def register(self, project_ids: Iterable[str]) -> None:
+        """Make it known that this shard holds these projects; done before their first batch is applied.
+
+        All shards of the topic become known: none is as of now before it has said so itself.
+        """
+        member = shard_member(self.shard)
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.sadd(shard_registry(self.shard.namespace), member, *self._siblings(self._partitions))
+        for project_id in project_ids:
+            pipeline.sadd(project_registry(self.shard.namespace, project_id), member)
+        pipeline.execute()
+
+    def register_partitions(self, partitions: int, counted_us: int) -> None:
+        """Make it known that the topic had so many at this instant, and so has no message from before it in others.
+
+        Raises Fenced for a shard that has moved away: its generation may be gone.
+        """
+        self._writable(self._client.get(self.keys.next))
+        namespace = self.shard.namespace
+        pipeline = self._client.pipeline(transaction=False)
+        # In this order: who sees the instant sees the shards.
+        pipeline.sadd(shard_registry(namespace), *self._siblings(partitions))
+        pipeline.hset(counted_topics(namespace), self.shard.topic, counted_us)
+        pipeline.execute()
+
+    def _siblings(self, partitions: int) -> list[str]:
+        return [shard_member(self.shard._replace(partition=other)) for other in range(partitions)]
+
+    def apply(self, first_offset: int | None, next_offset: int | None, write: ShardWrite) -> None:
+        """Write everything and the next offset in one step, if the stored next offset is still `first_offset`.
+
+        Raises Fenced, with nothing written, if it is not.
+        """
+        self.send(first_offset, next_offset, write)()
+
+    def send(self, first_offset: int | None, next_offset: int | None, write: ShardWrite) -> Callable[[], None]:
+        """The same, but for its end: what is returned returns when everything is written, or raises what `apply` does.
+
+        It is to be called once, before anything else is asked of this store.
+        """
+
+        def check(stored: bytes | None) -> None:
+            if self._writable(stored) != first_offset:
+                raise Fenced(f"shard {self.shard.tag}: expected next offset {first_offset}, found {stored!r}")
+
+        commands = self._commands(write, next_offset)
+        with self._unless_overtaken(first_offset):
+            if isinstance(self._client, redis.Redis):
+                wait = send(self._client, self.keys.next, check, commands)
+            else:
+                wait = self._apply_clustered(check, commands)
+
+        def finish() -> None:
+            with self._unless_overtaken(first_offset):
+                wait()
+            if next_offset is not None:
+                self._continued_at = b"%d" % next_offset
+
+        return finish
+
+    @contextmanager
+    def _unless_overtaken(self, first_offset: int | None) -> Iterator[None]:
+        try:
+            yield
+        except (Overtaken, WatchError) as changed:
+            raise Fenced(f"shard {self.shard.tag}: at offset {first_offset}: {changed}") from changed
+
+    def _apply_clustered(
+        self, check: Callable[[bytes | None], None], commands: Iterable[Command]
+    ) -> Callable[[], None]:
+        """The client of a cluster knows which node has the shard, and keeps its connections to itself: no waiting."""
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.watch(self.keys.next)
+            check(pipeline.get(self.keys.next))
+            pipeline.multi()
+            for command in commands:
+                pipeline.execute_command(*command)
+            pipeline.execute()  # raises WatchError also when the connection is lost while watching
+        return lambda: None
+
+    def _commands(self, write: ShardWrite, next_offset: int | None) -> Iterator[Command]:
+        for key, fields in write.fields.items():
+            yield ("HSET", key, *chain.from_iterable(fields.items()))
+        for key, deleted in write.deletions.items():
+            yield ("HDEL", key, *deleted)
+        for key in write.drops:
+            yield ("DEL", key)
+        for (key, blocks), more in write.appends.items():
+            # In pieces, so that no block outgrows its size however much one batch brings.
+            pieces = (
+                (field, postings[at : at + POSTING_BLOCK_BYTES])
+                for field, postings in more.items()
+                for at in range(0, len(postings), POSTING_BLOCK_BYTES)
+            )
+            yield ("EVAL", _APPEND, 2, key, blocks, *chain.from_iterable(pieces))
+        for ref_key, names in write.names.items():
+            scored: list[Value] = [part for name in names for part in (0, name)]
+            yield ("ZADD", ref_key, *scored)
+        version = secrets.token_bytes(VERSION_BYTES)
+        for versions_key, slots in write.new_versions.items():
+            drawn: list[Value] = [part for slot in slots for part in (slot, version)]
+            yield ("HSET", versions_key, *drawn)
+        for counter, count in write.increments.items():
+            yield ("HINCRBY", self.keys.shard, counter, count)
+        for key, at_unix_s in write.expiries.items():
+            yield ("EXPIREAT", key, at_unix_s)
+        if next_offset is not None:
+            yield ("SET", self.keys.next, next_offset)

@@ -1,0 +1,266 @@
+"""The cells a writer has at hand, and how a batch changes them."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from aggregator.layout.keys import ShardKeys
+from aggregator.layout.write import Field, Key, ShardWrite
+from aggregator.rollups.cell import (
+    CELLS,
+    ROWS_BESIDE_MAX,
+    ROWS_IN_CELL_MAX,
+    SKETCHES,
+    Cell,
+    first_place,
+    pack_cell,
+    packed_place,
+    rows_field,
+    sketches_field,
+)
+from aggregator.rollups.levels import LEVELS, Level
+from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
+from aggregator.rollups.sketch import compress
+from aggregator.rollups.tally import Gain, together
+from aggregator.rollups.totals import ABSENT
+
+LATENCIES_BYTES_MAX = ROWS_IN_CELL_MAX * OF_LATENCY.row_bytes
+USAGE_BYTES_MAX = ROWS_IN_CELL_MAX * OF_USAGE.row_bytes
+
+# Of the cells that may be at hand, those that are kept when there are more.
+KEPT_OF_TEN = 9
+
+Stored = Mapping[tuple[Key, Field], bytes]
+"""Values that were read, by key and field."""
+
+
+ProjectMinute = tuple[int, int]
+"""A project and a minute (since 1970)."""
+
+
+class Block(NamedTuple):
+    """Consecutive slots of a level that are stored together, of a project."""
+
+    project: int
+    level: Level
+    number: int
+
+
+class TouchedBlock(NamedTuple):
+    """A block that a batch changes, and its slots that gain anything."""
+
+    block: Block
+    slots: set[int]
+
+
+class _Beside:
+    """What is stored beside a cell of one series: the newest rows, and a sketch for each metric."""
+
+    __slots__ = ("rows", "sketches")
+
+    def __init__(self, rows: bytes = b"", sketches: list[bytes] | None = None) -> None:
+        self.rows = rows
+        self.sketches = sketches or []
+
+    def compress(self, series: Series, large: Iterable[Row] = ()) -> None:
+        """Count all rows, and those too large to be packed, in the sketches."""
+        values = series.values(self.rows).T.astype(np.float64)
+        self.rows = b""
+        sketches = self.sketches or [b""] * len(values)
+        large = list(large)
+        self.sketches = []
+        for metric, (sketch, column) in enumerate(zip(sketches, values, strict=True)):
+            more = [float(row[metric]) for row in large if metric < len(row)]
+            if metric >= series.layout.costs_at:
+                column = column[column != ABSENT]
+            column = np.concatenate([column, more]) if more else column
+            self.sketches.append(compress(sketch, column) if len(column) else sketch)
+
+
+class _Held:
+    """A cell at hand, where it is stored, and what is beside it of the series that batches needed."""
+
+    __slots__ = ("batch", "beside", "cell", "gains", "key", "place")
+
+    def __init__(self, key: str, place: bytes) -> None:
+        self.key = key
+        self.place = place
+        self.cell = Cell()
+        self.beside: dict[bytes, _Beside] = {}
+        self.gains: list[Gain] = []  # of the batch at hand
+        self.batch = 0  # the last one that it was in; 0: it has not been read yet
+
+
+class _Growth(NamedTuple):
+    """Rows of a series that are too many for their cell."""
+
+    held: _Held
+    name: bytes
+    rows: bytes
+
+
+class Slot(NamedTuple):
+    """A slot of a level: its block, the key of that, and its number in it."""
+
+    block: Block
+    key: str
+    number: int
+
+
+def slots_of(project: int, minute: int, keys: ShardKeys) -> list[Slot]:
+    """By level, the slot that a minute (since 1970) is in."""
+    found = []
+    for level in LEVELS:
+        number, slot = level.block_and_slot(minute)
+        found.append(Slot(Block(project, level, number), keys.rollups(project, level, number), slot))
+    return found
+
+
+class Cells:
+    """A bounded cache of cells. What is beside a cell is loaded only when a batch first needs it.
+
+    `read` gives what is there of fields by key. After it has raised, or what was to be stored is not, nothing here is
+    right any more.
+    """
+
+    def __init__(self, keys: ShardKeys, read: Callable[[dict[Key, list[Field]]], Stored]) -> None:
+        self._keys = keys
+        self._read = read
+        self._blocks: dict[str, dict[int, _Held]] = {}
+        self._batches = 0
+
+    def add(self, gained: Mapping[ProjectMinute, Mapping[int, Gain]], write: ShardWrite) -> dict[str, TouchedBlock]:
+        """Count what a batch brings to each view, in all levels, and note what to store; returns the blocks by key."""
+        self._batches += 1
+        blocks: dict[str, TouchedBlock] = {}
+        touched: list[_Held] = []
+        for (project, minute), views in gained.items():
+            for slot in slots_of(project, minute, self._keys):
+                blocks.setdefault(slot.key, TouchedBlock(slot.block, set())).slots.add(slot.number)
+                touched += self._in_slot(slot, views)
+        self._load(touched)
+        growths, large = _count(touched)
+        self._load_beside([*((held, name) for held, name, _ in growths), *((held, name) for held, name, _ in large)])
+        for held, name, rows in large:
+            _add_large(held, name, rows, write)
+        for series in (OF_LATENCY, OF_USAGE):
+            _grow([growth for growth in growths if series_of(growth.name) is series], series, write)
+        for held in touched:
+            held.batch = self._batches
+            held.gains = []
+            write.set(held.key, held.place, pack_cell(held.cell))
+        return blocks
+
+    def _in_slot(self, slot: Slot, views: Mapping[int, Gain]) -> Iterator[_Held]:
+        """Give each cell of a slot what it gains; yields those that are new to the batch."""
+        block, first = self._blocks.setdefault(slot.key, {}), first_place(slot.number)
+        for view, gain in views.items():
+            place = first + view
+            held = block.get(place)
+            if held is None:
+                held = block[place] = _Held(slot.key, packed_place(place))
+            if not held.gains:
+                yield held
+            held.gains.append(gain)
+
+    def _load(self, touched: Iterable[_Held]) -> None:
+        unknown = [held for held in touched if not held.batch]
+        wanted: dict[Key, list[Field]] = {}
+        for held in unknown:
+            wanted.setdefault(held.key, []).append(held.place)
+        if wanted:
+            stored = self._read(wanted)
+            for held in unknown:
+                packed = stored.get((held.key, held.place))
+                if packed is not None:
+                    held.cell = CELLS.unpack(packed)
+
+    def _load_beside(self, needed: Iterable[tuple[_Held, bytes]]) -> None:
+        """What is beside cells, of series that have something there and are not at hand yet."""
+        unknown = {
+            (held.key, held.place, name): held
+            for held, name in needed
+            if name not in held.beside and (name in held.cell.totals or name in held.cell.large)
+        }
+        wanted: dict[Key, list[Field]] = {}
+        for key, place, name in unknown:
+            wanted.setdefault(key, []).extend((rows_field(place, name), sketches_field(place, name)))
+        if wanted:
+            stored = self._read(wanted)
+            for (key, place, name), held in unknown.items():
+                sketches = stored.get((key, sketches_field(place, name)))
+                held.beside[name] = _Beside(
+                    stored.get((key, rows_field(place, name)), b""), SKETCHES.unpack(sketches) if sketches else None
+                )
+
+    def trim(self, cells_max: int) -> None:
+        """Keep the cells used last, `cells_max` at most (more where the last batch has more)."""
+        held = sum(map(len, self._blocks.values()))
+        if held <= cells_max:
+            return
+        # One time in many, since all must be looked at: what is dropped makes room for some batches.
+        used = sorted(one.batch for block in self._blocks.values() for one in block.values())
+        last_dropped = used[held - cells_max * KEPT_OF_TEN // 10 - 1]
+        first_kept = min(last_dropped + 1, self._batches)
+        for key, block in list(self._blocks.items()):
+            kept = {place: one for place, one in block.items() if one.batch >= first_kept}
+            self._blocks[key] = kept
+            if not kept:
+                del self._blocks[key]
+
+
+def _count(touched: Iterable[_Held]) -> tuple[list[_Growth], list[tuple[_Held, bytes, list[Row]]]]:
+    """Add what cells gain to the cells; returns rows that are too many for theirs, and rows that are too large."""
+    growths: list[_Growth] = []
+    large: list[tuple[_Held, bytes, list[Row]]] = []
+    for held in touched:
+        cell = held.cell
+        rows_of = cell.rows
+        gain = together(held.gains)
+        cell.calls += gain.calls
+        cell.errors += gain.errors
+        for name, rows in gain.rows.items():
+            known = rows_of.get(name)
+            if known is not None:
+                rows = known + rows
+            if len(rows) <= (LATENCIES_BYTES_MAX if name == LATENCY else USAGE_BYTES_MAX):
+                rows_of[name] = rows
+            else:
+                growths.append(_Growth(held, name, rows))
+                if known is not None:
+                    del rows_of[name]
+        if gain.large:
+            large += [(held, name, of_series) for name, of_series in gain.large.items()]
+    return growths, large
+
+
+def _grow(growths: list[_Growth], series: Series, write: ShardWrite) -> None:
+    """Add rows to the totals of their cells, all at once, and to what is beside these."""
+    if not growths:
+        return
+    layout = series.layout
+    sizes = np.array([len(growth.rows) // series.row_bytes for growth in growths])
+    gained = layout.of_segments(series.values(b"".join(growth.rows for growth in growths)), np.cumsum(sizes) - sizes)
+    before = b"".join(growth.held.cell.totals.get(growth.name, layout.packed_none) for growth in growths)
+    after = layout.merged(layout.unpack(before), gained).astype("<i8").tobytes()
+    width = len(layout.packed_none)
+    for at, growth in enumerate(growths):
+        growth.held.cell.totals[growth.name] = after[at * width : (at + 1) * width]
+        held, name = growth.held, growth.name
+        beside = held.beside.setdefault(name, _Beside())
+        beside.rows += growth.rows
+        if len(beside.rows) > ROWS_BESIDE_MAX * series.row_bytes:
+            beside.compress(series)
+            write.set(held.key, sketches_field(held.place, name), SKETCHES.pack(beside.sketches))
+        write.set(held.key, rows_field(held.place, name), beside.rows)
+
+
+def _add_large(held: _Held, name: bytes, rows: list[Row], write: ShardWrite) -> None:
+    """Count rows that are too large to be packed: exact totals of any size, and at once in the sketches."""
+    series = series_of(name)
+    series.layout.merge(held.cell.large.setdefault(name, series.layout.none()), series.layout.of_values(rows))
+    beside = held.beside.setdefault(name, _Beside())
+    beside.compress(series, rows)
+    write.set(held.key, sketches_field(held.place, name), SKETCHES.pack(beside.sketches))
+    write.set(held.key, rows_field(held.place, name), beside.rows)

@@ -1,0 +1,99 @@
+"""What a folded batch changes, as fields and keys of the shard."""
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import groupby
+from typing import NamedTuple
+
+import msgspec
+
+from aggregator.calls.call import CALLS
+from aggregator.layout import keys as layout
+from aggregator.layout.keys import CALLS_PER_CHUNK, LAYOUT_VERSION, ShardKeys
+from aggregator.layout.write import ShardWrite
+from aggregator.rollups.levels import DAY_S, Retention
+from aggregator.writing.cell_cache import TouchedBlock
+from aggregator.writing.fold import BatchChanges
+from aggregator.writing.records import Records
+
+
+class Known(NamedTuple):
+    """What Redis knew before the batch: numbers below these."""
+
+    records: int
+    projects: int
+
+
+def write_changes(
+    changes: BatchChanges, records: Records, known: Known, keys: ShardKeys, retention: Retention, write: ShardWrite
+) -> None:
+    """Records, ids, projects, postings, refs and open calls."""
+    calls, pack = records.calls, CALLS.pack
+    for chunk, numbers in groupby(sorted(changes.records), lambda number: number // CALLS_PER_CHUNK):
+        write.fields[keys.calls(chunk)] = {number % CALLS_PER_CHUNK: pack(calls[number]) for number in numbers}
+    new = {
+        layout.id_field(call.project, call.packed_id): number
+        for number in range(known.records, records.next_number)
+        if (call := calls.get(number)) is not None
+    }
+    if new:
+        write.fields[keys.ids] = new  # type: ignore[assignment]  # a dict of fewer kinds of values
+    for project_id, project in records.projects.items():
+        if project > known.projects:
+            write.set(keys.projects, project_id, project)
+    _write_postings(changes, keys, retention, write)
+    _write_open_calls(changes, records, keys, retention, write)
+
+
+def _write_postings(changes: BatchChanges, keys: ShardKeys, retention: Retention, write: ShardWrite) -> None:
+    for (project, day), indexes in changes.postings.items():
+        expiry = _expiry(day, retention.calls_s)
+        for index, values in indexes.items():
+            key, blocks = keys.postings(project, index, day), keys.posting_blocks(project, index, day)
+            write.appends[key, blocks] = {value: b"".join(postings) for value, postings in values.items()}
+            write.expiries[key] = write.expiries[blocks] = expiry
+            if index in (layout.INPUT_REF, layout.OUTPUT_REF):
+                refs = keys.refs(project, index, day)
+                write.names[refs] = list(values)
+                write.expiries[refs] = expiry
+
+
+def _write_open_calls(
+    changes: BatchChanges, records: Records, keys: ShardKeys, retention: Retention, write: ShardWrite
+) -> None:
+    for (project, trace), entries in changes.open_calls.items():
+        key = keys.open_calls(project, trace)
+        for number, entry in entries.items():
+            if entry is None:
+                write.deletions.setdefault(key, []).append(number)
+            else:
+                write.set(key, number, msgspec.msgpack.encode(entry))
+                day = layout.day_of(records.calls[number].seen_us)
+                write.expiries[key] = max(write.expiries.get(key, 0), _expiry(day, retention.calls_s))
+
+
+def note_blocks(touched: Mapping[str, TouchedBlock], keys: ShardKeys, retention: Retention, write: ShardWrite) -> None:
+    """New versions for the slots that gain, and when their blocks expire.
+
+    Each block goes when its level's retention has passed since its end, a day's views with the last of them.
+    """
+    for key, ((project, level, number), slots) in touched.items():
+        versions = keys.versions(project, level, number)
+        write.new_versions[versions] = slots
+        end_s = (number + 1) * level.block_s
+        write.expiries[key] = write.expiries[versions] = end_s + retention.level_s(level)
+        day = (end_s - 1) // DAY_S
+        views = keys.views(project, day)
+        write.expiries[views] = max(_expiry(day, retention.level_s(level)), write.expiries.get(views, 0))
+
+
+def count(counters: Counter[str], next_number: int, as_of_us: int, keys: ShardKeys, write: ShardWrite) -> None:
+    """The shard's own fields."""
+    write.set(keys.shard, "layout", LAYOUT_VERSION)
+    write.set(keys.shard, "calls_numbered", next_number)
+    write.set(keys.shard, "as_of_us", as_of_us)
+    write.increments = {name: number for name, number in counters.items() if number}
+
+
+def _expiry(day: int, retention_s: int) -> int:
+    return (day + 1) * DAY_S + retention_s

@@ -1,0 +1,83 @@
+"""Bringing the records that a batch touches, and all their ancestors, into the writer's cache."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+
+from aggregator.calls.call import CALLS, Call
+from aggregator.calls.event import Event
+from aggregator.calls.packed_id import pack_id
+from aggregator.layout.keys import CALLS_PER_CHUNK, id_field
+from aggregator.layout.write import Field, Key
+from aggregator.store.shard_store import ShardStore
+from aggregator.writing.records import Records
+
+
+def load_records(events: Sequence[Event], records: Records, store: ShardStore) -> list[bytes]:
+    """Load the records that `events` name, by id, then their ancestors, generation by generation.
+
+    Returns the id field of each event's call. New projects get their numbers.
+    """
+    fields, of_parents = _named(events, records)
+    named = dict.fromkeys(chain(fields, of_parents))
+    numbers, calls = records.numbers, records.calls
+    unknown = [field for field in named if field not in numbers]
+    if unknown:
+        found = store.read_fields({store.keys.ids: unknown})[store.keys.ids]
+        _load_numbers([int(number) for number in found if number is not None], records, store)
+    lowest = [number for number in map(numbers.get, named) if number is not None]
+    seen: set[int] = set()
+    while lowest:
+        orphans = _orphans(lowest, calls, seen)
+        _load_numbers(
+            {parent for number in orphans if (parent := calls[number].parent_number) is not None}, records, store
+        )
+        lowest = []
+        for number in orphans:
+            parent = calls[number].parent_number
+            if parent in calls:
+                lowest.append(parent)
+            else:
+                calls[number].parent_number = None  # dropped: past its retention, or none
+    return fields
+
+
+def _orphans(numbers: Iterable[int], calls: Mapping[int, Call], seen: set[int]) -> list[int]:
+    """These and their ancestors that are not `seen` yet and whose parents are not here."""
+    orphans = []
+    for number in numbers:
+        above: int | None = number
+        while above is not None and above not in seen:
+            seen.add(above)
+            parent = calls[above].parent_number
+            if parent is not None and parent not in calls:
+                orphans.append(above)
+                break
+            above = parent
+    return orphans
+
+
+def _named(events: Sequence[Event], records: Records) -> tuple[list[bytes], list[bytes]]:
+    """The id fields of the calls of `events`, one for each, and those of the parents they name."""
+    prefixes = {  # by first event, so that no new project gets its number by chance
+        project_id: id_field(records.project(project_id), b"")
+        for project_id in dict.fromkeys(event.project_id for event in events)
+    }
+    fields, of_parents = [], []
+    for event in events:
+        prefix, start = prefixes[event.project_id], event.start
+        fields.append(prefix + pack_id(event.call_id))
+        if start is not None and start.parent_id is not None:
+            of_parents.append(prefix + pack_id(start.parent_id))
+    return fields, of_parents
+
+
+def _load_numbers(numbers: Iterable[int], records: Records, store: ShardStore) -> None:
+    by_chunk: dict[int, list[Field]] = {}
+    for number in numbers:
+        by_chunk.setdefault(number // CALLS_PER_CHUNK, []).append(number % CALLS_PER_CHUNK)
+    wanted: dict[Key, list[Field]] = {store.keys.calls(chunk): fields for chunk, fields in by_chunk.items()}
+    found = store.read_fields(wanted)
+    for chunk, places in by_chunk.items():
+        for place, packed in zip(places, found[store.keys.calls(chunk)], strict=True):
+            if packed is not None:
+                records.put(chunk * CALLS_PER_CHUNK + int(place), CALLS.unpack(packed))

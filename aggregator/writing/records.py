@@ -1,0 +1,52 @@
+"""The call records a writer has at hand: a bounded cache by number and by id, and new numbers for new records."""
+
+from collections.abc import Iterable
+from itertools import islice
+
+from aggregator.calls.call import Call
+from aggregator.layout.keys import id_field, named_by
+
+
+class Records:
+    """Records by number, numbers by id. What is not here must be loaded before a batch is folded."""
+
+    def __init__(self, projects: dict[str, int], next_number: int) -> None:
+        self.projects = projects
+        self.next_number = next_number
+        self.numbers: dict[bytes, int] = {}
+        self.calls: dict[int, Call] = {}
+
+    def project(self, project_id: str) -> int:
+        """The project's number, a new one for a new project."""
+        return self.projects.setdefault(project_id, len(self.projects) + 1)
+
+    def at(self, field: bytes, seen_us: int) -> tuple[int, Call]:
+        """The record of an id field, with its number; a new one where there is none."""
+        number = self.numbers.get(field)
+        if number is None:
+            number = self.numbers[field] = self.next_number
+            self.next_number += 1
+            self.calls[number] = Call(*named_by(field), seen_us)
+        return number, self.calls[number]
+
+    def put(self, number: int, call: Call) -> None:
+        """Take in a loaded record."""
+        self.numbers[id_field(call.project, call.packed_id)] = number
+        self.calls[number] = call
+
+    def forget(self, number: int) -> None:
+        """Drop a record, if it is here."""
+        call = self.calls.pop(number, None)
+        if call is not None:
+            self.numbers.pop(id_field(call.project, call.packed_id), None)
+
+    def trim(self, used: Iterable[int], calls_max: int) -> None:
+        """Keep the records used last: those of `used`, then others, `calls_max` in all (more where `used` is more)."""
+        for number in used:
+            call = self.calls.pop(number, None)
+            if call is not None:
+                self.calls[number] = call
+        excess = len(self.calls) - calls_max
+        if excess > 0:
+            for number in list(islice(self.calls, excess)):
+                self.forget(number)

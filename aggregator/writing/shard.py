@@ -1,0 +1,252 @@
+"""A shard's writer: takes batches of events, folds them with what Redis holds, and applies them with their next offset.
+
+The order of a batch: load what it touches, fold in memory, apply in one atomic step. After any doubt (an apply
+refused or cut off) `recover` drops everything in memory and starts again from what Redis holds.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from aggregator.calls.event import Event
+from aggregator.layout import keys as layout
+from aggregator.layout.write import Field, Key, ShardWrite
+from aggregator.prices.book import PriceBook
+from aggregator.rollups.levels import MINUTE_US, SECOND_US, Retention
+from aggregator.rollups.tally import Gain, together
+from aggregator.rollups.views import ViewDirectory
+from aggregator.store.shard_store import ShardStore
+from aggregator.writing.cell_cache import Cells, ProjectMinute
+from aggregator.writing.changes import Known, count, note_blocks, write_changes
+from aggregator.writing.expiry import ExpiredChunks
+from aggregator.writing.fold import BatchChanges, CallGroup, Fold, ProjectDay
+from aggregator.writing.loading import load_records
+from aggregator.writing.records import Records
+
+
+class ShardLimits(msgspec.Struct, frozen=True):
+    """What bounds a shard's memory, in the writer and in Redis."""
+
+    # About 1 KB each: the calls of the last minute or so at 1,000 calls a second, so that ends find their starts.
+    calls_cached_max: int = 50_000
+    # About 5 KB each with full sketches: current slots of some thousand views.
+    cells_cached_max: int = 20_000
+    # Per project, UTC day and set of dimensions: a view busy all day takes about 1 MB, most take a few KB.
+    views_max: int = 2_000
+    # Keys whose expiry is known to be set; a key forgotten here is only told its expiry once more.
+    expiries_cached_max: int = 100_000
+    # One per project and UTC day with calls in it; up to views_max views in each.
+    directories_cached_max: int = 500
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What one batch came to, for logs and metrics."""
+
+    events: int
+    calls: int
+    duplicates: int
+    unpriced: int
+
+
+class Shard:
+    """The one writer of a shard. Not thread-safe. Methods raise what the store raises; then call `recover`."""
+
+    def __init__(
+        self,
+        store: ShardStore,
+        prices: PriceBook,
+        retention: Retention,
+        limits: ShardLimits = ShardLimits(),  # noqa: B008  frozen
+    ) -> None:
+        self._store = store
+        self._keys = store.keys
+        self._prices = prices
+        self._retention = retention
+        self._limits = limits
+        self.recover()
+
+    def recover(self) -> None:
+        """Forget everything but what Redis holds."""
+        self._store.check_policy()
+        # Before the rest: the store then refuses what is read of any other state.
+        self._next_offset = self._sent_offset = self._store.next_offset()
+        self._under_way: Callable[[], None] | None = None
+        fields = self._store.shard_fields()
+        [projects] = self._store.read_hashes([self._keys.projects])
+        numbers = {name.decode(): int(number) for name, number in projects.items()}
+        self._store.register(numbers)  # known already, unless Redis forgot that, or the node that holds it
+        self._registered = set(numbers)
+        self._records = Records(numbers, int(fields.get("calls_numbered", 0)))
+        self._cells = Cells(self._keys, self._read_present)
+        self._directories: dict[tuple[int, int], ViewDirectory] = {}
+        self._expiries: dict[Key, int] = {}
+        self._expired = ExpiredChunks(
+            self._store,
+            self._retention,
+            int(fields.get("chunks_dropped", 0)),
+            int(fields.get("dropped_before_us", 0)),
+        )
+
+    @property
+    def next_offset(self) -> int | None:
+        """The first offset not yet applied, as this writer knows it; None for a new shard."""
+        return self._next_offset
+
+    @property
+    def sent_offset(self) -> int | None:
+        """The first offset that is neither applied nor under way to Redis."""
+        return self._sent_offset
+
+    @property
+    def dropped_before_us(self) -> int:
+        """Calls from before this instant may have no record any more: whether they were counted is not known."""
+        return self._expired.dropped_before_us
+
+    def apply(
+        self, events: Sequence[Event], next_offset: int, as_of_us: int, now_us: int, counters: Mapping[str, int]
+    ) -> Applied:
+        """Fold the events of all messages from the stored next offset up to `next_offset`, and store both.
+
+        `as_of_us`: the broker's time of the newest message. `now_us` decides what is past its retention. `counters`:
+        more to add to the shard's counters, which count since the shard began.
+        """
+        applied = self.begin(events, next_offset, as_of_us, now_us, counters)
+        self.finish()
+        return applied
+
+    def begin(
+        self, events: Sequence[Event], next_offset: int, as_of_us: int, now_us: int, counters: Mapping[str, int]
+    ) -> Applied:
+        """The same up to where Redis has been sent everything; `finish`, or the next call here, sees it stored."""
+        self.finish()
+        known = Known(self._records.next_number, len(self._records.projects))
+        fields = load_records(events, self._records, self._store)
+        fold = Fold(self._records, self._prices)
+        for event, field in zip(events, fields, strict=True):
+            fold.add(event, field)
+        changes = fold.finish()
+        write = ShardWrite()
+        write_changes(changes, self._records, known, self._keys, self._retention, write)
+        touched = self._cells.add(self._by_view(changes, write), write)
+        note_blocks(touched, self._keys, self._retention, write)
+        dropped = set(self._expired.drop(min(now_us, as_of_us), known.records, self._records.calls, write))
+        count(changes.counters + Counter(counters), self._records.next_number, as_of_us, self._keys, write)
+        self._leave_known_expiries(now_us, write)
+        self._register(events)
+        self._under_way = self._store.send(self._next_offset, next_offset, write)
+        self._sent_offset = next_offset
+        self._forget_excess(changes, write, dropped)
+        return Applied(*(changes.counters[name] for name in Applied.__struct_fields__))
+
+    def finish(self) -> None:
+        """Return when what was begun is stored."""
+        if self._under_way is not None:
+            wait, self._under_way = self._under_way, None
+            wait()
+            self._next_offset = self._sent_offset
+
+    def touch(self, as_of_us: int) -> None:
+        """Everything there is has been applied as of now, without a new message."""
+        self.finish()
+        write = ShardWrite()
+        write.set(self._keys.shard, "as_of_us", as_of_us)
+        self._store.apply(self._next_offset, self._next_offset, write)
+
+    def register_partitions(self, partitions: int, counted_us: int) -> None:
+        """The topic had so many partitions at this instant, whoever reads them and when: answers are as of then.
+
+        From any thread: it changes nothing here.
+        """
+        self._store.register_partitions(partitions, counted_us)
+
+    def skip_lost(self, next_offset: int) -> None:
+        """Go on at `next_offset`: what lies before it is gone from the log unread, and is counted as `offsets_lost`."""
+        self.finish()
+        assert self._next_offset is not None
+        write = ShardWrite(increments={"offsets_lost": next_offset - self._next_offset})
+        self._store.apply(self._next_offset, next_offset, write)
+        self._next_offset = self._sent_offset = next_offset
+
+    def _by_view(self, changes: BatchChanges, write: ShardWrite) -> dict[ProjectMinute, dict[int, Gain]]:
+        """What the batch brings to each view of a minute: all calls, and those that a group of calls is counted in."""
+        self._load_directories({(group[0], layout.day_of(group[1] * MINUTE_US)) for group in changes.groups})
+        minutes: dict[ProjectMinute, dict[int, list[Gain]]] = {}
+        for group, tally in changes.groups.items():
+            gain = tally.gain()
+            of_minute = minutes.setdefault(group[:2], {})
+            for view in self._views(group, write):
+                gains = of_minute.get(view)
+                if gains is None:
+                    of_minute[view] = [gain]
+                else:
+                    gains.append(gain)
+        return {
+            minute: {view: together(gains) for view, gains in of_minute.items()}
+            for minute, of_minute in minutes.items()
+        }
+
+    def _views(self, group: CallGroup, write: ShardWrite) -> list[int]:
+        """Numbers of the views that count a group; new ones are written to the day's directory."""
+        project, minute, op_name, root, user_id, run_id = group
+        day = layout.day_of(minute * MINUTE_US)
+        directory = self._directories[project, day]
+        numbers, fields_to_set = directory.admit_call(op_name, root, user_id, run_id, self._limits.views_max)
+        for field, value in fields_to_set.items():
+            write.set(self._keys.views(project, day), field, value)
+        return numbers
+
+    def _load_directories(self, days: set[ProjectDay]) -> None:
+        unknown = sorted(day for day in days if day not in self._directories)
+        if unknown:
+            stored = self._store.read_hashes(self._keys.views(*day) for day in unknown)
+            for day, fields in zip(unknown, stored, strict=True):
+                self._directories[day] = ViewDirectory(fields)
+
+    def _read_present(self, wanted: dict[Key, list[Field]]) -> dict[tuple[Key, Field], bytes]:
+        return {
+            (key, field): value
+            for key, values in self._store.read_fields(wanted).items()
+            for field, value in zip(wanted[key], values, strict=True)
+            if value is not None
+        }
+
+    def _leave_known_expiries(self, now_us: int, write: ShardWrite) -> None:
+        """Tell each key its expiry once: it only moves later. One that is past is told again: its key may be new."""
+        for key, at_unix_s in list(write.expiries.items()):
+            if now_us < at_unix_s * SECOND_US and self._expiries.get(key, 0) >= at_unix_s:
+                del write.expiries[key]
+
+    def _note_expiries(self, write: ShardWrite) -> None:
+        """Of keys that exist now: a key that does not, or that deletions may have emptied, forgets what it is told."""
+        written = {
+            *write.fields,
+            *write.names,
+            *write.new_versions,
+            *(postings for postings, _ in write.appends),
+        } - set(write.deletions)
+        self._expiries.update((key, at_unix_s) for key, at_unix_s in write.expiries.items() if key in written)
+        for key in write.deletions:
+            self._expiries.pop(key, None)
+
+    def _register(self, events: Sequence[Event]) -> None:
+        new = {event.project_id for event in events} - self._registered
+        if new:
+            self._store.register(new)
+            self._registered |= new
+
+    def _forget_excess(self, changes: BatchChanges, write: ShardWrite, dropped: set[int]) -> None:
+        for number in dropped:
+            self._records.forget(number)
+        self._records.trim(changes.records, self._limits.calls_cached_max)
+        self._cells.trim(self._limits.cells_cached_max)
+        self._note_expiries(write)
+        _drop_oldest(self._expiries, self._limits.expiries_cached_max)
+        _drop_oldest(self._directories, self._limits.directories_cached_max)
+
+
+def _drop_oldest(cache: dict[Any, Any], size_max: int) -> None:
+    for key in list(islice(cache, max(0, len(cache) - size_max))):
+        del cache[key]

@@ -1,0 +1,146 @@
+"""The OpenAPI 3.1 document: the contract's two endpoints, from the models that check them, and what we add."""
+
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel, Field
+from pydantic.json_schema import models_json_schema
+
+from api.contract.field_types import ContractSchema
+from api.contract.stats_request import CallStatsReq, CallStatsRes
+from api.contract.usage_request import CallsUsageReq, CallsUsageRes
+
+JsonObject = dict[str, Any]
+
+_ABOUT = """What LLM calls cost, how long they took and how often they failed.
+
+Refused requests answer with `{"detail": ...}`: a list of problems for 422, one sentence for every other status.
+Unknown paths answer 404, known paths asked with another method 405."""
+
+
+class ValidationError(BaseModel):
+    # Without a docstring: the contract has no description here, nor below.
+    loc: list[str | int] = Field(title="Location")
+    msg: str = Field(title="Message")
+    type: str = Field(title="Error Type")
+
+
+class HTTPValidationError(BaseModel):
+    detail: list[ValidationError] = Field(default_factory=list)
+
+
+class Sentence(BaseModel):
+    """Why a request got no answer."""
+
+    detail: str
+
+
+@cache
+def openapi_document() -> JsonObject:
+    """The whole document, ready to be encoded; callers leave it as it is."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "callmeter", "version": "0.1.0", "description": _ABOUT},
+        "servers": [],
+        "security": [],
+        "paths": {
+            "/calls/stats": {"post": _stats_operation()},
+            "/calls/usage": {"post": _usage_operation()},
+            "/health": {"get": _probe("health", "The process is alive.")},
+            "/ready": {"get": _probe("ready", "The process is alive and its Redis can answer.", away=True)},
+        },
+        "components": {"schemas": _schemas(), "securitySchemes": {"HTTPBasic": {"type": "http", "scheme": "basic"}}},
+    }
+
+
+def _schemas() -> JsonObject:
+    models = (CallStatsReq, CallStatsRes, CallsUsageReq, CallsUsageRes, HTTPValidationError, Sentence)
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in models],
+        ref_template="#/components/schemas/{model}",
+        schema_generator=ContractSchema,
+    )
+    definitions: JsonObject = schemas["$defs"]
+    return definitions
+
+
+def _stats_operation() -> JsonObject:
+    return _question("CallStatsReq", "CallStatsRes") | {
+        "summary": "Call Stats",
+        "description": "Calls, latency, errors, tokens and cost of a window of time, in buckets that follow the local "
+        "clock of `timezone`. At most 1,000 values per filter list and 100 metrics per list.",
+        "operationId": "call_stats_calls_stats_post",
+    }
+
+
+def _usage_operation() -> JsonObject:
+    return _question("CallsUsageReq", "CallsUsageRes") | {
+        "summary": "Calls Usage",
+        "description": "Compute aggregated usage for multiple root calls, with descendant rollup.",
+        "operationId": "calls_usage_calls_usage_post",
+    }
+
+
+def _question(request: str, answer: str) -> JsonObject:
+    """What both endpoints have in common."""
+    return {
+        "tags": ["Calls"],
+        "requestBody": {"content": _json(request), "required": True},
+        "responses": {
+            "200": {
+                "description": "Successful Response",
+                "content": _json(answer),
+                "headers": {"X-Data-As-Of": _AS_OF, "X-Data-Lag-Seconds": _LAG},
+            },
+            "401": _refusal("No key, or none that is known", {"WWW-Authenticate": _header("Always `Basic`.")}),
+            "403": _refusal("The key may not read this project"),
+            "405": _refusal("Another method than POST"),
+            "408": _refusal("The body did not arrive in time"),
+            "413": _refusal("The body is over 1 MiB, or more calls are asked than `limit`"),
+            "422": {"description": "Validation Error", "content": _json("HTTPValidationError")},
+            "500": _refusal("A mistake of ours; it is in the log"),
+            "503": _away(),
+        },
+        "security": [{"HTTPBasic": []}],
+    }
+
+
+def _probe(name: str, description: str, away: bool = False) -> JsonObject:
+    answer = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
+    responses: JsonObject = {
+        "200": {"description": "It is so", "content": {"application/json": {"schema": answer}}},
+        "405": _refusal("Another method than GET"),
+    }
+    if away:
+        responses |= {"500": _refusal("A mistake of ours; it is in the log"), "503": _away()}
+    return {
+        "tags": ["Operations"],
+        "summary": name.title(),
+        "description": description,
+        "operationId": f"{name}_{name}_get",
+        "responses": responses,
+    }
+
+
+def _json(schema: str) -> JsonObject:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+
+
+def _refusal(description: str, headers: JsonObject | None = None) -> JsonObject:
+    response: JsonObject = {"description": description, "content": _json("Sentence")}
+    return response | {"headers": headers} if headers else response
+
+
+def _away() -> JsonObject:
+    return _refusal("Redis is away; retry", {"Retry-After": _header("Seconds to wait.", "integer")})
+
+
+def _header(description: str, json_type: str = "string") -> JsonObject:
+    return {"description": description, "schema": {"type": json_type}}
+
+
+_AS_OF: JsonObject = {
+    "description": "UTC instant through which events have been applied; absent before the first.",
+    "schema": {"type": "string", "format": "date-time"},
+}
+_LAG: JsonObject = _header("Seconds from that instant to the answer; absent before the first event.", "number")

@@ -1,0 +1,1 @@
+"""From a checked question to an answer; knows no HTTP."""

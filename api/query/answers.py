@@ -1,0 +1,87 @@
+"""The answers of the two endpoints from the store, with how fresh they are."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import NoReturn
+
+from aggregator.rollups.levels import SECOND_US, Retention
+from aggregator.store.reader import Forgot, OpenedProject, StoreReader, UnknownLayout
+from aggregator.store.reader import StoreAway as RedisAway
+from api.headers import Freshness
+from api.query.bucket_cache import KEPT_BYTES_MAX, KeptBuckets
+from api.query.questions import StatsQuestion, UsageQuestion
+from api.query.shared_work import SharedWork
+from api.query.stats_answer import answer_stats
+from api.query.usage_answer import answer_usage
+from api.refusals import StoreAway
+
+# Redis loses data in a moment, when it is wiped or comes back after a crash; then it stays as it is.
+ATTEMPTS_MAX = 3
+
+
+class StoreAnswers:
+    """Answers from one namespace of the store. Raises Refusal, and StoreAway while Redis is away.
+
+    `clock` tells how old the data is: a clock of its own, since `now_us` may be fixed for recorded data.
+    """
+
+    def __init__(
+        self,
+        reader: StoreReader,
+        retention: Retention,
+        clock: Callable[[], int],
+        kept_bytes_max: int = KEPT_BYTES_MAX,
+    ) -> None:
+        self._reader = reader
+        self._retention = retention
+        self._clock = clock
+        self._kept = KeptBuckets(kept_bytes_max)
+        self._shared: SharedWork[StatsQuestion | UsageQuestion, tuple[bytes, Freshness]] = SharedWork()
+
+    async def stats(self, question: StatsQuestion, now_us: int) -> tuple[bytes, Freshness]:
+        """The JSON of a CallStatsRes."""
+
+        def work(latest_us: int) -> Awaitable[tuple[bytes, Freshness]]:
+            return self._answer(
+                question.project_id,
+                lambda project: answer_stats(self._reader, self._kept, project, question, latest_us, self._retention),
+            )
+
+        return await self._shared.run(question, now_us, work)
+
+    async def usage(self, question: UsageQuestion) -> tuple[bytes, Freshness]:
+        """The JSON of a CallsUsageRes."""
+
+        def work(_: int) -> Awaitable[tuple[bytes, Freshness]]:
+            return self._answer(question.project_id, lambda project: answer_usage(self._reader, project, question))
+
+        return await self._shared.run(question, 0, work)
+
+    async def ready(self) -> None:
+        """Returns when Redis answers and its layout is ours."""
+        try:
+            await self._reader.ping()
+        except (*RedisAway, UnknownLayout) as away:
+            _away(away)
+
+    async def _answer(
+        self, project_id: str, answer: Callable[[OpenedProject], Awaitable[bytes]]
+    ) -> tuple[bytes, Freshness]:
+        """The answer and how fresh it is: both from a Redis that has forgotten nothing in between."""
+        try:
+            for _ in range(ATTEMPTS_MAX):
+                project = await self._reader.open_project(project_id)
+                with suppress(Forgot):
+                    return await answer(project), self._freshness(project)
+        except (*RedisAway, UnknownLayout) as away:
+            _away(away)
+        raise StoreAway("Redis has lost data again and again while it was read")
+
+    def _freshness(self, project: OpenedProject) -> Freshness:
+        if project.as_of_us is None:
+            return Freshness(None, None)
+        return Freshness(project.as_of_us, (self._clock() - project.as_of_us) / SECOND_US)
+
+
+def _away(why: Exception) -> NoReturn:
+    raise StoreAway(str(why)) from why

@@ -1,0 +1,162 @@
+"""The rows of an answer's buckets: as kept, from rollups, and from single calls where nothing else can tell."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import msgspec
+
+from aggregator.calls.call import Call
+from aggregator.layout import keys as layout
+from aggregator.reading.calls import (
+    IndexValues,
+    Selected,
+    read_calls,
+    select_by_index,
+    select_ids,
+    select_minutes,
+)
+from aggregator.reading.rollups import read_rollups
+from aggregator.reading.slot_versions import fingerprint, read_versions
+from aggregator.rollups.accumulator import Merged
+from aggregator.rollups.levels import MINUTE_US
+from aggregator.rollups.tally import tally_of
+from aggregator.rollups.views import ViewFilter
+from aggregator.store.reader import OpenedProject, StoreReader
+from api.query.bucket_cache import BucketKey, BucketRows, KeptBuckets
+from api.query.questions import CallFilter, StatsQuestion
+from api.query.read_plan import Cover, cover, plan_reads
+from api.query.rows_json import check_size, make_rows
+
+
+class Buckets(NamedTuple):
+    """The buckets of a question: their timestamps, and where each begins and ends (microseconds since 1970)."""
+
+    question: StatsQuestion
+    timestamps: Sequence[str]
+    edges_us: Sequence[tuple[int, int]]
+
+    def only(self, positions: Sequence[int]) -> "Buckets":
+        """Some of them."""
+        timestamps, edges_us = self.timestamps, self.edges_us
+        return Buckets(self.question, [timestamps[at] for at in positions], [edges_us[at] for at in positions])
+
+
+def needs_calls(asked: CallFilter) -> bool:
+    """Whether a filter can be answered only from call records."""
+    return asked.call_ids is not None or bool(_indexes(asked))
+
+
+async def rows_of_calls(reader: StoreReader, project: OpenedProject, buckets: Buckets) -> list[BucketRows]:
+    """The rows of buckets whose calls are looked up one by one. Raises TooMuchToRead, Forgot, and Refusal."""
+    merged = Merged(len(buckets.edges_us))
+    if buckets.edges_us:
+        selected = await _select(reader, project, buckets)
+        await _add_calls(reader, selected, buckets, merged)
+        await reader.fetch_of(project, [])
+    return make_rows(buckets.question, buckets.timestamps, merged)
+
+
+async def rows_of_rollups(
+    reader: StoreReader, kept: KeptBuckets, project: OpenedProject, buckets: Buckets, minutes_reach_us: int
+) -> list[BucketRows]:
+    """The rows of buckets that have not changed as they were kept, the others anew. Minutes before `minutes_reach_us`
+    may be gone.
+
+    Raises NotKept, TooMuchToRead, Forgot, and Refusal.
+    """
+    covers = [cover(*edges) for edges in buckets.edges_us]
+    sources = [one.slots + tuple(one.cut_slots) if one.cut_minutes else one.slots for one in covers]
+    versions = await read_versions(reader, project, (slots.block for source in sources for slots in source))
+    prints = [fingerprint(source, versions) for source in sources]
+    keys = _keys(buckets)
+    found = {at: rows for at, key in enumerate(keys) if (rows := kept.find(key, prints[at])) is not None}
+    fresh = [at for at in range(len(keys)) if at not in found]
+    if not fresh:
+        check_size(buckets.question, found.values())
+    else:
+        merged = await _read(reader, project, buckets.only(fresh), [covers[at] for at in fresh])
+        made = make_rows(buckets.question, [buckets.timestamps[at] for at in fresh], merged, found.values())
+        versions = await read_versions(reader, project, (slots.block for at in fresh for slots in sources[at]))
+        for at, rows in zip(fresh, made, strict=True):
+            found[at] = rows
+            # What has changed while it was read may be of neither state, and where minutes are gone but their calls are
+            # not, no version tells that these have changed.
+            may_be_gone = any(minute * MINUTE_US < minutes_reach_us for minute in covers[at].cut_minutes)
+            if prints[at] == fingerprint(sources[at], versions) and not may_be_gone:
+                kept.keep(keys[at], prints[at], rows)
+    return [found[at] for at in range(len(keys))]
+
+
+def _keys(buckets: Buckets) -> list[BucketKey]:
+    question = buckets.question
+    asked = msgspec.msgpack.encode(
+        (question.project_id, question.call_metrics, question.usage_metrics, question.filter)
+    )
+    return [
+        BucketKey(asked, timestamp, *edges)
+        for timestamp, edges in zip(buckets.timestamps, buckets.edges_us, strict=True)
+    ]
+
+
+async def _read(reader: StoreReader, project: OpenedProject, buckets: Buckets, covers: Sequence[Cover]) -> Merged:
+    merged = Merged(len(covers))
+    question, plan = buckets.question, plan_reads(covers)
+    latency_values = any(m.metric == "latency_ms" and m.percentiles for m in question.call_metrics)
+    usage_values = any(metric.percentiles for metric in question.usage_metrics)
+    dimensions = _dimensions(question.filter)
+    await read_rollups(reader, project, plan.slots, dimensions, merged, latency_values, usage_values)
+    if plan.cut_minutes:
+        await _add_calls(reader, await select_minutes(reader, project, plan.cut_minutes), buckets, merged)
+    return merged
+
+
+async def _add_calls(reader: StoreReader, selected: Selected, buckets: Buckets, into: Merged) -> None:
+    """Count those of the selected calls that the filter lets through, each in its bucket, if it has one."""
+    dimensions, edges_us = _dimensions(buckets.question.filter), buckets.edges_us
+    begins_us = [from_us for from_us, _ in edges_us]
+    by_bucket: dict[int, list[Call]] = {}
+    for call in (await read_calls(reader, selected)).values():
+        if call.started_us is None or not _matches(call, dimensions):
+            continue
+        at = bisect_right(begins_us, call.started_us) - 1
+        if at >= 0 and call.started_us < edges_us[at][1]:
+            by_bucket.setdefault(at, []).append(call)
+    for at, within in by_bucket.items():
+        into.add_calls(at, tally_of(within))
+
+
+def _dimensions(asked: CallFilter) -> ViewFilter:
+    return ViewFilter(asked.op_names, asked.trace_roots_only, asked.wb_user_ids, asked.wb_run_ids)
+
+
+def _matches(call: Call, dimensions: ViewFilter) -> bool:
+    return dimensions.matches(call.op_name, call.parent is None, call.user_id, call.run_id)
+
+
+def _indexes(asked: CallFilter) -> list[IndexValues]:
+    pairs = (
+        (layout.INPUT_REF, asked.input_refs),
+        (layout.OUTPUT_REF, asked.output_refs),
+        (layout.PARENT, asked.parent_ids),
+        (layout.TRACE, asked.trace_ids),
+        (layout.THREAD, asked.thread_ids),
+        (layout.TURN, asked.turn_ids),
+    )
+    return [IndexValues(index, values) for index, values in pairs if values is not None]
+
+
+async def _select(reader: StoreReader, project: OpenedProject, buckets: Buckets) -> Selected:
+    """The records that every filter on ids and refs selects."""
+    asked, edges_us = buckets.question.filter, buckets.edges_us
+    days = range(layout.day_of(edges_us[0][0]), layout.day_of(edges_us[-1][1] - 1) + 1)
+    found: list[Selected] = []
+    if asked.call_ids is not None:
+        by_ids: Selected = {}
+        for shard, number in chain.from_iterable((await select_ids(reader, project, asked.call_ids)).values()):
+            by_ids.setdefault(shard, set()).add(number)
+        found.append(by_ids)
+    for wanted in _indexes(asked):
+        found.append(await select_by_index(reader, project, wanted, days))
+    return {shard: set.intersection(*(one.get(shard, set()) for one in found)) for shard in found[0]}

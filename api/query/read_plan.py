@@ -1,0 +1,95 @@
+"""Which rollups answer a window: the coarsest slots inside one bucket, and the minutes that an edge cuts."""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+from aggregator.reading.rollups import LevelBlock, Slots
+from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTE_US, MINUTES, Level
+
+_FROM_COARSE = (HOURS, FIVE_MINUTES, MINUTES)
+
+# Dashboards ask for nearly the same buckets again and again; about half a KB each.
+COVERS_CACHED_MAX = 20_000
+
+
+class Cover(NamedTuple):
+    """What one bucket is read from: slots, by block of a level, and cut minutes (since 1970).
+
+    The calls of a cut minute are read one by one: their buckets come from their start.
+    """
+
+    slots: tuple[Slots, ...]
+    cut_minutes: tuple[int, ...]
+
+    @property
+    def cut_slots(self) -> list[Slots]:
+        """The slots of the cut minutes."""
+        places = (MINUTES.block_and_slot(minute) for minute in self.cut_minutes)
+        return [Slots(LevelBlock(MINUTES, block), range(slot, slot + 1)) for block, slot in places]
+
+
+class ReadPlan(NamedTuple):
+    """Slots to read, by block of a level, each with the position of its bucket; and cut minutes (since 1970)."""
+
+    slots: dict[LevelBlock, dict[int, int]]
+    cut_minutes: set[int]
+
+
+def bucket_edges(start_us: int, end_us: int, starts_us: Sequence[int]) -> list[tuple[int, int]]:
+    """What of `[start_us, end_us)` each bucket holds; `starts_us`, where they begin, may begin before the window."""
+    return [(max(begin, start_us), min(until, end_us)) for begin, until in pairwise([*starts_us, end_us])]
+
+
+def plan_reads(covers: Sequence[Cover]) -> ReadPlan:
+    """All that buckets are read from, together; a bucket's position is that of its cover."""
+    plan = ReadPlan({}, set())
+    for position, (slots, cut_minutes) in enumerate(covers):
+        plan.cut_minutes.update(cut_minutes)
+        for block, within in slots:
+            plan.slots.setdefault(block, {}).update(dict.fromkeys(within, position))
+    return plan
+
+
+@lru_cache(COVERS_CACHED_MAX)
+def cover(from_us: int, to_us: int) -> Cover:
+    """Cover `[from_us, to_us)` without gap or overlap."""
+    whole_from, whole_to = _up(from_us, MINUTE_US), _down(to_us, MINUTE_US)
+    cut = []
+    if whole_from > from_us:
+        cut.append(from_us // MINUTE_US)
+    if whole_to < to_us:
+        cut.append(to_us // MINUTE_US)
+    return Cover(tuple(_cover_slots(whole_from, whole_to, 0)), tuple(dict.fromkeys(cut)))
+
+
+def _cover_slots(from_us: int, to_us: int, level_position: int) -> Iterator[Slots]:
+    if from_us >= to_us:
+        return
+    level = _FROM_COARSE[level_position]
+    whole_from, whole_to = _up(from_us, level.slot_us), _down(to_us, level.slot_us)
+    if whole_from >= whole_to:
+        yield from _cover_slots(from_us, to_us, level_position + 1)
+        return
+    yield from _by_block(level, whole_from // level.slot_us, whole_to // level.slot_us)
+    if level_position + 1 < len(_FROM_COARSE):
+        yield from _cover_slots(from_us, whole_from, level_position + 1)
+        yield from _cover_slots(whole_to, to_us, level_position + 1)
+
+
+def _by_block(level: Level, first: int, until: int) -> Iterator[Slots]:
+    """Slots of a level (since 1970), by the block that holds them."""
+    while first < until:
+        block, slot = divmod(first, level.block_slots)
+        count = min(level.block_slots - slot, until - first)
+        yield Slots(LevelBlock(level, block), range(slot, slot + count))
+        first += count
+
+
+def _up(time_us: int, unit_us: int) -> int:
+    return -(-time_us // unit_us) * unit_us
+
+
+def _down(time_us: int, unit_us: int) -> int:
+    return time_us // unit_us * unit_us

@@ -1,0 +1,70 @@
+"""`callmeter api`: answers over HTTP until it is told to stop."""
+
+import logging
+import signal
+
+import click
+
+from aggregator.store.connection import connect
+from aggregator.store.shard_store import StoreAway
+from api.access.basic_auth import ExposedWithoutKeys, wall_clock_us
+from api.server import ServerSettings, serve
+from callmeter.garbage import collect_seldom
+from callmeter.logs import redacted
+from callmeter.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@click.command()
+@click.option("--host", help="Address to listen on.  [default: CALLMETER_API__HOST]")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on.  [default: CALLMETER_API__PORT]")
+@click.option("--no-auth", is_flag=True, help="Answer without access keys; on a loopback address only.")
+@click.pass_obj
+def api(settings: Settings, host: str | None, port: int | None, no_auth: bool) -> None:
+    """Answer /calls/stats and /calls/usage over HTTP, until SIGTERM or Ctrl-C.
+
+    Asks for access keys (see `callmeter keys`) unless told not to, by --no-auth or CALLMETER_API__AUTH=false, which
+    only a loopback address may be. While Redis is away it answers 503, and by itself rightly again when Redis is back.
+
+    \b
+    callmeter keys create --name dashboards --all-projects
+    callmeter api --host 0.0.0.0 --port 8080
+    callmeter api --no-auth     # on this machine only
+    """
+    host = settings.api.host if host is None else host
+    port = settings.api.port if port is None else port
+    fixed_now_us = settings.now_us()
+    _say_if_redis_is_away(settings)
+    collect_seldom()
+    # The server stops in order by itself and then raises the signal again; to have stopped when told is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        serve(
+            ServerSettings(
+                host=host,
+                port=port,
+                redis_url=settings.redis.url,
+                redis_cluster=settings.redis.cluster,
+                namespace=settings.redis.namespace,
+                retention=settings.retention.kept(),
+                auth=settings.api.auth and not no_auth,
+                keyed_by_project=settings.kafka.keyed_by == "project",
+                kept_bytes_max=settings.api.kept_bytes_max,
+                clock=wall_clock_us if fixed_now_us is None else lambda: fixed_now_us,
+            ),
+            settings.log.level,
+        )
+    except ExposedWithoutKeys as exposed:
+        raise click.UsageError(f"{exposed} Set CALLMETER_API__AUTH=true, or listen there.") from None
+    except OSError as taken:
+        raise click.ClickException(f"cannot listen on {host}:{port}: {taken.strerror or taken}") from None
+
+
+def _say_if_redis_is_away(settings: Settings) -> None:
+    try:
+        connect(settings.redis.url, settings.redis.cluster).ping()
+    except StoreAway as away:
+        url = redacted(settings.redis.url)
+        log.warning("Redis cannot be reached; answering 503 until it can", extra={"url": url, "why": str(away)})

@@ -1,0 +1,258 @@
+"""`callmeter dead-letters`: what was no event: list it, look at one, send it again after a fix."""
+
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import closing
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from aggregator.timestamps import format_utc
+from callmeter.instants import instant_us
+from callmeter.progress.transfer import TransferProgress
+from callmeter.reached import reached
+from callmeter.settings import Settings
+from ingest.dead_letter_reading import Letter, letter_of
+from ingest.dead_letters import dead_letter_topic
+from ingest.kafka.consumer import Place
+from ingest.kafka.log_reader import LogReader
+from ingest.kafka.producer import DeliveryFailed, EventProducer
+from ingest.kafka.watermarks import watermarks
+
+BROKER_TIMEOUT_S = 10.0
+SHOWN_WIDTH = 60
+
+
+class LetterChoice:
+    """Which letters are meant: of which topics, with which reason, put there when (microseconds since 1970)."""
+
+    def __init__(self, settings: Settings, reason: str | None, since_us: int | None, until_us: int | None) -> None:
+        self._settings = settings
+        self._reason = reason
+        self._since_us = since_us
+        self._until_us = until_us
+        topics = [dead_letter_topic(topic, settings.kafka.dead_letter_topic) for topic in settings.kafka.topics]
+        # Where each dead-letter topic ends now: what is added meanwhile, by a replay too, is not looked at.
+        self._ends = {
+            Place(topic, partition): ends
+            for topic in dict.fromkeys(topics)
+            for partition, (_, ends) in watermarks(
+                settings.kafka.bootstrap_servers, topic, settings.kafka.extra
+            ).items()
+        }
+
+    def letters(self, progress: TransferProgress) -> Iterator[Letter]:
+        """Partition by partition, the oldest first."""
+        read = 0
+        kafka = self._settings.kafka
+        with closing(LogReader(kafka.bootstrap_servers, kafka.extra, _now_us)) as reader:
+            for place, end in self._ends.items():
+                for batch in reader.read(place, None, end) if end else ():
+                    for message in batch:
+                        letter = letter_of(message)
+                        read += 1
+                        progress.bytes_done += len(message.value or b"")
+                        if self._means(letter):
+                            yield letter
+                    progress.look(read)
+
+    def _means(self, letter: Letter) -> bool:
+        at_us = letter.message.broker_us
+        return (
+            (self._reason is None or letter.reason == self._reason)
+            and (self._since_us is None or at_us >= self._since_us)
+            and (self._until_us is None or at_us < self._until_us)
+        )
+
+
+REASON = click.option("--reason", metavar="R", help="Only these: json, shape, missing, type, timestamp, usage, ...")
+SINCE = click.option(
+    "--since", "since_us", callback=instant_us, metavar="INSTANT", help="Only those put there at or after this (UTC)."
+)
+UNTIL = click.option(
+    "--until", "until_us", callback=instant_us, metavar="INSTANT", help="Only those put there before this (UTC)."
+)
+
+
+@click.group()
+def dead_letters() -> None:
+    """Messages that were no events: the workers put them on a topic of their own, whole, with the reason.
+
+    \b
+    callmeter dead-letters list --since 2026-06-10T00:00:00Z
+    callmeter dead-letters show 17
+    callmeter dead-letters replay --reason usage --dry-run
+    """
+
+
+@dead_letters.command("list")
+@REASON
+@SINCE
+@UNTIL
+@click.option("--newest", type=click.IntRange(0, 10_000), default=20, show_default=True, help="How many to show.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.pass_obj
+def list_letters(
+    settings: Settings, reason: str | None, since_us: int | None, until_us: int | None, newest: int, as_json: bool
+) -> None:
+    """Count the dead letters by reason and show the newest. Those sent again since stay listed."""
+    counts: Counter[str] = Counter()
+    kept: deque[Letter] = deque(maxlen=newest)
+    with reached(settings), TransferProgress("reading dead letters", None) as progress:
+        for letter in LetterChoice(settings, reason, since_us, until_us).letters(progress):
+            counts[letter.reason] += 1
+            kept.append(letter)
+    if as_json:
+        click.echo(
+            json.dumps({"letters": counts.total(), "reasons": counts, "newest": [_row(one) for one in reversed(kept)]})
+        )
+    else:
+        _show_list(counts, kept)
+
+
+def _show_list(counts: Counter[str], kept: deque[Letter]) -> None:
+    if not counts:
+        click.echo("No dead letters.")
+        return
+    table = Table(box=box.SIMPLE_HEAD, show_footer=True)
+    table.add_column("reason", footer="together")
+    table.add_column("letters", justify="right", footer=f"{counts.total():,}")
+    for reason, count in counts.most_common():
+        table.add_row(Text(reason), f"{count:,}")
+    newest = Table(box=box.SIMPLE_HEAD, title="the newest", title_justify="left")
+    for title in ("offset", "put there (UTC)", "reason", "message"):
+        newest.add_column(title)
+    for letter in reversed(kept):
+        row = _row(letter)
+        newest.add_row(*(Text(str(row[name])) for name in ("offset", "at", "reason", "message")))
+    console = Console()
+    console.print(table)
+    console.print(newest)
+
+
+def _row(letter: Letter) -> dict[str, object]:
+    message = letter.message
+    return {
+        "topic": message.topic,
+        "partition": message.partition,
+        "offset": message.offset,
+        "at": format_utc(message.broker_us),
+        "origin": letter.origin,
+        "replayed": letter.replays,
+        **{name: letter.headers.get(name) for name in ("reason", "field", "position", "message")},
+    }
+
+
+@dead_letters.command()
+@click.argument("offset", type=click.IntRange(0))
+@click.option("--topic", metavar="T", help="The dead-letter topic.  [default: that of the first topic]")
+@click.option("--partition", type=click.IntRange(0), default=0, show_default=True, help="Its partition.")
+@click.pass_obj
+def show(settings: Settings, offset: int, topic: str | None, partition: int) -> None:
+    """Show the dead letter at OFFSET: headers, key and value."""
+    kafka = settings.kafka
+    place = Place(topic or dead_letter_topic(kafka.topics[0], kafka.dead_letter_topic), partition)
+    with reached(settings):
+        begins, ends = watermarks(kafka.bootstrap_servers, place.topic, kafka.extra).get(partition, (0, 0))
+        if not begins <= offset < ends:
+            raise click.ClickException(
+                f"{place.topic}/{partition} holds offsets from {begins} up to {ends}, not {offset}"
+            )
+        with closing(LogReader(kafka.bootstrap_servers, kafka.extra, _now_us)) as reader:
+            message = next((batch[0] for batch in reader.read(place, offset, offset + 1)), None)
+    if message is None:
+        raise click.ClickException(f"{place.topic}/{partition} holds no message at offset {offset}")
+    click.echo(f"at: {format_utc(message.broker_us)}")
+    for name, text in letter_of(message).headers.items():
+        click.echo(f"{name}: {text}")
+    click.echo(f"key: {_text(message.key)}\n\n{_pretty(message.value)}")
+
+
+@dead_letters.command()
+@REASON
+@SINCE
+@UNTIL
+@click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
+@click.pass_obj
+def replay(settings: Settings, reason: str | None, since_us: int | None, until_us: int | None, dry_run: bool) -> None:
+    """Send messages of dead letters to the partitions they came from, once what made them invalid is fixed.
+
+    Their calls land in the minutes in which they started. What was counted already is not counted again, so sending
+    twice does no harm. A message that is still invalid becomes a dead letter again, with one more in its header
+    `replayed`; this run does not send that one.
+    """
+    with reached(settings), TransferProgress("reading dead letters", None) as progress:
+        choice = LetterChoice(settings, reason, since_us, until_us)
+        # A message has several letters: for each bad event of a batch, and for each time it was sent again.
+        newest = {letter.first_origin: _address(letter) for letter in choice.letters(progress)}
+    if dry_run:
+        click.echo(f"{len(newest)} messages would be sent again.")
+        return
+    sent, unsent = 0, 0
+    try:
+        with (
+            reached(settings),
+            TransferProgress("sending again", None) as progress,
+            EventProducer(settings.kafka.bootstrap_servers, settings.kafka.extra) as producer,
+        ):
+            addressed = _Addresses(producer)
+            for letter in choice.letters(progress):
+                if newest.get(letter.first_origin) != _address(letter):
+                    continue
+                if addressed.send(letter):
+                    sent += 1
+                else:
+                    unsent += 1
+    except DeliveryFailed as failed:
+        raise click.ClickException(str(failed)) from None
+    click.echo(f"{sent} messages sent again.")
+    if unsent:
+        raise click.ClickException(f"{unsent} messages were not sent: the topics they came from are gone or not named")
+
+
+class _Addresses:
+    """Sends letters to the partitions they came from, as far as these still exist."""
+
+    def __init__(self, producer: EventProducer) -> None:
+        self._producer = producer
+        self._partitions: dict[str, int] = {}
+
+    def send(self, letter: Letter) -> bool:
+        """Queue the message; False where there is no topic for it."""
+        source, message = letter.source, letter.message
+        if source is None:
+            return False
+        if source.topic not in self._partitions:
+            self._partitions[source.topic] = self._producer.partitions(source.topic, BROKER_TIMEOUT_S)
+        partitions = self._partitions[source.topic]
+        if not partitions:
+            return False
+        # The same partition, whose shard knows which of a batch's events it has counted.
+        partition = source.partition if source.partition < partitions else None
+        self._producer.produce(source.topic, message.key, message.value, partition, letter.replay_headers())
+        return True
+
+
+def _address(letter: Letter) -> tuple[str, int, int]:
+    message = letter.message
+    return message.topic, message.partition, message.offset
+
+
+def _text(part: bytes | None) -> str:
+    return "none" if part is None else part.decode("utf-8", "backslashreplace")
+
+
+def _pretty(value: bytes | None) -> str:
+    try:
+        return json.dumps(json.loads(value or b""), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return _text(value)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000

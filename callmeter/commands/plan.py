@@ -1,0 +1,141 @@
+"""`callmeter plan`: partitions, workers and Redis that a load needs, and what answers cost, by measured figures."""
+
+import json
+from typing import Any
+
+import click
+from pydantic import ByteSize, TypeAdapter, ValidationError
+
+from aggregator.rollups.levels import Retention
+from callmeter.durations import parse_duration_s
+from callmeter.planning.capacity import BASELINE, Load, Room, make_plan
+from callmeter.planning.figures import FiguresWrong, read_figures
+from callmeter.planning.plan_table import as_builtins, show
+from callmeter.planning.rollup_memory import Mix
+from callmeter.settings import Settings
+
+KINDS = ("calls", "minutes", "five_minutes", "hours")
+BYTES = TypeAdapter(ByteSize)
+
+
+class RetentionParts(click.ParamType[dict[str, int]]):
+    """`7d` (all four kinds) or `calls=1d,minutes=7d`; the value is seconds by kind."""
+
+    name = "retention"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
+        """Seconds by kind, of the kinds that are named."""
+        kept: dict[str, int] = {}
+        for part in value.split(","):
+            kind, equals, written = part.rpartition("=")
+            kinds = (kind.strip().replace("-", "_"),) if equals else KINDS
+            if not set(kinds) <= set(KINDS):
+                self.fail(f"{kind.strip()!r} is not kept; {', '.join(KINDS)} are.", param, ctx)
+            try:
+                kept |= dict.fromkeys(kinds, parse_duration_s(written))
+            except ValueError as wrong:
+                self.fail(f"{written.strip()!r} {wrong}", param, ctx)
+        return kept
+
+
+class Bytes(click.ParamType[int]):
+    """`20kB`, `32GiB`, or a bare number of bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Whole bytes."""
+        try:
+            return int(BYTES.validate_python(value))
+        except ValidationError:
+            self.fail(f"{value!r} is not a size; write it like 500kB or 32GiB.", param, ctx)
+
+
+ABOVE_0 = click.FloatRange(0, min_open=True)
+PERCENT = click.FloatRange(0, 100, min_open=True)
+COUNT = click.IntRange(1)
+
+
+@click.command(context_settings={"show_default": True, "max_content_width": 110})
+@click.option("--calls-per-second", type=ABOVE_0, required=True, help="At the busiest hour, all projects together.")
+@click.option("--projects", type=COUNT, default=1, help="How many send calls.")
+@click.option("--busiest-percent", type=PERCENT, help="Of the calls, in the busiest project.  [default: all alike]")
+@click.option("--models", type=COUNT, default=BASELINE.models, help="In use in a project.")
+@click.option("--ops", type=COUNT, default=BASELINE.ops, help="Op names in a project.")
+@click.option("--users", type=click.IntRange(0), default=BASELINE.users, help="Users of a project in a day.")
+@click.option("--runs", type=click.IntRange(0), default=BASELINE.runs, help="Runs of a project in a day.")
+@click.option("--calls-per-trace", type=click.FloatRange(1), default=BASELINE.calls_per_trace, help="On average.")
+@click.option(
+    "--usage-percent",
+    type=click.FloatRange(0, 100),
+    default=100 * BASELINE.usage_share,
+    help="Calls that used a model.",
+)
+@click.option("--message-bytes", type=Bytes(), default="1000", help="Of an event, inputs and outputs in it.")
+@click.option(
+    "--retention",
+    type=RetentionParts(),
+    multiple=True,
+    metavar="[KIND=]DURATION,...",
+    help=f"How long is kept what: {', '.join(KINDS)}; without a kind, all.  [default: as CALLMETER_RETENTION__… say]",
+)
+@click.option("--busy-percent", type=PERCENT, default=50.0, help="Of its speed, at which a worker or a master runs.")
+@click.option("--master-memory", type=Bytes(), default="32GB", help="Of one Redis master.")
+@click.option("--filled-percent", type=PERCENT, default=70.0, help="Of a master's memory, that data may take.")
+@click.option("--replicas", type=COUNT, default=3, help="Copies of a message that Kafka keeps.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.pass_obj
+def plan(settings: Settings, /, as_json: bool, **asked: Any) -> None:
+    """Reckon what a load needs: partitions, workers, Redis memory by what it is for, broker traffic, cost of answers.
+
+    Nothing is connected to. The figures behind it were measured by `python -m bench --record` on the machine that is
+    named below the table; what is asked for beyond what was measured is scaled, and the assumptions are said.
+
+    \b
+    callmeter plan --calls-per-second 500 --projects 40
+    callmeter plan --calls-per-second 1e6 --projects 2000 --models 20 --retention calls=1d,minutes=2d
+    callmeter plan --calls-per-second 20e3 --busiest-percent 60 --projects 10 --json
+    """
+    try:
+        figures = read_figures()
+        load, room = _load(settings, asked), _room(asked)
+    except FiguresWrong as wrong:
+        raise click.ClickException(f"{wrong}; `python -m bench --record` measures it") from None
+    except ValueError as wrong:
+        raise click.UsageError(f"{str(wrong)[0].upper()}{str(wrong)[1:]}.") from None
+    needed = make_plan(load, room, figures)
+    if as_json:
+        click.echo(json.dumps(as_builtins(load, room, needed, figures)))
+    else:
+        show(load, room, needed, figures)
+
+
+def _load(settings: Settings, asked: dict[str, Any]) -> Load:
+    kept = settings.retention.model_dump()
+    for parts in asked["retention"]:
+        kept |= parts
+    return Load(
+        calls_per_s=asked["calls_per_second"],
+        projects=asked["projects"],
+        mix=Mix(
+            models=asked["models"],
+            ops=asked["ops"],
+            users=asked["users"],
+            runs=asked["runs"],
+            calls_per_trace=asked["calls_per_trace"],
+            usage_share=asked["usage_percent"] / 100,
+            views_max=settings.limits.views,
+        ),
+        message_bytes=asked["message_bytes"],
+        retention=Retention(*(kept[kind] for kind in KINDS)),
+        busiest_share=asked["busiest_percent"] and asked["busiest_percent"] / 100,
+    )
+
+
+def _room(asked: dict[str, Any]) -> Room:
+    return Room(
+        busy=asked["busy_percent"] / 100,
+        master_bytes=asked["master_memory"],
+        filled=asked["filled_percent"] / 100,
+        replicas=asked["replicas"],
+    )

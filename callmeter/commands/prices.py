@@ -1,0 +1,91 @@
+"""`callmeter prices`: which price a model has at an instant, and where it comes from."""
+
+import json
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from aggregator.prices.book import PriceBook
+from aggregator.prices.catalogue import PriceCatalogue
+from aggregator.prices.file import PriceFileError, load_price_file
+from aggregator.prices.price import Price, Rates
+from aggregator.timestamps import format_utc
+from callmeter.instants import instant_us
+
+_CLASSES = dict(zip(Rates._fields, ("uncached input", "cache read", "cache creation", "output"), strict=True))
+
+
+@click.command()
+@click.argument("model")
+@click.option("--project", default="", help="A project, for the entries of the price file that are its own.")
+@click.option(
+    "--at",
+    "at_us",
+    callback=instant_us,
+    metavar="INSTANT",
+    help="When the call started, RFC 3339; without an offset UTC. [now]",
+)
+@click.option(
+    "--prices-file",
+    type=click.Path(path_type=Path),
+    envvar="CALLMETER_PRICES_FILE",
+    show_envvar=True,
+    help="Your own prices, before the catalogue's.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def prices(model: str, project: str, at_us: int | None, prices_file: Path | None, as_json: bool) -> None:
+    """Show the price of MODEL in USD per million tokens, and where it comes from."""
+    if at_us is None:
+        at_us = time.time_ns() // 1_000
+    try:
+        file = load_price_file(prices_file) if prices_file else None
+    except PriceFileError as trouble:
+        raise click.ClickException(str(trouble)) from trouble
+    price = PriceBook(file, PriceCatalogue()).price(project, model, at_us)
+    if price is None:
+        places = "the catalogue" if file is None else f"{file.name} and the catalogue"
+        raise click.ClickException(
+            f"{model!r} has no price at {format_utc(at_us)} in {places}: its cost would be null."
+        )
+    if as_json:
+        click.echo(json.dumps({"model": model, "at": format_utc(at_us)} | _as_json(price)))
+    else:
+        _show(model, price)
+
+
+def _as_json(price: Price) -> dict[str, object]:
+    """Rates as text, which keeps them exact."""
+    return {
+        "source": price.source,
+        "from": _since(price),
+        "usd_per_million_tokens": _texts(price.rates),
+        "tiers": [
+            {"above_input_tokens": tier.above_input_tokens, "usd_per_million_tokens": _texts(tier.rates)}
+            for tier in price.tiers
+        ],
+    }
+
+
+def _texts(rates: Rates) -> dict[str, str]:
+    return {name: format(rate, "f") for name, rate in rates._asdict().items()}
+
+
+def _since(price: Price) -> str | None:
+    return None if price.from_us is None else format_utc(price.from_us)
+
+
+def _show(model: str, price: Price) -> None:
+    table = Table("class", title=Text(model))
+    table.add_column("USD / million tokens", justify="right")
+    for tier in price.tiers:
+        table.add_column(f"above {tier.above_input_tokens:,} input tokens", justify="right")
+    columns = [_texts(rates) for rates in (price.rates, *(tier.rates for tier in price.tiers))]
+    for name, title in _CLASSES.items():
+        table.add_row(title, *(column[name] for column in columns))
+    Console().print(table)
+    since = _since(price)
+    click.echo(price.source + (f", in force since {since}" if since else ""))

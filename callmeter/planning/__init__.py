@@ -1,0 +1,1 @@
+"""What a load needs: measured figures and the arithmetic on them."""

@@ -1,0 +1,53 @@
+"""Dead letters as their topic holds them, to be looked at and sent again."""
+
+import re
+from typing import NamedTuple
+
+from ingest.dead_letters import REPLAY_OF, REPLAYED, texts
+from ingest.kafka.consumer import Place
+from ingest.kafka.message import Message
+
+
+class Letter(NamedTuple):
+    """A dead letter. `message` is it on its own topic, its time being when it was put there; `headers` are texts."""
+
+    message: Message
+    headers: dict[str, str]
+
+    @property
+    def reason(self) -> str:
+        """Why the message is no event."""
+        return self.headers.get("reason", "")
+
+    @property
+    def origin(self) -> str:
+        """`topic/partition/offset` of the message."""
+        return "/".join(self.headers.get(name, "") for name in ("topic", "partition", "offset"))
+
+    @property
+    def source(self) -> Place | None:
+        """Where the message was read; None if the headers do not say, so that we did not write them."""
+        partition = self.headers.get("partition", "")
+        if not self.headers.get("topic") or not re.fullmatch(r"\d{1,9}", partition, re.ASCII):
+            return None
+        return Place(self.headers["topic"], int(partition))
+
+    @property
+    def first_origin(self) -> str:
+        """The origin of the message that this one was, by way of replays: all its dead letters have it in common."""
+        return self.headers.get(REPLAY_OF) or self.origin
+
+    @property
+    def replays(self) -> int:
+        """How often the message had been sent again when this letter was written."""
+        written = self.headers.get(REPLAYED, "")
+        return int(written) if re.fullmatch(r"\d{1,9}", written, re.ASCII) else 0
+
+    def replay_headers(self) -> dict[str, str | bytes | None]:
+        """Headers for the message when it is sent again."""
+        return {REPLAYED: str(self.replays + 1), REPLAY_OF: self.first_origin}
+
+
+def letter_of(message: Message) -> Letter:
+    """A message of a dead-letter topic as a letter."""
+    return Letter(message, texts(message.headers))

@@ -1,0 +1,67 @@
+"""Decodes a message into events; what is no event comes back with the reason, for the dead letters."""
+
+import msgspec
+
+from aggregator.calls.event import Event
+from aggregator.timestamps import DAY_US
+from ingest.decoding.exact import batch_of, event_of
+from ingest.decoding.invalid_event import InvalidEvent, NotAnEvent
+from ingest.decoding.json_repair import readable_json
+from ingest.decoding.typed import Unusual, usual_event, usual_events
+
+__all__ = ["AHEAD_MAX_US", "Decoded", "InvalidEvent", "decode_message"]
+
+# The specified tolerance for producers whose clocks are ahead of the broker's.
+AHEAD_MAX_US = DAY_US
+
+_NOT_USUAL = (Unusual, ValueError, RecursionError, msgspec.DecodeError)
+
+
+class Decoded(msgspec.Struct):
+    """What one message holds."""
+
+    events: list[Event]
+    invalid: list[InvalidEvent]
+
+
+def decode_message(value: bytes | None, broker_now_us: int) -> Decoded:
+    """The events of a message's value, and what in it is none. Never raises.
+
+    `broker_now_us` is the broker's clock, microseconds since 1970: instants over a day ahead of it are invalid.
+    """
+    if value is None:
+        return Decoded([], [InvalidEvent("json", None, "the message has no value", None)])
+    latest_us = broker_now_us + AHEAD_MAX_US
+    try:
+        if not value.isascii():
+            value.decode()  # msgspec does not look at the bytes of strings that it skips
+        return Decoded(usual_events(value, latest_us), [])
+    except _NOT_USUAL:
+        return _read_closely(value, latest_us)
+
+
+def _read_closely(value: bytes, latest_us: int) -> Decoded:
+    try:
+        value.decode()
+        message = readable_json(value)
+        elements = batch_of(message)
+        if elements is None:
+            return Decoded([event_of(message, latest_us, in_batch=False)], [])
+    except ValueError as error:
+        return Decoded([], [InvalidEvent("json", None, f"the message is not JSON in UTF-8: {error}", None)])
+    except NotAnEvent as reason:
+        return Decoded([], [reason.at(None)])
+    decoded = Decoded([], [])
+    for position, element in enumerate(elements):
+        try:
+            decoded.events.append(_element_event(element, latest_us))
+        except NotAnEvent as reason:
+            decoded.invalid.append(reason.at(position))
+    return decoded
+
+
+def _element_event(element: bytes, latest_us: int) -> Event:
+    try:
+        return usual_event(element, latest_us)
+    except _NOT_USUAL:
+        return event_of(element, latest_us, in_batch=True)

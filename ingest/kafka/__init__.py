@@ -1,0 +1,1 @@
+"""Kafka: consumer, producer, watermarks; messages and their keys."""

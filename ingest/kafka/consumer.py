@@ -1,0 +1,268 @@
+"""The Kafka consumer of a worker: a group member that reads from the offsets it is told."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+
+from ingest.batch_limits import BatchLimits
+from ingest.kafka.message import Headers, Message
+from ingest.kafka.partition_counts import PartitionCounts, Register
+
+log = logging.getLogger(__name__)
+
+# What the client reads ahead, over all partitions, and of each: two batches. It is a bound on memory, and on how long
+# what has just come to a quiet partition waits behind the backlog of a hot one: they share one queue.
+READ_AHEAD_KIB_MAX = 32_768
+READ_AHEAD_MESSAGES = 20_000
+# When that is full the client looks so often whether there is room again. By default it waits for a second, in which a
+# fast reader has emptied it long ago: on a backlog, even one that only consumes then idles most of the time.
+READ_AHEAD_PAUSE_MS = 5
+# The broker answers a fetch when it has so much for it, or after so long. It would otherwise answer with a few messages
+# at a time, which takes the processors of both sides; where few events come each may wait so much longer.
+FETCH_KIB_MIN = 64
+FETCH_WAIT_MS_MAX = 50
+# A producer may send 20 MB at once; what is larger than the broker lets through never arrives.
+MESSAGE_BYTES_MAX = 64 * 2**20
+# A worker that has not polled for so long is taken for dead and its partitions go to others.
+SESSION_TIMEOUT_MS = 10_000
+POLL_INTERVAL_MS_MAX = 300_000
+# A topic that does not exist yet, and partitions that are added, are seen within this time.
+METADATA_REFRESH_MS = 5_000
+ANSWER_TIMEOUT_S = 10.0
+COUNT_TIMEOUT_S = 1.0  # it is asked again and again
+
+_NO_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
+NO_OFFSET = (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET)
+
+
+class BrokerAway(Exception):
+    """The broker did not answer a question in time."""
+
+
+class Place(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
+    partition: int
+
+
+class Polled(NamedTuple):
+    """What one poll brought: messages by place, in order; places read to their end; places whose offset is gone."""
+
+    messages: dict[Place, list[KafkaMessage]]
+    ended: list[Place]
+    out_of_range: list[Place]
+    missing_topics: list[str]
+
+
+class Source:
+    """A group member. `on_assign` gives the offset to read each new place from; None: its beginning."""
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        group_id: str,
+        topics: Sequence[str],
+        on_assign: Callable[[Place], int | None],
+        on_revoke: Callable[[list[Place]], None],
+        extra: Mapping[str, str | int | float | bool],
+        clock: Callable[[], int],
+    ) -> None:
+        self._on_assign = on_assign
+        self._on_revoke = on_revoke
+        self._clock = clock
+        self._counts = PartitionCounts(self._count_partitions, clock)
+        self._largest_bytes = 1_000
+        self._polled_s = 0.0
+        self._polled = Polled({}, [], [], [])
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "group.id": group_id,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "error",  # a gap in the log must not pass silently
+                "partition.assignment.strategy": "cooperative-sticky",
+                "enable.partition.eof": True,
+                "session.timeout.ms": SESSION_TIMEOUT_MS,
+                "max.poll.interval.ms": POLL_INTERVAL_MS_MAX,
+                "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
+                "fetch.min.bytes": FETCH_KIB_MIN * 2**10,
+                "fetch.wait.max.ms": FETCH_WAIT_MS_MAX,
+                "queued.min.messages": READ_AHEAD_MESSAGES,
+                "queued.max.messages.kbytes": READ_AHEAD_KIB_MAX,
+                "fetch.queue.backoff.ms": READ_AHEAD_PAUSE_MS,
+                "fetch.message.max.bytes": 2**20,
+                "receive.message.max.bytes": 2 * MESSAGE_BYTES_MAX,
+                **extra,
+            },
+            logger=log,
+        )
+        self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+
+    def poll(self, limits: BatchLimits) -> Polled:
+        """One batch, as large as `limits` allow, or what has come when their wait is over.
+
+        The wait begins when the poll before ended: what came while a long step was at work is a batch, and is not kept
+        waiting for more.
+
+        Until the next poll, a place that is revoked or assigned anew disappears from its messages and from those that
+        have ended: a new assignment may begin at another offset than the one that follows what is in hand.
+        """
+        polled = self._polled = Polled({}, [], [], [])
+        left_messages, left_bytes = limits.messages_max, limits.bytes_max
+        wait_s = max(0.0, self._polled_s + limits.wait_s - time.perf_counter())
+        while left_messages > 0 and left_bytes > 0:
+            # Sizes are not known before messages are here: ask for no more than would fit were all as large as the
+            # largest.
+            asked = min(left_messages, max(1, left_bytes // self._largest_bytes))
+            received = self._consumer.consume(asked, wait_s)
+            left_bytes -= self._sort(received, polled)
+            left_messages -= len(received)
+            if len(received) < asked:
+                break
+            wait_s = 0
+        self._polled_s = time.perf_counter()
+        return polled
+
+    def _sort(self, received: list[KafkaMessage], polled: Polled) -> int:
+        """Put messages, and what they say of their partitions, where they belong; returns the size of all in bytes."""
+        topic = partition = None
+        messages: list[KafkaMessage] = []
+        for message in received:
+            error = message.error()
+            if error is not None:
+                self._note(error, _place_of(message), polled)
+                continue
+            # Messages of a partition come together: their list is looked up once.
+            if message.partition() != partition or message.topic() != topic:
+                topic, partition = place = _place_of(message)
+                messages = polled.messages.setdefault(place, [])
+            messages.append(message)
+        sizes = [*map(len, received), 1_000]
+        self._largest_bytes = max(*sizes, self._largest_bytes * 9 // 10)
+        return sum(sizes)
+
+    def _note(self, error: KafkaError, place: Place, polled: Polled) -> None:
+        code = error.code()
+        if code == KafkaError._PARTITION_EOF:
+            polled.ended.append(place)
+        elif code in NO_OFFSET:
+            polled.out_of_range.append(place)
+        elif code in _NO_TOPIC:
+            polled.missing_topics.append(place.topic)
+        else:
+            log.warning("kafka", extra={"why": error.str()})
+
+    def keep_alive(self, wait_s: float) -> None:
+        """Stay a member of the group while nothing can be read: rebalances are served, no message is taken."""
+        assigned = self._consumer.assignment()
+        self._consumer.pause(assigned)
+        left = self._consumer.poll(wait_s)
+        if left is not None and left.error() is None:
+            log.debug("a message came while paused; it is read again after the seek that follows")
+        self._consumer.resume(self._consumer.assignment())
+
+    def seek(self, place: Place, offset: int | None) -> None:
+        """Read `place` from `offset` on (None: from its beginning)."""
+        wanted = [TopicPartition(*place, OFFSET_BEGINNING if offset is None else offset)]
+        try:
+            self._consumer.seek(wanted[0])
+        except KafkaException as failed:
+            if failed.args[0].code() != KafkaError._STATE:
+                raise
+            # After an offset that is not in the log the client is done with the partition: only anew can it be read.
+            self._consumer.incremental_unassign(wanted)
+            self._consumer.incremental_assign(wanted)
+
+    def hold(self, place: Place) -> None:
+        """Stop reading `place` until it is assigned again."""
+        self._consumer.pause([TopicPartition(*place)])
+
+    def log_ends(self, place: Place) -> tuple[int, int]:
+        """The oldest offset there is, and the one the next message will get. Raises BrokerAway."""
+        try:
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=ANSWER_TIMEOUT_S)
+        except KafkaException as failed:
+            raise BrokerAway(failed.args[0].str()) from failed
+        return low, high
+
+    def count_partitions(self, topics: Mapping[str, Register]) -> None:
+        """See how many partitions these have registered, soon and now and then."""
+        self._counts.begin(topics)
+
+    def commit(self, next_offsets: Mapping[Place, int], wait: bool) -> None:
+        """Tell Kafka how far each place is applied, for lag tools; nothing here reads it back."""
+        if next_offsets:
+            offsets = [TopicPartition(*place, offset) for place, offset in next_offsets.items()]
+            try:
+                if wait:
+                    self._consumer.commit(offsets=offsets, asynchronous=False)
+                else:
+                    self._consumer.commit(offsets=offsets, asynchronous=True)
+            except KafkaException as refused:  # the group moved on; who reads now commits
+                log.info("offsets not committed", extra={"why": refused.args[0].str()})
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._counts.close()
+        self._consumer.close()
+
+    def _count_partitions(self, topic: str) -> int | None:
+        try:
+            return len(self._consumer.list_topics(topic, COUNT_TIMEOUT_S).topics[topic].partitions)
+        except KafkaException as failed:
+            log.debug("the partitions of the topic are not known", extra={"topic": topic, "why": failed.args[0].str()})
+            return None
+
+    def _assigned(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        starts = []
+        for assigned in places:
+            place = Place(assigned.topic, assigned.partition)
+            self._drop(place)
+            offset = self._on_assign(place)
+            start = OFFSET_BEGINNING if offset is None else offset
+            starts.append(TopicPartition(assigned.topic, assigned.partition, start))
+        consumer.incremental_assign(starts)
+        consumer.resume(starts)  # the client remembers that a place was paused before it was lost
+
+    def _revoked(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        gone = [Place(revoked.topic, revoked.partition) for revoked in places]
+        for place in gone:
+            self._drop(place)
+        self._on_revoke(gone)
+        consumer.incremental_unassign(places)
+
+    def _drop(self, place: Place) -> None:
+        """Take away what the last poll brought of a place."""
+        self._polled.messages.pop(place, None)
+        self._polled.ended[:] = [ended for ended in self._polled.ended if ended != place]
+
+
+def _place_of(message: KafkaMessage) -> Place:
+    return Place(message.topic() or "", message.partition() or 0)
+
+
+def offset_of(received: KafkaMessage) -> int:
+    """The offset of a message that came without an error."""
+    offset = received.offset()
+    assert offset is not None
+    return offset
+
+
+def brokers_us(received: Iterable[KafkaMessage], clock: Callable[[], int]) -> list[int]:
+    """The broker's time of each message. `clock` stands in for a broker that tells no time."""
+    return [
+        milliseconds * 1000 if milliseconds > 0 else clock()
+        for _, milliseconds in map(KafkaMessage.timestamp, received)
+    ]
+
+
+def message_of(received: KafkaMessage, broker_us: int) -> Message:
+    """A message that came without an error."""
+    headers: Headers = received.headers() or ()  # type: ignore[assignment]  # a list, never a dict
+    return Message(*_place_of(received), offset_of(received), broker_us, received.key(), received.value(), headers)

@@ -1,0 +1,85 @@
+"""Reads a partition from an offset to its end, outside any group: dead letters, and topics to be folded anew."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+
+from ingest.batch_limits import BatchLimits
+from ingest.kafka.consumer import ANSWER_TIMEOUT_S, MESSAGE_BYTES_MAX, NO_OFFSET, Place, brokers_us, message_of
+from ingest.kafka.message import Message
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.2
+POLLS_EMPTY_MAX = round(3 * ANSWER_TIMEOUT_S / POLL_S)
+
+
+class LogReader:
+    """A consumer that is told what to read; nothing is committed. Close it after use.
+
+    `clock`: microseconds since 1970, for messages without a time of the broker.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        extra: Mapping[str, str | int | float | bool],
+        clock: Callable[[], int],
+        limits: BatchLimits = BatchLimits(),  # noqa: B008  frozen
+    ) -> None:
+        self._clock = clock
+        self._limits = limits
+        self._largest_bytes = 1_000
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "group.id": "callmeter-log-reader",  # required by the client; never joined
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 50,
+                "receive.message.max.bytes": 2 * MESSAGE_BYTES_MAX,
+                **extra,
+            },
+            logger=log,
+        )
+
+    def read(self, place: Place, first: int | None, until: int | None = None) -> Iterator[list[Message]]:
+        """Messages in order, in batches, from offset `first` (None: where the log begins) to where the log ends.
+
+        Ends before `until` if that comes first. Where the log begins after `first`, it is read from there. Raises
+        KafkaException when the broker does not answer.
+        """
+        self._assign(place, first)
+        empty_polls = 0
+        while empty_polls < POLLS_EMPTY_MAX:
+            asked = min(self._limits.messages_max, max(1, self._limits.bytes_max // self._largest_bytes))
+            received = self._consumer.consume(asked, POLL_S)
+            empty_polls = 0 if received else empty_polls + 1
+            messages = [self._message(one) for one in received if one.error() is None]
+            wanted = [message for message in messages if until is None or message.offset < until]
+            if wanted:
+                yield wanted
+            errors = [error for one in received if (error := one.error()) is not None]
+            if len(wanted) < len(messages) or any(error.code() == KafkaError._PARTITION_EOF for error in errors):
+                return
+            for error in errors:
+                if error.code() in NO_OFFSET:
+                    self._assign(place, None)
+                else:
+                    log.warning("kafka", extra={"why": error.str()})
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no answer about {place.topic}/{place.partition}"))
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._consumer.close()
+
+    def _assign(self, place: Place, offset: int | None) -> None:
+        self._consumer.assign([TopicPartition(*place, OFFSET_BEGINNING if offset is None else offset)])
+
+    def _message(self, received: KafkaMessage) -> Message:
+        message = message_of(received, *brokers_us([received], self._clock))
+        self._largest_bytes = max(len(message.value or b""), self._largest_bytes * 99 // 100, 1_000)
+        return message

@@ -1,0 +1,99 @@
+"""Merged cells: whatever calls are split into, a bucket is the same."""
+
+from copy import deepcopy
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aggregator.rollups.accumulator import Merged
+from aggregator.rollups.cell import Cell, place_of
+from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, model_series
+from aggregator.rollups.tally import usage_row
+from tests.support.cell_store import HOURS_KEY, DictionaryStore, tally
+from tests.support.reading import totals_in
+
+CELL = (HOURS_KEY, place_of(0, 0))
+USAGES = ([1, 2, 3, 0, 0, 1], [0, 1, 1, 0, 0, 1, 5, 0, 0, 10**12], [2**63 - 1, 0, 0, 0, 0, 1, 2**70, 0, 0, 1])
+
+# Latencies, and usage by model: of a cell's few calls, or of so many that it has totals too.
+calls = st.tuples(
+    st.lists(st.integers(-3, 3), max_size=3) | st.just([7] * 20),
+    st.dictionaries(
+        st.sampled_from(["", "a", "b"]),
+        st.lists(st.sampled_from(USAGES), min_size=1, max_size=3) | st.just([USAGES[1]] * 20),
+        max_size=2,
+    ),
+)
+Told = tuple[list[int], dict[str, list[list[int]]]]
+buckets = st.lists(st.lists(calls, max_size=3), min_size=1, max_size=3)
+
+
+def cell_of(told: Told) -> Cell:
+    """As it is stored. The last values come after the others: of a series with totals, too, one row is in the cell."""
+    latencies_ms, usage = told
+    store = DictionaryStore()
+    for part in (slice(-1), slice(-1, None)):
+        store.add({CELL: tally(latencies_ms[part], {model: rows[part] for model, rows in usage.items()})})
+    return store.cell(CELL)
+
+
+def right(merged: Merged, bucket: int, told: list[Told]) -> bool:
+    """Whether a bucket has the totals of these calls, and no others."""
+    latencies = [(one,) for latencies_ms, _ in told for one in latencies_ms]
+    expected = {LATENCY: OF_LATENCY.layout.of_values(latencies)} if latencies else {}
+    for model in ("", "a", "b"):
+        if rows := [usage_row(numbers) for _, usage in told for numbers in usage.get(model, ())]:
+            expected[model_series(model)] = OF_USAGE.layout.of_values(rows)
+    found = {
+        key[1]: totals_in(totals, key)
+        for totals in map(merged.totals, (OF_LATENCY, OF_USAGE))
+        for key in totals.keys
+        if key[0] == bucket
+    }
+    return (merged.calls[bucket], found) == (len(latencies), expected)
+
+
+@given(buckets, buckets)
+def test_cells_come_to_their_buckets(by_bucket: list[list[Told]], more: list[list[Told]]) -> None:
+    """Rows, totals and large rows of several cells in each of several buckets; some come twice; no cell is changed."""
+    merged = Merged(3)
+    for part in (by_bucket, more, by_bucket):
+        cells = [(bucket, cell_of(one)) for bucket, told in enumerate(part) for one in told]
+        before = deepcopy(cells)
+        for bucket, cell in cells:
+            merged.add_cell(bucket, cell)
+        assert cells == before
+    for bucket in range(3):
+        first, later = ([*part, [], [], []][bucket] for part in (by_bucket, more))
+        assert right(merged, bucket, [*first, *later, *first])
+
+
+@given(buckets)
+def test_merging_again_leaves_cells_alone(by_bucket: list[list[Told]]) -> None:
+    """The same cells twice count twice, and are what they were: totals of large rows are not grown in place."""
+    cells = [(bucket, cell_of(one)) for bucket, told in enumerate(by_bucket) for one in told]
+    before = deepcopy(cells)
+    merged = Merged(len(by_bucket))
+    for bucket, cell in cells * 2:
+        merged.add_cell(bucket, cell)
+    assert all(right(merged, bucket, told * 2) for bucket, told in enumerate(by_bucket))
+    assert all(right(merged, bucket, told * 2) for bucket, told in enumerate(by_bucket)), "asked again"
+    assert cells == before
+
+
+@given(buckets, buckets)
+def test_single_calls_count_as_cells_do(by_bucket: list[list[Told]], single: list[list[Told]]) -> None:
+    """Calls that were read one by one, beside cells; the values of those are kept, of these none was asked for."""
+    merged = Merged(3)
+    for bucket, told in enumerate(by_bucket):
+        for one in told:
+            merged.add_cell(bucket, cell_of(one))
+    for bucket, told in enumerate(single):
+        for one in told:
+            merged.add_calls(bucket, tally(*one))
+    for bucket in range(3):
+        of_cells, of_calls = ([*part, [], [], []][bucket] for part in (by_bucket, single))
+        assert right(merged, bucket, [*of_cells, *of_calls])
+        latencies = [(one,) for latencies_ms, _ in of_calls for one in latencies_ms]
+        kept = OF_LATENCY.unpack(b"".join(merged.values[bucket, LATENCY].rows)) if latencies else []
+        assert kept == latencies

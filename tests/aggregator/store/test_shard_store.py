@@ -1,0 +1,109 @@
+"""The store of one shard: the fence, the atomic step, postings in blocks, wide reads."""
+
+from typing import Any
+
+import pytest
+import redis
+
+from aggregator.layout.keys import LAYOUT_VERSION, ShardKeys, posted, posting
+from aggregator.layout.write import ShardWrite
+from aggregator.store.shard_store import FIELDS_PER_READ_MAX, Fenced, OtherLayout, ShardStore
+from tests.support.folding import SHARD
+
+# In the slot of the shard, as all that it writes: hashes, postings and their blocks, names.
+H, DROPPED, ABSENT, X, Y, Z = (f"{ShardKeys(SHARD).shard}:{name}" for name in ("h", "dropped", "absent", "x", "y", "z"))
+
+
+@pytest.fixture
+def client(redis_url: str) -> Any:
+    return redis.Redis.from_url(redis_url)
+
+
+@pytest.fixture
+def store(client: Any) -> ShardStore:
+    return ShardStore(client, SHARD)
+
+
+def test_apply_writes_everything(client: Any, store: ShardStore) -> None:
+    """Fields, deletions, drops, appends, names, counters, expiries and the next offset."""
+    client.hset(H, mapping={"gone": 1, "stays": 2})
+    client.hset(DROPPED, "a", 1)
+    write = ShardWrite(
+        deletions={H: ["gone"]},
+        drops=[DROPPED],
+        appends={(X, Y): {b"v": posting(7)}},
+        names={Z: [b"b", b"a"]},
+        increments={"calls": 3},
+        expiries={H: 4_000_000_000, ABSENT: 4_000_000_000},
+    )
+    write.set(H, "new", 5)
+    write.set(H, b"\x00\xff", b"\xfe")
+    store.apply(None, 12, write)
+    assert client.hgetall(H) == {b"stays": b"2", b"new": b"5", b"\x00\xff": b"\xfe"}
+    assert client.exists(DROPPED, ABSENT) == 0
+    assert client.hgetall(X) == {b"v": bytes(4) + posting(7)}
+    assert client.zrange(Z, 0, -1) == [b"a", b"b"]
+    assert client.hget(store.keys.shard, "calls") == b"3"
+    assert client.expiretime(H) == 4_000_000_000
+    assert store.next_offset() == 12
+
+
+@pytest.mark.parametrize(("stored", "expected"), [(None, 0), (5, None), (5, 4), (5, 6)])
+def test_the_fence(client: Any, store: ShardStore, stored: int | None, expected: int | None) -> None:
+    """Any other next offset than the writer's own refuses the batch, and nothing is written."""
+    if stored is not None:
+        client.set(store.keys.next, stored)
+    write = ShardWrite()
+    write.set(H, "f", 1)
+    with pytest.raises(Fenced):
+        store.apply(expected, 9, write)
+    assert client.exists(H) == 0
+    assert store.next_offset() == stored
+
+
+def test_postings_move_to_blocks(client: Any, store: ShardStore) -> None:
+    """All come back in order, none is lost at an edge: a block is closed when the next batch does not fit."""
+    numbers = list(range(0, 5_000, 3))
+    appended: list[int] = []
+    offset = None
+    for at, size in enumerate([1, 198, 1, 1, 199, 200, 201, 1, *[7] * 100]):
+        batch, numbers = numbers[:size], numbers[size:]
+        appended += batch
+        write = ShardWrite(appends={(X, Y): {b"v": b"".join(map(posting, batch))}})
+        store.apply(offset, at, write)
+        offset = at
+    kept = client.hget(X, "v")
+    blocks = [client.hget(Y, b"%d:v" % block) for block in range(int.from_bytes(kept[:4], "big"))]
+    assert posted(b"".join(blocks) + kept[4:]) == appended
+    # 199, 2, 199, 200, 201, then 1 and 28 times 7, twice 28 times 7; the last 112 are not in a block yet.
+    assert [len(block) // 5 for block in blocks] == [199, 2, 199, 200, 200, 198, 196, 196]
+
+
+def test_values_of_postings_are_apart(client: Any, store: ShardStore) -> None:
+    """Many values at once, of any bytes."""
+    values = {bytes([number, 0, 255]): posting(number) for number in range(200)}
+    store.apply(None, 0, ShardWrite(appends={(X, Y): values}))
+    assert client.hgetall(X) == {value: bytes(4) + number for value, number in values.items()}
+
+
+def test_read_fields(client: Any, store: ShardStore) -> None:
+    """Of several hashes, more than fit into one command, in the order asked, None where nothing is."""
+    client.hset(H, mapping={str(number): number for number in range(0, 2 * FIELDS_PER_READ_MAX, 2)})
+    asked = list(range(2 * FIELDS_PER_READ_MAX))
+    found = store.read_fields({H: asked, "none": ["a", b"b"]})
+    assert found[H] == [str(number).encode() if number % 2 == 0 else None for number in asked]
+    assert found["none"] == [None, None]
+    assert store.read_fields({}) == {}
+    assert store.read_hashes(["none"]) == [{}]
+
+
+def test_another_layout_is_refused(client: Any, store: ShardStore) -> None:
+    """An older version neither reads nor writes what it does not know; its own is fine."""
+    client.hset(store.keys.shard, "layout", LAYOUT_VERSION)
+    assert store.shard_fields() == {"layout": str(LAYOUT_VERSION)}
+    client.hset(store.keys.shard, "layout", LAYOUT_VERSION - 1)
+    with pytest.raises(OtherLayout, match="run `callmeter rebuild` with this version"):
+        store.shard_fields()
+    client.hset(store.keys.shard, "layout", LAYOUT_VERSION + 1)
+    with pytest.raises(OtherLayout):
+        store.shard_fields()

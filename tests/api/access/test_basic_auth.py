@@ -1,0 +1,371 @@
+"""Who may read: keys, their store in Redis, the 401 and 403, and the command that makes them."""
+
+import asyncio
+import base64
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import fakeredis
+import httpx
+import pytest
+import redis
+import redis.asyncio
+from click.testing import CliRunner, Result
+
+from aggregator.access.key import AccessKey, new_access_key, opens, split_key
+from aggregator.store.key_store import AsyncKeyStore, KeyStore, KeyStoreAway
+from api.access.basic_auth import (
+    KEY_BELIEVED_US_MAX,
+    KEYS_REMEMBERED_MAX,
+    USE_NOTED_US_MIN,
+    ExposedWithoutKeys,
+    KeyAccess,
+    check_exposure,
+)
+from api.refusals import Refusal, StoreAway
+from callmeter.commands.keys import keys
+from callmeter.settings import RedisSettings, Settings
+from tests.support.asking import FakeAnswers, app_of, ask
+
+KEY, SHOWN = new_access_key("grafana", ["acme/agents"], 1)
+ROOT_KEY, ROOT_SHOWN = new_access_key("ops", None, 2)
+REQUESTS = [
+    ("/calls/stats", {"start": "2026-03-01T00:00:00Z"}),
+    ("/calls/usage", {"call_ids": []}),
+]
+
+
+class MemoryKeys:
+    """Keys without Redis, and what was asked of them."""
+
+    def __init__(self, *keys: AccessKey) -> None:
+        self.keys = {key.key_id: key for key in keys}
+        self.found: list[str] = []
+        self.uses: list[tuple[str, int]] = []
+
+    async def find(self, key_id: str) -> AccessKey | None:
+        self.found.append(key_id)
+        return self.keys.get(key_id)
+
+    async def mark_used(self, key_id: str, now_us: int) -> None:
+        self.uses.append((key_id, now_us))
+
+
+class AwayKeys:
+    """Keys while Redis is away."""
+
+    async def find(self, key_id: str) -> AccessKey | None:
+        raise KeyStoreAway("connection refused")
+
+    async def mark_used(self, key_id: str, now_us: int) -> None:
+        raise KeyStoreAway("connection refused")
+
+
+class Clock:
+    """A clock set by hand."""
+
+    def __init__(self) -> None:
+        self.now_us = 1_780_000_000_000_000
+
+    def __call__(self) -> int:
+        return self.now_us
+
+
+def basic(password: str, user: str = "api") -> str:
+    """The header that carries this password."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def asked_with(authorization: str | None, path: str, request: dict[str, Any], keys: Any = None) -> httpx.Response:
+    """The response to a request with this header, where KEY and ROOT_KEY are known."""
+    app = app_of(FakeAnswers(), KeyAccess(keys or MemoryKeys(KEY, ROOT_KEY)))
+    headers = {} if authorization is None else {"Authorization": authorization.encode("latin-1")}
+    return ask(app, "POST", path, json=request, headers=headers)
+
+
+def let_in(access: KeyAccess, shown: str) -> bool:
+    """Whether a key is let in."""
+    try:
+        asyncio.run(_reader(access, shown))
+    except Refusal:
+        return False
+    return True
+
+
+async def _reader(access: KeyAccess, shown: str) -> None:
+    await access.reader(basic(shown))
+
+
+def test_key_is_shown_once() -> None:
+    """The record holds neither the key nor its secret, recognises it, and no two keys are alike."""
+    assert re.fullmatch(r"cm_[0-9a-f]{12}_[0-9a-f]{48}", SHOWN)
+    key_id, secret = split_key(SHOWN) or ("", "")
+    assert key_id == KEY.key_id
+    assert secret not in repr(KEY)
+    assert opens(secret, KEY)
+    assert not opens(secret, ROOT_KEY)
+    assert not opens(secret[:-1], KEY)
+    assert new_access_key("grafana", ["acme/agents"], 1)[1] != SHOWN
+
+
+@pytest.mark.parametrize("text", ["", "cm", "cm_a", "cm_a_b_c", "xx_a_b", "cm_a_" + "b" * 124])
+def test_no_keys(text: str) -> None:
+    """What has another form, or is much too long, is no key."""
+    assert split_key(text) is None
+    assert split_key("cm_a_" + "b" * 123) == ("a", "b" * 123)
+
+
+@pytest.mark.parametrize(("path", "request_"), REQUESTS)
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Basic",
+        "Basic ???",
+        "Basic \xff\xfe",
+        f"Bearer {SHOWN}",
+        "Basic " + base64.b64encode(b"\xff\xfe:\xff").decode(),
+        "Basic " + base64.b64encode(b"api").decode(),
+        basic(SHOWN, user="admin"),
+        basic(""),
+        basic("cm__"),
+        basic(SHOWN[:-1]),
+        basic(SHOWN + "0"),
+        basic(SHOWN.upper()),
+        basic("cm_000000000000_" + SHOWN.rpartition("_")[2]),
+        basic(f"cm_{ROOT_KEY.key_id}_" + SHOWN.rpartition("_")[2]),
+        basic("x" * 100_000),
+    ],
+    ids=lambda header: repr(header)[:40],
+)
+def test_unauthorized(authorization: str | None, path: str, request_: dict[str, Any]) -> None:
+    """Without a known key the answer is 401 with WWW-Authenticate, before anything is said about the body."""
+    good = asked_with(authorization, path, request_ | {"project_id": "acme/agents"})
+    assert (good.status_code, good.headers["www-authenticate"], list(good.json())) == (401, "Basic", ["detail"])
+    assert asked_with(authorization, path, {"wrong": 1}).content == good.content
+
+
+@pytest.mark.parametrize(("path", "request_"), REQUESTS)
+def test_projects(path: str, request_: dict[str, Any]) -> None:
+    """A key reads its projects, a key for all reads every one; the rest is 403, the same for every project."""
+    for shown, project, status in (
+        (SHOWN, "acme/agents", 200),
+        (SHOWN, "acme", 403),
+        (SHOWN, "acme/agents2", 403),
+        (SHOWN, "", 403),
+        (ROOT_SHOWN, "acme/agents", 200),
+        (ROOT_SHOWN, "anything", 200),
+    ):
+        assert asked_with(basic(shown), path, request_ | {"project_id": project}).status_code == status
+    refusals = [asked_with(basic(SHOWN), path, request_ | {"project_id": name}) for name in ("acme/other", "nobody")]
+    assert refusals[0].content == refusals[1].content
+    assert refusals[0].headers == refusals[1].headers
+
+
+def test_scheme_in_any_case() -> None:
+    """`basic` is `Basic`."""
+    lower = basic(SHOWN).replace("Basic", "basic")
+    assert asked_with(lower, "/calls/usage", {"project_id": "acme/agents", "call_ids": []}).status_code == 200
+
+
+def test_forbidden_projects_are_not_asked_for() -> None:
+    """The store is not touched for a project that the key does not read, so that time tells nothing either."""
+    answers = FakeAnswers()
+    app = app_of(answers, KeyAccess(MemoryKeys(KEY)))
+    request = {"project_id": "other", "call_ids": []}
+    assert ask(app, "POST", "/calls/usage", json=request, headers={"Authorization": basic(SHOWN)}).status_code == 403
+    assert answers.asked == []
+
+
+@pytest.mark.parametrize(("path", "request_"), REQUESTS)
+def test_keys_away(path: str, request_: dict[str, Any]) -> None:
+    """When the key cannot be looked up, it is not wrong: 503; what is no key is 401 even then."""
+    request = request_ | {"project_id": "acme/agents"}
+    assert asked_with(basic(SHOWN), path, request, AwayKeys()).status_code == 503
+    assert asked_with(basic("no key"), path, request, AwayKeys()).status_code == 401
+
+
+def test_revoked_within_ten_seconds() -> None:
+    """A revoked key is let in until it was believed for ten seconds, and not a microsecond longer."""
+    known, clock = MemoryKeys(KEY), Clock()
+    access = KeyAccess(known, clock)
+    assert let_in(access, SHOWN)
+    del known.keys[KEY.key_id]
+    clock.now_us += KEY_BELIEVED_US_MAX - 1
+    assert KEY_BELIEVED_US_MAX <= 10_000_000
+    assert let_in(access, SHOWN)
+    assert len(known.found) == 1
+    clock.now_us += 1
+    assert not let_in(access, SHOWN)
+    known.keys[KEY.key_id] = KEY
+    assert let_in(access, SHOWN)
+
+
+def test_remembered_keys_are_checked_and_bounded() -> None:
+    """A remembered id does not open for another secret; the oldest of too many is forgotten, unknown ids at once."""
+    many = [new_access_key("k", None, n) for n in range(KEYS_REMEMBERED_MAX + 1)]
+    known = MemoryKeys(*(key for key, _ in many))
+    access = KeyAccess(known, Clock())
+    assert let_in(access, many[0][1])
+    assert not let_in(access, many[0][1][:-4] + "0000")
+    assert not let_in(access, SHOWN)
+    assert not let_in(access, SHOWN)
+    assert known.found == [many[0][0].key_id, KEY.key_id, KEY.key_id]
+    known.found.clear()
+
+    async def ask_with_all() -> None:
+        for _, shown in many:
+            await access.reader(basic(shown))
+        await access.reader(basic(many[0][1]))
+
+    asyncio.run(ask_with_all())
+    assert known.found == [key.key_id for key, _ in many[1:]] + [many[0][0].key_id]
+
+
+def test_use_is_noted_once_a_minute() -> None:
+    """The first use is noted, then none for a minute, though the key is looked up again meanwhile."""
+    known, clock = MemoryKeys(KEY), Clock()
+    access = KeyAccess(known, clock)
+    first_us = clock.now_us
+    for later_us in (0, 1, KEY_BELIEVED_US_MAX, USE_NOTED_US_MIN - 1, USE_NOTED_US_MIN):
+        clock.now_us = first_us + later_us
+        assert let_in(access, SHOWN)
+    assert known.uses == [(KEY.key_id, first_us), (KEY.key_id, first_us + USE_NOTED_US_MIN)]
+
+
+def test_wrong_keys_are_no_use() -> None:
+    """A wrong secret does not count as a use of the key."""
+    known = MemoryKeys(KEY)
+    assert not let_in(KeyAccess(known, Clock()), SHOWN[:-4] + "0000")
+    assert known.uses == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"])
+def test_loopback_may_be_open(host: str) -> None:
+    """Without keys the api may listen where only this machine reaches it."""
+    check_exposure(host, auth=False)
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "10.0.0.1", "192.168.1.5", "example.org", "localhost.evil.org"])
+def test_elsewhere_needs_keys(host: str) -> None:
+    """Anywhere else it needs keys."""
+    check_exposure(host, auth=True)
+    with pytest.raises(ExposedWithoutKeys, match="Without access keys"):
+        check_exposure(host, auth=False)
+
+
+def check_store(sync: redis.Redis, run: Callable[[Callable[[AsyncKeyStore], Awaitable[Any]]], Any]) -> None:
+    """The contract of both stores over one Redis; `run` gives an async store of the same Redis to a function."""
+    store = KeyStore(sync, "test")
+    assert store.all() == []
+    store.add(ROOT_KEY)
+    store.add(KEY)
+    assert run(lambda stored: stored.find(KEY.key_id)) == KEY
+    assert run(lambda stored: stored.find(ROOT_KEY.key_id)) == ROOT_KEY
+    assert run(lambda stored: stored.find("nobody")) is None
+    run(lambda stored: stored.mark_used(KEY.key_id, 77))
+    assert [tuple(listed) for listed in store.all()] == [(KEY, 77), (ROOT_KEY, None)]
+    assert KeyStore(sync, "other").all() == []
+    assert store.revoke(KEY.key_id)
+    assert sync.exists("test:keys:used") == 0
+    assert not store.revoke(KEY.key_id)
+    assert run(lambda stored: stored.find(KEY.key_id)) is None
+    run(lambda stored: stored.mark_used(KEY.key_id, 78))
+    assert [listed.key for listed in store.all()] == [ROOT_KEY]
+    assert set(sync.scan_iter()) == {b"test:keys", b"test:keys:used"}
+
+
+def test_store_in_memory() -> None:
+    """The stores keep their contract on the in-memory Redis."""
+    server = fakeredis.FakeServer()
+
+    def run(use: Callable[[AsyncKeyStore], Awaitable[Any]]) -> Any:
+        async def used() -> Any:
+            async with fakeredis.FakeAsyncRedis(server=server) as client:
+                return await use(AsyncKeyStore(client, "test"))
+
+        return asyncio.run(used())
+
+    check_store(fakeredis.FakeRedis(server=server), run)
+
+
+@pytest.mark.parametrize("decode", [False, True])
+def test_store_in_redis(redis_url: str, decode: bool) -> None:
+    """The stores keep their contract on a real Redis, whether the client decodes replies or not."""
+
+    def run(use: Callable[[AsyncKeyStore], Awaitable[Any]]) -> Any:
+        async def used() -> Any:
+            async with redis.asyncio.Redis.from_url(redis_url, decode_responses=decode) as client:
+                return await use(AsyncKeyStore(client, "test"))
+
+        return asyncio.run(used())
+
+    with redis.Redis.from_url(redis_url) as client:
+        check_store(client, run)
+
+
+def test_store_away() -> None:
+    """Where nobody listens, the key store is away, and a reader learns to retry."""
+    nowhere = "redis://127.0.0.1:1/0"
+    with redis.Redis.from_url(nowhere) as client, pytest.raises(KeyStoreAway):
+        KeyStore(client, "test").all()
+
+    async def reader() -> None:
+        async with redis.asyncio.Redis.from_url(nowhere) as client:
+            await KeyAccess(AsyncKeyStore(client, "test")).reader(basic(SHOWN))
+
+    with pytest.raises(StoreAway):
+        asyncio.run(reader())
+
+
+def command(redis_url: str, *arguments: str) -> Result:
+    """`callmeter keys` with these arguments."""
+    settings = Settings(redis=RedisSettings(url=redis_url, namespace="test"))
+    return CliRunner().invoke(keys, arguments, obj=settings)
+
+
+def test_command(redis_url: str) -> None:
+    """A key is created, opens the api, is listed with its scope, and after its revocation opens no more."""
+
+    def opens_api(shown: str) -> bool:
+        async def reader() -> bool:
+            async with redis.asyncio.Redis.from_url(redis_url) as client:
+                try:
+                    reader = await KeyAccess(AsyncKeyStore(client, "test")).reader(basic(shown))
+                except Refusal:
+                    return False
+                return reader.may_read("a") and reader.may_read("b") and not reader.may_read("c")
+
+        return asyncio.run(reader())
+
+    created = command(redis_url, "create", "--name", "grafana", "--project", "a", "--project", "b")
+    shown = created.stdout.strip()
+    assert created.exit_code == 0
+    assert command(redis_url, "list").stdout.splitlines()[1].endswith("never")
+    assert opens_api(shown)
+    assert command(redis_url, "create", "--name", "ops", "--all-projects").exit_code == 0
+    listed = command(redis_url, "list")
+    rows = [line.split() for line in listed.stdout.splitlines()[1:]]
+    assert [row[1:3] for row in rows] == [["grafana", "a,b"], ["ops", "*"]]
+    assert not listed.stdout.splitlines()[1].endswith("never")
+    assert shown.rpartition("_")[2] not in listed.stdout
+    assert command(redis_url, "revoke", rows[0][0]).exit_code == 0
+    assert not opens_api(shown)
+    assert command(redis_url, "revoke", rows[0][0]).exit_code == 1
+
+
+@pytest.mark.parametrize("scope", [[], ["--project", "a", "--all-projects"]])
+def test_command_wants_one_scope(redis_url: str, scope: list[str]) -> None:
+    """A key reads named projects or all of them; neither and both are refused, and no key is made."""
+    assert command(redis_url, "create", "--name", "x", *scope).exit_code == 2
+    assert len(command(redis_url, "list").stdout.splitlines()) == 1
+
+
+def test_command_without_redis() -> None:
+    """Where Redis is away the command says so in a sentence."""
+    for arguments in (["list"], ["revoke", "x"], ["create", "--name", "x", "--all-projects"]):
+        failed = command("redis://127.0.0.1:1/0", *arguments)
+        assert (failed.exit_code, failed.stderr.count("\n")) == (1, 1)
+        assert "cannot be reached" in failed.stderr

@@ -1,0 +1,239 @@
+"""What the api keeps of its answers is never what reading again would not give."""
+
+import asyncio
+import json
+import random
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import redis
+
+from aggregator.layout.keys import ShardKeys
+from aggregator.reading.rollups import LevelBlock, Slots
+from aggregator.reading.slot_versions import fingerprint, read_versions
+from aggregator.rollups.levels import HOURS, LEVELS, MINUTE_US, MINUTES
+from aggregator.store.connection import connect, connect_readers
+from aggregator.store.reader import Command, OpenedProject, StoreReader
+from api.contract.stats_request import read_stats_question
+from api.query.answers import StoreAnswers
+from api.query.bucket_cache import BucketKey, BucketRows, KeptBuckets
+from tests.pipeline.lifelike import lifelike_events, lifelike_questions
+from tests.support.folding import (
+    KEEP_ALL,
+    NOW_US,
+    PROJECT,
+    SHARD,
+    T0_US,
+    apply,
+    complete,
+    decoded,
+    end,
+    open_shard,
+    start,
+    tokens,
+)
+from tests.support.reading import read
+
+KEY, OTHER = (BucketKey(b"asked", "2026", 0, to_us) for to_us in (1, 2))
+EMPTY = BucketRows(b"{}")
+T0 = datetime.fromtimestamp(T0_US / 1_000_000, UTC)
+EVENTS, ROUNDS, QUESTIONS = 1_200, 25, 12
+
+
+def test_only_what_has_not_changed() -> None:
+    """Rows are found under their key and fingerprint; newer rows take the place of older ones."""
+    kept = KeptBuckets()
+    kept.keep(KEY, b"1", EMPTY)
+    assert (kept.find(KEY, b"1"), kept.find(KEY, b"2"), kept.find(OTHER, b"1")) == (EMPTY, None, None)
+    newer = BucketRows(b"{1}")
+    kept.keep(KEY, b"2", newer)
+    assert (kept.find(KEY, b"1"), kept.find(KEY, b"2")) == (None, newer)
+
+
+def test_memory_is_bounded() -> None:
+    """What was used last is kept, as much as there is room for; rows that were replaced take none."""
+    usage = BucketRows(b"", (b":m",), (True,), (b"x" * 10_000,))
+    kept = KeptBuckets(bytes_max=25_000)
+    for _ in range(10):
+        kept.keep(KEY, b"1", usage)
+        kept.keep(OTHER, b"1", usage)
+    kept.find(KEY, b"1")
+    kept.keep(OTHER._replace(to_us=3), b"1", usage)
+    assert (kept.find(KEY, b"1"), kept.find(OTHER, b"1")) == (usage, None)
+    KeptBuckets(bytes_max=0).keep(KEY, b"1", usage)
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    made = connect(redis_url)
+    yield made
+    made.close()
+
+
+def prints(redis_url: str, minute: int) -> list[bytes]:
+    """By level, the fingerprint of the slot of a minute."""
+
+    async def ask(reader: StoreReader, project: OpenedProject) -> list[bytes]:
+        found = []
+        for level in LEVELS:
+            block, slot = level.block_and_slot(minute)
+            slots = [Slots(LevelBlock(level, block), range(slot, slot + 1))]
+            versions = await read_versions(reader, project, [slots[0].block])
+            found.append(fingerprint(slots, versions))
+        return found
+
+    return read(redis_url, ask)
+
+
+def test_each_batch_renews_the_versions_of_its_slots(redis_url: str, client: redis.Redis) -> None:
+    """Starts, ends and usage change the versions of the slots that count them, at every level, and of no other."""
+    shard, minute = open_shard(client), T0_US // MINUTE_US
+    apply(shard, [complete("other", at_s=7_200, end_s=7_201)])
+    other = prints(redis_url, minute + 120)
+    seen = [prints(redis_url, minute)]
+    assert seen == [[bytes(8)] * len(LEVELS)]
+    for batch in ([start("a")], [start("b")], [end("a")], [end("b", usage={"m": tokens(1)})]):
+        apply(shard, batch)
+        seen.append(prints(redis_url, minute))
+    assert all(len(set(of_level)) == len(seen) for of_level in zip(*seen, strict=True))
+    apply(shard, [start("a"), end("b")])  # duplicates
+    assert prints(redis_url, minute) == seen[-1]
+    apply(shard, [start("c", at_s=59)])
+    apply(shard, [start("d", at_s=60)])
+    minutes, hours = LEVELS.index(MINUTES), LEVELS.index(HOURS)
+    before, after = seen[-1], prints(redis_url, minute)
+    assert before[minutes] != after[minutes] != prints(redis_url, minute + 1)[minutes]
+    assert after[hours] == prints(redis_url, minute + 1)[hours]
+    assert prints(redis_url, minute + 120) == other
+
+
+def test_versions_expire_with_their_block(redis_url: str, client: redis.Redis) -> None:
+    """Both keys of a block have the same expiry."""
+    apply(open_shard(client), [complete("a")])
+    keys = ShardKeys(SHARD)
+    for level in LEVELS:
+        block, _ = level.block_and_slot(T0_US // MINUTE_US)
+        rollups, versions = keys.rollups(1, level, block), keys.versions(1, level, block)
+        assert client.expiretime(rollups) == client.expiretime(versions) > 0
+
+
+class Backup:
+    """All keys of a Redis as they are now, to go back to."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._kept = [(key, client.dump(key), max(client.pttl(key), 0)) for key in client.scan_iter()]
+
+    def restore(self) -> None:
+        """As if Redis had lost all that came later."""
+        self._client.flushall()
+        for key, value, ttl_ms in self._kept:
+            self._client.restore(key, ttl_ms, value)
+
+
+def moved(request: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+    """The request with a window a little later, or the same."""
+    by = timedelta(seconds=rng.choice([0, 0, 1, 60, 300, 3_600]))
+    at = {name: datetime.fromisoformat(request[name]) for name in ("start", "end") if request.get(name)}
+    return request | {name: (time + by).isoformat() for name, time in at.items()}
+
+
+async def answer(answers: StoreAnswers, request: dict[str, Any]) -> Any:
+    """The answer's body, or what was refused."""
+    try:
+        body, _ = await answers.stats(read_stats_question(json.dumps(request).encode(), NOW_US), NOW_US)
+    except Exception as refused:
+        return str(refused)
+    return json.loads(body)
+
+
+def asked(rng: random.Random, events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Questions that come again and again, also with windows that have moved on."""
+    questions = [body for path, body in lifelike_questions(rng, events, QUESTIONS * 2) if path == "/calls/stats"]
+    return [moved(body, rng) for body in questions for _ in range(2)]
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> list[BucketRows]:
+    """All rows that are found as they were kept."""
+    rows_found: list[BucketRows] = []
+    find = KeptBuckets.find
+
+    def noting(kept: KeptBuckets, key: BucketKey, fingerprint: bytes) -> BucketRows | None:
+        rows = find(kept, key, fingerprint)
+        if rows is not None:
+            rows_found.append(rows)
+        return rows
+
+    monkeypatch.setattr(KeptBuckets, "find", noting)
+    return rows_found
+
+
+@pytest.mark.single_redis
+@pytest.mark.parametrize("seed", range(4))
+def test_a_long_lived_api_answers_like_a_new_one(
+    seed: int, redis_url: str, client: redis.Redis, found: list[BucketRows]
+) -> None:
+    """While batches come, also late and double, and while Redis falls behind and is folded again otherwise."""
+    rng = random.Random(seed)
+    told = lifelike_events(rng, EVENTS)
+    events = [event for of_message in decoded(told) for event in of_message]
+    late = rng.sample(range(EVENTS), 100)
+    events = [event for at, event in enumerate(events) if at not in late] + [events[at] for at in late]
+    questions = asked(rng, told)
+
+    async def compare() -> None:
+        readers = connect_readers(redis_url)
+        old = StoreAnswers(StoreReader(readers, SHARD.namespace), KEEP_ALL, lambda: NOW_US)
+        shard, at, backup = open_shard(client), 0, Backup(client)
+        for _ in range(ROUNDS):
+            size = rng.choice([1, 10, 200])
+            apply(shard, events[at : at + size])
+            at += size
+            for request in rng.sample(questions, 6):
+                new = StoreAnswers(StoreReader(readers, SHARD.namespace), KEEP_ALL, lambda: NOW_US, kept_bytes_max=0)
+                assert await answer(old, request) == await answer(new, request)
+            if rng.random() < 0.2:
+                backup = Backup(client)
+            elif rng.random() < 0.2:
+                backup.restore()
+                shard = open_shard(client)
+                at = shard.next_offset or 0
+        await readers.aclose()
+
+    asyncio.run(compare())
+    assert len(found) > ROUNDS
+
+
+@pytest.mark.single_redis
+def test_what_changes_while_it_is_read_is_not_kept(redis_url: str, client: redis.Redis) -> None:
+    """A batch is applied after the versions were read and before the rollups; then Redis forgets that batch."""
+    apply(open_shard(client), [complete("a")])
+    backup = Backup(client)
+    request = {
+        "project_id": PROJECT,
+        "start": T0.isoformat(),
+        "end": (T0 + timedelta(hours=1)).isoformat(),
+        "call_metrics": [{"metric": "call_count"}],
+    }
+
+    class Overtaken(StoreReader):
+        async def fetch(self, commands: Sequence[Command]) -> list[Any]:
+            if commands and commands[0][0] == "HMGET" and ":r:" in str(commands[0][1]):
+                apply(open_shard(client), [complete("b")])
+            return await super().fetch(commands)
+
+    async def compare() -> None:
+        readers = connect_readers(redis_url)
+        calm = StoreReader(readers, SHARD.namespace)
+        old = StoreAnswers(Overtaken(readers, SHARD.namespace), KEEP_ALL, lambda: NOW_US)
+        assert "sum_call_count': 2" in str(await answer(old, request))
+        backup.restore()
+        expected = await answer(StoreAnswers(calm, KEEP_ALL, lambda: NOW_US), request)
+        old._reader = calm
+        assert await answer(old, request) == expected
+        await readers.aclose()
+
+    asyncio.run(compare())

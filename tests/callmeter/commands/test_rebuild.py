@@ -1,0 +1,298 @@
+"""`callmeter rebuild` against real servers: all is folded again while everything goes on, and answers never fail."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from aggregator.layout.keys import LAYOUT_VERSION, ShardName
+from aggregator.store.generation import Generations
+from aggregator.store.shard_store import ShardStore
+from tests.pipeline.feed import Line
+from tests.pipeline.golden import read_dataset
+from tests.pipeline.operator import Said, operate
+from tests.pipeline.patience import wait_until
+from tests.pipeline.pipeline import Api, Pipeline
+from tests.servers.clustered import with_cluster
+from tests.servers.kafka_server import KafkaServer
+
+DATASET = read_dataset("disorder")
+LIVE_PROJECT = "live/agents"
+REBUILD = ("rebuild", "--grace", "3s")
+PATIENCE_S = 200.0  # of a busy machine; the tests themselves end after 300
+
+
+@pytest.fixture
+def pipeline(kafka_server: KafkaServer, redis_url: str, tmp_path: Path) -> Iterator[Pipeline]:
+    """A dataset that a worker has folded; the worker goes on."""
+    with Pipeline(tmp_path, kafka_server.bootstrap_servers, redis_url, DATASET.settings) as pipeline:
+        pipeline.create_topic()
+        pipeline.produce(DATASET.lines)
+        pipeline.start_worker()
+        pipeline.wait_until_applied()
+        yield pipeline
+
+
+class Asking:
+    """Asks an api for all golden answers again and again; `mistakes` holds what was wrong, `rounds` counts."""
+
+    def __init__(self, api: Api) -> None:
+        self.rounds = 0
+        self.mistakes: list[Any] = []
+        self._api = api
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it."""
+        self._stop.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        while not self._stop.is_set():
+            try:
+                wrong = self._api.mistakes(DATASET.cases)
+            except Exception as failed:
+                wrong = {"no answer": [repr(failed)]}
+            if wrong:
+                self.mistakes.append(wrong)
+            self.rounds += 1
+
+
+class Feeding:
+    """Sends calls of another project all the time, each a message."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.calls = 0
+        self._pipeline = pipeline
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._feed)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it; all is in the topic then."""
+        self._stop.set()
+        self._thread.join()
+
+    def _feed(self) -> None:
+        times = {"started_at": "2026-06-10T10:00:00Z", "ended_at": "2026-06-10T10:00:01Z"}
+        while not self._stop.wait(0.01):
+            call = {"project_id": LIVE_PROJECT, "id": f"call-{self.calls}", "op_name": "op", "summary": {}, **times}
+            self._pipeline.produce([Line(f"key-{self.calls}", json.dumps({"complete": call}).encode())])
+            self.calls += 1
+
+
+@contextmanager
+def running(pipeline: Pipeline, *arguments: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
+    """A `callmeter` command while it runs; killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "callmeter", *arguments],
+        env={f"CALLMETER_{name}": text for name, text in with_cluster(pipeline.settings | settings).items()}
+        | {"PATH": os.environ["PATH"]},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def rebuild(pipeline: Pipeline, *arguments: str) -> Said:
+    """Run it to its end."""
+    return operate(pipeline.settings, *REBUILD, *arguments)
+
+
+def test_queries_never_fail(pipeline: Pipeline) -> None:
+    """While all is folded again and switched over, no answer fails or is wrong, and no live call is lost or doubled.
+
+    What was live before is gone afterwards, but for the fences; workers go on in the new generation.
+    """
+    api = pipeline.start_api()
+    asking, feeding = Asking(api), Feeding(pipeline)
+    try:
+        assert wait_until(lambda: feeding.calls > 20 and asking.rounds > 1, PATIENCE_S)
+        done = rebuild(pipeline)
+        assert done.status == 0, done.errors
+        rounds, calls = asking.rounds, feeding.calls
+        assert wait_until(lambda: asking.rounds > rounds + 1 and feeding.calls > calls + 20, PATIENCE_S)
+    finally:
+        feeding.stop()
+        asking.stop()
+    new = f"{pipeline.namespace}.2"
+    assert f"Live: {new}." in done.output
+    assert f"Dropped {pipeline.namespace}." in done.output
+    left = {key.decode("ascii", "replace") for key in pipeline.redis.scan_iter(f"*{pipeline.namespace}*", 1_000)}
+    fences = {f"{{{pipeline.namespace}/{pipeline.topic}/{partition}}}:next" for partition in range(pipeline.partitions)}
+    beside = {f"{pipeline.namespace}:live", f"{pipeline.namespace}:rebuild"}
+    assert {key for key in left if f"{new}/" not in key and f"{new}:" not in key} == fences | beside
+    pipeline.namespace = new
+    pipeline.wait_until_applied()
+    assert (asking.mistakes, api.mistakes(DATASET.cases)) == ([], {})
+    counters = pipeline.counters()
+    assert counters["calls"] == DATASET.calls + feeding.calls
+    assert counters["messages"] == len(DATASET.lines) + feeding.calls
+    request = {
+        "project_id": LIVE_PROJECT,
+        "start": "2026-06-10T00:00:00Z",
+        "end": "2026-06-11T00:00:00Z",
+        "granularity": 86_400,
+        "call_metrics": [{"metric": "call_count"}],
+    }
+    (row,) = api.ask("/calls/stats", request).json()["call_buckets"]
+    assert row["count"] == feeding.calls
+    status = operate(pipeline.settings, "status", "--json").json()
+    assert (status["lag_messages"], status["calls"]) == (0, DATASET.calls + feeding.calls)
+
+
+def test_once_more(pipeline: Pipeline) -> None:
+    """A generation can be rebuilt again, without workers too; a worker that starts later finds the live one."""
+    (worker,) = pipeline._programs
+    assert worker.terminate() == 0
+    for number in (2, 3):
+        done = rebuild(pipeline)
+        assert f"Live: {pipeline.namespace}.{number}." in done.output, done.errors
+    base, pipeline.namespace = pipeline.namespace, f"{pipeline.namespace}.3"
+    worker.start_until_logged("worker started")
+    pipeline.produce([DATASET.lines[0]])
+    pipeline.wait_until_applied()
+    assert pipeline.counters()["messages"] == len(DATASET.lines) + 1
+    assert not pipeline.redis.keys(f"{base}.2:*")
+    assert pipeline.start_api().mistakes(DATASET.cases) == {}
+
+
+def test_killed_in_the_middle(pipeline: Pipeline) -> None:
+    """A rebuild that is killed while it folds leaves all as it was; --abort tidies up and the next one works."""
+    api = pipeline.start_api()
+    with running(pipeline, *REBUILD, BATCH__MESSAGES_MAX="1") as process:
+        assert wait_until(lambda: bool(pipeline.redis.keys(f"{{{pipeline.namespace}.2/*}}:next")), PATIENCE_S)
+        assert process.poll() is None
+        refused = rebuild(pipeline)
+        assert refused.status == 1
+        assert "another rebuild folds into" in refused.errors
+    assert pipeline.redis.exists(f"{pipeline.namespace}:shards")
+    assert api.mistakes(DATASET.cases) == {}
+    aborted = operate(pipeline.settings, "rebuild", "--abort")
+    assert aborted.output == f"Dropped {pipeline.namespace}.2.\nLive: {pipeline.namespace}.\n"
+    assert not pipeline.redis.keys(f"*{pipeline.namespace}.2*")
+    assert operate(pipeline.settings, "rebuild", "--abort").output.startswith("There was nothing to undo.\n")
+    done = rebuild(pipeline)
+    assert done.status == 0, done.errors
+    pipeline.namespace += ".3"
+    pipeline.wait_until_applied()
+    assert pipeline.counters()["calls"] == DATASET.calls
+    assert api.mistakes(DATASET.cases) == {}
+
+
+def test_ended_while_it_runs(pipeline: Pipeline) -> None:
+    """--abort ends a rebuild that runs: it stops and does not switch over."""
+    with running(pipeline, *REBUILD, BATCH__MESSAGES_MAX="1") as process:
+        assert wait_until(lambda: bool(pipeline.redis.keys(f"{{{pipeline.namespace}.2/*}}:next")), PATIENCE_S)
+        assert operate(pipeline.settings, "rebuild", "--abort").status == 0
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 1
+    assert "not switched over: " in errors
+    assert not pipeline.redis.exists(f"{pipeline.namespace}:live")
+    assert not pipeline.redis.keys(f"*{pipeline.namespace}.2*")
+    pipeline.produce([DATASET.lines[0]])
+    pipeline.wait_until_applied()
+
+
+def test_cut_off_with_a_fence(pipeline: Pipeline) -> None:
+    """Where it was cut off after a shard had moved away, its worker waits, answers go on, and --abort lets it go on."""
+    generations = Generations(pipeline.redis, pipeline.namespace)
+    generations.begin(round(time.time()))
+    stores = [ShardStore(pipeline.redis, shard) for shard in generations.shards(pipeline.namespace)]
+    for store in stores:
+        store.move_away()
+    (worker,) = pipeline._programs
+    worker.wait_until_logged("waiting for Redis")
+    api = pipeline.start_api()
+    pipeline.produce(DATASET.lines[:10])
+    assert api.mistakes(DATASET.cases) == {}
+    assert operate(pipeline.settings, "status", "--json").json()["lag_messages"] == 10
+    assert operate(pipeline.settings, "rebuild", "--abort").status == 0
+    pipeline.wait_until_applied()
+    assert pipeline.counters()["messages"] == len(DATASET.lines) + 10
+
+
+def test_other_counts(pipeline: Pipeline) -> None:
+    """Where the live state has another number of calls it is not switched over, and the worker goes on in it.
+
+    With --accept-differences it is.
+    """
+    shard = ShardName(pipeline.namespace, pipeline.topic, next(iter(pipeline.applied())))
+    pipeline.redis.hincrby(f"{shard.tag}:shard", "calls", 1)
+    refused = rebuild(pipeline)
+    assert refused.status == 1
+    assert f"not switched over: {pipeline.topic}/{shard.partition} has " in refused.errors
+    assert not pipeline.redis.keys(f"*{pipeline.namespace}.2*")
+    pipeline.produce([DATASET.lines[0]])
+    pipeline.wait_until_applied()
+    accepted = rebuild(pipeline, "--accept-differences")
+    assert accepted.status == 0, accepted.errors
+    pipeline.namespace += ".3"
+    assert pipeline.counters()["calls"] == DATASET.calls
+
+
+def test_the_log_lacks_messages(pipeline: Pipeline) -> None:
+    """What the log does not hold any more would be lost: refused, unless that is accepted."""
+    partition = max(pipeline.feed.ends, key=lambda at: pipeline.feed.ends[at])
+    place = TopicPartition(pipeline.topic, partition, 5)
+    admin = AdminClient({"bootstrap.servers": pipeline.bootstrap_servers})
+    admin.delete_records([place])[place].result(30)
+    planned = rebuild(pipeline, "--dry-run")
+    assert f"{len(DATASET.lines) - 5} messages would be folded again." in planned.output
+    assert f"{pipeline.topic}/{partition} begins at 5 only" in planned.output
+    refused = rebuild(pipeline)
+    assert refused.status == 1
+    assert f"would be lost: {pipeline.topic}/{partition} begins at 5 only" in refused.errors
+    assert not pipeline.redis.exists(f"{pipeline.namespace}:rebuild")
+    accepted = rebuild(pipeline, "--accept-differences")
+    assert accepted.status == 0, accepted.errors
+    pipeline.namespace += ".2"
+    assert pipeline.counters()["messages"] == len(DATASET.lines) - 5
+
+
+def test_a_newer_layout(pipeline: Pipeline) -> None:
+    """A worker refuses a generation that a newer version has laid out, and says so."""
+    (worker,) = pipeline._programs
+    assert worker.terminate() == 0
+    for partition in pipeline.applied():
+        shard = ShardName(pipeline.namespace, pipeline.topic, partition)
+        pipeline.redis.hset(f"{shard.tag}:shard", "layout", LAYOUT_VERSION + 1)
+    said = operate(pipeline.settings, "worker")
+    assert said.status == 1
+    assert f"has layout {LAYOUT_VERSION + 1}, this version knows {LAYOUT_VERSION}: run the newer version" in said.errors
+
+
+def test_an_older_layout(pipeline: Pipeline) -> None:
+    """A worker refuses a generation that an older version has laid out, and says what to do; a rebuild mends it."""
+    (worker,) = pipeline._programs
+    assert worker.terminate() == 0
+    for partition in pipeline.applied():
+        shard = ShardName(pipeline.namespace, pipeline.topic, partition)
+        pipeline.redis.hset(f"{shard.tag}:shard", "layout", LAYOUT_VERSION - 1)
+    said = operate(pipeline.settings, "worker")
+    assert said.status == 1
+    assert (
+        f"has layout {LAYOUT_VERSION - 1}, this version knows {LAYOUT_VERSION}: run `callmeter rebuild`" in said.errors
+    )
+    assert pipeline.start_api().ask("/calls/usage", {"project_id": "p", "call_ids": []}).status_code == 503
+    done = rebuild(pipeline)
+    assert done.status == 0, done.errors
+    worker.start_until_logged("partition assigned")
+    assert pipeline.start_api().mistakes(DATASET.cases) == {}

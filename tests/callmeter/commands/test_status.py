@@ -1,0 +1,181 @@
+"""`callmeter worker` and `callmeter status` as programs, on a real Kafka and Redis."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from callmeter.commands.status import summary
+from callmeter.local.loopback_port import free_loopback_port
+from callmeter.stored_offsets import PartitionProgress
+from tests.servers.clustered import with_cluster
+from tests.servers.kafka_server import create_topic
+from tests.servers.redis_server import RedisServer
+
+TIMEOUT_S = 60.0
+NOW = datetime.now(UTC).isoformat()
+
+
+def environment(bootstrap_servers: str, redis_url: str, topic: str) -> dict[str, str]:
+    """What an operator sets."""
+    settings = {
+        "KAFKA__BOOTSTRAP_SERVERS": bootstrap_servers,
+        "KAFKA__TOPICS": topic,
+        "KAFKA__GROUP_ID": topic,
+        "REDIS__URL": redis_url,
+    }
+    return {f"CALLMETER_{name}": text for name, text in with_cluster(settings).items()} | {"PATH": os.environ["PATH"]}
+
+
+@contextmanager
+def worker(variables: dict[str, str], log_path: Path) -> Iterator[None]:
+    """A worker, which on SIGTERM ends with status 0."""
+    with log_path.open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "callmeter", "worker"], stderr=log, env=variables)
+    try:
+        yield
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def callmeter(variables: dict[str, str], *arguments: str, text: str = "") -> str:
+    """What the program prints; it must end well."""
+    command = [sys.executable, "-m", "callmeter", *arguments]
+    run = subprocess.run(command, input=text, capture_output=True, text=True, env=variables, timeout=60, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait for it; fail when it takes too long."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def status(variables: dict[str, str]) -> dict[str, Any]:
+    """What `callmeter status --json` says."""
+    found: dict[str, Any] = json.loads(callmeter(variables, "status", "--json"))
+    return found
+
+
+def lines(*events: dict[str, Any]) -> str:
+    """Events as `callmeter produce` reads them."""
+    return "".join(json.dumps(event) + "\n" for event in events)
+
+
+def complete(call: str, model: str) -> dict[str, Any]:
+    """A call that has ended."""
+    ids = {"project_id": "acme", "id": call, "op_name": "op", "started_at": NOW, "ended_at": NOW}
+    return {"complete": ids | {"summary": {"usage": {model: {"prompt_tokens": 1}}}}}
+
+
+def test_status_counts_what_was_folded(bootstrap_servers: str, redis_url: str, tmp_path: Path) -> None:
+    """Lag falls to 0 once a worker runs; calls, duplicates, dead letters and unpriced are counted."""
+    topic = f"status-{uuid.uuid4().hex}"
+    create_topic(bootstrap_servers, topic, 2)
+    variables = environment(bootstrap_servers, redis_url, topic)
+    first, second = complete("call-1", "gpt-4o"), complete("call-2", "nobodys-model")
+    invalid = {"start": {"project_id": "acme", "id": "call-3", "op_name": "op", "started_at": "yesterday"}}
+    callmeter(variables, "produce", "-", text=lines(first, second, first, first, invalid))
+    found = status(variables)
+    assert (found["lag_messages"], found["as_of"], found["calls"]) == (5, None, 0)
+    with worker(variables, tmp_path / "worker.log"):
+        until(lambda: status(variables)["lag_messages"] == 0)
+        found = status(variables)
+    assert [found[name] for name in ("calls", "dead_letters", "unpriced")] == [2, 1, 1]
+    assert found["duplicates"] > 0
+    assert found["as_of"] >= NOW.replace("+00:00", "Z")
+    assert [row["log_ends"] - row["lag_messages"] for row in found["partitions"]].count(5) == 1
+    assert "together" in callmeter(variables, "status")
+
+
+def test_a_topic_that_does_not_exist_yet(bootstrap_servers: str, redis_url: str, tmp_path: Path) -> None:
+    """The worker waits for its topic and says so, and reads it when it is there; status names it meanwhile."""
+    topic = f"late-{uuid.uuid4().hex}"
+    variables, log = environment(bootstrap_servers, redis_url, topic), tmp_path / "worker.log"
+    with worker(variables, log):
+        until(lambda: "waiting for a topic that does not exist yet" in log.read_text())
+        assert status(variables)["missing_topics"] == [topic]
+        create_topic(bootstrap_servers, topic, 1)
+        callmeter(variables, "produce", "-", text=lines(complete("call-1", "gpt-4o")))
+        until(lambda: status(variables)["calls"] == 1)
+    assert all(json.loads(line)["event"] for line in log.read_text().splitlines())
+
+
+def test_redis_that_is_not_there_yet(bootstrap_servers: str, tmp_path: Path) -> None:
+    """The worker waits for Redis and says so, without a traceback, and folds when it is there."""
+    topic, port = f"early-{uuid.uuid4().hex}", free_loopback_port()
+    create_topic(bootstrap_servers, topic, 1)
+    variables, log = environment(bootstrap_servers, f"redis://127.0.0.1:{port}/0", topic), tmp_path / "worker.log"
+    callmeter(variables, "produce", "-", text=lines(complete("call-1", "gpt-4o")))
+    server = RedisServer(tmp_path / "redis", port)
+    with worker(variables, log):
+        until(lambda: "waiting for Redis" in log.read_text())
+        server.start()
+        until(lambda: status(variables)["calls"] == 1)
+    server.stop()
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"CALLMETER_REDIS__URL": "redis://:hunter2@127.0.0.1:1/0"}, "no Redis answers at redis://:***@127.0.0.1:1/0"),
+        ({"CALLMETER_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "no Kafka broker answers at 127.0.0.1:1"),
+    ],
+)
+def test_what_does_not_answer_is_named(
+    bootstrap_servers: str, redis_url: str, wrong: dict[str, str], sentence: str
+) -> None:
+    """Without Redis or Kafka, status ends with status 1 and one sentence that names the variable."""
+    variables = environment(bootstrap_servers, redis_url, "calls") | wrong
+    command = [sys.executable, "-m", "callmeter", "status"]
+    run = subprocess.run(command, capture_output=True, text=True, env=variables, timeout=60, check=False)
+    assert run.returncode == 1
+    assert sentence in run.stderr
+    assert next(iter(wrong)) in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def progress(
+    partition: int, log_begins: int, log_ends: int, next_offset: int | None, **fields: int
+) -> PartitionProgress:
+    return PartitionProgress("calls", partition, log_begins, log_ends, next_offset, fields)
+
+
+def test_sums() -> None:
+    """The whole is the sum of the partitions, as of the earliest of them; an empty partition does not count there."""
+    found = summary(
+        [
+            progress(0, 0, 100, 90, as_of_us=2_000_000, calls=40, duplicates=3),
+            progress(1, 10, 50, 50, as_of_us=1_000_001, calls=2, dead_letters=1, unpriced=7),
+            progress(2, 0, 0, None),
+        ],
+        ("calls", "other"),
+    )
+    assert found["lag_messages"] == 10
+    assert found["as_of"] == "1970-01-01T00:00:01.000001Z"
+    assert [found[name] for name in ("calls", "duplicates", "dead_letters", "unpriced")] == [42, 3, 1, 7]
+    assert found["missing_topics"] == ["other"]
+    assert [row["lag_messages"] for row in found["partitions"]] == [10, 0, 0]
+
+
+def test_a_partition_that_was_never_read() -> None:
+    """Its lag is what its log holds, and the whole has no as-of time: part of it is unknown."""
+    found = summary([progress(0, 0, 5, 5, as_of_us=1), progress(1, 10, 50, None)], ("calls",))
+    assert (found["lag_messages"], found["as_of"]) == (40, None)

@@ -1,0 +1,126 @@
+"""Decoding any messages: never an error, always one answer."""
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.decoding import single as decode
+from ingest.decoding.single import decode_message
+from tests.brute_force import events as brute_force
+from tests.ingest.decoding.test_single import COMPLETE, END, LATEST_US, NOW_US, OPTIONAL_IDS, comparable, decode_value
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=10,
+)
+TEXT_IDS = st.sampled_from(["a", "", "é", "x" * 256, "é" * 128, "x" * 257, "é" * 129, "weave:///p/op/x:v1"])
+IDS = TEXT_IDS | st.none() | st.sampled_from([5, True, [], {}])
+TIMES: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        "2026-06-10T09:00:00.000001Z",
+        "2026-06-10 11:00:00+02:00",
+        "2026-06-11T10:00:00Z",
+        "2026-06-11T10:00:00.000001Z",
+        "1999-12-31T23:59:59Z",
+        "2026-06-10",
+        1781082000,
+        1781082000.5,
+        -5,
+        1e300,
+        None,
+        True,
+        [],
+    ]
+)
+VALUES_WITH_REFS = st.sampled_from(
+    [None, {}, ["weave:///a"], {"x": "wandb-artifact:///b"}, {"weave:///k": 1}, "weave:/"]
+)
+SUMMARIES: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        {},
+        {"usage": None},
+        {"usage": {"m": {"input_tokens": 3}}},
+        {"usage": {"m": {"input_tokens": "3"}}},
+        {"usage": {"m": {}}, "status_counts": {"success": 2}},
+        {"usage": {"m": {}}, "status_counts": "x"},
+        {"usage": {"m": {"requests": -1}}},
+        {"usage": {"": {"total_tokens": 1.5}}},
+        {"usage": {"m": 5}},
+        {"usage": 5},
+        None,
+        5,
+        [],
+    ]
+)
+FIELDS = st.builds(
+    lambda fields, changed, removed: {name: value for name, value in (fields | changed).items() if name not in removed},
+    st.just(COMPLETE),
+    st.fixed_dictionaries(
+        {},
+        optional={"project_id": IDS, "id": IDS, "op_name": st.sampled_from(["op", None, 5]), "started_at": TIMES}
+        | dict.fromkeys(OPTIONAL_IDS, TEXT_IDS)
+        | {"ended_at": TIMES, "summary": SUMMARIES, "exception": st.sampled_from([None, "", "E", 5])}
+        | {"inputs": VALUES_WITH_REFS, "output": VALUES_WITH_REFS},
+    ),
+    st.sets(st.sampled_from(["project_id", "op_name", "started_at", "ended_at", "summary", "trace_id"]), max_size=1),
+)
+ELEMENTS = st.one_of(
+    FIELDS.map(lambda fields: {"start": fields}),
+    # An end's own start time and trace are read by type only; brute force does not look at them.
+    FIELDS.map(
+        lambda fields: {"end": {name: fields[name] for name in fields if name not in ("started_at", "trace_id")}}
+    ),
+    FIELDS.map(lambda fields: {"complete": fields}),
+    FIELDS.map(lambda fields: {"mode": "start", "req": {"start": fields}}),
+    FIELDS.map(lambda fields: {"mode": "complete", "req": {"complete": fields}}),
+    FIELDS.filter(lambda fields: fields.get("id") is not None).map(lambda fields: {"mode": "complete", "req": fields}),
+)
+MESSAGES = ELEMENTS | st.lists(ELEMENTS, max_size=3).map(lambda batch: {"batch": batch})
+
+
+@given(MESSAGES)
+def test_agrees_with_brute_force(message: dict[str, Any]) -> None:
+    """Two readings of the specification find the same events in a message, and as many invalid ones."""
+    value = json.dumps(message).encode()
+    events, invalid = decode_value(value)
+    expected = list(brute_force.decode(value, NOW_US))
+    assert [comparable(event) for event in events] == [
+        comparable(event) for event in expected if isinstance(event, brute_force.Event)
+    ]
+    assert len(invalid) == len(expected) - len(events)
+
+
+@given(MESSAGES, st.booleans())
+def test_one_pass_and_close_reading_agree(message: dict[str, Any], ensure_ascii: bool) -> None:
+    """What is decoded in one pass is read field by field as the same."""
+    value = json.dumps(message, ensure_ascii=ensure_ascii).encode()
+    assert decode_message(value, NOW_US) == decode._read_closely(value, LATEST_US)
+
+
+@given(st.binary(max_size=60))
+def test_never_raises_on_bytes(value: bytes) -> None:
+    """Any bytes are events, or invalid with a reason."""
+    events, invalid = decode_value(value)
+    assert len(events) + len(invalid) == 1
+
+
+@given(
+    JSON_VALUES
+    | st.dictionaries(st.sampled_from(["start", "end", "complete", "mode", "req", "batch"]), JSON_VALUES)
+    | st.sampled_from(sorted(COMPLETE)).flatmap(
+        lambda name: JSON_VALUES.map(lambda value: {"complete": COMPLETE | {name: value}})
+    )
+    | JSON_VALUES.map(lambda value: {"end": END | {"summary": {"usage": value}}})
+    | JSON_VALUES.map(
+        lambda value: {"end": END | {"summary": {"usage": {"m": {"requests": 1}}, "status_counts": value}}}
+    )
+)
+def test_never_raises_on_json(message: object) -> None:
+    """Any JSON is events, or invalid with a sentence as reason."""
+    _, invalid = decode_value(json.dumps(message).encode())
+    for one in invalid:
+        assert isinstance(one.message, str)
+        assert one.message

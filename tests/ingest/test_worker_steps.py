@@ -1,0 +1,169 @@
+"""One step of the worker after the other, with a source and shards that only note what they are told."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+from unittest.mock import patch
+
+from aggregator.calls.event import Event
+from aggregator.rollups.levels import SECOND_US
+from aggregator.store.shard_store import Fenced
+from aggregator.writing.shard import Applied, Shard
+from ingest.kafka.consumer import Place, Polled, Source
+from ingest.kafka.message import Message
+from ingest.kafka.partition_counts import Register
+from ingest.worker import Worker, WorkerSettings
+from tests.protocol.memory_log import as_received
+from tests.protocol.worker_process import NoTopic
+from tests.support.folding import NOW_US
+
+HOT, QUIET = Place("calls", 0), Place("calls", 1)
+
+
+class NotedShard:
+    """Takes everything, and notes when."""
+
+    dropped_before_us = 0
+
+    def __init__(self, place: Place, noted: list[tuple[Place, int]]) -> None:
+        self.next_offset = self.sent_offset = 0
+        self.as_of_us = 0
+        self.counted: list[tuple[int, int]] = []
+        self.fails = False
+        self._place = place
+        self._noted = noted
+
+    def begin(
+        self, events: Sequence[Event], next_offset: int, as_of_us: int, now_us: int, counters: Mapping[str, int]
+    ) -> Applied:
+        self.sent_offset = next_offset
+        self._noted.append((self._place, next_offset))
+        return Applied(len(events), 0, 0, 0)
+
+    def finish(self) -> None:
+        if self.fails:
+            raise Fenced("another wrote")
+        self.next_offset = self.sent_offset
+
+    def touch(self, as_of_us: int) -> None:
+        self.as_of_us = as_of_us
+
+    def register_partitions(self, partitions: int, counted_us: int) -> None:
+        self.counted.append((partitions, counted_us))
+
+
+class Steps:
+    """A worker with two places."""
+
+    def __init__(self) -> None:
+        self.now_us = NOW_US
+        self.applied: list[tuple[Place, int]] = []
+        self.sought: list[Place] = []
+        self.committed: dict[Place, int] = {}
+        self.to_count: Mapping[str, Register] = {}
+        self.shards: dict[Place, NotedShard] = {}
+        settings = WorkerSettings("", "", (), 30 * 86_400 * SECOND_US)
+        with patch("ingest.worker.DeadLetterTopic", NoTopic):
+            self._worker = Worker(settings, self._open, lambda: self.now_us, lambda: 0)
+        for place in (HOT, QUIET):
+            self._worker._assign(place)
+
+    def step(self, ended: Sequence[Place] = (), messages: Mapping[Place, int] = {}) -> None:
+        """A second later, with so many messages of each place, and the ends of some."""
+        self.now_us += SECOND_US
+        polled = {}
+        for place, count in messages.items():
+            first = self.shards[place].sent_offset
+            polled[place] = [as_received(Message(*place, first + number, 1_000, None, b"")) for number in range(count)]
+        self._worker._step(cast(Source, self), Polled(polled, list(ended), [], []))
+
+    def seek(self, place: Place, offset: int | None) -> None:
+        self.sought.append(place)
+
+    def count_partitions(self, topics: Mapping[str, Register]) -> None:
+        self.to_count = topics
+
+    def commit(self, next_offsets: Mapping[Place, int], wait: bool) -> None:
+        self.committed |= next_offsets
+
+    def keep_alive(self, for_s: float) -> None: ...
+
+    def leave(self, place: Place) -> None:
+        """It is revoked."""
+        self._worker._revoke([place])
+
+    def _open(self, place: Place) -> Shard:
+        self.shards[place] = NotedShard(place, self.applied)
+        return cast(Shard, self.shards[place])
+
+
+def test_few_messages_before_many() -> None:
+    """What a step brought of a quiet place is applied before what it brought of a hot one, whichever came first."""
+    for order in ({HOT: 3, QUIET: 2}, {QUIET: 2, HOT: 3}):
+        steps = Steps()
+        steps.step(messages=order)
+        assert steps.applied == [(QUIET, 2), (HOT, 3)]
+
+
+def test_an_idle_place_is_asked_once_for_each_answer() -> None:
+    """To ask is to seek, which drops what has come and waits behind others: so not again before the answer is there."""
+    steps = Steps()
+    steps.step([QUIET])
+    for _ in range(3):
+        steps.step(messages={HOT: 1})
+    assert steps.sought == [QUIET]
+    asked_us = NOW_US + 2 * SECOND_US
+    steps.step([QUIET], {HOT: 1})
+    assert steps.shards[QUIET].as_of_us == asked_us
+    assert steps.sought == [QUIET, QUIET]
+    steps.step(messages={QUIET: 1})
+    steps.step([QUIET])
+    steps.step()
+    assert steps.sought == [QUIET, QUIET, QUIET]
+
+
+def test_only_what_is_stored_is_committed() -> None:
+    """What a step has sent is known to be stored in the next, whether or not that has messages of the place."""
+    for messages in ({}, {HOT: 1}):
+        steps = Steps()
+        steps.step(messages={HOT: 3})
+        assert steps.committed == {HOT: 0, QUIET: 0}
+        steps.step(messages=messages)
+        assert steps.committed == {HOT: 3, QUIET: 0}
+
+
+def test_what_was_not_stored_is_read_again() -> None:
+    """From what is stored then; what came after it is not folded before, and other places read again too."""
+    for messages in ({}, {HOT: 1}):
+        steps = Steps()
+        steps.step(messages={HOT: 3})
+        steps.shards[HOT].fails = True
+        steps.step(messages=messages)
+        assert steps.applied == [(HOT, 3)]
+        assert (steps.committed[HOT], steps.sought) == (0, [HOT, QUIET])
+        steps.step(messages={HOT: 3})
+        steps.step()
+        assert (steps.applied, steps.committed[HOT]) == ([(HOT, 3)] * 2, 3)
+
+
+def test_a_place_is_left_with_nothing_under_way() -> None:
+    """Who has it next finds all of it stored; where that failed, nothing is told here, nor committed."""
+    steps = Steps()
+    steps.step(messages={HOT: 3, QUIET: 2})
+    steps.shards[QUIET].fails = True
+    steps.leave(HOT)
+    steps.leave(QUIET)
+    steps.step()
+    assert [steps.shards[place].next_offset for place in (HOT, QUIET)] == [3, 0]
+    assert steps.committed == {HOT: 0, QUIET: 0}
+
+
+def test_partitions_are_counted_by_who_has_the_first() -> None:
+    """Whose shard registers them, as long as it has it."""
+    steps = Steps()
+    steps.step()
+    assert list(steps.to_count) == [HOT.topic]
+    steps.to_count[HOT.topic](4, NOW_US)
+    assert [steps.shards[place].counted for place in (HOT, QUIET)] == [[(4, NOW_US)], []]
+    steps.leave(HOT)
+    steps.step()
+    assert not steps.to_count

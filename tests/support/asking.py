@@ -1,0 +1,71 @@
+"""The HTTP app without what is behind it: answers that only remember what was asked, and a way to ask."""
+
+import asyncio
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+
+from api.access.basic_auth import Access, OpenAccess
+from api.app import ApiSettings, make_app
+from api.headers import Freshness
+from api.query.questions import StatsQuestion, UsageQuestion
+
+NOW_US = 1_780_000_000_000_000  # 2026-05-28T20:26:40Z
+STATS_ANSWER = (
+    b'{"start":"2026-03-01T00:00:00Z","end":"2026-03-02T00:00:00Z","granularity":300,"timezone":"UTC",'
+    b'"usage_buckets":[],"call_buckets":[]}'
+)
+USAGE_ANSWER = b'{"call_usage":{},"unfinished_call_ids":[]}'
+
+
+class FakeAnswers:
+    """Answers every question with the same bytes, or raises `trouble`."""
+
+    def __init__(self, freshness: Freshness | None = None, trouble: Exception | None = None) -> None:
+        self.freshness = freshness or Freshness(None, None)
+        self.trouble = trouble
+        self.asked: list[StatsQuestion | UsageQuestion] = []
+        self.now_us: int | None = None
+
+    async def stats(self, question: StatsQuestion, now_us: int) -> tuple[bytes, Freshness]:
+        self.now_us = now_us
+        return self._answer(question, STATS_ANSWER)
+
+    async def usage(self, question: UsageQuestion) -> tuple[bytes, Freshness]:
+        return self._answer(question, USAGE_ANSWER)
+
+    async def ready(self) -> None:
+        if self.trouble:
+            raise self.trouble
+
+    def _answer(self, question: StatsQuestion | UsageQuestion, body: bytes) -> tuple[bytes, Freshness]:
+        if self.trouble:
+            raise self.trouble
+        self.asked.append(question)
+        return body, self.freshness
+
+
+def fixed_settings() -> ApiSettings:
+    """Settings with a clock that stands still."""
+    return ApiSettings(clock=lambda: NOW_US)
+
+
+def app_of(answers: FakeAnswers | None = None, access: Access | None = None) -> Starlette:
+    """An app; without arguments one that lets everyone in."""
+    return make_app(answers or FakeAnswers(), access or OpenAccess(), fixed_settings())
+
+
+def ask(app: Starlette, method: str, path: str, **request: Any) -> httpx.Response:
+    """One request to the app, without a server between."""
+
+    async def send() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://callmeter") as client:
+            return await client.request(method, path, **request)
+
+    return asyncio.run(send())
+
+
+def refused(response: httpx.Response) -> tuple[int, list[str | int]]:
+    """The status and the `loc` of the first problem."""
+    return response.status_code, response.json()["detail"][0]["loc"]

@@ -1,0 +1,282 @@
+"""Events in one line each, and a shard's state in a form that two ways of folding the same events must agree on."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import msgspec
+import redis
+
+from aggregator.calls.call import CALLS, Call, Subtree
+from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
+from aggregator.calls.packed_id import pack_id, unpack_id
+from aggregator.layout import keys as layout
+from aggregator.layout.keys import ShardName, id_field
+from aggregator.prices.book import UNPRICED, PriceBook, Timeline
+from aggregator.prices.file import load_price_file
+from aggregator.rollups.cell import CELLS, SKETCHES, Cell
+from aggregator.rollups.levels import DAY_S, LEVELS, SECOND_US, Retention
+from aggregator.rollups.series import series_of
+from aggregator.rollups.sketch import centroids
+from aggregator.rollups.totals import Totals
+from aggregator.rollups.views import ALL_CALLS, ViewDirectory
+from aggregator.store.shard_store import ShardStore
+from aggregator.writing.fold import BatchChanges, Fold
+from aggregator.writing.records import Records
+from aggregator.writing.shard import Shard, ShardLimits
+from ingest.decoding.single import decode_message
+from tests.support.paths import CASES
+from tests.support.strategies import NOW
+
+Json = dict[str, Any]
+T0_US = int(datetime(2026, 3, 3, 10, tzinfo=UTC).timestamp()) * SECOND_US
+NOW_US = int(NOW.timestamp()) * SECOND_US
+SHARD = ShardName("callmeter", "calls", 0)
+PROJECT = "acme/agents"
+FOREVER_S = 3650 * DAY_S
+KEEP_ALL = Retention(FOREVER_S, FOREVER_S, FOREVER_S, FOREVER_S)
+ROOMY = ShardLimits()
+TINY = ShardLimits(calls_cached_max=1, cells_cached_max=1, expiries_cached_max=1, directories_cached_max=1)
+
+
+class NoCatalogue:
+    """Knows no model."""
+
+    def timeline(self, model: str) -> Timeline:
+        return UNPRICED
+
+
+@cache
+def prices() -> PriceBook:
+    """The price file of the golden cases; what it lacks has no price."""
+    return PriceBook(load_price_file(CASES / "prices.yaml"), NoCatalogue())
+
+
+def tokens(input_tokens: int = 0, output_tokens: int = 0, requests: int = 1) -> UsageCounts:
+    """Counts without cache."""
+    return UsageCounts(input_tokens, output_tokens, input_tokens + output_tokens, 0, 0, requests)
+
+
+def start(call_id: str, at_s: float = 0, project_id: str = PROJECT, **told: Any) -> Event:
+    """The start of a call, `at_s` seconds after T0."""
+    fields: Json = {"op_name": "op", "started_at_us": T0_US + int(at_s * SECOND_US), "trace_id": "trace"} | told
+    return Event(project_id, call_id, CallStart(**fields), None)
+
+
+def end(call_id: str, at_s: float = 1, project_id: str = PROJECT, **told: Any) -> Event:
+    """The end of a call, `at_s` seconds after T0."""
+    fields: Json = {"ended_at_us": T0_US + int(at_s * SECOND_US), "failed": False, "usage": {}} | told
+    return Event(project_id, call_id, None, CallEnd(**fields))
+
+
+def complete(call_id: str, at_s: float = 0, end_s: float = 1, usage: Any = None, **told: Any) -> Event:
+    """Both at once."""
+    began = start(call_id, at_s, **told)
+    return msgspec.structs.replace(began, end=end(call_id, end_s, usage=usage or {}).end)
+
+
+def decoded(messages: Iterable[Json]) -> list[list[Event]]:
+    """The events of each message, which must be valid."""
+    found = []
+    for message in messages:
+        of_message = decode_message(json.dumps(message).encode(), NOW_US)
+        assert not of_message.invalid
+        found.append(of_message.events)
+    return found
+
+
+def open_shard(
+    client: redis.Redis,
+    limits: ShardLimits = ROOMY,
+    retention: Retention = KEEP_ALL,
+) -> Shard:
+    """A writer of the one shard of these tests."""
+    return Shard(ShardStore(client, SHARD), prices(), retention, limits)
+
+
+def apply(shard: Shard, events: Sequence[Event], now_us: int = NOW_US) -> None:
+    """One message per event, all in one batch, read at `now_us`."""
+    shard.apply(events, (shard.next_offset or 0) + len(events), now_us, now_us, {})
+
+
+def fold_all(client: redis.Redis, batches: Iterable[Sequence[Event]], limits: ShardLimits = ROOMY) -> Json:
+    """The state of an empty Redis after these batches."""
+    client.flushall()
+    shard = open_shard(client, limits)
+    for batch in batches:
+        apply(shard, batch)
+    return read_state(client)
+
+
+def fold_in_memory(batches: Iterable[Sequence[Event]]) -> Records:
+    """The records of these batches, none of them ever forgotten; nothing is stored."""
+    records = Records({}, 0)
+    for batch in batches:
+        fold(records, batch)
+    return records
+
+
+def fold(records: Records, events: Iterable[Event]) -> BatchChanges:
+    """What one batch changes."""
+    folding = Fold(records, prices())
+    for event in events:
+        folding.add(event, id_field(records.project(event.project_id), pack_id(event.call_id)))
+    return folding.finish()
+
+
+def read_state(client: redis.Redis) -> Json:
+    """Everything the shard keeps, by names instead of numbers; sketches as counts. Raises on any key it does not know.
+
+    Left out: the counters `events` and `duplicates`, which count what came, and how long what has not started is kept,
+    which depends on what named it first.
+    """
+    return _StateReader(client).read()
+
+
+class _StateReader:
+    def __init__(self, client: Any) -> None:
+        self._kept = _all_keys(client)
+        self._projects = {int(number): name.decode() for name, number in self._kept.get("projects", {}).items()}
+        self._names = {
+            int(number): (self._projects[int.from_bytes(field[:4], "big")], unpack_id(field[4:]))
+            for field, number in self._kept.get("ids", {}).items()
+        }
+
+    def read(self) -> Json:
+        state: Json = {"projects": sorted(self._projects.values()), "calls": {}}
+        for name, kept in self._kept.items():
+            first, _, rest = name.partition(":")
+            if first == "next":
+                state["next"] = int(kept)
+            elif first == "shard":
+                state["shard"] = self._shard(kept)
+            elif first == "calls":
+                state["calls"] |= self._calls(int(rest), kept)
+            elif first not in ("projects", "ids"):
+                state.update(self._of_project(int(first), rest, kept))
+        return state
+
+    def _shard(self, fields: Mapping[bytes, bytes]) -> Json:
+        left_out = (b"events", b"duplicates")
+        return {name.decode(): int(value) for name, value in fields.items() if name not in left_out}
+
+    def _calls(self, chunk: int, fields: Mapping[bytes, bytes]) -> dict[tuple[str, str], Json]:
+        calls = {}
+        for place, packed in fields.items():
+            name = self._names[chunk * layout.CALLS_PER_CHUNK + int(place)]
+            call = CALLS.unpack(packed)
+            assert (self._projects[call.project], unpack_id(call.packed_id)) == name
+            calls[name] = self._call(call)
+        return calls
+
+    def _call(self, call: Call) -> Json:
+        told: Json = msgspec.structs.asdict(call)
+        for internal in ("project", "packed_id"):
+            del told[internal]
+        told["parent_number"] = None if call.parent_number is None else self._names[call.parent_number]
+        told["subtree"] = _subtree(call.total())
+        waiting = {trace: _subtree(one) for trace, one in (call.waiting or {}).items()}
+        told["waiting"] = {trace: one for trace, one in waiting.items() if one != ({}, 0)}
+        told["waiting_output_refs"] = sorted(call.waiting_output_refs or ())
+        if call.started_us is None:
+            del told["seen_us"]
+        return told
+
+    def _of_project(self, project: int, rest: str, kept: Any) -> Json:
+        kind, _, more = rest.partition(":")
+        name = self._projects[project]
+        parts = more.split(":")
+        if kind == "open":
+            return {f"{name} {rest}": self._open_calls(kept)}
+        if kind == "views":
+            directory = ViewDirectory(kept)
+            return {f"{name} {rest}": (set(directory.numbers), directory.full)}
+        if kind == "r":
+            letter, block = parts
+            (level,) = [level for level in LEVELS if level.letter == letter]
+            day = int(block) * level.block_s // DAY_S
+            numbers = ViewDirectory(self._kept[f"{project}:views:{day}"]).numbers
+            views = {number: view for view, number in numbers.items()} | {ALL_CALLS: "all"}
+            return {f"{name} {rest}": _cells(kept, views)}
+        if kind == "v":
+            return {f"{name} {rest}": {int(slot) for slot in kept}}
+        if kind == "x":
+            return {f"{name} {rest}": self._postings(kept, self._kept.get(f"{project}:y:{more}", {}))}
+        assert kind in ("y", "z"), rest
+        return {f"{name} {rest}": kept} if kind == "z" else {}
+
+    def _open_calls(self, fields: Mapping[bytes, bytes]) -> dict[tuple[str, str], Any]:
+        entries = {int(number): msgspec.msgpack.decode(entry) for number, entry in fields.items()}
+        return {
+            self._names[number]: (None if parent is None else self._names[parent], packed)
+            for number, (parent, packed) in entries.items()
+        }
+
+    def _postings(self, fields: Mapping[bytes, bytes], blocks: Mapping[bytes, bytes]) -> Json:
+        found: Json = {}
+        for value, postings in fields.items():
+            numbers = layout.posted(postings[4:])
+            for block in range(int.from_bytes(postings[:4], "big")):
+                numbers += layout.posted(blocks[b"%d:%b" % (block, value)])
+            found[value.hex()] = {self._names[number] for number in numbers}
+        return found
+
+
+def _all_keys(client: Any) -> dict[str, Any]:
+    """The shard's keys without its tag, in order (trace ids as Latin-1), and what they hold."""
+    keys = sorted(key for key in client.keys("*") if key.startswith(SHARD.tag.encode()))
+    pipeline = client.pipeline(transaction=False)
+    for key in keys:
+        if key.endswith(b":next"):
+            pipeline.get(key)
+        elif b":z:" in key:
+            pipeline.zrange(key, 0, -1)
+        else:
+            pipeline.hgetall(key)
+    return {
+        key.decode("latin-1")[len(SHARD.tag) + 1 :]: kept for key, kept in zip(keys, pipeline.execute(), strict=True)
+    }
+
+
+def _subtree(subtree: Subtree) -> tuple[Json, int]:
+    return dict(sorted(subtree.usage.items())), subtree.unfinished
+
+
+def _cells(fields: Mapping[bytes, bytes], views: Mapping[int, Any]) -> dict[tuple[int, Any], Json]:
+    """By slot and view: counts, and by series totals and how many values are kept, be it as rows or in sketches."""
+    found: dict[tuple[int, Any], Json] = {}
+    for field, packed in fields.items():
+        place, beside = field[:5], field[5:]
+        of_cell = found.setdefault((int.from_bytes(place[:2], "big"), views[int.from_bytes(place[2:], "big")]), {})
+        if not beside:
+            cell = CELLS.unpack(packed)
+            of_cell |= {"calls": cell.calls, "errors": cell.errors, "totals": {}}
+            for series in {*cell.rows, *cell.totals, *cell.large}:
+                of_cell["totals"][series] = totals_of(cell, series)
+            for series, rows in cell.rows.items():
+                counts = of_cell.setdefault("values", {}).setdefault(series, Counter())
+                for row in series_of(series).unpack(rows):
+                    counts.update(range(len(row)))
+        elif beside[:1] == b"r":
+            counts = of_cell.setdefault("values", {}).setdefault(beside[1:], Counter())
+            for row in series_of(beside[1:]).unpack(packed):
+                counts.update(range(len(row)))
+        else:
+            counts = of_cell.setdefault("values", {}).setdefault(beside[1:], Counter())
+            for metric, sketch in enumerate(SKETCHES.unpack(packed)):
+                if sketch:
+                    counts[metric] += round(float(sum(abs(weight) for weight in centroids([sketch])[1])))
+    return found
+
+
+def totals_of(cell: Cell, name: bytes) -> Totals:
+    """All that a cell counts of a series."""
+    layout = series_of(name).layout
+    totals = layout.of_values(series_of(name).unpack(cell.rows.get(name, b"")))
+    if name in cell.totals:
+        layout.merge(totals, layout.unpack(cell.totals[name])[0].tolist())
+    layout.merge(totals, cell.large.get(name, layout.none()))
+    return totals
