@@ -54,7 +54,28 @@ def fit(start_us: int, end_us: int, granularity_s: int, now_us: int, retention: 
         if outward_us >= end_us:
             raise BeyondRetention(outward_us)
     raised_s = -(-granularity_s // level.slot_s) * level.slot_s
-    # The end may lie where single calls are still known; a cut slot there is answered exactly.
-    cuts_needed = end_us < max(calls_reach_us(now_us, retention), level_reach_us(MINUTES, now_us, retention))
-    end_outward_us = -(-end_us // level.slot_us) * level.slot_us if cuts_needed else end_us
+    end_outward_us = _readable_end_us(outward_us, end_us, level, now_us, retention)
     return Fitted(outward_us, end_outward_us, raised_s, level.slot_s)
+
+
+def _readable_end_us(start_us: int, end_us: int, coarsest: Level, now_us: int, retention: Retention) -> int:
+    """The end itself where all that is read up to it is retained, else the first edge of a coarser slot of which it is.
+
+    Between the last edge of a coarser slot and the end finer slots are read, and single calls of the minute that the
+    end cuts: of that slot they all have to be there, not only those just before the end.
+    """
+    for unit_us in (1, MINUTES.slot_us, FIVE_MINUTES.slot_us):
+        outward_us = -(-end_us // unit_us) * unit_us
+        if unit_us >= coarsest.slot_us or _is_readable(start_us, outward_us, now_us, retention):
+            return outward_us
+    return -(-end_us // coarsest.slot_us) * coarsest.slot_us
+
+
+def _is_readable(start_us: int, end_us: int, now_us: int, retention: Retention) -> bool:
+    finer_us, reach_us = 1, calls_reach_us(now_us, retention)
+    for level in (MINUTES, FIVE_MINUTES, HOURS):
+        from_us = max(start_us, end_us // level.slot_us * level.slot_us)
+        if from_us < end_us // finer_us * finer_us and from_us < reach_us:
+            return False
+        finer_us, reach_us = level.slot_us, level_reach_us(level, now_us, retention)
+    return True

@@ -1,9 +1,14 @@
 """How fine an answer can be: exactly to the edge of what is retained, and told where it is coarser."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aggregator.rollups.levels import DAY_S, DAY_US, FIVE_MINUTES, HOURS, MINUTE_US, MINUTES, SECOND_US, Retention
+from api.query.buckets import bucket_starts
+from api.query.read_plan import bucket_edges, cover
 from api.query.retained_window import BeyondRetention, Fitted, calls_reach_us, fit, level_reach_us
+from api.query.zones import load_zone
 
 HOUR_US = 60 * MINUTE_US
 # In the middle of a minute, a five minutes and an hour: 12:34:30.
@@ -38,10 +43,65 @@ def test_a_microsecond_earlier_needs_minutes() -> None:
 
 
 def test_an_end_that_calls_do_not_reach_moves_too() -> None:
-    """Outward, to the edge of its minute; a microsecond later it stays."""
-    start_us = CALLS_US - HOUR_US
-    assert fit(start_us, CALLS_US - 1, 60, NOW_US, KEPT).end_us == CALLS_US + 30 * SECOND_US
-    assert fit(start_us, CALLS_US, 60, NOW_US, KEPT).end_us == CALLS_US
+    """Outward, to the edge of its minute, unless calls reach back to where that minute begins."""
+    start_us, minute_us = CALLS_US - HOUR_US, CALLS_US + 30 * SECOND_US
+    for end_us in (CALLS_US - 1, CALLS_US, CALLS_US + 1, minute_us - 1, minute_us):
+        assert fit(start_us, end_us, 60, NOW_US, KEPT).end_us == minute_us
+    assert fit(start_us, minute_us + 1, 60, NOW_US, KEPT).end_us == minute_us + 1
+
+
+def test_an_end_that_minutes_do_not_reach_moves_to_the_next_five() -> None:
+    """Where minutes begin in the midst of five, an end between is read from the five."""
+    start_us, later_us = MINUTES_US - HOUR_US, 2 * MINUTE_US
+    # Minutes are there from 12:35 + 2 min on.
+    now_us = NOW_US + later_us
+    assert level_reach_us(MINUTES, now_us, KEPT) == MINUTES_US + later_us
+    long_calls = Retention(calls_s=5 * DAY_S, minutes_s=2 * DAY_S, five_minutes_s=3 * DAY_S, hours_s=4 * DAY_S)
+    for end_us in (MINUTES_US + MINUTE_US + 1, MINUTES_US + later_us + 1, MINUTES_US + 4 * MINUTE_US):
+        assert fit(start_us, end_us, 60, now_us, long_calls).end_us == MINUTES_US + 5 * MINUTE_US
+    end_us = MINUTES_US + 5 * MINUTE_US + 1
+    assert fit(start_us, end_us, 60, now_us, long_calls).end_us == end_us
+
+
+DAYS = st.integers(0, 5 * DAY_S).map(lambda whole_s: whole_s // 7 * 7)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    retention=st.builds(Retention, DAYS, DAYS, DAYS, DAYS),
+    back_us=st.integers(1, 6 * DAY_US),
+    long_us=st.integers(1, 6 * DAY_US),
+    near=st.sampled_from(["window", "calls", "minutes", "fives", "hours"]),
+    granularity_s=st.sampled_from([1, 60, 300, 3600, 86_400]),
+)
+def test_all_that_is_read_is_retained(
+    retention: Retention, back_us: int, long_us: int, near: str, granularity_s: int
+) -> None:
+    """Whatever the window and the retention, no slot and no part of a minute is read that may be gone."""
+    reaches_us = {
+        "window": NOW_US,
+        "calls": calls_reach_us(NOW_US, retention),
+        "minutes": level_reach_us(MINUTES, NOW_US, retention),
+        "fives": level_reach_us(FIVE_MINUTES, NOW_US, retention),
+        "hours": level_reach_us(HOURS, NOW_US, retention),
+    }
+    start_us = NOW_US - back_us
+    # The end is near one of the edges of what is kept, where it is hard.
+    end_us = max(start_us + 1, reaches_us[near] + long_us % (2 * HOUR_US) - HOUR_US)
+    try:
+        fitted = fit(start_us, end_us, granularity_s, NOW_US, retention)
+    except BeyondRetention:
+        return
+    assert fitted.start_us <= max(start_us, reaches_us["hours"])
+    assert fitted.end_us >= end_us
+    starts_us = bucket_starts(fitted.start_us, fitted.end_us, fitted.granularity_s, load_zone("UTC"))
+    for from_us, to_us in bucket_edges(fitted.start_us, fitted.end_us, starts_us):
+        read = cover(from_us, to_us)
+        for block, within in read.slots:
+            first_us = (block.number * block.level.block_slots + within.start) * block.level.slot_us
+            assert first_us >= level_reach_us(block.level, NOW_US, retention)
+        for minute in read.cut_minutes:
+            assert max(from_us, minute * MINUTE_US) >= reaches_us["calls"]
 
 
 @pytest.mark.parametrize(
