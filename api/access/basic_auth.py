@@ -4,22 +4,14 @@ import base64
 import ipaddress
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
-from aggregator.access.key import AccessKey, opens, split_key
+from aggregator.access.key import AccessKey
+from aggregator.access.key_ring import KeyRing, Keys
 from aggregator.store.key_store import KeyStoreAway
 from api.refusals import Refusal, StoreAway
 
 _USER = "api"
-_US = 1_000_000
-
-# How long a key that was found is believed without asking Redis again: a revoked key is refused after that.
-KEY_BELIEVED_US_MAX = 10 * _US
-# Keys remembered; some 0.5 kB each. Beyond that the one remembered first is asked for again.
-KEYS_REMEMBERED_MAX = 1_024
-# One write per key and minute tells an operator which keys are in use; one per request would tell no more.
-USE_NOTED_US_MIN = 60 * _US
 
 
 class ExposedWithoutKeys(ValueError):
@@ -42,25 +34,6 @@ class Access(Protocol):
         ...
 
 
-class Keys(Protocol):
-    """Where keys are found; see aggregator/key_store.py. Both raise KeyStoreAway."""
-
-    async def find(self, key_id: str) -> AccessKey | None:
-        """The key of this id."""
-        ...
-
-    async def mark_used(self, key_id: str, now_us: int) -> None:
-        """Note a use."""
-        ...
-
-
-@dataclass(slots=True)
-class _Remembered:
-    key: AccessKey
-    believed_until_us: int
-    note_use_from_us: int
-
-
 def wall_clock_us() -> int:
     """Microseconds since the epoch."""
     return time.time_ns() // 1_000
@@ -70,47 +43,17 @@ class KeyAccess:
     """Access by key. It has a clock of its own: a fixed `now` of the answers must not keep revoked keys alive."""
 
     def __init__(self, keys: Keys, clock: Callable[[], int] = wall_clock_us) -> None:
-        self._keys = keys
-        self._clock = clock
-        self._remembered: dict[str, _Remembered] = {}
+        self._ring = KeyRing(keys, clock)
 
     async def reader(self, authorization: str | None) -> Reader:
         """See Access."""
-        parts = split_key(_password(authorization))
-        if parts is None:
-            raise _unauthorized()
-        key_id, secret = parts
         try:
-            remembered = await self._find(key_id)
-            if remembered is None or not opens(secret, remembered.key):
-                raise _unauthorized()
-            await self._note_use(remembered)
+            key = await self._ring.recognise(_password(authorization))
         except KeyStoreAway as trouble:
             raise StoreAway(str(trouble)) from trouble
-        return remembered.key
-
-    async def _find(self, key_id: str) -> _Remembered | None:
-        """The key from memory while it is believed, else from Redis. Ids that do not exist are not remembered."""
-        now_us = self._clock()
-        remembered = self._remembered.get(key_id)
-        if remembered is not None and now_us < remembered.believed_until_us:
-            return remembered
-        key = await self._keys.find(key_id)
-        self._remembered.pop(key_id, None)
         if key is None:
-            return None
-        note_use_from_us = remembered.note_use_from_us if remembered else now_us
-        while len(self._remembered) >= KEYS_REMEMBERED_MAX:
-            del self._remembered[next(iter(self._remembered))]
-        fresh = _Remembered(key, now_us + KEY_BELIEVED_US_MAX, note_use_from_us)
-        self._remembered[key_id] = fresh
-        return fresh
-
-    async def _note_use(self, remembered: _Remembered) -> None:
-        now_us = self._clock()
-        if now_us >= remembered.note_use_from_us:
-            remembered.note_use_from_us = now_us + USE_NOTED_US_MIN
-            await self._keys.mark_used(remembered.key.key_id, now_us)
+            raise _unauthorized()
+        return key
 
 
 class OpenAccess:

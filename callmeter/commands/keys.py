@@ -1,33 +1,49 @@
-"""`callmeter keys`: make, list and revoke the access keys of the api."""
+"""`callmeter keys`: make, list and revoke the access keys of the api and the gateway."""
 
 import time
 from datetime import UTC, datetime
 
 import click
 
-from aggregator.access.key import new_access_key
+from aggregator.access.key import Scope, new_access_key
 from aggregator.store.key_store import KeyStore, KeyStoreAway, ListedKey, open_key_store
 from callmeter.settings import Settings
 
-_HEADINGS = ("ID", "NAME", "PROJECTS", "CREATED", "LAST USED")
+_HEADINGS = ("ID", "NAME", "PROJECTS", "SCOPES", "CREATED", "LAST USED")
 
 
 @click.group()
 def keys() -> None:
-    """Access keys of the api: who may read which projects."""
+    """Access keys: who may read, or send, the calls of which projects."""
 
 
 @keys.command()
 @click.option("--name", required=True, help="Whose key it is, for the list.")
-@click.option("--project", "projects", multiple=True, metavar="P", help="A project it may read; may be repeated.")
-@click.option("--all-projects", is_flag=True, help="It may read every project.")
+@click.option("--project", "projects", multiple=True, metavar="P", help="A project it is for; may be repeated.")
+@click.option("--all-projects", is_flag=True, help="It is for every project.")
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice(["read", "write"]),
+    multiple=True,
+    default=["read"],
+    show_default=True,
+    help="read: ask the api. write: send events to the gateway. Repeat it for both.",
+)
 @click.pass_obj
-def create(settings: Settings, name: str, projects: tuple[str, ...], all_projects: bool) -> None:
-    """Make a key and show it, this once."""
+def create(
+    settings: Settings, name: str, projects: tuple[str, ...], all_projects: bool, scopes: tuple[Scope, ...]
+) -> None:
+    """Make a key and show it, this once.
+
+    \b
+    callmeter keys create --name dashboards --all-projects
+    callmeter keys create --name sdk --project acme/agents --scope write
+    """
     if bool(projects) == all_projects:
-        raise click.UsageError("Say which projects the key may read: --project P (repeatedly), or --all-projects.")
+        raise click.UsageError("Say which projects the key is for: --project P (repeatedly), or --all-projects.")
     # The wall clock, also where settings fix `now`: a key is made when it is made.
-    key, shown_once = new_access_key(name, None if all_projects else projects, time.time_ns() // 1_000)
+    key, shown_once = new_access_key(name, None if all_projects else projects, time.time_ns() // 1_000, scopes)
     try:
         _store(settings).add(key)
     except KeyStoreAway as trouble:
@@ -39,7 +55,7 @@ def create(settings: Settings, name: str, projects: tuple[str, ...], all_project
 @keys.command("list")
 @click.pass_obj
 def list_keys(settings: Settings) -> None:
-    """Show all keys: what they may read and when they were last used."""
+    """Show all keys: what they allow, where, and when they were last used."""
     try:
         rows = [_HEADINGS, *map(_row, _store(settings).all())]
     except KeyStoreAway as trouble:
@@ -75,7 +91,7 @@ def _row(listed: ListedKey) -> tuple[str, ...]:
     key = listed.key
     projects = "*" if key.projects is None else ",".join(key.projects)
     used = "never" if listed.used_us is None else _moment(listed.used_us)
-    return (key.key_id, key.name, projects, _moment(key.created_us), used)
+    return (key.key_id, key.name, projects, "+".join(key.scopes), _moment(key.created_us), used)
 
 
 def _moment(us: int) -> str:

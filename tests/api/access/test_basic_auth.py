@@ -14,15 +14,9 @@ import redis.asyncio
 from click.testing import CliRunner, Result
 
 from aggregator.access.key import AccessKey, new_access_key, opens, split_key
+from aggregator.access.key_ring import KEY_BELIEVED_US_MAX, KEYS_REMEMBERED_MAX, USE_NOTED_US_MIN
 from aggregator.store.key_store import AsyncKeyStore, KeyStore, KeyStoreAway
-from api.access.basic_auth import (
-    KEY_BELIEVED_US_MAX,
-    KEYS_REMEMBERED_MAX,
-    USE_NOTED_US_MIN,
-    ExposedWithoutKeys,
-    KeyAccess,
-    check_exposure,
-)
+from api.access.basic_auth import ExposedWithoutKeys, KeyAccess, check_exposure
 from api.refusals import Refusal, StoreAway
 from callmeter.commands.keys import keys
 from callmeter.settings import RedisSettings, Settings
