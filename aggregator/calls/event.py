@@ -20,7 +20,9 @@ class UsageCounts(NamedTuple):
 
 
 class CallStart(msgspec.Struct, frozen=True, gc=False):
-    """What only a call's start tells."""
+    """What only a call's start tells. `may_roll_up`: its producer is known to repeat in a call's usage what the calls
+    below it used (see CallEnd).
+    """
 
     op_name: str
     started_at_us: int
@@ -31,15 +33,21 @@ class CallStart(msgspec.Struct, frozen=True, gc=False):
     user_id: str | None = None
     run_id: str | None = None
     input_refs: tuple[str, ...] = ()
+    may_roll_up: bool = False
 
 
 class CallEnd(msgspec.Struct, frozen=True, gc=False):
-    """What only a call's end tells. `usage` is the call's own (empty for a roll-up of its children's), by model."""
+    """What only a call's end tells. `usage` is what the call states, by model.
+
+    `may_roll_up`: what it states may repeat what the calls below it used, so that its own is only what exceeds theirs.
+    A call may be such a roll-up when its start or its end says so.
+    """
 
     ended_at_us: int
     failed: bool
     usage: dict[str, UsageCounts]
     output_refs: tuple[str, ...] = ()
+    may_roll_up: bool = False
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):

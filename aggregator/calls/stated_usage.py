@@ -1,4 +1,4 @@
-"""What a call's summary says about tokens: checked counts per model, or nothing where it sums up its children."""
+"""What a call's summary says about tokens: checked counts per model."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -65,16 +65,13 @@ class InvalidUsage(ValueError):
 
 
 def own_usage(summary: Mapping[str, Any]) -> dict[str, UsageCounts]:
-    """The call's own counts by model, of a summary decoded from JSON. Raises InvalidUsage."""
+    """The counts that a call states by model, of a summary decoded from JSON. Raises InvalidUsage."""
     return usage_of(check_summary(summary))
 
 
 def usage_of(stated: StatedSummary) -> dict[str, UsageCounts]:
-    """The call's own counts by model; empty when the summary sums up the call's children (Weave's SDK does that)."""
+    """The counts that a call states, by model; the summary may sum up the call's children (`rollup_marks` tells)."""
     if not stated.usage:
-        return {}
-    status = stated.status_counts
-    if status is not None and (status.success or 0) + (status.error or 0) > 1:
         return {}
     counts = {}
     for model, usage in stated.usage.items():

@@ -147,7 +147,7 @@ class Fold:
 
     def _end(self, number: int, call: Call, end: CallEnd) -> None:
         call.ended_us, call.failed = end.ended_at_us, end.failed
-        if end.usage:
+        if end.usage and not end.may_roll_up:
             call.usage = {model: list(counts) for model, counts in end.usage.items()}
         if not end.output_refs:
             return

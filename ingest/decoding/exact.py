@@ -9,7 +9,8 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 
 from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
-from aggregator.calls.stated_usage import COUNT_MAX, InvalidUsage, own_usage
+from aggregator.calls.rollup_marks import is_any_from_js_sdk, sums_up_calls
+from aggregator.calls.stated_usage import COUNT_MAX, InvalidUsage, check_summary, usage_of
 from aggregator.timestamps import parse_timestamp_us
 from ingest.decoding.invalid_event import NotAnEvent
 from ingest.decoding.json_repair import flatten
@@ -39,6 +40,7 @@ class RawFields(msgspec.Struct):
     turn_id: msgspec.Raw = _ABSENT
     wb_user_id: msgspec.Raw = _ABSENT
     wb_run_id: msgspec.Raw = _ABSENT
+    attributes: msgspec.Raw = _ABSENT
     inputs: msgspec.Raw = _ABSENT
     ended_at: msgspec.Raw = _ABSENT
     summary: msgspec.Raw = _ABSENT
@@ -125,6 +127,7 @@ def _call_start(fields: RawFields, latest_us: int) -> CallStart:
         _optional_id(fields.wb_user_id, "wb_user_id"),
         _optional_id(fields.wb_run_id, "wb_run_id"),
         _refs(fields.inputs, "inputs"),
+        _given(fields.attributes) and is_any_from_js_sdk(fields.attributes),
     )
 
 
@@ -135,12 +138,13 @@ def _call_end(fields: RawFields, latest_us: int, kind: str) -> CallEnd:
         _timestamp(fields.started_at, "started_at")
     if _given(fields.exception) and _text_or_none(fields.exception) is None:
         raise NotAnEvent("type", "exception", "exception must be text or null")
-    return CallEnd(
-        ended_at_us, bool(_text_or_none(fields.exception)), _usage(fields.summary), _refs(fields.output, "output")
-    )
+    usage, may_roll_up = _usage(fields.summary)
+    failed = bool(_text_or_none(fields.exception))
+    return CallEnd(ended_at_us, failed, usage, _refs(fields.output, "output"), may_roll_up)
 
 
-def _usage(raw: msgspec.Raw) -> dict[str, UsageCounts]:
+def _usage(raw: msgspec.Raw) -> tuple[dict[str, UsageCounts], bool]:
+    """What a summary states by model, and whether it may repeat what children used."""
     if not _given(raw):
         _missing("summary")
     try:
@@ -148,9 +152,10 @@ def _usage(raw: msgspec.Raw) -> dict[str, UsageCounts]:
     except msgspec.ValidationError:
         raise NotAnEvent("type", "summary", "summary must be an object") from None
     try:
-        return own_usage({"usage": _plain(summary.usage), "status_counts": _plain(summary.status_counts)})
+        stated = check_summary({"usage": _plain(summary.usage), "status_counts": _plain(summary.status_counts)})
     except InvalidUsage as error:
         raise NotAnEvent("usage", error.field, error.message) from None
+    return usage_of(stated), sums_up_calls(stated.status_counts)
 
 
 def _plain(raw: msgspec.Raw) -> Any:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from aggregator.calls.event import CallEnd, CallStart, Event
+from aggregator.calls.rollup_marks import Attributes, is_from_js_sdk, sums_up_calls
 from aggregator.calls.stated_usage import StatedSummary, usage_of
 from aggregator.timestamps import parse_timestamp_us, parse_timestamps_us
 from ingest.decoding.refs import refs_in_each
@@ -33,6 +34,7 @@ class _StartPart(msgspec.Struct, gc=False):
     turn_id: _Id = None
     wb_user_id: _Id = None
     wb_run_id: _Id = None
+    attributes: Attributes | None = None
     inputs: msgspec.Raw = _ABSENT
 
 
@@ -185,8 +187,11 @@ def _start(fields: StartFields | CompleteFields, started_us: int, refs: tuple[st
         fields.wb_user_id,
         fields.wb_run_id,
         refs,
+        fields.attributes is not None and is_from_js_sdk(fields.attributes),
     )
 
 
 def _end(fields: EndFields | CompleteFields, ended_us: int, refs: tuple[str, ...]) -> CallEnd:
-    return CallEnd(ended_us, bool(fields.exception), usage_of(fields.summary), refs)
+    summary = fields.summary
+    rolls_up = summary.status_counts is not None and sums_up_calls(summary.status_counts)
+    return CallEnd(ended_us, bool(fields.exception), usage_of(summary), refs, rolls_up)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from aggregator.calls.event import CallEnd, CallStart, Event
+from aggregator.calls.rollup_marks import Attributes, is_from_js_sdk, sums_up_calls
 from aggregator.calls.stated_usage import StatedSummary, usage_of
 from aggregator.timestamps import parse_timestamp_us
 from ingest.decoding.refs import refs_in
@@ -44,6 +45,7 @@ class Fields(msgspec.Struct, gc=False):
     turn_id: _Id = None
     wb_user_id: _Id = None
     wb_run_id: _Id = None
+    attributes: Attributes | None = None
     inputs: msgspec.Raw = _ABSENT
     ended_at: _Timestamp = None
     summary: StatedSummary | None = None
@@ -142,6 +144,7 @@ def _call_start(fields: Fields, latest_us: int) -> CallStart:
         fields.wb_user_id,
         fields.wb_run_id,
         refs_in(fields.inputs),
+        is_from_js_sdk(fields.attributes),
     )
 
 
@@ -153,6 +156,7 @@ def _call_end(fields: Fields, latest_us: int) -> CallEnd:
         bool(fields.exception),
         usage_of(fields.summary),
         refs_in(fields.output),
+        sums_up_calls(fields.summary.status_counts),
     )
 
 

@@ -34,7 +34,7 @@ class Call:
 
     def used(self, prices: PriceList) -> list[tuple[str, Counts, Cost | None]]:
         """Its own usage: model, counts, and cost (None without a price)."""
-        if self.start is None or self.end is None:
+        if self.start is None or self.end is None or self.end.may_roll_up:
             return []
         rows = []
         for model, counts in self.end.usage.items():

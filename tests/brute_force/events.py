@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.brute_force import instants
-from tests.brute_force.usage import Counts, InvalidUsage, own_usage
+from tests.brute_force.usage import Counts, InvalidUsage, own_usage, sums_up_children
 
 ID_BYTES_MAX = 256
 EARLIEST_US = instants.from_text("2000-01-01T00:00:00Z")
@@ -37,16 +37,18 @@ class Start:
     wb_user_id: str | None
     wb_run_id: str | None
     input_refs: frozenset[str]
+    may_roll_up: bool
 
 
 @dataclass(frozen=True)
 class End:
-    """What the end of a call tells. `usage` is the call's own, by model."""
+    """What the end of a call tells. `usage` is what it states, by model."""
 
     ended_at_us: int
     failed: bool
     usage: dict[str, Counts]
     output_refs: frozenset[str]
+    may_roll_up: bool
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ def _start(fields: dict[str, Any], now_us: int) -> Start:
         wb_user_id=_optional_id(fields, "wb_user_id"),
         wb_run_id=_optional_id(fields, "wb_run_id"),
         input_refs=frozenset(_refs(fields.get("inputs"))),
+        may_roll_up=_is_from_js_sdk(fields.get("attributes")),
     )
 
 
@@ -155,7 +158,14 @@ def _end(fields: dict[str, Any], now_us: int) -> End:
         failed=bool(exception),
         usage=usage,
         output_refs=frozenset(_refs(fields.get("output"))),
+        may_roll_up=sums_up_children(summary.get("status_counts")),
     )
+
+
+def _is_from_js_sdk(attributes: Any) -> bool:
+    """Attributes of another type than SDKs write say nothing."""
+    weave = attributes.get("weave") if isinstance(attributes, dict) else None
+    return isinstance(weave, dict) and weave.get("source") == "js-sdk"
 
 
 def _required(fields: dict[str, Any], name: str, kind: type) -> Any:

@@ -39,17 +39,17 @@ class Counts(NamedTuple):
 
 
 def own_usage(summary: dict[str, Any]) -> dict[str, Counts]:
-    """The call's own usage by model: empty when the summary's is the sum of its children's. Raises InvalidUsage."""
+    """What a summary states by model, a roll-up's too. Raises InvalidUsage."""
     usage = summary.get("usage")
     if usage is None:
         return {}
     if not isinstance(usage, dict):
         raise InvalidUsage
-    by_model = {model: _counts(stated) for model, stated in usage.items()}
-    return {} if _sums_up_children(summary.get("status_counts")) else by_model
+    return {model: _counts(stated) for model, stated in usage.items()}
 
 
-def _sums_up_children(status_counts: Any) -> bool:
+def sums_up_children(status_counts: Any) -> bool:
+    """Whether a summary counts more calls than one, so that its usage may repeat the children's."""
     if not isinstance(status_counts, dict):
         return False
     outcomes = [status_counts.get("success", 0), status_counts.get("error", 0)]

@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.calls.event import UsageCounts
+from aggregator.calls.rollup_marks import sums_up_calls
 from aggregator.calls.stated_usage import (
     COUNT_MAX,
     MODEL_CHARACTERS_MAX,
     MODELS_OF_CALL_MAX,
     InvalidUsage,
     StatedSummary,
+    check_summary,
     own_usage,
     usage_of,
 )
@@ -197,9 +199,11 @@ def test_any_model_name() -> None:
     "status_counts",
     [{"success": 2}, {"error": 2}, {"success": 1, "error": 1}, {"success": 2, "error": None}, {"success": 2.0}],
 )
-def test_a_roll_up_of_children_is_not_own_usage(status_counts: object) -> None:
-    """More than one call counted means that the usage is the children's; it is still checked."""
-    assert own_usage({"usage": {"m": {"input_tokens": 1}}, "status_counts": status_counts}) == {}
+def test_more_than_one_call_counted_may_be_a_roll_up(status_counts: object) -> None:
+    """The usage may then repeat the children's; it is read and checked all the same."""
+    summary = {"usage": {"m": {"input_tokens": 1}}, "status_counts": status_counts}
+    assert sums_up_calls(check_summary(summary).status_counts)
+    assert list(own_usage(summary)) == ["m"]
     with pytest.raises(InvalidUsage):
         own_usage({"usage": {"m": {"input_tokens": -1}}, "status_counts": status_counts})
 
@@ -224,7 +228,7 @@ def test_a_roll_up_of_children_is_not_own_usage(status_counts: object) -> None:
 )
 def test_one_call_or_malformed_status_counts_is_own_usage(status_counts: object) -> None:
     """One call counted, or counts that make no sense: the usage is the call's own."""
-    assert list(own_usage({"usage": {"m": {}}, "status_counts": status_counts})) == ["m"]
+    assert not sums_up_calls(check_summary({"usage": {"m": {}}, "status_counts": status_counts}).status_counts)
 
 
 @given(st.dictionaries(st.text(max_size=3), usages(st.none() | st.integers(0, COUNT_MAX)), max_size=3))

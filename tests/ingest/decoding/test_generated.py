@@ -38,6 +38,20 @@ TIMES: st.SearchStrategy[Any] = st.sampled_from(
 VALUES_WITH_REFS = st.sampled_from(
     [None, {}, ["weave:///a"], {"x": "wandb-artifact:///b"}, {"weave:///k": 1}, "weave:/"]
 )
+ATTRIBUTES: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        None,
+        5,
+        [],
+        {},
+        {"weave": None},
+        {"weave": "js-sdk"},
+        {"weave": {"source": "js-sdk"}, "more": [{}]},
+        {"weave": {"source": "js-sdk\u00e9"}},
+        {"weave": {"source": {"source": "js-sdk"}}},
+        {"weave": {"client_version": "0.16.0", "source": "python-sdk"}},
+    ]
+)
 SUMMARIES: st.SearchStrategy[Any] = st.sampled_from(
     [
         {},
@@ -63,7 +77,7 @@ FIELDS = st.builds(
         optional={"project_id": IDS, "id": IDS, "op_name": st.sampled_from(["op", None, 5]), "started_at": TIMES}
         | dict.fromkeys(OPTIONAL_IDS, TEXT_IDS)
         | {"ended_at": TIMES, "summary": SUMMARIES, "exception": st.sampled_from([None, "", "E", 5])}
-        | {"inputs": VALUES_WITH_REFS, "output": VALUES_WITH_REFS},
+        | {"attributes": ATTRIBUTES, "inputs": VALUES_WITH_REFS, "output": VALUES_WITH_REFS},
     ),
     st.sets(st.sampled_from(["project_id", "op_name", "started_at", "ended_at", "summary", "trace_id"]), max_size=1),
 )

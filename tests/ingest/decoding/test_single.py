@@ -63,10 +63,10 @@ def comparable(event: Event | brute_force.Event | brute_force.Invalid) -> object
     if start is not None:
         parts += [start.op_name, start.started_at_us, start.trace_id, start.parent_id, start.thread_id, start.turn_id]
         parts += [start.user_id, start.run_id] if isinstance(start, CallStart) else [start.wb_user_id, start.wb_run_id]
-        parts.append(frozenset(start.input_refs))
+        parts += [frozenset(start.input_refs), start.may_roll_up]
     if end is not None:
         usage = {model: tuple(counts) for model, counts in end.usage.items()}
-        parts += [end.ended_at_us, end.failed, usage, frozenset(end.output_refs)]
+        parts += [end.ended_at_us, end.failed, usage, frozenset(end.output_refs), end.may_roll_up]
     return parts
 
 
