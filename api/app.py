@@ -18,7 +18,7 @@ from api.contract.openapi import openapi_document
 from api.contract.stats_request import read_stats_question
 from api.contract.usage_request import read_usage_question
 from api.headers import Freshness, freshness_headers
-from api.http.admission import Room
+from api.http.admission import Admission
 from api.http.body import BodyLimits, read_body
 from api.query.questions import StatsQuestion, UsageQuestion
 from api.refusals import Refusal, StoreAway, away_response, json_response, refusal_response
@@ -60,8 +60,8 @@ class ApiSettings:
 
 def make_app(answers: Answers, access: Access, settings: ApiSettings) -> Starlette:
     """The app. Its routes share nothing but these three, and the room there is for all requests."""
-    bodies = Room("bytes of large bodies", settings.body.large_bytes_max)
-    answering = Room("questions", settings.answers_max)
+    bodies = Admission("bytes of large bodies", settings.body.large_bytes_max)
+    answering = Admission("questions", settings.answers_max)
 
     async def stats(request: Request) -> Response:
         reader = await access.reader(request.headers.get("authorization"))

@@ -15,7 +15,7 @@ from aggregator.store.key_store import AsyncKeyStore
 from aggregator.store.reader import StoreReader
 from api.access.basic_auth import Access, KeyAccess, OpenAccess, check_exposure, wall_clock_us
 from api.app import ApiSettings, make_app
-from api.http.connection import Connection, ConnectionLimits, Crowd
+from api.http.connection import Connection, ConnectionLimits, OpenConnections
 from api.http.open_files import allow_open_files
 from api.query.answers import StoreAnswers
 from api.query.bucket_cache import KEPT_BYTES_MAX
@@ -78,7 +78,7 @@ def http_config(app: Starlette, limits: ConnectionLimits, log_level: str) -> uvi
     """How to serve the app."""
     return uvicorn.Config(
         app,
-        http=partial(Connection, crowd=Crowd(limits)),  # type: ignore[arg-type]  # called, never derived from
+        http=partial(Connection, open_connections=OpenConnections(limits)),  # type: ignore[arg-type]  # called, never derived from
         log_config=None,  # logging is set up once, by whoever starts the process
         log_level=log_level,
         access_log=False,

@@ -128,8 +128,8 @@ def _fold_and_weigh(stage: Stage, events: Iterable[Event], end: datetime) -> Siz
             sizes["all"] += size
     used = stage.redis.info("memory")["used_memory"] - before
     stage.redis.flushall()
-    beside = max(1.0, used / sizes["all"])  # the server's own buffers may have shrunk meanwhile
-    return Counter({purpose: round(size * beside) for purpose, size in sizes.items()})
+    overflow = max(1.0, used / sizes["all"])  # the server's own buffers may have shrunk meanwhile
+    return Counter({purpose: round(size * overflow) for purpose, size in sizes.items()})
 
 
 def _purposes(stage: Stage, key: bytes) -> list[tuple[str, float]]:

@@ -21,7 +21,7 @@ from callmeter.settings import Settings
 from callmeter.shard_opening import ShardOpener
 from ingest.batch_limits import BatchLimits
 from ingest.decoding.batch import decode_batch
-from ingest.kafka.consumer import Place
+from ingest.kafka.consumer import Partition
 from ingest.kafka.log_reader import LogReader
 from ingest.kafka.message import Message
 from ingest.kafka.watermarks import watermarks
@@ -42,7 +42,7 @@ class RebuildDiffers(Exception):
 class Source(msgspec.Struct, frozen=True):
     """A partition to be folded again: what its log holds, and how far the live shard is."""
 
-    place: Place
+    partition: Partition
     log_begins: int
     log_ends: int
     live_next_offset: int | None
@@ -60,7 +60,7 @@ class Source(msgspec.Struct, frozen=True):
     @property
     def lost(self) -> str | None:
         """What the live shard has applied and the log does not hold any more, if anything."""
-        name = f"{self.place.topic}/{self.place.partition}"
+        name = f"{self.partition.topic}/{self.partition.number}"
         if self.live_next_offset is None:
             return None
         if self.is_other_log:
@@ -78,7 +78,7 @@ class Rebuild:
         self._generations = Generations(client, settings.redis.namespace)
         self._retention_us = settings.retention.kept().calls_s * 1_000_000
         self._opener = ShardOpener(settings, client)
-        self._shards: dict[Place, Shard] = {}
+        self._shards: dict[Partition, Shard] = {}
         self._namespace = ""
         self._kept_s = 0.0
 
@@ -87,14 +87,14 @@ class Rebuild:
         kafka, shards = self._settings.kafka, self._generations.shards(self._generations.live())
         # The shards are read first: an offset that is read later could be beyond the end that was read before.
         offsets = {
-            Place(shard.topic, shard.partition): ShardStore(self._client, shard).read_offset() for shard in shards
+            Partition(shard.topic, shard.partition): ShardStore(self._client, shard).read_offset() for shard in shards
         }
         topics = dict.fromkeys([*kafka.topics, *(shard.topic for shard in shards)])
         logs = {topic: watermarks(kafka.bootstrap_servers, topic, kafka.extra) for topic in topics}
-        places = {Place(topic, partition) for topic, partitions in logs.items() for partition in partitions}
+        partitions = {Partition(topic, partition) for topic, partitions in logs.items() for partition in partitions}
         return [
-            Source(place, *logs[place.topic].get(place.partition, (0, 0)), offsets.get(place))
-            for place in sorted(places | offsets.keys())
+            Source(partition, *logs[partition.topic].get(partition.number, (0, 0)), offsets.get(partition))
+            for partition in sorted(partitions | offsets.keys())
         ]
 
     def run(self) -> str:
@@ -133,7 +133,7 @@ class Rebuild:
                     return
                 for source in sources:
                     until = min(source.live_next_offset or 0, source.log_ends)
-                    folded += self._fold(reader, source.place, until, progress.add)
+                    folded += self._fold(reader, source.partition, until, progress.add)
                 if not lag:
                     return
 
@@ -142,34 +142,34 @@ class Rebuild:
         live = self._generations.live()
         with closing(self._reader()) as reader:
             for source in self.sources():
-                place = source.place
-                of_live = ShardStore(self._client, ShardName(live, *place))
+                partition = source.partition
+                of_live = ShardStore(self._client, ShardName(live, *partition))
                 self._generations.keep(self._namespace, _now_s())
                 of_live.register(())  # so that what is fenced is found when it has to be undone
                 final = of_live.move_away() or 0
-                self._fold(reader, place, source.log_ends if source.is_other_log else final, lambda _: None)
-                before, after = self._counters(live, place), self._counters(self._namespace, place)
+                self._fold(reader, partition, source.log_ends if source.is_other_log else final, lambda _: None)
+                before, after = self._counters(live, partition), self._counters(self._namespace, partition)
                 if before.get("calls") != after.get("calls") and not self._accept:
                     raise RebuildDiffers(
-                        f"{place.topic}/{place.partition} has {before.get('calls', 0)} calls, "
+                        f"{partition.topic}/{partition.number} has {before.get('calls', 0)} calls, "
                         f"folded again {after.get('calls', 0)}"
                     )
                 if "as_of_us" in before:  # which an idle shard is told without a message
-                    self._shard(place).touch(max(before["as_of_us"], after.get("as_of_us", 0)))
+                    self._shard(partition).touch(max(before["as_of_us"], after.get("as_of_us", 0)))
         self._generations.keep(self._namespace, _now_s())
 
-    def _counters(self, namespace: str, place: Place) -> dict[str, int]:
+    def _counters(self, namespace: str, partition: Partition) -> dict[str, int]:
         """Whatever the layout: counters are no part of it."""
-        fields = self._client.hgetall(ShardKeys(ShardName(namespace, *place)).shard)
+        fields = self._client.hgetall(ShardKeys(ShardName(namespace, *partition)).shard)
         return {name.decode(): int(value) for name, value in fields.items() if value.isdigit()}
 
-    def _fold(self, reader: LogReader, place: Place, until: int, done: Callable[[int], None]) -> int:
-        """Fold a place up to `until`; how many offsets that were."""
-        shard = self._shard(place)
+    def _fold(self, reader: LogReader, partition: Partition, until: int, done: Callable[[int], None]) -> int:
+        """Fold a partition up to `until`; how many offsets that were."""
+        shard = self._shard(partition)
         first = shard.next_offset
         if (first or 0) >= until:
             return 0
-        for messages in reader.read(place, first, until):
+        for messages in reader.read(partition, first, until):
             new = [message for message in messages if message.offset >= (shard.next_offset or 0)]
             while new:
                 before = shard.next_offset or new[0].offset
@@ -225,10 +225,10 @@ class Rebuild:
                 found[project_id.decode()] = int(as_of_us)
         return found
 
-    def _shard(self, place: Place) -> Shard:
-        if place not in self._shards:
-            self._shards[place] = self._opener.open(self._namespace, place)
-        return self._shards[place]
+    def _shard(self, partition: Partition) -> Shard:
+        if partition not in self._shards:
+            self._shards[partition] = self._opener.open(self._namespace, partition)
+        return self._shards[partition]
 
     def _keep_alive(self) -> None:
         if time.monotonic() - self._kept_s > 1:

@@ -10,7 +10,7 @@ from aggregator.prices.file import PriceFileError, load_price_file
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.shard import Shard, ShardLimits
 from callmeter.settings import Settings
-from ingest.kafka.consumer import Place
+from ingest.kafka.consumer import Partition
 from ingest.kafka.watermarks import partition_count
 
 
@@ -33,10 +33,10 @@ class ShardOpener:
         )
         self._partitions: dict[str, int] = {}
 
-    def open(self, namespace: str, place: Place) -> Shard:
+    def open(self, namespace: str, partition: Partition) -> Shard:
         """The writer of a place in a generation, with what Redis holds. Raises what the store raises."""
-        if place.partition >= self._partitions.get(place.topic, 0):
-            counted = partition_count(self._kafka.bootstrap_servers, place.topic, self._kafka.extra)
-            self._partitions[place.topic] = max(counted, place.partition + 1)
-        store = ShardStore(self._client, ShardName(namespace, *place), self._partitions[place.topic])
+        if partition.number >= self._partitions.get(partition.topic, 0):
+            counted = partition_count(self._kafka.bootstrap_servers, partition.topic, self._kafka.extra)
+            self._partitions[partition.topic] = max(counted, partition.number + 1)
+        store = ShardStore(self._client, ShardName(namespace, *partition), self._partitions[partition.topic])
         return Shard(store, self._prices, self._retention, self._limits)

@@ -4,11 +4,11 @@ import re
 from typing import NamedTuple
 
 from ingest.dead_letters import REPLAY_OF, REPLAYED, texts
-from ingest.kafka.consumer import Place
+from ingest.kafka.consumer import Partition
 from ingest.kafka.message import Message
 
 
-class Letter(NamedTuple):
+class StoredDeadLetter(NamedTuple):
     """A dead letter. `message` is it on its own topic, its time being when it was put there; `headers` are texts."""
 
     message: Message
@@ -25,12 +25,12 @@ class Letter(NamedTuple):
         return "/".join(self.headers.get(name, "") for name in ("topic", "partition", "offset"))
 
     @property
-    def source(self) -> Place | None:
+    def source(self) -> Partition | None:
         """Where the message was read; None if the headers do not say, so that we did not write them."""
         partition = self.headers.get("partition", "")
         if not self.headers.get("topic") or not re.fullmatch(r"\d{1,9}", partition, re.ASCII):
             return None
-        return Place(self.headers["topic"], int(partition))
+        return Partition(self.headers["topic"], int(partition))
 
     @property
     def first_origin(self) -> str:
@@ -48,6 +48,6 @@ class Letter(NamedTuple):
         return {REPLAYED: str(self.replays + 1), REPLAY_OF: self.first_origin}
 
 
-def letter_of(message: Message) -> Letter:
+def stored_dead_letter(message: Message) -> StoredDeadLetter:
     """A message of a dead-letter topic as a letter."""
-    return Letter(message, texts(message.headers))
+    return StoredDeadLetter(message, texts(message.headers))

@@ -64,7 +64,7 @@ def split_key(text: str) -> tuple[str, str] | None:
     return parts[1], parts[2]
 
 
-def opens(secret: str, key: AccessKey) -> bool:
+def is_secret_of(secret: str, key: AccessKey) -> bool:
     """Whether `secret` is the one of this key, in a time that does not depend on where they differ."""
     return hmac.compare_digest(_sha256(secret), key.secret_sha256)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from aggregator.access.key import AccessKey, opens, split_key
+from aggregator.access.key import AccessKey, is_secret_of, split_key
 
 _US = 1_000_000
 
@@ -50,7 +50,7 @@ class KeyRing:
             return None
         key_id, secret = parts
         remembered = await self._find(key_id)
-        if remembered is None or not opens(secret, remembered.key):
+        if remembered is None or not is_secret_of(secret, remembered.key):
             return None
         await self._note_use(remembered)
         return remembered.key

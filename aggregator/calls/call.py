@@ -91,4 +91,4 @@ class Call(msgspec.Struct, array_like=True):
         return self.subtree if self.subtree is not None else self.own()
 
 
-CALLS = Packing(Call)
+CALL_CODEC = Packing(Call)

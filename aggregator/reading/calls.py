@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from aggregator.calls.call import CALLS, Call
+from aggregator.calls.call import CALL_CODEC, Call
 from aggregator.calls.packed_id import pack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import CALLS_PER_CHUNK
@@ -110,7 +110,7 @@ async def read_calls(reader: StoreReader, selected: Selected) -> dict[tuple[Proj
             commands.append(("HMGET", shard.keys.calls(chunk), *(number % CALLS_PER_CHUNK for number in within)))
             places.append((shard, within))
     return {
-        (shard, number): CALLS.unpack(packed)
+        (shard, number): CALL_CODEC.unpack(packed)
         for values, (shard, numbers) in zip(await reader.fetch(commands), places, strict=True)
         for packed, number in zip(values, numbers, strict=True)
         if packed is not None

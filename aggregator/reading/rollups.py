@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from aggregator.rollups.accumulator import Merged
-from aggregator.rollups.cell import CELLS, SKETCHES, Cell, place_of, rows_field, sketches_field
+from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, place_of, rows_field, sketches_field
 from aggregator.rollups.levels import DAY_S, Level
 from aggregator.rollups.series import LATENCY
 from aggregator.rollups.views import ALL_CALLS, ViewDirectory, ViewFilter, fields_to_select, select
@@ -120,7 +120,7 @@ async def _read_cells(
             places = [place_of(slot, view) for view in views for slot in slots]
             commands.append(("HMGET", key, *places))
             asked.append((key, places, list(slots.values()) * len(views)))
-    unpack = CELLS.unpack
+    unpack = CELL_CODEC.unpack
     return [
         _Place(key, place, bucket, unpack(packed))
         for values, (key, places, buckets) in zip(await reader.fetch(commands), asked, strict=True)
@@ -138,7 +138,7 @@ async def _read_values(reader: StoreReader, places: Sequence[_Place], into: Merg
                 into.values_of(bucket, name).rows.append(rows)
         if cell.totals or cell.large:
             fields = by_key.setdefault(key, [])
-            for name in cell.beside:
+            for name in cell.overflow:
                 if latency if name == LATENCY else usage:
                     fields.append((rows_field(place, name), bucket, name))
                     fields.append((sketches_field(place, name), bucket, name))
@@ -153,4 +153,4 @@ async def _read_values(reader: StoreReader, places: Sequence[_Place], into: Merg
             if rows:
                 values.rows.append(rows)
             if sketches:
-                values.sketches.append(SKETCHES.unpack(sketches))
+                values.sketches.append(SKETCHES_CODEC.unpack(sketches))

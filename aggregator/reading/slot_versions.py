@@ -19,7 +19,7 @@ _FIELDS = [b"%d" % slot for slot in range(max(level.block_slots for level in LEV
 
 
 async def read_versions(reader: StoreReader, project: OpenedProject, blocks: Iterable[LevelBlock]) -> Versions:
-    """The versions of all slots of these blocks, in one round trip. Raises Forgot."""
+    """The versions of all slots of these blocks, in one round trip. Raises StateLost."""
     wanted = list(dict.fromkeys(blocks))
     replies = iter(
         await reader.fetch_of(

@@ -10,11 +10,11 @@ from aggregator.calls.call import Call, Subtree
 from aggregator.calls.packed_id import unpack_id
 from aggregator.layout.keys import PARENT, day_of
 from aggregator.reading.calls import IndexValues, read_calls, select_by_index, select_minutes
-from aggregator.rollups.cell import CELLS, SKETCHES, Cell, place_of, rows_field, sketches_field
+from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, place_of, rows_field, sketches_field
 from aggregator.rollups.levels import HOURS, LEVELS, MINUTE_US, SECOND_US, Level, Retention
 from aggregator.rollups.series import LATENCY, TOKEN_METRICS, USAGE_METRICS, model_of, series_of
 from aggregator.rollups.sketch import centroids
-from aggregator.rollups.tally import CallTally, Gain, together
+from aggregator.rollups.tally import CallTally, PackedTally, merge_tallies
 from aggregator.rollups.totals import PRICED, ROWS, Totals
 from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory, views_of
 from aggregator.store.reader import Command, OpenedProject, ProjectShard, StoreReader
@@ -161,14 +161,14 @@ def _count(
                 tally.add_end(call, latency_ms)
 
 
-def _by_cell(shard: ProjectShard, tallies: Mapping[_MinuteView, CallTally]) -> dict[_CellKey, Gain]:
+def _by_cell(shard: ProjectShard, tallies: Mapping[_MinuteView, CallTally]) -> dict[_CellKey, PackedTally]:
     """What each cell of each level should count."""
-    gains: dict[_CellKey, list[Gain]] = {}
+    packed_tallies: dict[_CellKey, list[PackedTally]] = {}
     for (minute, view), tally in tallies.items():
-        gain = tally.gain()
+        packed = tally.packed()
         for slot in slots_of(shard.project, minute, shard.keys):
-            gains.setdefault((slot.key, place_of(slot.number, view)), []).append(gain)
-    return {cell_key: together(of_cell) for cell_key, of_cell in gains.items()}
+            packed_tallies.setdefault((slot.key, place_of(slot.number, view)), []).append(packed)
+    return {cell_key: merge_tallies(of_cell) for cell_key, of_cell in packed_tallies.items()}
 
 
 async def _verify_block(
@@ -178,7 +178,7 @@ async def _verify_block(
     block: int,
     slots: Sequence[int],
     names: Mapping[int, str],
-    expected: Mapping[_CellKey, Gain],
+    expected: Mapping[_CellKey, PackedTally],
 ) -> list[Difference]:
     """The cells of some slots of a block, in all views; `names` say what a view is."""
     found: list[Difference] = []
@@ -188,10 +188,10 @@ async def _verify_block(
         [values] = await reader.fetch([("HMGET", key, *places)])
         cells: dict[str, tuple[bytes, Cell]] = {}
         for (place, (slot, view)), packed in zip(places.items(), values, strict=True):
-            stored = Cell() if packed is None else CELLS.unpack(packed)
+            stored = Cell() if packed is None else CELL_CODEC.unpack(packed)
             start_us = (block * level.block_slots + slot) * level.slot_us
             label = f"{shard.keys.shard} {level.slot_s} s from {format_utc(start_us)} {names[view]}"
-            recomputed = expected.get((key, place), CallTally().gain())
+            recomputed = expected.get((key, place), CallTally().packed())
             found += _differences(label, _stored_numbers(stored), _recomputed_numbers(recomputed))
             cells[label] = place, stored
         found += await _verify_values(reader, key, cells)
@@ -201,20 +201,20 @@ async def _verify_block(
 async def _verify_values(reader: StoreReader, key: str, cells: Mapping[str, tuple[bytes, Cell]]) -> list[Difference]:
     """Whether as many values are beside the cells as their totals count; which ones is for the tests of the sketch."""
     found: list[Difference] = []
-    named = [(label, place, cell, name) for label, (place, cell) in cells.items() for name in cell.beside]
+    named = [(label, place, cell, name) for label, (place, cell) in cells.items() for name in cell.overflow]
     for part in _sliced(named, COMMANDS_PER_READ):
         commands: list[Command] = [
             ("HMGET", key, rows_field(place, name), sketches_field(place, name)) for _, place, _, name in part
         ]
-        for (label, _, cell, name), beside in zip(part, await reader.fetch(commands), strict=True):
+        for (label, _, cell, name), overflow in zip(part, await reader.fetch(commands), strict=True):
             metrics = ("latency_ms",) if name == LATENCY else USAGE_METRICS
             prefix = "" if name == LATENCY else f"{model_of(name)} "
             stored = {
                 f"{prefix}{metric} sketch values": count
-                for metric, count in zip(metrics, _values_beside(name, *beside), strict=True)
+                for metric, count in zip(metrics, _values_in_overflow(name, *overflow), strict=True)
             }
             costs_at = series_of(name).layout.costs_at
-            totals = _totals_of(cell, name, beside=True)
+            totals = _totals_of(cell, name, overflow=True)
             counted = {
                 f"{prefix}{metric} sketch values": totals[PRICED if at >= costs_at else ROWS]
                 for at, metric in enumerate(metrics)
@@ -223,22 +223,22 @@ async def _verify_values(reader: StoreReader, key: str, cells: Mapping[str, tupl
     return found
 
 
-def _values_beside(name: bytes, rows: bytes | None, sketches: bytes | None) -> list[int]:
+def _values_in_overflow(name: bytes, rows: bytes | None, sketches: bytes | None) -> list[int]:
     """How many values of each metric are beside a cell."""
     series = series_of(name)
     totals = series.layout.of_values(series.unpack(rows or b""))
     costs_at, metrics = series.layout.costs_at, series.layout.metrics
     counts = [totals[PRICED if metric >= costs_at else ROWS] for metric in range(metrics)]
-    for metric, sketch in enumerate(SKETCHES.unpack(sketches) if sketches else []):
+    for metric, sketch in enumerate(SKETCHES_CODEC.unpack(sketches) if sketches else []):
         counts[metric] += round(float(abs(centroids([sketch])[1]).sum()))
     return counts
 
 
-def _totals_of(cell: Cell, name: bytes, beside: bool = False) -> Totals:
+def _totals_of(cell: Cell, name: bytes, overflow: bool = False) -> Totals:
     """All that a cell says of a series, in one; `beside`: without the rows in the cell."""
     series = series_of(name)
     layout = series.layout
-    totals = layout.none() if beside else layout.of_values(series.unpack(cell.rows.get(name, b"")))
+    totals = layout.none() if overflow else layout.of_values(series.unpack(cell.rows.get(name, b"")))
     if name in cell.totals:
         layout.merge(totals, layout.unpack(cell.totals[name])[0].tolist())
     if name in cell.large:
@@ -251,13 +251,13 @@ def _stored_numbers(cell: Cell) -> dict[str, int]:
     return _numbers(cell.calls, cell.errors, {name: _totals_of(cell, name) for name in names})
 
 
-def _recomputed_numbers(gain: Gain) -> dict[str, int]:
+def _recomputed_numbers(packed: PackedTally) -> dict[str, int]:
     totals: dict[bytes, Totals] = {}
-    for name in dict.fromkeys([*gain.rows, *gain.large]):
+    for name in dict.fromkeys([*packed.rows, *packed.large]):
         series = series_of(name)
-        rows = series.unpack(gain.rows.get(name, b""))
-        totals[name] = series.layout.of_values([*rows, *gain.large.get(name, ())])
-    return _numbers(gain.calls, gain.errors, totals)
+        rows = series.unpack(packed.rows.get(name, b""))
+        totals[name] = series.layout.of_values([*rows, *packed.large.get(name, ())])
+    return _numbers(packed.calls, packed.errors, totals)
 
 
 async def _verify_trees(

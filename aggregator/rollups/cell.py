@@ -27,20 +27,20 @@ class Cell(msgspec.Struct, array_like=True):
     large: dict[bytes, Totals] = msgspec.field(default_factory=dict)
 
     @property
-    def beside(self) -> list[bytes]:
+    def overflow(self) -> list[bytes]:
         """The series of which something is stored beside the cell."""
         return [*self.totals, *(name for name in self.large if name not in self.totals)]
 
 
-CELLS = Packing(Cell)
+CELL_CODEC = Packing(Cell)
 _encode = msgspec.msgpack.Encoder().encode
-SKETCHES = Packing(list[bytes])
+SKETCHES_CODEC = Packing(list[bytes])
 """Of a series, one sketch for each metric; empty where none has a value."""
 
 
 def pack_cell(cell: Cell) -> bytes:
     """As it is stored. Only totals of rows that are too large can hold what MessagePack cannot."""
-    return CELLS.pack(cell) if cell.large else _encode(cell)
+    return CELL_CODEC.pack(cell) if cell.large else _encode(cell)
 
 
 def place_of(slot: int, view: int) -> bytes:

@@ -17,7 +17,7 @@ def usage_row(numbers: list[int]) -> Row:
     return row
 
 
-class Gain(NamedTuple):
+class PackedTally(NamedTuple):
     """A tally as cells take it in, which leave it alone: rows of a series are one after the other."""
 
     calls: int
@@ -55,9 +55,11 @@ class CallTally:
             else:
                 rows[name] = [packed]
 
-    def gain(self) -> Gain:
+    def packed(self) -> PackedTally:
         """What was counted."""
-        return Gain(self.calls, self.errors, {name: b"".join(rows) for name, rows in self.rows.items()}, self.large)
+        return PackedTally(
+            self.calls, self.errors, {name: b"".join(rows) for name, rows in self.rows.items()}, self.large
+        )
 
     def cell(self) -> Cell:
         """What was counted as a cell that keeps all its rows, however many."""
@@ -80,22 +82,22 @@ def tally_of(calls: Iterable[Call]) -> CallTally:
     return tally
 
 
-def together(gains: Sequence[Gain]) -> Gain:
+def merge_tallies(packed_tallies: Sequence[PackedTally]) -> PackedTally:
     """What several bring, at least one."""
-    if len(gains) == 1:
-        return gains[0]
+    if len(packed_tallies) == 1:
+        return packed_tallies[0]
     calls = errors = 0
     rows: dict[bytes, list[bytes]] = {}
     large: dict[bytes, list[Row]] = {}
-    for gain in gains:
-        calls += gain.calls
-        errors += gain.errors
-        for name, packed in gain.rows.items():
+    for packed in packed_tallies:
+        calls += packed.calls
+        errors += packed.errors
+        for name, more in packed.rows.items():
             known = rows.get(name)
             if known is None:
-                rows[name] = [packed]
+                rows[name] = [more]
             else:
-                known.append(packed)
-        for name, of_series in gain.large.items():
+                known.append(more)
+        for name, of_series in packed.large.items():
             large.setdefault(name, []).extend(of_series)
-    return Gain(calls, errors, {name: b"".join(packed) for name, packed in rows.items()}, large)
+    return PackedTally(calls, errors, {name: b"".join(packed) for name, packed in rows.items()}, large)

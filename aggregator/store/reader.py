@@ -30,7 +30,7 @@ class UnknownLayout(Exception):
     """A shard was written with a layout that this version does not know."""
 
 
-class Forgot(Exception):
+class StateLost(Exception):
     """Redis has lost something while it was read: it was wiped, or is back from behind."""
 
 
@@ -79,8 +79,10 @@ class StoreReader:
         return replies
 
     async def fetch_of(self, project: OpenedProject, commands: Sequence[Command]) -> list[Any]:
-        """The same; raises Forgot if Redis has lost something since the project was opened: what was read before these,
-        or with them, is then of different states.
+        """Answer commands about an opened project, in one round trip.
+
+        Raises StateLost if Redis has lost something since the project was opened: what was read before these
+        commands, or with them, is then of different states.
         """
         fences = [("GET", shard.keys.next) for shard in project.shards]
         replies = await self.fetch([*commands, *fences])
@@ -88,7 +90,7 @@ class StoreReader:
         if any(
             (stored_offset(fence) or 0) < shard.next_offset for fence, shard in zip(now, project.shards, strict=True)
         ):
-            raise Forgot("Redis has lost data while it was read")
+            raise StateLost("Redis has lost data while it was read")
         return replies[: len(commands)]
 
     async def ping(self) -> None:

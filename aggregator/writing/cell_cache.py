@@ -8,10 +8,10 @@ import numpy as np
 from aggregator.layout.keys import ShardKeys
 from aggregator.layout.write import Field, Key, ShardWrite
 from aggregator.rollups.cell import (
-    CELLS,
+    CELL_CODEC,
     ROWS_BESIDE_MAX,
     ROWS_IN_CELL_MAX,
-    SKETCHES,
+    SKETCHES_CODEC,
     Cell,
     first_place,
     pack_cell,
@@ -22,7 +22,7 @@ from aggregator.rollups.cell import (
 from aggregator.rollups.levels import LEVELS, Level
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
 from aggregator.rollups.sketch import compress
-from aggregator.rollups.tally import Gain, together
+from aggregator.rollups.tally import PackedTally, merge_tallies
 from aggregator.rollups.totals import ABSENT
 
 LATENCIES_BYTES_MAX = ROWS_IN_CELL_MAX * OF_LATENCY.row_bytes
@@ -54,7 +54,7 @@ class TouchedBlock(NamedTuple):
     slots: set[int]
 
 
-class _Beside:
+class _Overflow:
     """What is stored beside a cell of one series: the newest rows, and a sketch for each metric."""
 
     __slots__ = ("rows", "sketches")
@@ -78,24 +78,24 @@ class _Beside:
             self.sketches.append(compress(sketch, column) if len(column) else sketch)
 
 
-class _Held:
+class _CachedCell:
     """A cell at hand, where it is stored, and what is beside it of the series that batches needed."""
 
-    __slots__ = ("batch", "beside", "cell", "gains", "key", "place")
+    __slots__ = ("batch", "cell", "key", "overflow", "packed_tallies", "place")
 
     def __init__(self, key: str, place: bytes) -> None:
         self.key = key
         self.place = place
         self.cell = Cell()
-        self.beside: dict[bytes, _Beside] = {}
-        self.gains: list[Gain] = []  # of the batch at hand
+        self.overflow: dict[bytes, _Overflow] = {}
+        self.packed_tallies: list[PackedTally] = []  # of the batch at hand
         self.batch = 0  # the last one that it was in; 0: it has not been read yet
 
 
 class _Growth(NamedTuple):
     """Rows of a series that are too many for their cell."""
 
-    held: _Held
+    cached: _CachedCell
     name: bytes
     rows: bytes
 
@@ -127,81 +127,86 @@ class Cells:
     def __init__(self, keys: ShardKeys, read: Callable[[dict[Key, list[Field]]], Stored]) -> None:
         self._keys = keys
         self._read = read
-        self._blocks: dict[str, dict[int, _Held]] = {}
+        self._blocks: dict[str, dict[int, _CachedCell]] = {}
         self._batches = 0
 
-    def add(self, gained: Mapping[ProjectMinute, Mapping[int, Gain]], write: ShardWrite) -> dict[str, TouchedBlock]:
+    def add(
+        self, gained: Mapping[ProjectMinute, Mapping[int, PackedTally]], write: ShardWrite
+    ) -> dict[str, TouchedBlock]:
         """Count what a batch brings to each view, in all levels, and note what to store; returns the blocks by key."""
         self._batches += 1
         blocks: dict[str, TouchedBlock] = {}
-        touched: list[_Held] = []
+        touched: list[_CachedCell] = []
         for (project, minute), views in gained.items():
             for slot in slots_of(project, minute, self._keys):
                 blocks.setdefault(slot.key, TouchedBlock(slot.block, set())).slots.add(slot.number)
                 touched += self._in_slot(slot, views)
         self._load(touched)
         growths, large = _count(touched)
-        self._load_beside([*((held, name) for held, name, _ in growths), *((held, name) for held, name, _ in large)])
-        for held, name, rows in large:
-            _add_large(held, name, rows, write)
+        self._load_overflow(
+            [*((cached, name) for cached, name, _ in growths), *((cached, name) for cached, name, _ in large)]
+        )
+        for cached, name, rows in large:
+            _add_large(cached, name, rows, write)
         for series in (OF_LATENCY, OF_USAGE):
             _grow([growth for growth in growths if series_of(growth.name) is series], series, write)
-        for held in touched:
-            held.batch = self._batches
-            held.gains = []
-            write.set(held.key, held.place, pack_cell(held.cell))
+        for cached in touched:
+            cached.batch = self._batches
+            cached.packed_tallies = []
+            write.set(cached.key, cached.place, pack_cell(cached.cell))
         return blocks
 
-    def _in_slot(self, slot: Slot, views: Mapping[int, Gain]) -> Iterator[_Held]:
+    def _in_slot(self, slot: Slot, views: Mapping[int, PackedTally]) -> Iterator[_CachedCell]:
         """Give each cell of a slot what it gains; yields those that are new to the batch."""
         block, first = self._blocks.setdefault(slot.key, {}), first_place(slot.number)
-        for view, gain in views.items():
+        for view, packed in views.items():
             place = first + view
-            held = block.get(place)
-            if held is None:
-                held = block[place] = _Held(slot.key, packed_place(place))
-            if not held.gains:
-                yield held
-            held.gains.append(gain)
+            cached = block.get(place)
+            if cached is None:
+                cached = block[place] = _CachedCell(slot.key, packed_place(place))
+            if not cached.packed_tallies:
+                yield cached
+            cached.packed_tallies.append(packed)
 
-    def _load(self, touched: Iterable[_Held]) -> None:
-        unknown = [held for held in touched if not held.batch]
+    def _load(self, touched: Iterable[_CachedCell]) -> None:
+        unknown = [cached for cached in touched if not cached.batch]
         wanted: dict[Key, list[Field]] = {}
-        for held in unknown:
-            wanted.setdefault(held.key, []).append(held.place)
+        for cached in unknown:
+            wanted.setdefault(cached.key, []).append(cached.place)
         if wanted:
             stored = self._read(wanted)
-            for held in unknown:
-                packed = stored.get((held.key, held.place))
+            for cached in unknown:
+                packed = stored.get((cached.key, cached.place))
                 if packed is not None:
-                    held.cell = CELLS.unpack(packed)
+                    cached.cell = CELL_CODEC.unpack(packed)
 
-    def _load_beside(self, needed: Iterable[tuple[_Held, bytes]]) -> None:
+    def _load_overflow(self, needed: Iterable[tuple[_CachedCell, bytes]]) -> None:
         """What is beside cells, of series that have something there and are not at hand yet."""
         unknown = {
-            (held.key, held.place, name): held
-            for held, name in needed
-            if name not in held.beside and (name in held.cell.totals or name in held.cell.large)
+            (cached.key, cached.place, name): cached
+            for cached, name in needed
+            if name not in cached.overflow and (name in cached.cell.totals or name in cached.cell.large)
         }
         wanted: dict[Key, list[Field]] = {}
         for key, place, name in unknown:
             wanted.setdefault(key, []).extend((rows_field(place, name), sketches_field(place, name)))
         if wanted:
             stored = self._read(wanted)
-            for (key, place, name), held in unknown.items():
+            for (key, place, name), cached in unknown.items():
                 sketches = stored.get((key, sketches_field(place, name)))
-                held.beside[name] = _Beside(
-                    stored.get((key, rows_field(place, name)), b""), SKETCHES.unpack(sketches) if sketches else None
+                cached.overflow[name] = _Overflow(
+                    stored.get((key, rows_field(place, name)), b""),
+                    SKETCHES_CODEC.unpack(sketches) if sketches else None,
                 )
 
     def trim(self, cells_max: int) -> None:
         """Keep the cells used last, `cells_max` at most (more where the last batch has more)."""
-        held = sum(map(len, self._blocks.values()))
-        if held <= cells_max:
+        cached = sum(map(len, self._blocks.values()))
+        if cached <= cells_max:
             return
         # One time in many, since all must be looked at: what is dropped makes room for some batches.
         used = sorted(one.batch for block in self._blocks.values() for one in block.values())
-        last_dropped = used[held - cells_max * KEPT_OF_TEN // 10 - 1]
+        last_dropped = used[cached - cells_max * KEPT_OF_TEN // 10 - 1]
         first_kept = min(last_dropped + 1, self._batches)
         for key, block in list(self._blocks.items()):
             kept = {place: one for place, one in block.items() if one.batch >= first_kept}
@@ -210,28 +215,28 @@ class Cells:
                 del self._blocks[key]
 
 
-def _count(touched: Iterable[_Held]) -> tuple[list[_Growth], list[tuple[_Held, bytes, list[Row]]]]:
+def _count(touched: Iterable[_CachedCell]) -> tuple[list[_Growth], list[tuple[_CachedCell, bytes, list[Row]]]]:
     """Add what cells gain to the cells; returns rows that are too many for theirs, and rows that are too large."""
     growths: list[_Growth] = []
-    large: list[tuple[_Held, bytes, list[Row]]] = []
-    for held in touched:
-        cell = held.cell
+    large: list[tuple[_CachedCell, bytes, list[Row]]] = []
+    for cached in touched:
+        cell = cached.cell
         rows_of = cell.rows
-        gain = together(held.gains)
-        cell.calls += gain.calls
-        cell.errors += gain.errors
-        for name, rows in gain.rows.items():
+        packed = merge_tallies(cached.packed_tallies)
+        cell.calls += packed.calls
+        cell.errors += packed.errors
+        for name, rows in packed.rows.items():
             known = rows_of.get(name)
             if known is not None:
                 rows = known + rows
             if len(rows) <= (LATENCIES_BYTES_MAX if name == LATENCY else USAGE_BYTES_MAX):
                 rows_of[name] = rows
             else:
-                growths.append(_Growth(held, name, rows))
+                growths.append(_Growth(cached, name, rows))
                 if known is not None:
                     del rows_of[name]
-        if gain.large:
-            large += [(held, name, of_series) for name, of_series in gain.large.items()]
+        if packed.large:
+            large += [(cached, name, of_series) for name, of_series in packed.large.items()]
     return growths, large
 
 
@@ -242,25 +247,25 @@ def _grow(growths: list[_Growth], series: Series, write: ShardWrite) -> None:
     layout = series.layout
     sizes = np.array([len(growth.rows) // series.row_bytes for growth in growths])
     gained = layout.of_segments(series.values(b"".join(growth.rows for growth in growths)), np.cumsum(sizes) - sizes)
-    before = b"".join(growth.held.cell.totals.get(growth.name, layout.packed_none) for growth in growths)
+    before = b"".join(growth.cached.cell.totals.get(growth.name, layout.packed_none) for growth in growths)
     after = layout.merged(layout.unpack(before), gained).astype("<i8").tobytes()
     width = len(layout.packed_none)
     for at, growth in enumerate(growths):
-        growth.held.cell.totals[growth.name] = after[at * width : (at + 1) * width]
-        held, name = growth.held, growth.name
-        beside = held.beside.setdefault(name, _Beside())
-        beside.rows += growth.rows
-        if len(beside.rows) > ROWS_BESIDE_MAX * series.row_bytes:
-            beside.compress(series)
-            write.set(held.key, sketches_field(held.place, name), SKETCHES.pack(beside.sketches))
-        write.set(held.key, rows_field(held.place, name), beside.rows)
+        growth.cached.cell.totals[growth.name] = after[at * width : (at + 1) * width]
+        cached, name = growth.cached, growth.name
+        overflow = cached.overflow.setdefault(name, _Overflow())
+        overflow.rows += growth.rows
+        if len(overflow.rows) > ROWS_BESIDE_MAX * series.row_bytes:
+            overflow.compress(series)
+            write.set(cached.key, sketches_field(cached.place, name), SKETCHES_CODEC.pack(overflow.sketches))
+        write.set(cached.key, rows_field(cached.place, name), overflow.rows)
 
 
-def _add_large(held: _Held, name: bytes, rows: list[Row], write: ShardWrite) -> None:
+def _add_large(cached: _CachedCell, name: bytes, rows: list[Row], write: ShardWrite) -> None:
     """Count rows that are too large to be packed: exact totals of any size, and at once in the sketches."""
     series = series_of(name)
-    series.layout.merge(held.cell.large.setdefault(name, series.layout.none()), series.layout.of_values(rows))
-    beside = held.beside.setdefault(name, _Beside())
-    beside.compress(series, rows)
-    write.set(held.key, sketches_field(held.place, name), SKETCHES.pack(beside.sketches))
-    write.set(held.key, rows_field(held.place, name), beside.rows)
+    series.layout.merge(cached.cell.large.setdefault(name, series.layout.none()), series.layout.of_values(rows))
+    overflow = cached.overflow.setdefault(name, _Overflow())
+    overflow.compress(series, rows)
+    write.set(cached.key, sketches_field(cached.place, name), SKETCHES_CODEC.pack(overflow.sketches))
+    write.set(cached.key, rows_field(cached.place, name), overflow.rows)

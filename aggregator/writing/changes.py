@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from aggregator.calls.call import CALLS
+from aggregator.calls.call import CALL_CODEC
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import CALLS_PER_CHUNK, LAYOUT_VERSION, ShardKeys
 from aggregator.layout.write import ShardWrite
@@ -28,7 +28,7 @@ def write_changes(
     changes: BatchChanges, records: Records, known: Known, keys: ShardKeys, retention: Retention, write: ShardWrite
 ) -> None:
     """Records, ids, projects, postings, refs and open calls."""
-    calls, pack = records.calls, CALLS.pack
+    calls, pack = records.calls, CALL_CODEC.pack
     for chunk, numbers in groupby(sorted(changes.records), lambda number: number // CALLS_PER_CHUNK):
         write.fields[keys.calls(chunk)] = {number % CALLS_PER_CHUNK: pack(calls[number]) for number in numbers}
     new = {

@@ -7,7 +7,7 @@ themselves.
 
 from collections.abc import Iterator, Mapping
 
-from aggregator.calls.call import CALLS, Call
+from aggregator.calls.call import CALL_CODEC, Call
 from aggregator.layout.keys import CALLS_PER_CHUNK, id_field
 from aggregator.layout.write import ShardWrite
 from aggregator.rollups.levels import SECOND_US, Retention
@@ -40,7 +40,7 @@ class ExpiredChunks:
             key = self._store.keys.calls(self._first_chunk)
             [records] = self._store.read_hashes([key])
             first = past_end - CALLS_PER_CHUNK
-            calls = [in_hand.get(first + int(place)) or CALLS.unpack(packed) for place, packed in records.items()]
+            calls = [in_hand.get(first + int(place)) or CALL_CODEC.unpack(packed) for place, packed in records.items()]
             newest_us = max((call.seen_us for call in calls), default=0)
             if newest_us + self._retention_us > until_us:
                 self._not_before_us = newest_us + self._retention_us

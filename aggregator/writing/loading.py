@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
-from aggregator.calls.call import CALLS, Call
+from aggregator.calls.call import CALL_CODEC, Call
 from aggregator.calls.event import Event
 from aggregator.calls.packed_id import pack_id
 from aggregator.layout.keys import CALLS_PER_CHUNK, id_field
@@ -80,4 +80,4 @@ def _load_numbers(numbers: Iterable[int], records: Records, store: ShardStore) -
     for chunk, places in by_chunk.items():
         for place, packed in zip(places, found[store.keys.calls(chunk)], strict=True):
             if packed is not None:
-                records.put(chunk * CALLS_PER_CHUNK + int(place), CALLS.unpack(packed))
+                records.put(chunk * CALLS_PER_CHUNK + int(place), CALL_CODEC.unpack(packed))

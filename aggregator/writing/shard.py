@@ -16,7 +16,7 @@ from aggregator.layout import keys as layout
 from aggregator.layout.write import Field, Key, ShardWrite
 from aggregator.prices.book import PriceBook
 from aggregator.rollups.levels import MINUTE_US, SECOND_US, Retention
-from aggregator.rollups.tally import Gain, together
+from aggregator.rollups.tally import PackedTally, merge_tallies
 from aggregator.rollups.views import ViewDirectory
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.cell_cache import Cells, ProjectMinute
@@ -170,21 +170,21 @@ class Shard:
         self._store.apply(self._next_offset, next_offset, write)
         self._next_offset = self._sent_offset = next_offset
 
-    def _by_view(self, changes: BatchChanges, write: ShardWrite) -> dict[ProjectMinute, dict[int, Gain]]:
+    def _by_view(self, changes: BatchChanges, write: ShardWrite) -> dict[ProjectMinute, dict[int, PackedTally]]:
         """What the batch brings to each view of a minute: all calls, and those that a group of calls is counted in."""
         self._load_directories({(group[0], layout.day_of(group[1] * MINUTE_US)) for group in changes.groups})
-        minutes: dict[ProjectMinute, dict[int, list[Gain]]] = {}
+        minutes: dict[ProjectMinute, dict[int, list[PackedTally]]] = {}
         for group, tally in changes.groups.items():
-            gain = tally.gain()
+            packed = tally.packed()
             of_minute = minutes.setdefault(group[:2], {})
             for view in self._views(group, write):
-                gains = of_minute.get(view)
-                if gains is None:
-                    of_minute[view] = [gain]
+                packed_tallies = of_minute.get(view)
+                if packed_tallies is None:
+                    of_minute[view] = [packed]
                 else:
-                    gains.append(gain)
+                    packed_tallies.append(packed)
         return {
-            minute: {view: together(gains) for view, gains in of_minute.items()}
+            minute: {view: merge_tallies(packed_tallies) for view, packed_tallies in of_minute.items()}
             for minute, of_minute in minutes.items()
         }
 

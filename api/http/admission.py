@@ -9,7 +9,7 @@ from api.refusals import Refusal
 RETRY_AFTER_S = 1
 
 
-class Room:
+class Admission:
     """`size` of something that is called `what`."""
 
     def __init__(self, what: str, size: int) -> None:

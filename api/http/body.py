@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
-from api.http.admission import Room
+from api.http.admission import Admission
 from api.refusals import Refusal
 
 
@@ -23,7 +23,7 @@ class BodyLimits(msgspec.Struct, frozen=True):
     large_bytes_max: int = 256 * 2**20
 
 
-async def read_body(request: Request, limits: BodyLimits, room: Room) -> bytes:
+async def read_body(request: Request, limits: BodyLimits, admission: Admission) -> bytes:
     """The whole body. `room`: that of large bodies, in bytes.
 
     Raises Refusal: 413 as soon as it is known to be too large, 408 when it takes too long, 503 where there is no room.
@@ -35,7 +35,7 @@ async def read_body(request: Request, limits: BodyLimits, room: Room) -> bytes:
         raise _too_large(limits.bytes_max)
     try:
         async with asyncio.timeout(limits.wait_s_max):
-            return await _read(request, limits, room)
+            return await _read(request, limits, admission)
     except TimeoutError:
         sentence = f"The body did not arrive within {limits.wait_s_max:g} seconds."
         raise Refusal(408, ("body",), sentence, "timeout") from None
@@ -43,7 +43,7 @@ async def read_body(request: Request, limits: BodyLimits, room: Room) -> bytes:
         raise Refusal(400, ("body",), "The client went away.", "disconnect") from None
 
 
-async def _read(request: Request, limits: BodyLimits, room: Room) -> bytes:
+async def _read(request: Request, limits: BodyLimits, admission: Admission) -> bytes:
     body = bytearray()
     taken = 0
     try:
@@ -53,11 +53,11 @@ async def _read(request: Request, limits: BodyLimits, room: Room) -> bytes:
                 raise _too_large(limits.bytes_max)
             more = len(body) - limits.small_bytes_max - taken
             if more > 0:
-                room.take(more)
+                admission.take(more)
                 taken += more
         return bytes(body)
     finally:
-        room.give_back(taken)
+        admission.give_back(taken)
 
 
 def _too_large(bytes_max: int) -> Refusal:

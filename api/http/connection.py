@@ -39,7 +39,7 @@ class ConnectionLimits(msgspec.Struct, frozen=True):
     untaken_bytes_max: int = 256 * 2**20
 
 
-class Crowd:
+class OpenConnections:
     """All connections of a server: who waits without a request in work, and who has not taken an answer yet."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
@@ -84,11 +84,11 @@ class _Receiving(Enum):
 class Connection(HttpToolsProtocol):
     """Answers one request after the other, as uvicorn does, and ends a connection that goes beyond the limits."""
 
-    def __init__(self, *, crowd: Crowd, **of_server: Any) -> None:
+    def __init__(self, *, open_connections: OpenConnections, **of_server: Any) -> None:
         super().__init__(**of_server)
-        self._crowd = crowd
-        self._limits = crowd.limits
-        self.timeout_keep_alive = crowd.limits.idle_s_max  # type: ignore[assignment]  # a fraction will do
+        self._crowd = open_connections
+        self._limits = open_connections.limits
+        self.timeout_keep_alive = open_connections.limits.idle_s_max  # type: ignore[assignment]  # a fraction will do
         self._receiving = _Receiving.HEAD
         self._head_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None  # for what is being received

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from aggregator.rollups.levels import SECOND_US, Retention
-from aggregator.store.reader import Forgot, OpenedProject, StoreReader, UnknownLayout
+from aggregator.store.reader import OpenedProject, StateLost, StoreReader, UnknownLayout
 from aggregator.store.reader import StoreAway as RedisAway
 from api.headers import Freshness
 from api.query.bucket_cache import KEPT_BYTES_MAX, KeptBuckets
@@ -71,7 +71,7 @@ class StoreAnswers:
         try:
             for _ in range(ATTEMPTS_MAX):
                 project = await self._reader.open_project(project_id)
-                with suppress(Forgot):
+                with suppress(StateLost):
                     return await answer(project), self._freshness(project)
         except (*RedisAway, UnknownLayout) as away:
             _away(away)

@@ -49,7 +49,7 @@ def needs_calls(asked: CallFilter) -> bool:
 
 
 async def rows_of_calls(reader: StoreReader, project: OpenedProject, buckets: Buckets) -> list[BucketRows]:
-    """The rows of buckets whose calls are looked up one by one. Raises TooMuchToRead, Forgot, and Refusal."""
+    """The rows of buckets whose calls are looked up one by one. Raises TooMuchToRead, StateLost, and Refusal."""
     merged = Merged(len(buckets.edges_us))
     if buckets.edges_us:
         selected = await _select(reader, project, buckets)
@@ -64,7 +64,7 @@ async def rows_of_rollups(
     """The rows of buckets that have not changed as they were kept, the others anew. Minutes before `minutes_reach_us`
     may be gone.
 
-    Raises NotKept, TooMuchToRead, Forgot, and Refusal.
+    Raises NotKept, TooMuchToRead, StateLost, and Refusal.
     """
     covers = [cover(*edges) for edges in buckets.edges_us]
     sources = [one.slots + tuple(one.cut_slots) if one.cut_minutes else one.slots for one in covers]

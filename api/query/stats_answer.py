@@ -29,7 +29,7 @@ async def answer_stats(
     now_us: int,
     retention: Retention,
 ) -> bytes:
-    """The JSON of a CallStatsRes; raises Refusal, and Forgot."""
+    """The JSON of a CallStatsRes; raises Refusal, and StateLost."""
     window = _window(question, now_us, retention)
     zone = load_zone(question.timezone)
     starts: list[int] = []

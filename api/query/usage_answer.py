@@ -22,7 +22,7 @@ OpenCalls = Mapping[int, tuple[int | None, bytes | None]]
 
 
 async def answer_usage(reader: StoreReader, project: OpenedProject, question: UsageQuestion) -> bytes:
-    """The JSON of a CallsUsageRes. Raises Refusal (413) where too many calls are unfinished, and Forgot."""
+    """The JSON of a CallsUsageRes. Raises Refusal (413) where too many calls are unfinished, and StateLost."""
     places = await select_ids(reader, project, question.call_ids)
     selected: dict[ProjectShard, set[int]] = {}
     for shard, number in chain.from_iterable(places.values()):

@@ -13,13 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from aggregator.timestamps import format_utc
+from callmeter.command_errors import explained_failures
 from callmeter.instants import instant_us
 from callmeter.progress.transfer import TransferProgress
-from callmeter.reached import reached
 from callmeter.settings import Settings
-from ingest.dead_letter_reading import Letter, letter_of
+from ingest.dead_letter_reading import StoredDeadLetter, stored_dead_letter
 from ingest.dead_letters import dead_letter_topic
-from ingest.kafka.consumer import Place
+from ingest.kafka.consumer import Partition
 from ingest.kafka.log_reader import LogReader
 from ingest.kafka.producer import DeliveryFailed, EventProducer
 from ingest.kafka.watermarks import watermarks
@@ -39,29 +39,29 @@ class LetterChoice:
         topics = [dead_letter_topic(topic, settings.kafka.dead_letter_topic) for topic in settings.kafka.topics]
         # Where each dead-letter topic ends now: what is added meanwhile, by a replay too, is not looked at.
         self._ends = {
-            Place(topic, partition): ends
+            Partition(topic, partition): ends
             for topic in dict.fromkeys(topics)
             for partition, (_, ends) in watermarks(
                 settings.kafka.bootstrap_servers, topic, settings.kafka.extra
             ).items()
         }
 
-    def letters(self, progress: TransferProgress) -> Iterator[Letter]:
+    def letters(self, progress: TransferProgress) -> Iterator[StoredDeadLetter]:
         """Partition by partition, the oldest first."""
         read = 0
         kafka = self._settings.kafka
         with closing(LogReader(kafka.bootstrap_servers, kafka.extra, _now_us)) as reader:
-            for place, end in self._ends.items():
-                for batch in reader.read(place, None, end) if end else ():
+            for partition, end in self._ends.items():
+                for batch in reader.read(partition, None, end) if end else ():
                     for message in batch:
-                        letter = letter_of(message)
+                        letter = stored_dead_letter(message)
                         read += 1
                         progress.bytes_done += len(message.value or b"")
                         if self._means(letter):
                             yield letter
                     progress.look(read)
 
-    def _means(self, letter: Letter) -> bool:
+    def _means(self, letter: StoredDeadLetter) -> bool:
         at_us = letter.message.broker_us
         return (
             (self._reason is None or letter.reason == self._reason)
@@ -102,8 +102,8 @@ def list_letters(
 ) -> None:
     """Count the dead letters by reason and show the newest. Those sent again since stay listed."""
     counts: Counter[str] = Counter()
-    kept: deque[Letter] = deque(maxlen=newest)
-    with reached(settings), TransferProgress("reading dead letters", None) as progress:
+    kept: deque[StoredDeadLetter] = deque(maxlen=newest)
+    with explained_failures(settings), TransferProgress("reading dead letters", None) as progress:
         for letter in LetterChoice(settings, reason, since_us, until_us).letters(progress):
             counts[letter.reason] += 1
             kept.append(letter)
@@ -115,7 +115,7 @@ def list_letters(
         _show_list(counts, kept)
 
 
-def _show_list(counts: Counter[str], kept: deque[Letter]) -> None:
+def _show_list(counts: Counter[str], kept: deque[StoredDeadLetter]) -> None:
     if not counts:
         click.echo("No dead letters.")
         return
@@ -135,7 +135,7 @@ def _show_list(counts: Counter[str], kept: deque[Letter]) -> None:
     console.print(newest)
 
 
-def _row(letter: Letter) -> dict[str, object]:
+def _row(letter: StoredDeadLetter) -> dict[str, object]:
     message = letter.message
     return {
         "topic": message.topic,
@@ -156,19 +156,19 @@ def _row(letter: Letter) -> dict[str, object]:
 def show(settings: Settings, offset: int, topic: str | None, partition: int) -> None:
     """Show the dead letter at OFFSET: headers, key and value."""
     kafka = settings.kafka
-    place = Place(topic or dead_letter_topic(kafka.topics[0], kafka.dead_letter_topic), partition)
-    with reached(settings):
-        begins, ends = watermarks(kafka.bootstrap_servers, place.topic, kafka.extra).get(partition, (0, 0))
+    source = Partition(topic or dead_letter_topic(kafka.topics[0], kafka.dead_letter_topic), partition)
+    with explained_failures(settings):
+        begins, ends = watermarks(kafka.bootstrap_servers, source.topic, kafka.extra).get(partition, (0, 0))
         if not begins <= offset < ends:
             raise click.ClickException(
-                f"{place.topic}/{partition} holds offsets from {begins} up to {ends}, not {offset}"
+                f"{source.topic}/{partition} holds offsets from {begins} up to {ends}, not {offset}"
             )
         with closing(LogReader(kafka.bootstrap_servers, kafka.extra, _now_us)) as reader:
-            message = next((batch[0] for batch in reader.read(place, offset, offset + 1)), None)
+            message = next((batch[0] for batch in reader.read(source, offset, offset + 1)), None)
     if message is None:
-        raise click.ClickException(f"{place.topic}/{partition} holds no message at offset {offset}")
+        raise click.ClickException(f"{source.topic}/{partition} holds no message at offset {offset}")
     click.echo(f"at: {format_utc(message.broker_us)}")
-    for name, text in letter_of(message).headers.items():
+    for name, text in stored_dead_letter(message).headers.items():
         click.echo(f"{name}: {text}")
     click.echo(f"key: {_text(message.key)}\n\n{_pretty(message.value)}")
 
@@ -186,7 +186,7 @@ def replay(settings: Settings, reason: str | None, since_us: int | None, until_u
     twice does no harm. A message that is still invalid becomes a dead letter again, with one more in its header
     `replayed`; this run does not send that one.
     """
-    with reached(settings), TransferProgress("reading dead letters", None) as progress:
+    with explained_failures(settings), TransferProgress("reading dead letters", None) as progress:
         choice = LetterChoice(settings, reason, since_us, until_us)
         # A message has several letters: for each bad event of a batch, and for each time it was sent again.
         newest = {letter.first_origin: _address(letter) for letter in choice.letters(progress)}
@@ -196,7 +196,7 @@ def replay(settings: Settings, reason: str | None, since_us: int | None, until_u
     sent, unsent = 0, 0
     try:
         with (
-            reached(settings),
+            explained_failures(settings),
             TransferProgress("sending again", None) as progress,
             EventProducer(settings.kafka.bootstrap_servers, settings.kafka.extra) as producer,
         ):
@@ -222,7 +222,7 @@ class _Addresses:
         self._producer = producer
         self._partitions: dict[str, int] = {}
 
-    def send(self, letter: Letter) -> bool:
+    def send(self, letter: StoredDeadLetter) -> bool:
         """Queue the message; False where there is no topic for it."""
         source, message = letter.source, letter.message
         if source is None:
@@ -233,12 +233,12 @@ class _Addresses:
         if not partitions:
             return False
         # The same partition, whose shard knows which of a batch's events it has counted.
-        partition = source.partition if source.partition < partitions else None
+        partition = source.number if source.number < partitions else None
         self._producer.produce(source.topic, message.key, message.value, partition, letter.replay_headers())
         return True
 
 
-def _address(letter: Letter) -> tuple[str, int, int]:
+def _address(letter: StoredDeadLetter) -> tuple[str, int, int]:
     message = letter.message
     return message.topic, message.partition, message.offset
 

@@ -8,7 +8,7 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from aggregator.rollups.levels import Retention
 from callmeter.durations import parse_duration_s
-from callmeter.planning.capacity import BASELINE, Load, Room, make_plan
+from callmeter.planning.capacity import BASELINE, Deployment, Load, make_plan
 from callmeter.planning.figures import FiguresWrong, read_figures
 from callmeter.planning.plan_table import as_builtins, show
 from callmeter.planning.rollup_memory import Mix
@@ -98,16 +98,16 @@ def plan(settings: Settings, /, as_json: bool, **asked: Any) -> None:
     """
     try:
         figures = read_figures()
-        load, room = _load(settings, asked), _room(asked)
+        load, deployment = _load(settings, asked), _deployment(asked)
     except FiguresWrong as wrong:
         raise click.ClickException(f"{wrong}; `python -m bench --record` measures it") from None
     except ValueError as wrong:
         raise click.UsageError(f"{str(wrong)[0].upper()}{str(wrong)[1:]}.") from None
-    needed = make_plan(load, room, figures)
+    needed = make_plan(load, deployment, figures)
     if as_json:
-        click.echo(json.dumps(as_builtins(load, room, needed, figures)))
+        click.echo(json.dumps(as_builtins(load, deployment, needed, figures)))
     else:
-        show(load, room, needed, figures)
+        show(load, deployment, needed, figures)
 
 
 def _load(settings: Settings, asked: dict[str, Any]) -> Load:
@@ -132,8 +132,8 @@ def _load(settings: Settings, asked: dict[str, Any]) -> Load:
     )
 
 
-def _room(asked: dict[str, Any]) -> Room:
-    return Room(
+def _deployment(asked: dict[str, Any]) -> Deployment:
+    return Deployment(
         busy=asked["busy_percent"] / 100,
         master_bytes=asked["master_memory"],
         filled=asked["filled_percent"] / 100,

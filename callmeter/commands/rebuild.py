@@ -6,8 +6,8 @@ import click
 
 from aggregator.store.connection import connect
 from aggregator.store.generation import Generations, RebuildRuns
+from callmeter.command_errors import explained_failures
 from callmeter.durations import parse_duration_s
-from callmeter.reached import reached
 from callmeter.rebuild import Rebuild, RebuildDiffers
 from callmeter.settings import Settings
 
@@ -49,7 +49,7 @@ def rebuild(settings: Settings, dry_run: bool, accept_differences: bool, grace_s
     callmeter rebuild --dry-run
     callmeter rebuild
     """
-    with reached(settings):
+    with explained_failures(settings):
         client = connect(settings.redis.url, settings.redis.cluster)
         generations = Generations(client, settings.redis.namespace)
         if abort:
@@ -74,7 +74,7 @@ def rebuild(settings: Settings, dry_run: bool, accept_differences: bool, grace_s
 def _show_plan(work: Rebuild) -> None:
     sources = work.sources()
     for source in sources:
-        click.echo(f"{source.place.topic}/{source.place.partition}: {source.messages} messages")
+        click.echo(f"{source.partition.topic}/{source.partition.number}: {source.messages} messages")
     click.echo(f"{sum(source.messages for source in sources)} messages would be folded again.")
     lost = [source.lost for source in sources if source.lost]
     if lost:

@@ -10,7 +10,7 @@ from aggregator.layout.write import ShardWrite
 from aggregator.store.connection import connect
 from aggregator.store.generation import live_namespace
 from aggregator.store.shard_store import Fenced, ShardStore
-from callmeter.reached import reached
+from callmeter.command_errors import explained_failures
 from callmeter.settings import Settings
 from ingest.kafka.watermarks import watermarks
 
@@ -88,7 +88,7 @@ def reset(
     """
     if to_beginning + to_end + (to_offset is not None) != 1:
         raise click.UsageError("Say where to go on: --to-beginning, --to-end or --to-offset N.")
-    with reached(settings):
+    with explained_failures(settings):
         log = watermarks(settings.kafka.bootstrap_servers, topic, settings.kafka.extra).get(partition)
         if log is None:
             raise click.ClickException(f"there is no partition {partition} of a topic {topic!r}")

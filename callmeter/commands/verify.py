@@ -14,9 +14,9 @@ from aggregator.rollups.levels import DAY_US, MINUTE_US
 from aggregator.store.connection import connect_readers
 from aggregator.store.reader import StoreReader, UnknownLayout
 from aggregator.timestamps import format_utc
+from callmeter.command_errors import explained_failures
 from callmeter.instants import instant_us
 from callmeter.progress.work import WorkProgress
-from callmeter.reached import reached
 from callmeter.settings import Settings
 
 # Most calls have started and ended so long after their start: nothing more comes to their minute.
@@ -65,7 +65,7 @@ def verify(
     start_us = end_us - DAY_US if start_us is None else start_us
     if start_us >= end_us:
         raise click.UsageError("--start must be before --end.")
-    with reached(settings):
+    with explained_failures(settings):
         try:
             verified = asyncio.run(verify_window(settings, None, project, start_us, end_us, now_us, tree))
         except (UnknownLayout, TooMuchToRead, NothingKept) as refused:

@@ -15,7 +15,7 @@ from callmeter.garbage import collect_seldom
 from callmeter.settings import Settings
 from callmeter.shard_opening import ShardOpener
 from ingest.batch_limits import BatchLimits
-from ingest.kafka.consumer import Place
+from ingest.kafka.consumer import Partition
 from ingest.worker import Worker, WorkerSettings
 
 
@@ -48,8 +48,8 @@ def make_worker(settings: Settings) -> Worker:
     client = connect(settings.redis.url, settings.redis.cluster)
     opener = ShardOpener(settings, client)
 
-    def open_shard(place: Place) -> Shard:
-        return opener.open(live_namespace(client, settings.redis.namespace), place)
+    def open_shard(partition: Partition) -> Shard:
+        return opener.open(live_namespace(client, settings.redis.namespace), partition)
 
     return Worker(
         WorkerSettings(

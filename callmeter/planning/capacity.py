@@ -60,7 +60,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Room:
+class Deployment:
     """How full things may be: `busy` is the part of its speed at which a worker or a master runs, `filled` the part of
     `master_bytes` that a master's data takes. `replicas` counts the copies of a message that the broker keeps.
     """
@@ -155,13 +155,13 @@ class Plan:
     warnings: tuple[str, ...] = field(default=())
 
 
-def make_plan(load: Load, room: Room, figures: Figures) -> Plan:
+def make_plan(load: Load, deployment: Deployment, figures: Figures) -> Plan:
     """What the load needs, by the figures."""
-    placed = _placed(load, room, figures)
+    placed = _placed(load, deployment, figures)
     events_per_s, speed = load.events_per_s, placed.speed
     redis_cores = events_per_s * figures.redis_cpu_us_per_event.at(load.message_bytes) * speed.growth / 1e6
     memory = _memory(load, placed.key, placed.partitions, figures)
-    masters = max(math.ceil(memory.total_bytes / room.usable_bytes), math.ceil(redis_cores / room.busy))
+    masters = max(math.ceil(memory.total_bytes / deployment.usable_bytes), math.ceil(redis_cores / deployment.busy))
     in_bytes_per_s = events_per_s * load.message_bytes
     return Plan(
         events_per_s=events_per_s,
@@ -177,20 +177,20 @@ def make_plan(load: Load, room: Room, figures: Figures) -> Plan:
         masters=masters if masters <= 1 else max(masters, CLUSTER_MASTERS_MIN),
         in_bytes_per_s=in_bytes_per_s,
         out_bytes_per_s=in_bytes_per_s,
-        replication_bytes_per_s=in_bytes_per_s * (room.replicas - 1),
+        replication_bytes_per_s=in_bytes_per_s * (deployment.replicas - 1),
         answers=_answers(load, placed, figures),
         warnings=tuple(_warnings(placed, memory)),
     )
 
 
-def _speed(load: Load, room: Room, figures: Figures, key: str) -> Speed:
+def _speed(load: Load, deployment: Deployment, figures: Figures, key: str) -> Speed:
     """Keyed by project the workers share the projects; by trace each meets them all."""
 
     def growth(workers: int) -> float:
         return _growth(load, figures, load.projects if key == "trace" else load.projects / workers)
 
     def worker_events_per_s(workers: int) -> float:
-        return room.busy * 1e6 / (figures.worker_us_per_event.at(load.message_bytes) * growth(workers))
+        return deployment.busy * 1e6 / (figures.worker_us_per_event.at(load.message_bytes) * growth(workers))
 
     most = math.ceil(load.events_per_s / worker_events_per_s(1))
     workers = fewest(1, lambda count: count * worker_events_per_s(count) >= load.events_per_s, most) or most
@@ -210,32 +210,33 @@ def _growth(load: Load, figures: Figures, projects: float) -> float:
     )
 
 
-def _placed(load: Load, room: Room, figures: Figures) -> Placement:
+def _placed(load: Load, deployment: Deployment, figures: Figures) -> Placement:
     """By project, where the busiest one fits into one partition and its shard into one master; else by trace, where
     that helps.
     """
-    by_project, by_trace = (_speed(load, room, figures, key) for key in ("project", "trace"))
+    by_project, by_trace = (_speed(load, deployment, figures, key) for key in ("project", "trace"))
     busiest_events_per_s = load.busiest_calls_per_s * EVENTS_PER_CALL
     is_too_fast = busiest_events_per_s > by_project.worker_events_per_s
     shard_bytes = _project_memory(load.busiest_calls_per_s, load, figures).total_bytes
-    if not is_too_fast and shard_bytes <= room.usable_bytes:
+    if not is_too_fast and shard_bytes <= deployment.usable_bytes:
         total = _memory(load, "project", 1, figures).total_bytes
-        return Placement("project", max(by_project.workers, math.ceil(total / room.usable_bytes)), by_project)
+        return Placement("project", max(by_project.workers, math.ceil(total / deployment.usable_bytes)), by_project)
     partitions = fewest(
-        by_trace.workers, lambda count: _memory(load, "trace", count, figures).total_bytes <= count * room.usable_bytes
+        by_trace.workers,
+        lambda count: _memory(load, "trace", count, figures).total_bytes <= count * deployment.usable_bytes,
     )
     if partitions is None:
-        return _unfit(load, room, figures, *(("trace", by_trace) if is_too_fast else ("project", by_project)))
+        return _unfit(load, deployment, figures, *(("trace", by_trace) if is_too_fast else ("project", by_project)))
     too_much, one_takes = (
         (f"sends {busiest_events_per_s:,.0f} events/s", f"partition takes {by_project.worker_events_per_s:,.0f}")
         if is_too_fast
-        else (f"takes {_gb(shard_bytes)}", f"master {_gb(room.usable_bytes)}")
+        else (f"takes {_gb(shard_bytes)}", f"master {_gb(deployment.usable_bytes)}")
     )
     warning = f"The busiest project {too_much}, one {one_takes}: key messages by trace, not by project."
     return Placement("trace", partitions, by_trace, True, warning)
 
 
-def _unfit(load: Load, room: Room, figures: Figures, key: str, speed: Speed) -> Placement:
+def _unfit(load: Load, deployment: Deployment, figures: Figures, key: str, speed: Speed) -> Placement:
     shards = speed.workers if key == "trace" else load.projects
     shard_bytes = _memory(load, key, speed.workers, figures).total_bytes / shards
     return Placement(
@@ -244,7 +245,7 @@ def _unfit(load: Load, room: Room, figures: Figures, key: str, speed: Speed) -> 
         speed,
         False,
         f"This does not fit, however messages are keyed: a shard takes {_gb(shard_bytes)}, one master "
-        f"{_gb(room.usable_bytes)}. Shorten the retention of what is largest, or take larger masters.",
+        f"{_gb(deployment.usable_bytes)}. Shorten the retention of what is largest, or take larger masters.",
     )
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from aggregator.rollups.levels import DAY_S, LEVELS
 from callmeter.durations import format_duration
-from callmeter.planning.capacity import BASELINE, EVENTS_PER_CALL, Load, Plan, Room
+from callmeter.planning.capacity import BASELINE, EVENTS_PER_CALL, Deployment, Load, Plan
 from callmeter.planning.figures import Figures
 
 WIDTH = 110
@@ -25,7 +25,7 @@ ASSUMPTIONS = (
 )
 
 
-def show(load: Load, room: Room, plan: Plan, figures: Figures) -> None:
+def show(load: Load, deployment: Deployment, plan: Plan, figures: Figures) -> None:
     """Print the plan, its warnings, what was measured where, and what is assumed."""
     console = Console(width=WIDTH)
     mix = load.mix
@@ -39,7 +39,7 @@ def show(load: Load, room: Room, plan: Plan, figures: Figures) -> None:
     table.add_column("")
     table.add_column("needed", justify="right")
     table.add_column("because")
-    for part, rows in _parts(load, room, plan).items():
+    for part, rows in _parts(load, deployment, plan).items():
         table.add_section()
         table.add_row(Text(part, "bold"))
         for name, needed, because in rows:
@@ -55,12 +55,12 @@ def show(load: Load, room: Room, plan: Plan, figures: Figures) -> None:
         console.print(Text(f"  {assumption}"))
 
 
-def as_builtins(load: Load, room: Room, plan: Plan, figures: Figures) -> dict[str, Any]:
+def as_builtins(load: Load, deployment: Deployment, plan: Plan, figures: Figures) -> dict[str, Any]:
     """What `--json` prints: the load, the room, the plan (units last in its names), sources and assumptions."""
     built: dict[str, Any] = msgspec.to_builtins(
         {
             "load": load,
-            "room": room,
+            "deployment": deployment,
             "plan": plan,
             "measured": figures.sources,
             "assumed": ASSUMPTIONS,
@@ -77,11 +77,11 @@ Row = tuple[str, str, str]
 """What, how much, and the arithmetic."""
 
 
-def _parts(load: Load, room: Room, plan: Plan) -> dict[str, list[Row]]:
+def _parts(load: Load, deployment: Deployment, plan: Plan) -> dict[str, list[Row]]:
     return {
-        "Kafka": _kafka_rows(load, room, plan),
-        "workers": _worker_rows(room, plan),
-        "Redis": _redis_rows(load, room, plan),
+        "Kafka": _kafka_rows(load, deployment, plan),
+        "workers": _worker_rows(deployment, plan),
+        "Redis": _redis_rows(load, deployment, plan),
         "answers, p50 of one client": [
             (
                 answer.question,
@@ -93,7 +93,7 @@ def _parts(load: Load, room: Room, plan: Plan) -> dict[str, list[Row]]:
     }
 
 
-def _kafka_rows(load: Load, room: Room, plan: Plan) -> list[Row]:
+def _kafka_rows(load: Load, deployment: Deployment, plan: Plan) -> list[Row]:
     most = plan.memory.total_bytes / plan.partitions
     return [
         ("partitions", f"{plan.partitions:,}", f"at least one a worker; {_bytes(most)} of Redis a shard"),
@@ -108,24 +108,24 @@ def _kafka_rows(load: Load, room: Room, plan: Plan) -> list[Row]:
             f"{_count(plan.events_per_s)} events/s × {_bytes(load.message_bytes)}",
         ),
         ("out to workers", f"{_bytes(plan.out_bytes_per_s)}/s", "each message once"),
-        ("between brokers", f"{_bytes(plan.replication_bytes_per_s)}/s", f"in × {room.replicas - 1}"),
+        ("between brokers", f"{_bytes(plan.replication_bytes_per_s)}/s", f"in × {deployment.replicas - 1}"),
     ]
 
 
-def _worker_rows(room: Room, plan: Plan) -> list[Row]:
+def _worker_rows(deployment: Deployment, plan: Plan) -> list[Row]:
     events, each = _count(plan.events_per_s), _count(plan.worker_events_per_s)
     return [
         (
             "processes",
             f"{plan.workers:,}",
-            f"{events} events/s ÷ {each}, {room.busy:.0%} of what one folds",
+            f"{events} events/s ÷ {each}, {deployment.busy:.0%} of what one folds",
         ),
         ("cores busy", f"{plan.worker_cores:,.1f}", f"{plan.worker_cores / plan.events_per_s * 1e6:.1f} µs an event"),
         ("memory", _bytes(plan.worker_bytes), f"{_bytes(plan.worker_bytes / plan.workers)} each"),
     ]
 
 
-def _redis_rows(load: Load, room: Room, plan: Plan) -> list[Row]:
+def _redis_rows(load: Load, deployment: Deployment, plan: Plan) -> list[Row]:
     memory, kept = plan.memory, load.retention
     calls_kept = load.calls_per_s * kept.calls_s
     indexed = calls_kept + load.calls_per_s * DAY_S
@@ -139,7 +139,7 @@ def _redis_rows(load: Load, room: Room, plan: Plan) -> list[Row]:
         (
             "masters",
             f"{plan.masters:,}",
-            f"{_bytes(room.usable_bytes)} of data and {room.busy:.0%} of a core each; 3 at least, if not 1",
+            f"{_bytes(deployment.usable_bytes)} of data and {deployment.busy:.0%} of a core each; 3 at least, if not 1",
         ),
         ("cores busy", f"{plan.redis_cores:,.1f}", f"{plan.redis_cores / plan.events_per_s * 1e6:.1f} µs an event"),
         ("memory", _bytes(memory.total_bytes), "in all:"),

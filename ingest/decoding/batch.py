@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from aggregator.calls.event import Event
-from ingest.decoding.fast import read_quickly
+from ingest.decoding.fast import decode_fast
 from ingest.decoding.invalid_event import InvalidEvent
 from ingest.decoding.single import AHEAD_MAX_US, decode_message
 from ingest.decoding.typed import EARLIEST_US
@@ -49,7 +49,7 @@ def decode_batch(
     bytes_mean = sum(len(value) for value in values[:_MESSAGES_MAX] if value) // min(len(values), _MESSAGES_MAX)
     step = min(_MESSAGES_MAX, _BYTES_MAX // (bytes_mean + 1) + 1)
     for first in range(0, len(values), step):
-        for position, event in enumerate(read_quickly(values[first : first + step], earliest_us, latest_us), first):
+        for position, event in enumerate(decode_fast(values[first : first + step], earliest_us, latest_us), first):
             batch.messages += 1
             if event is not None:
                 batch.events.append(event)

@@ -85,7 +85,7 @@ Fields = StartFields | EndFields | CompleteFields
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 
 
-def read_quickly(values: Sequence[bytes | None], earliest_us: int, latest_us: int) -> list[Event | None]:
+def decode_fast(values: Sequence[bytes | None], earliest_us: int, latest_us: int) -> list[Event | None]:
     """The event of each message; None for a message that must be read by itself.
 
     That is one in another form, an invalid one, or one with a time before `earliest_us`, which is not before 1970, or

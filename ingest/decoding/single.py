@@ -7,14 +7,14 @@ from aggregator.timestamps import DAY_US
 from ingest.decoding.exact import batch_of, event_of
 from ingest.decoding.invalid_event import InvalidEvent, NotAnEvent
 from ingest.decoding.json_repair import readable_json
-from ingest.decoding.typed import Unusual, usual_event, usual_events
+from ingest.decoding.typed import NotTyped, typed_event, typed_events
 
 __all__ = ["AHEAD_MAX_US", "Decoded", "InvalidEvent", "decode_message"]
 
 # The specified tolerance for producers whose clocks are ahead of the broker's.
 AHEAD_MAX_US = DAY_US
 
-_NOT_USUAL = (Unusual, ValueError, RecursionError, msgspec.DecodeError)
+_NOT_USUAL = (NotTyped, ValueError, RecursionError, msgspec.DecodeError)
 
 
 class Decoded(msgspec.Struct):
@@ -35,12 +35,12 @@ def decode_message(value: bytes | None, broker_now_us: int) -> Decoded:
     try:
         if not value.isascii():
             value.decode()  # msgspec does not look at the bytes of strings that it skips
-        return Decoded(usual_events(value, latest_us), [])
+        return Decoded(typed_events(value, latest_us), [])
     except _NOT_USUAL:
-        return _read_closely(value, latest_us)
+        return _decode_exactly(value, latest_us)
 
 
-def _read_closely(value: bytes, latest_us: int) -> Decoded:
+def _decode_exactly(value: bytes, latest_us: int) -> Decoded:
     try:
         value.decode()
         message = readable_json(value)
@@ -62,6 +62,6 @@ def _read_closely(value: bytes, latest_us: int) -> Decoded:
 
 def _element_event(element: bytes, latest_us: int) -> Event:
     try:
-        return usual_event(element, latest_us)
+        return typed_event(element, latest_us)
     except _NOT_USUAL:
         return event_of(element, latest_us, in_batch=True)

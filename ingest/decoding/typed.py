@@ -1,6 +1,6 @@
 """The usual form of a message, decoded in one typed pass, and the events it stands for.
 
-Only the fields that count are declared; msgspec skips all others unread. A message that does not fit (`Unusual`, or
+Only the fields that count are declared; msgspec skips all others unread. A message that does not fit (`NotTyped`, or
 an error of msgspec) need not be invalid: `ingest.decoding.exact` decides that, and alone words what is wrong.
 """
 
@@ -28,7 +28,7 @@ _Timestamp = str | int | float | None
 _ABSENT = msgspec.Raw(b"")
 
 
-class Unusual(Exception):
+class NotTyped(Exception):
     """The message is not in the usual form."""
 
 
@@ -84,22 +84,22 @@ _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_element = msgspec.json.Decoder(Element).decode
 
 
-def usual_events(message: bytes, latest_us: int) -> list[Event]:
+def typed_events(message: bytes, latest_us: int) -> list[Event]:
     """The events of a message in the usual form; none may be later than `latest_us`.
 
-    Raises Unusual, ValueError, msgspec.DecodeError or RecursionError when it is in another form, or invalid.
+    Raises NotTyped, ValueError, msgspec.DecodeError or RecursionError when it is in another form, or invalid.
     """
     envelope = _decode_envelope(message)
     wide = b"\\" in message or not message.isascii()
     if envelope.batch is None:
         return [_event(envelope, latest_us, wide)]
     if envelope.mode or envelope.start or envelope.end or envelope.complete:
-        raise Unusual
+        raise NotTyped
     return [_event(element, latest_us, wide) for element in envelope.batch]
 
 
-def usual_event(element: bytes, latest_us: int) -> Event:
-    """The event of one element of a batch; raises as `usual_events` does."""
+def typed_event(element: bytes, latest_us: int) -> Event:
+    """The event of one element of a batch; raises as `typed_events` does."""
     return _event(_decode_element(element), latest_us, True)
 
 
@@ -109,7 +109,7 @@ def _event(element: Envelope | Element, latest_us: int, wide: bool) -> Event:
     if element.mode is not None:
         request = element.req
         if request is None or start or end or complete:
-            raise Unusual
+            raise NotTyped
         if element.mode == "start":
             start = request.start
         elif element.mode == "end":
@@ -117,10 +117,10 @@ def _event(element: Envelope | Element, latest_us: int, wide: bool) -> Event:
         else:
             complete = request.complete or request
     elif (start is not None) + (end is not None) + (complete is not None) > 1:
-        raise Unusual
+        raise NotTyped
     fields = start or end or complete or element
     if not isinstance(fields, Fields) or fields.project_id is None or fields.id is None:
-        raise Unusual
+        raise NotTyped
     if wide:
         _check_bytes(fields)
     return Event(
@@ -133,7 +133,7 @@ def _event(element: Envelope | Element, latest_us: int, wide: bool) -> Event:
 
 def _call_start(fields: Fields, latest_us: int) -> CallStart:
     if fields.op_name is None or fields.started_at is None:
-        raise Unusual
+        raise NotTyped
     return CallStart(
         fields.op_name,
         _instant_us(fields.started_at, latest_us),
@@ -150,7 +150,7 @@ def _call_start(fields: Fields, latest_us: int) -> CallStart:
 
 def _call_end(fields: Fields, latest_us: int) -> CallEnd:
     if fields.ended_at is None or fields.summary is None:
-        raise Unusual
+        raise NotTyped
     return CallEnd(
         _instant_us(fields.ended_at, latest_us),
         bool(fields.exception),
@@ -163,7 +163,7 @@ def _call_end(fields: Fields, latest_us: int) -> CallEnd:
 def _instant_us(timestamp: str | int | float, latest_us: int) -> int:
     instant_us = parse_timestamp_us(timestamp)
     if not EARLIEST_US <= instant_us <= latest_us:
-        raise Unusual
+        raise NotTyped
     return instant_us
 
 
@@ -180,7 +180,7 @@ def _check_bytes(fields: Fields) -> None:
     )
     for text in ids:
         if text is not None and len(text) > ID_BYTES_MAX // 4 and len(text.encode()) > ID_BYTES_MAX:
-            raise Unusual
+            raise NotTyped
     op_name = fields.op_name
     if op_name is not None and len(op_name) > OP_NAME_BYTES_MAX // 4 and len(op_name.encode()) > OP_NAME_BYTES_MAX:
-        raise Unusual
+        raise NotTyped

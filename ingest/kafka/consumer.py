@@ -43,32 +43,32 @@ class BrokerAway(Exception):
     """The broker did not answer a question in time."""
 
 
-class Place(NamedTuple):
+class Partition(NamedTuple):
     """A partition of a topic."""
 
     topic: str
-    partition: int
+    number: int
 
 
 class Polled(NamedTuple):
-    """What one poll brought: messages by place, in order; places read to their end; places whose offset is gone."""
+    """What one poll brought: messages by partition, in order; which are read to their end; whose offset is gone."""
 
-    messages: dict[Place, list[KafkaMessage]]
-    ended: list[Place]
-    out_of_range: list[Place]
+    messages: dict[Partition, list[KafkaMessage]]
+    ended: list[Partition]
+    out_of_range: list[Partition]
     missing_topics: list[str]
 
 
 class Source:
-    """A group member. `on_assign` gives the offset to read each new place from; None: its beginning."""
+    """A group member. `on_assign` gives the offset to read each new partition from; None: its beginning."""
 
     def __init__(
         self,
         bootstrap_servers: str,
         group_id: str,
         topics: Sequence[str],
-        on_assign: Callable[[Place], int | None],
-        on_revoke: Callable[[list[Place]], None],
+        on_assign: Callable[[Partition], int | None],
+        on_revoke: Callable[[list[Partition]], None],
         extra: Mapping[str, str | int | float | bool],
         clock: Callable[[], int],
     ) -> None:
@@ -110,8 +110,8 @@ class Source:
         The wait begins when the poll before ended: what came while a long step was at work is a batch, and is not kept
         waiting for more.
 
-        Until the next poll, a place that is revoked or assigned anew disappears from its messages and from those that
-        have ended: a new assignment may begin at another offset than the one that follows what is in hand.
+        Until the next poll, a partition that is revoked or assigned anew disappears from its messages and from those
+        that have ended: a new assignment may begin at another offset than the one that follows what is in hand.
         """
         polled = self._polled = Polled({}, [], [], [])
         left_messages, left_bytes = limits.messages_max, limits.bytes_max
@@ -131,30 +131,30 @@ class Source:
 
     def _sort(self, received: list[KafkaMessage], polled: Polled) -> int:
         """Put messages, and what they say of their partitions, where they belong; returns the size of all in bytes."""
-        topic = partition = None
+        topic = number = None
         messages: list[KafkaMessage] = []
         for message in received:
             error = message.error()
             if error is not None:
-                self._note(error, _place_of(message), polled)
+                self._note(error, _partition_of(message), polled)
                 continue
-            # Messages of a partition come together: their list is looked up once.
-            if message.partition() != partition or message.topic() != topic:
-                topic, partition = place = _place_of(message)
-                messages = polled.messages.setdefault(place, [])
+            # Messages of a partition come one after the other: their list is looked up once.
+            if message.partition() != number or message.topic() != topic:
+                topic, number = partition = _partition_of(message)
+                messages = polled.messages.setdefault(partition, [])
             messages.append(message)
         sizes = [*map(len, received), 1_000]
         self._largest_bytes = max(*sizes, self._largest_bytes * 9 // 10)
         return sum(sizes)
 
-    def _note(self, error: KafkaError, place: Place, polled: Polled) -> None:
+    def _note(self, error: KafkaError, partition: Partition, polled: Polled) -> None:
         code = error.code()
         if code == KafkaError._PARTITION_EOF:
-            polled.ended.append(place)
+            polled.ended.append(partition)
         elif code in NO_OFFSET:
-            polled.out_of_range.append(place)
+            polled.out_of_range.append(partition)
         elif code in _NO_TOPIC:
-            polled.missing_topics.append(place.topic)
+            polled.missing_topics.append(partition.topic)
         else:
             log.warning("kafka", extra={"why": error.str()})
 
@@ -167,9 +167,9 @@ class Source:
             log.debug("a message came while paused; it is read again after the seek that follows")
         self._consumer.resume(self._consumer.assignment())
 
-    def seek(self, place: Place, offset: int | None) -> None:
-        """Read `place` from `offset` on (None: from its beginning)."""
-        wanted = [TopicPartition(*place, OFFSET_BEGINNING if offset is None else offset)]
+    def seek(self, partition: Partition, offset: int | None) -> None:
+        """Read `partition` from `offset` on (None: from its beginning)."""
+        wanted = [TopicPartition(*partition, OFFSET_BEGINNING if offset is None else offset)]
         try:
             self._consumer.seek(wanted[0])
         except KafkaException as failed:
@@ -179,14 +179,14 @@ class Source:
             self._consumer.incremental_unassign(wanted)
             self._consumer.incremental_assign(wanted)
 
-    def hold(self, place: Place) -> None:
-        """Stop reading `place` until it is assigned again."""
-        self._consumer.pause([TopicPartition(*place)])
+    def hold(self, partition: Partition) -> None:
+        """Stop reading `partition` until it is assigned again."""
+        self._consumer.pause([TopicPartition(*partition)])
 
-    def log_ends(self, place: Place) -> tuple[int, int]:
+    def log_ends(self, partition: Partition) -> tuple[int, int]:
         """The oldest offset there is, and the one the next message will get. Raises BrokerAway."""
         try:
-            low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=ANSWER_TIMEOUT_S)
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=ANSWER_TIMEOUT_S)
         except KafkaException as failed:
             raise BrokerAway(failed.args[0].str()) from failed
         return low, high
@@ -195,10 +195,10 @@ class Source:
         """See how many partitions these have registered, soon and now and then."""
         self._counts.begin(topics)
 
-    def commit(self, next_offsets: Mapping[Place, int], wait: bool) -> None:
-        """Tell Kafka how far each place is applied, for lag tools; nothing here reads it back."""
+    def commit(self, next_offsets: Mapping[Partition, int], wait: bool) -> None:
+        """Tell Kafka how far each partition is applied, for lag tools; nothing here reads it back."""
         if next_offsets:
-            offsets = [TopicPartition(*place, offset) for place, offset in next_offsets.items()]
+            offsets = [TopicPartition(*partition, offset) for partition, offset in next_offsets.items()]
             try:
                 if wait:
                     self._consumer.commit(offsets=offsets, asynchronous=False)
@@ -219,32 +219,32 @@ class Source:
             log.debug("the partitions of the topic are not known", extra={"topic": topic, "why": failed.args[0].str()})
             return None
 
-    def _assigned(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         starts = []
-        for assigned in places:
-            place = Place(assigned.topic, assigned.partition)
-            self._drop(place)
-            offset = self._on_assign(place)
+        for assigned in partitions:
+            partition = Partition(assigned.topic, assigned.partition)
+            self._drop(partition)
+            offset = self._on_assign(partition)
             start = OFFSET_BEGINNING if offset is None else offset
             starts.append(TopicPartition(assigned.topic, assigned.partition, start))
         consumer.incremental_assign(starts)
-        consumer.resume(starts)  # the client remembers that a place was paused before it was lost
+        consumer.resume(starts)  # the client remembers that a partition was paused before it was lost
 
-    def _revoked(self, consumer: Consumer, places: list[TopicPartition]) -> None:
-        gone = [Place(revoked.topic, revoked.partition) for revoked in places]
-        for place in gone:
-            self._drop(place)
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = [Partition(revoked.topic, revoked.partition) for revoked in partitions]
+        for partition in gone:
+            self._drop(partition)
         self._on_revoke(gone)
-        consumer.incremental_unassign(places)
+        consumer.incremental_unassign(partitions)
 
-    def _drop(self, place: Place) -> None:
-        """Take away what the last poll brought of a place."""
-        self._polled.messages.pop(place, None)
-        self._polled.ended[:] = [ended for ended in self._polled.ended if ended != place]
+    def _drop(self, partition: Partition) -> None:
+        """Take away what the last poll brought of a partition."""
+        self._polled.messages.pop(partition, None)
+        self._polled.ended[:] = [ended for ended in self._polled.ended if ended != partition]
 
 
-def _place_of(message: KafkaMessage) -> Place:
-    return Place(message.topic() or "", message.partition() or 0)
+def _partition_of(message: KafkaMessage) -> Partition:
+    return Partition(message.topic() or "", message.partition() or 0)
 
 
 def offset_of(received: KafkaMessage) -> int:
@@ -265,4 +265,4 @@ def brokers_us(received: Iterable[KafkaMessage], clock: Callable[[], int]) -> li
 def message_of(received: KafkaMessage, broker_us: int) -> Message:
     """A message that came without an error."""
     headers: Headers = received.headers() or ()  # type: ignore[assignment]  # a list, never a dict
-    return Message(*_place_of(received), offset_of(received), broker_us, received.key(), received.value(), headers)
+    return Message(*_partition_of(received), offset_of(received), broker_us, received.key(), received.value(), headers)

@@ -7,7 +7,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka import Message as KafkaMessage
 
 from ingest.batch_limits import BatchLimits
-from ingest.kafka.consumer import ANSWER_TIMEOUT_S, MESSAGE_BYTES_MAX, NO_OFFSET, Place, brokers_us, message_of
+from ingest.kafka.consumer import ANSWER_TIMEOUT_S, MESSAGE_BYTES_MAX, NO_OFFSET, Partition, brokers_us, message_of
 from ingest.kafka.message import Message
 
 log = logging.getLogger(__name__)
@@ -46,13 +46,13 @@ class LogReader:
             logger=log,
         )
 
-    def read(self, place: Place, first: int | None, until: int | None = None) -> Iterator[list[Message]]:
+    def read(self, partition: Partition, first: int | None, until: int | None = None) -> Iterator[list[Message]]:
         """Messages in order, in batches, from offset `first` (None: where the log begins) to where the log ends.
 
         Ends before `until` if that comes first. Where the log begins after `first`, it is read from there. Raises
         KafkaException when the broker does not answer.
         """
-        self._assign(place, first)
+        self._assign(partition, first)
         empty_polls = 0
         while empty_polls < POLLS_EMPTY_MAX:
             asked = min(self._limits.messages_max, max(1, self._limits.bytes_max // self._largest_bytes))
@@ -67,17 +67,17 @@ class LogReader:
                 return
             for error in errors:
                 if error.code() in NO_OFFSET:
-                    self._assign(place, None)
+                    self._assign(partition, None)
                 else:
                     log.warning("kafka", extra={"why": error.str()})
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no answer about {place.topic}/{place.partition}"))
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no answer about {partition.topic}/{partition.number}"))
 
     def close(self) -> None:
         """Let go of the broker."""
         self._consumer.close()
 
-    def _assign(self, place: Place, offset: int | None) -> None:
-        self._consumer.assign([TopicPartition(*place, OFFSET_BEGINNING if offset is None else offset)])
+    def _assign(self, partition: Partition, offset: int | None) -> None:
+        self._consumer.assign([TopicPartition(*partition, OFFSET_BEGINNING if offset is None else offset)])
 
     def _message(self, received: KafkaMessage) -> Message:
         message = message_of(received, *brokers_us([received], self._clock))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.calls.call import CALLS, Call, Subtree
+from aggregator.calls.call import CALL_CODEC, Call, Subtree
 from aggregator.packing import Packing
 
 # Around the ends of 64 bits, and far beyond.
@@ -44,7 +44,7 @@ texts = st.none() | st.text() | st.sampled_from(["\0int:7", "\0\0int:7", "\0int:
 )
 def test_calls_come_back(call: Call) -> None:
     """Bytes as bytes, texts as texts, numbers as numbers."""
-    assert CALLS.unpack(CALLS.pack(call)) == call
+    assert CALL_CODEC.unpack(CALL_CODEC.pack(call)) == call
 
 
 def test_usual_numbers_are_plain_messagepack() -> None:
@@ -63,4 +63,4 @@ def test_what_is_something_else_is_refused(packed: bytes) -> None:
 def test_a_text_that_looks_like_a_marked_number() -> None:
     """Stays a text beside a number that had to be marked: no producer can make a record unreadable."""
     call = Call(1, b"a", 0, user_id="\0int:x", run_id="\0\0int:7", usage={"\0int:7": [2**80]})
-    assert CALLS.unpack(CALLS.pack(call)) == call
+    assert CALL_CODEC.unpack(CALL_CODEC.pack(call)) == call

@@ -24,7 +24,7 @@ def scaled(stage: Stage) -> str:
             workers += [trial.pipeline.start_worker() for _ in range(3)]
             _wait_for_shares(trial, workers, [3, 3, 3, 3])
             # Cooperative: the first one went on with those that it keeps, whatever moved.
-            moved = {line["place"] for line in workers[0].logged("partition revoked")[revoked_before:]}
+            moved = {line["partition"] for line in workers[0].logged("partition revoked")[revoked_before:]}
             if len(moved) == PARTITIONS:
                 raise ChaosFailed("a worker had to give away all its partitions when others joined")
             trial.wait_for_progress(100)

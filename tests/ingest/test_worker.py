@@ -24,7 +24,7 @@ def committed(pipeline: Pipeline) -> dict[int, int]:
     settings = {"bootstrap.servers": pipeline.bootstrap_servers, "group.id": pipeline.settings["KAFKA__GROUP_ID"]}
     with closing(Consumer(settings)) as consumer:
         places = [TopicPartition(pipeline.topic, partition) for partition in range(pipeline.partitions)]
-        return {place.partition: place.offset for place in consumer.committed(places, 10) if place.offset >= 0}
+        return {one.partition: one.offset for one in consumer.committed(places, 10) if one.offset >= 0}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

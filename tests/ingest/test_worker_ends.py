@@ -2,7 +2,7 @@
 
 from aggregator.layout.keys import ShardName
 from aggregator.rollups.levels import SECOND_US
-from ingest.kafka.consumer import Place
+from ingest.kafka.consumer import Partition
 from tests.protocol.memory_log import MemoryLog
 from tests.protocol.memory_redis import MemoryRedis
 from tests.protocol.sent import MESSAGES
@@ -10,7 +10,7 @@ from tests.protocol.stored import as_of_us, next_offset
 from tests.protocol.totals import BEGAN_US
 from tests.protocol.worker_process import NAMESPACE, Parts, WorkerProcess
 
-LATE, OTHER = Place("calls", 0), Place("calls", 1)
+LATE, OTHER = Partition("calls", 0), Partition("calls", 1)
 LATE_SHARD = ShardName(NAMESPACE, *LATE)
 
 

@@ -8,7 +8,7 @@ from aggregator.calls.event import Event
 from aggregator.rollups.levels import SECOND_US
 from aggregator.store.shard_store import Fenced
 from aggregator.writing.shard import Applied, Shard
-from ingest.kafka.consumer import Place, Polled, Source
+from ingest.kafka.consumer import Partition, Polled, Source
 from ingest.kafka.message import Message
 from ingest.kafka.partition_counts import Register
 from ingest.worker import Worker, WorkerSettings
@@ -16,7 +16,7 @@ from tests.protocol.memory_log import as_received
 from tests.protocol.worker_process import NoTopic
 from tests.support.folding import NOW_US
 
-HOT, QUIET = Place("calls", 0), Place("calls", 1)
+HOT, QUIET = Partition("calls", 0), Partition("calls", 1)
 
 
 class NotedShard:
@@ -24,12 +24,12 @@ class NotedShard:
 
     dropped_before_us = 0
 
-    def __init__(self, place: Place, noted: list[tuple[Place, int]]) -> None:
+    def __init__(self, partition: Partition, noted: list[tuple[Partition, int]]) -> None:
         self.next_offset = self.sent_offset = 0
         self.as_of_us = 0
         self.counted: list[tuple[int, int]] = []
         self.fails = False
-        self._place = place
+        self._place = partition
         self._noted = noted
 
     def begin(
@@ -52,52 +52,54 @@ class NotedShard:
 
 
 class Steps:
-    """A worker with two places."""
+    """A worker with two partitions."""
 
     def __init__(self) -> None:
         self.now_us = NOW_US
-        self.applied: list[tuple[Place, int]] = []
-        self.sought: list[Place] = []
-        self.committed: dict[Place, int] = {}
+        self.applied: list[tuple[Partition, int]] = []
+        self.sought: list[Partition] = []
+        self.committed: dict[Partition, int] = {}
         self.to_count: Mapping[str, Register] = {}
-        self.shards: dict[Place, NotedShard] = {}
+        self.shards: dict[Partition, NotedShard] = {}
         settings = WorkerSettings("", "", (), 30 * 86_400 * SECOND_US)
         with patch("ingest.worker.DeadLetterTopic", NoTopic):
             self._worker = Worker(settings, self._open, lambda: self.now_us, lambda: 0)
-        for place in (HOT, QUIET):
-            self._worker._assign(place)
+        for partition in (HOT, QUIET):
+            self._worker._assign(partition)
 
-    def step(self, ended: Sequence[Place] = (), messages: Mapping[Place, int] = {}) -> None:
-        """A second later, with so many messages of each place, and the ends of some."""
+    def step(self, ended: Sequence[Partition] = (), messages: Mapping[Partition, int] = {}) -> None:
+        """A second later, with so many messages of each partition, and the ends of some."""
         self.now_us += SECOND_US
         polled = {}
-        for place, count in messages.items():
-            first = self.shards[place].sent_offset
-            polled[place] = [as_received(Message(*place, first + number, 1_000, None, b"")) for number in range(count)]
+        for partition, count in messages.items():
+            first = self.shards[partition].sent_offset
+            polled[partition] = [
+                as_received(Message(*partition, first + number, 1_000, None, b"")) for number in range(count)
+            ]
         self._worker._step(cast(Source, self), Polled(polled, list(ended), [], []))
 
-    def seek(self, place: Place, offset: int | None) -> None:
-        self.sought.append(place)
+    def seek(self, partition: Partition, offset: int | None) -> None:
+        self.sought.append(partition)
 
     def count_partitions(self, topics: Mapping[str, Register]) -> None:
         self.to_count = topics
 
-    def commit(self, next_offsets: Mapping[Place, int], wait: bool) -> None:
+    def commit(self, next_offsets: Mapping[Partition, int], wait: bool) -> None:
         self.committed |= next_offsets
 
     def keep_alive(self, for_s: float) -> None: ...
 
-    def leave(self, place: Place) -> None:
+    def leave(self, partition: Partition) -> None:
         """It is revoked."""
-        self._worker._revoke([place])
+        self._worker._revoke([partition])
 
-    def _open(self, place: Place) -> Shard:
-        self.shards[place] = NotedShard(place, self.applied)
-        return cast(Shard, self.shards[place])
+    def _open(self, partition: Partition) -> Shard:
+        self.shards[partition] = NotedShard(partition, self.applied)
+        return cast(Shard, self.shards[partition])
 
 
 def test_few_messages_before_many() -> None:
-    """What a step brought of a quiet place is applied before what it brought of a hot one, whichever came first."""
+    """What a step brought of a quiet partition is applied before what it brought of a hot one, whichever came first."""
     for order in ({HOT: 3, QUIET: 2}, {QUIET: 2, HOT: 3}):
         steps = Steps()
         steps.step(messages=order)
@@ -122,7 +124,7 @@ def test_an_idle_place_is_asked_once_for_each_answer() -> None:
 
 
 def test_only_what_is_stored_is_committed() -> None:
-    """What a step has sent is known to be stored in the next, whether or not that has messages of the place."""
+    """What a step has sent is known to be stored in the next, whether or not that has messages of the partition."""
     for messages in ({}, {HOT: 1}):
         steps = Steps()
         steps.step(messages={HOT: 3})
@@ -132,7 +134,7 @@ def test_only_what_is_stored_is_committed() -> None:
 
 
 def test_what_was_not_stored_is_read_again() -> None:
-    """From what is stored then; what came after it is not folded before, and other places read again too."""
+    """From what is stored then; what came after it is not folded before, and other partitions read again too."""
     for messages in ({}, {HOT: 1}):
         steps = Steps()
         steps.step(messages={HOT: 3})
@@ -153,7 +155,7 @@ def test_a_place_is_left_with_nothing_under_way() -> None:
     steps.leave(HOT)
     steps.leave(QUIET)
     steps.step()
-    assert [steps.shards[place].next_offset for place in (HOT, QUIET)] == [3, 0]
+    assert [steps.shards[partition].next_offset for partition in (HOT, QUIET)] == [3, 0]
     assert steps.committed == {HOT: 0, QUIET: 0}
 
 
@@ -163,7 +165,7 @@ def test_partitions_are_counted_by_who_has_the_first() -> None:
     steps.step()
     assert list(steps.to_count) == [HOT.topic]
     steps.to_count[HOT.topic](4, NOW_US)
-    assert [steps.shards[place].counted for place in (HOT, QUIET)] == [[(4, NOW_US)], []]
+    assert [steps.shards[partition].counted for partition in (HOT, QUIET)] == [[(4, NOW_US)], []]
     steps.leave(HOT)
     steps.step()
     assert not steps.to_count

@@ -107,7 +107,7 @@ def test_redis_restarts(forgets: bool, kafka_server: KafkaServer, own_redis: Red
         own_redis.start()
         pipeline.wait_until_applied()
         assert sum(before.values()) < len(dataset.lines)
-        again = [(line["place"], line["offset"] or 0) for line in worker.logged("reading again")]
+        again = [(line["partition"], line["offset"] or 0) for line in worker.logged("reading again")]
         assert again
         forgotten = [
             offset for place, offset in again for p in before if f"partition={p})" in place and offset < before[p]

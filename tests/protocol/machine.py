@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from aggregator.layout.keys import ShardName
 from aggregator.rollups.levels import SECOND_US
-from ingest.kafka.consumer import Place
+from ingest.kafka.consumer import Partition
 from tests.protocol.memory_log import MemoryLog
 from tests.protocol.memory_redis import MemoryRedis, State
 from tests.protocol.memory_store import Fault
@@ -17,7 +17,7 @@ from tests.protocol.totals import BEGAN_US, Totals, fold
 from tests.protocol.turns import TO_THE_END
 from tests.protocol.worker_process import NAMESPACE, Parts, WorkerProcess
 
-PLACES = (Place("calls", 0),)
+PLACES = (Partition("calls", 0),)
 # How many commands of a batch, which has about twenty, a worker sends before another one comes in.
 STEPS = (1, 2, 3, 5, 8, 13, 20)
 STEPS_MORE = (0, 3, 6, 10)
@@ -44,7 +44,7 @@ class Protocol(RuleBasedStateMachine):
         self.log = MemoryLog(PLACES)
         self.server = MemoryRedis(lambda: self.now_us // SECOND_US)
         self.workers = [self._new_worker() for _ in range(2)]
-        self._expected: dict[tuple[Place, int], Totals] = {}
+        self._expected: dict[tuple[Partition, int], Totals] = {}
         self._checked: State | None = None
 
     def _new_worker(self) -> WorkerProcess:
@@ -53,24 +53,24 @@ class Protocol(RuleBasedStateMachine):
     @initialize(messages=st.lists(st.sampled_from(MESSAGES), min_size=4, max_size=8))
     def begin(self, messages: list[Sent]) -> None:
         """There is something to read, for those who are told of their partitions."""
-        for place in PLACES:
-            self.produce(place, messages, 0)
+        for partition in PLACES:
+            self.produce(partition, messages, 0)
         for worker in self.workers:
             worker.source.rebalances += PLACES
 
     @rule(
-        place=st.sampled_from(PLACES),
+        partition=st.sampled_from(PLACES),
         messages=st.lists(st.sampled_from(MESSAGES), min_size=1, max_size=3),
         gap=st.sampled_from(GAPS),
     )
-    def produce(self, place: Place, messages: list[Sent], gap: int) -> None:
+    def produce(self, partition: Partition, messages: list[Sent], gap: int) -> None:
         for sent in messages:
-            self.log.append(place, sent, self.now_us, gap)
+            self.log.append(partition, sent, self.now_us, gap)
 
-    @rule(worker=workers, place=st.sampled_from(PLACES))
-    def rebalance(self, worker: int, place: Place) -> None:
+    @rule(worker=workers, partition=st.sampled_from(PLACES))
+    def rebalance(self, worker: int, partition: Partition) -> None:
         """Assign to a worker what it has not, or revoke what it has. It learns of it when it next polls."""
-        self.workers[worker].source.rebalances.append(place)
+        self.workers[worker].source.rebalances.append(partition)
 
     @rule(worker=workers, pace=st.sampled_from(tuple(product(BATCHES, STEPS))))
     def work_a_little(self, worker: int, pace: tuple[int, int]) -> None:
@@ -131,15 +131,15 @@ class Protocol(RuleBasedStateMachine):
         if state is self._checked:
             return
         self._checked = state
-        for place in PLACES:
-            shard = ShardName(NAMESPACE, *place)
+        for partition in PLACES:
+            shard = ShardName(NAMESPACE, *partition)
             below = next_offset(state, shard) or 0
-            expected, found = self._fold(place, below), totals_in(state, shard)
+            expected, found = self._fold(partition, below), totals_in(state, shard)
             # A registration that Redis forgets before the first batch is applied comes back when the shard is reopened.
             assert found.registered <= expected.registered
             found.registered = expected.registered
             assert found == expected, _difference(found, expected)
-            unapplied = [message.broker_us for message in self.log.messages[place] if message.offset >= below]
+            unapplied = [message.broker_us for message in self.log.messages[partition] if message.offset >= below]
             assert as_of_us(state, shard) <= min(unapplied, default=self.now_us)
 
     def teardown(self) -> None:
@@ -161,22 +161,22 @@ class Protocol(RuleBasedStateMachine):
         first.source.rebalances += PLACES
         for _ in range(CATCH_UP_BATCHES_MAX):
             first.run(3)
-            if all(self._next_offset(place) == self.log.end(place) for place in PLACES):
+            if all(self._next_offset(partition) == self.log.end(partition) for partition in PLACES):
                 break
         self._checked = None
         self.holds_what_is_below_the_next_offset()
-        for place in PLACES:
-            assert self._next_offset(place) == self.log.end(place)
-            registered = totals_in(self.server.state, ShardName(NAMESPACE, *place)).registered
-            assert registered == self._fold(place, self.log.end(place)).registered
+        for partition in PLACES:
+            assert self._next_offset(partition) == self.log.end(partition)
+            registered = totals_in(self.server.state, ShardName(NAMESPACE, *partition)).registered
+            assert registered == self._fold(partition, self.log.end(partition)).registered
 
-    def _next_offset(self, place: Place) -> int:
-        return next_offset(self.server.state, ShardName(NAMESPACE, *place)) or 0
+    def _next_offset(self, partition: Partition) -> int:
+        return next_offset(self.server.state, ShardName(NAMESPACE, *partition)) or 0
 
-    def _fold(self, place: Place, below: int) -> Totals:
-        if (place, below) not in self._expected:
-            self._expected[place, below] = fold(self.log.below(place, below))
-        return self._expected[place, below]
+    def _fold(self, partition: Partition, below: int) -> Totals:
+        if (partition, below) not in self._expected:
+            self._expected[partition, below] = fold(self.log.below(partition, below))
+        return self._expected[partition, below]
 
 
 def _difference(found: Totals, expected: Totals) -> str:

@@ -6,7 +6,7 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME
 from confluent_kafka import Message as KafkaMessage
 
 from ingest.batch_limits import BatchLimits
-from ingest.kafka.consumer import Place, Polled, Source
+from ingest.kafka.consumer import Partition, Polled, Source
 from ingest.kafka.message import Message
 from ingest.kafka.partition_counts import Register
 from tests.protocol.sent import Sent
@@ -15,23 +15,23 @@ from tests.protocol.sent import Sent
 class MemoryLog:
     """The partitions of one topic. Offsets only grow, and may leave gaps."""
 
-    def __init__(self, places: tuple[Place, ...]) -> None:
-        self.messages: dict[Place, list[Message]] = {place: [] for place in places}
-        self.sent: dict[Place, list[Sent]] = {place: [] for place in places}
+    def __init__(self, partitions: tuple[Partition, ...]) -> None:
+        self.messages: dict[Partition, list[Message]] = {partition: [] for partition in partitions}
+        self.sent: dict[Partition, list[Sent]] = {partition: [] for partition in partitions}
 
-    def append(self, place: Place, sent: Sent, broker_us: int, gap: int) -> None:
+    def append(self, partition: Partition, sent: Sent, broker_us: int, gap: int) -> None:
         """Add a message, `gap` offsets after the last one."""
-        offset = self.end(place) + gap
-        self.messages[place].append(Message(*place, offset, broker_us, None, sent.value))
-        self.sent[place].append(sent)
+        offset = self.end(partition) + gap
+        self.messages[partition].append(Message(*partition, offset, broker_us, None, sent.value))
+        self.sent[partition].append(sent)
 
-    def end(self, place: Place) -> int:
+    def end(self, partition: Partition) -> int:
         """The offset that the next message would get."""
-        return self.messages[place][-1].offset + 1 if self.messages[place] else 0
+        return self.messages[partition][-1].offset + 1 if self.messages[partition] else 0
 
-    def below(self, place: Place, next_offset: int) -> list[Sent]:
+    def below(self, partition: Partition, next_offset: int) -> list[Sent]:
         """All messages before an offset."""
-        pairs = zip(self.messages[place], self.sent[place], strict=True)
+        pairs = zip(self.messages[partition], self.sent[partition], strict=True)
         return [sent for message, sent in pairs if message.offset < next_offset]
 
 
@@ -44,8 +44,8 @@ class MemorySource(Source):
     def __init__(
         self,
         log: MemoryLog,
-        on_assign: Callable[[Place], int | None],
-        on_revoke: Callable[[list[Place]], None],
+        on_assign: Callable[[Partition], int | None],
+        on_revoke: Callable[[list[Partition]], None],
         pause: Callable[[str], None],
     ) -> None:
         self._log = log
@@ -53,75 +53,75 @@ class MemorySource(Source):
         self._on_revoke = on_revoke
         self._pause = pause
         self._polled = Polled({}, [], [], [])
-        self._told_ended: set[Place] = set()  # as a consumer says it: again when it is sent elsewhere or reads more
-        self._ends_on_their_way: set[Place] = set()  # what it noticed a while ago, and says before it says more
-        self.positions: dict[Place, int] = {}
-        self.rebalances: list[Place] = []
+        self._told_ended: set[Partition] = set()  # as a consumer says it: again when it is sent elsewhere or reads more
+        self._ends_on_their_way: set[Partition] = set()  # what it noticed a while ago, and says before it says more
+        self.positions: dict[Partition, int] = {}
+        self.rebalances: list[Partition] = []
 
     def poll(self, limits: BatchLimits) -> Polled:
-        """Up to `messages_max` messages of each place; each end twice, the second time alone and late."""
+        """Up to `messages_max` messages of each partition; each end twice, the second time alone and late."""
         polled = self._polled = Polled({}, [], [], [])
         self._serve_rebalances()
-        for place in self.positions:
-            if place in self._ends_on_their_way:
-                self._ends_on_their_way.discard(place)
-                polled.ended.append(place)
+        for partition in self.positions:
+            if partition in self._ends_on_their_way:
+                self._ends_on_their_way.discard(partition)
+                polled.ended.append(partition)
                 continue
-            taken = self._take(place, limits.messages_max)
+            taken = self._take(partition, limits.messages_max)
             if taken:
-                polled.messages[place] = [as_received(message) for message in taken]
-            if place not in self._told_ended and self.positions[place] >= self._log.end(place):
-                self._told_ended.add(place)
-                self._ends_on_their_way.add(place)
-                polled.ended.append(place)
+                polled.messages[partition] = [as_received(message) for message in taken]
+            if partition not in self._told_ended and self.positions[partition] >= self._log.end(partition):
+                self._told_ended.add(partition)
+                self._ends_on_their_way.add(partition)
+                polled.ended.append(partition)
         return polled
 
     def keep_alive(self, wait_s: float) -> None:
         """What comes by is lost; the worker must read it again."""
         self._pause("keep_alive")
         self._serve_rebalances()
-        for place in self.positions:
-            self._take(place, 1)
+        for partition in self.positions:
+            self._take(partition, 1)
 
-    def seek(self, place: Place, offset: int | None) -> None:
-        if place in self.positions:
-            self.positions[place] = offset or 0
-            self._forget_end(place)
+    def seek(self, partition: Partition, offset: int | None) -> None:
+        if partition in self.positions:
+            self.positions[partition] = offset or 0
+            self._forget_end(partition)
 
     def count_partitions(self, topics: Mapping[str, Register]) -> None:
         """The log never gets more partitions."""
 
-    def commit(self, next_offsets: Mapping[Place, int], wait: bool) -> None:
+    def commit(self, next_offsets: Mapping[Partition, int], wait: bool) -> None:
         """Nothing reads it back."""
 
-    def will_hold(self, place: Place) -> bool:
-        """Whether the place is assigned once the rebalances that wait are served."""
-        return (place in self.positions) ^ (self.rebalances.count(place) % 2 == 1)
+    def will_hold(self, partition: Partition) -> bool:
+        """Whether the partition is assigned once the rebalances that wait are served."""
+        return (partition in self.positions) ^ (self.rebalances.count(partition) % 2 == 1)
 
-    def _take(self, place: Place, messages_max: int) -> list[Message]:
-        position = self.positions[place]
-        taken = [message for message in self._log.messages[place] if message.offset >= position][:messages_max]
+    def _take(self, partition: Partition, messages_max: int) -> list[Message]:
+        position = self.positions[partition]
+        taken = [message for message in self._log.messages[partition] if message.offset >= position][:messages_max]
         if taken:
-            self.positions[place] = taken[-1].offset + 1
-            self._told_ended.discard(place)
+            self.positions[partition] = taken[-1].offset + 1
+            self._told_ended.discard(partition)
         return taken
 
-    def _forget_end(self, place: Place) -> None:
-        self._told_ended.discard(place)
-        self._ends_on_their_way.discard(place)
+    def _forget_end(self, partition: Partition) -> None:
+        self._told_ended.discard(partition)
+        self._ends_on_their_way.discard(partition)
 
     def _serve_rebalances(self) -> None:
-        """A place that is held is revoked, any other is assigned; what is in hand of it is gone, as in Source."""
+        """A partition that is held is revoked, any other is assigned; what is in hand of it is gone, as in Source."""
         while self.rebalances:
-            place = self.rebalances.pop(0)
-            self._polled.messages.pop(place, None)
-            self._polled.ended[:] = [ended for ended in self._polled.ended if ended != place]
-            self._forget_end(place)
-            if place in self.positions:
-                self._on_revoke([place])
-                del self.positions[place]
+            partition = self.rebalances.pop(0)
+            self._polled.messages.pop(partition, None)
+            self._polled.ended[:] = [ended for ended in self._polled.ended if ended != partition]
+            self._forget_end(partition)
+            if partition in self.positions:
+                self._on_revoke([partition])
+                del self.positions[partition]
             else:
-                self.positions[place] = self._on_assign(place) or 0
+                self.positions[partition] = self._on_assign(partition) or 0
 
 
 def as_received(message: Message) -> KafkaMessage:

@@ -2,7 +2,7 @@
 
 from aggregator.layout.write import ShardWrite
 from aggregator.writing.shard import Shard
-from ingest.kafka.consumer import Place
+from ingest.kafka.consumer import Partition
 from tests.protocol.memory_log import MemorySource
 from tests.protocol.memory_store import MemoryStore, Watch
 from tests.protocol.stored import next_offset as stored_offset
@@ -53,7 +53,7 @@ class RememberingShard(Shard):
 class ForwardSource(MemorySource):
     """After a doubt, reading goes on where it was."""
 
-    def seek(self, place: Place, offset: int | None) -> None: ...
+    def seek(self, partition: Partition, offset: int | None) -> None: ...
 
 
 MUTANTS = {

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from aggregator.calls.call import CALLS, Call
+from aggregator.calls.call import CALL_CODEC, Call
 from aggregator.calls.packed_id import unpack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import CALLS_PER_CHUNK, ShardKeys, ShardName
-from aggregator.rollups.cell import CELLS
+from aggregator.rollups.cell import CELL_CODEC
 from aggregator.rollups.levels import DAY_S, LEVELS
 from aggregator.rollups.series import LATENCY, model_of, series_of
 from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory
@@ -94,7 +94,7 @@ class _Reading:
         views = {number: view for view, number in directory.numbers.items()} | {ALL_CALLS: View()}
         for field, packed in self._state.hash(key).items():
             assert len(field) == 5, "nothing is beside a cell: it has too few rows"
-            cell = CELLS.unpack(packed)
+            cell = CELL_CODEC.unpack(packed)
             begins_us = (int(block) * level.block_slots + int.from_bytes(field[:2], "big")) * level.slot_us
             rows = {name: series_of(name).unpack(packed) for name, packed in cell.rows.items()}
             latencies_ms = sorted(row[0] for row in rows.pop(LATENCY, []))
@@ -115,7 +115,7 @@ class _Reading:
         for key in self._state.keys:
             if key.startswith(prefix):
                 for place, packed in self._state.hash(key).items():
-                    yield int(key.removeprefix(prefix)) * CALLS_PER_CHUNK + int(place), CALLS.unpack(packed)
+                    yield int(key.removeprefix(prefix)) * CALLS_PER_CHUNK + int(place), CALL_CODEC.unpack(packed)
 
     def _registered(self) -> Iterator[str]:
         member = layout.shard_member(self._shard).encode()

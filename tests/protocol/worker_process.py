@@ -9,7 +9,7 @@ from aggregator.prices.book import UNPRICED, PriceBook, Timeline
 from aggregator.rollups.levels import DAY_S, SECOND_US, Retention
 from aggregator.writing.shard import Shard
 from ingest.batch_limits import BatchLimits
-from ingest.kafka.consumer import Place
+from ingest.kafka.consumer import Partition
 from ingest.kafka.message import DeadLetter
 from ingest.worker import Worker, WorkerSettings
 from tests.protocol.memory_log import MemoryLog, MemorySource
@@ -56,7 +56,7 @@ class WorkerProcess:
         self._parts = parts
         self._server = server
         self._turns = Turns()
-        self._stores: dict[Place, MemoryStore] = {}
+        self._stores: dict[Partition, MemoryStore] = {}
         self.fault: Fault | None = None
         settings = WorkerSettings("", "", (), RETENTION.calls_s * SECOND_US)
         with patch("ingest.worker.DeadLetterTopic", NoTopic):
@@ -82,10 +82,12 @@ class WorkerProcess:
     def _batch(self, messages_max: int) -> None:
         self._worker._step(self.source, self.source.poll(BatchLimits(messages_max)))
 
-    def _open_shard(self, place: Place) -> Shard:
-        store = self._stores.get(place)
+    def _open_shard(self, partition: Partition) -> Shard:
+        store = self._stores.get(partition)
         if store is None:
-            store = self._stores[place] = self._parts.store(self._server, ShardName(NAMESPACE, *place), self._before)
+            store = self._stores[partition] = self._parts.store(
+                self._server, ShardName(NAMESPACE, *partition), self._before
+            )
         return self._parts.shard(store, PRICES, RETENTION)
 
     def _before(self, command: str) -> Fault | None:

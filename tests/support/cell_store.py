@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 
 from aggregator.layout.keys import ShardKeys
 from aggregator.layout.write import Field, Key, ShardWrite
-from aggregator.rollups.cell import CELLS, SKETCHES, Cell, rows_field, sketches_field
+from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, rows_field, sketches_field
 from aggregator.rollups.levels import HOURS
 from aggregator.rollups.series import LATENCY, Row, model_series, pack_latency, pack_usage, series_of
 from aggregator.rollups.sketch import centroids
-from aggregator.rollups.tally import CallTally, Gain, usage_row
+from aggregator.rollups.tally import CallTally, PackedTally, usage_row
 from aggregator.rollups.totals import Totals
 from aggregator.writing.cell_cache import Cells
 from tests.support.folding import SHARD, totals_of
@@ -57,11 +57,11 @@ class DictionaryStore:
 
     def add(self, gained: Mapping[CellKey, CallTally]) -> None:
         """One batch: what cells of hours gain, all of it in the first minute of each."""
-        minutes: dict[tuple[int, int], dict[int, Gain]] = {}
+        minutes: dict[tuple[int, int], dict[int, PackedTally]] = {}
         for (key, place), one in gained.items():
             assert key == HOURS_KEY
             minute = (DAY * 24 + int.from_bytes(place[:2], "big")) * 60
-            minutes.setdefault((1, minute), {})[int.from_bytes(place[2:], "big")] = one.gain()
+            minutes.setdefault((1, minute), {})[int.from_bytes(place[2:], "big")] = one.packed()
         write = ShardWrite()
         self.cells.add(minutes, write)
         changed: Kept = {}
@@ -78,13 +78,15 @@ class DictionaryStore:
 
     def cell(self, cell_key: CellKey) -> Cell:
         """As it is stored."""
-        return CELLS.unpack(self.kept[cell_key])
+        return CELL_CODEC.unpack(self.kept[cell_key])
 
-    def beside(self, cell_key: CellKey, name: bytes) -> tuple[bytes | None, list[bytes] | None]:
+    def overflow(self, cell_key: CellKey, name: bytes) -> tuple[bytes | None, list[bytes] | None]:
         """Rows and sketches beside a cell; None for a field that was never written."""
         key, place = cell_key
         sketches = self.kept.get((key, sketches_field(place, name)))
-        return self.kept.get((key, rows_field(place, name))), None if sketches is None else SKETCHES.unpack(sketches)
+        return self.kept.get((key, rows_field(place, name))), None if sketches is None else SKETCHES_CODEC.unpack(
+            sketches
+        )
 
     def totals(self, cell_key: CellKey, name: bytes) -> Totals:
         """All that a cell counts of a series."""
@@ -93,7 +95,7 @@ class DictionaryStore:
     def values(self, cell_key: CellKey, name: bytes) -> list[Counter[float]]:
         """By metric, how often each value is kept: in rows in and beside the cell, and as centroids of sketches."""
         series = series_of(name)
-        rows, sketches = self.beside(cell_key, name)
+        rows, sketches = self.overflow(cell_key, name)
         found: list[Counter[float]] = [Counter() for _ in range(series.layout.metrics)]
         for row in series.unpack(self.cell(cell_key).rows.get(name, b"") + (rows or b"")):
             for metric, value in enumerate(row):

@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 import redis
 
-from aggregator.calls.call import CALLS, Call, Subtree
+from aggregator.calls.call import CALL_CODEC, Call, Subtree
 from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
 from aggregator.calls.packed_id import pack_id, unpack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import ShardName, id_field
 from aggregator.prices.book import UNPRICED, PriceBook, Timeline
 from aggregator.prices.file import load_price_file
-from aggregator.rollups.cell import CELLS, SKETCHES, Cell
+from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell
 from aggregator.rollups.levels import DAY_S, LEVELS, SECOND_US, Retention
 from aggregator.rollups.series import series_of
 from aggregator.rollups.sketch import centroids
@@ -167,7 +167,7 @@ class _StateReader:
         calls = {}
         for place, packed in fields.items():
             name = self._names[chunk * layout.CALLS_PER_CHUNK + int(place)]
-            call = CALLS.unpack(packed)
+            call = CALL_CODEC.unpack(packed)
             assert (self._projects[call.project], unpack_id(call.packed_id)) == name
             calls[name] = self._call(call)
         return calls
@@ -252,7 +252,7 @@ def _cells(fields: Mapping[bytes, bytes], views: Mapping[int, Any]) -> dict[tupl
         place, beside = field[:5], field[5:]
         of_cell = found.setdefault((int.from_bytes(place[:2], "big"), views[int.from_bytes(place[2:], "big")]), {})
         if not beside:
-            cell = CELLS.unpack(packed)
+            cell = CELL_CODEC.unpack(packed)
             of_cell |= {"calls": cell.calls, "errors": cell.errors, "totals": {}}
             for series in {*cell.rows, *cell.totals, *cell.large}:
                 of_cell["totals"][series] = totals_of(cell, series)
@@ -266,7 +266,7 @@ def _cells(fields: Mapping[bytes, bytes], views: Mapping[int, Any]) -> dict[tupl
                 counts.update(range(len(row)))
         else:
             counts = of_cell.setdefault("values", {}).setdefault(beside[1:], Counter())
-            for metric, sketch in enumerate(SKETCHES.unpack(packed)):
+            for metric, sketch in enumerate(SKETCHES_CODEC.unpack(packed)):
                 if sketch:
                     counts[metric] += round(float(sum(abs(weight) for weight in centroids([sketch])[1])))
     return found

@@ -8,7 +8,7 @@ import redis
 import redis.asyncio
 
 from aggregator.layout.keys import ShardKeys
-from aggregator.store.reader import Forgot, OpenedProject, StoreReader
+from aggregator.store.reader import OpenedProject, StateLost, StoreReader
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.shard import Shard
 from api.headers import Freshness
@@ -45,7 +45,7 @@ def test_forgetting_is_noticed(happens: str, forgot: bool, redis_url: str) -> No
             happen()
             try:
                 await reader.fetch_of(opened, [])
-            except Forgot:
+            except StateLost:
                 return True
             return False
 

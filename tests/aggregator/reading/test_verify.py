@@ -10,9 +10,9 @@ import msgspec
 import pytest
 import redis
 
-from aggregator.calls.call import CALLS
+from aggregator.calls.call import CALL_CODEC
 from aggregator.reading.verification import Difference, Piece, pieces
-from aggregator.rollups.cell import CELLS, Cell, place_of
+from aggregator.rollups.cell import CELL_CODEC, Cell, place_of
 from aggregator.rollups.levels import HOURS, MINUTES, SECOND_US
 from aggregator.rollups.series import LATENCY, TOKEN_METRICS, USAGE_METRICS, model_series
 from callmeter.commands.verify import Verified, verify_window
@@ -119,8 +119,8 @@ def change(
 
 def one_more_call(packed: bytes) -> bytes:
     """A cell that counts one call more."""
-    cell = CELLS.unpack(packed)
-    return CELLS.pack(msgspec.structs.replace(cell, calls=cell.calls + 1))
+    cell = CELL_CODEC.unpack(packed)
+    return CELL_CODEC.pack(msgspec.structs.replace(cell, calls=cell.calls + 1))
 
 
 def gone(packed: bytes) -> None:
@@ -197,9 +197,9 @@ def test_a_value_beside_a_cell_too_many(client: redis.Redis, redis_url: str) -> 
     assert (found.field, found.stored, found.recomputed) == ("latency_ms sketch values", 21, 20)
 
     def one_row_more(packed: bytes) -> bytes:
-        cell = CELLS.unpack(packed)
+        cell = CELL_CODEC.unpack(packed)
         cell.rows[model_series(PRICED)] += cell.rows[model_series(PRICED)][:36]
-        return CELLS.pack(cell)
+        return CELL_CODEC.pack(cell)
 
     change(client, "*:r:h:*", one_row_more, 1)
     found_of_rows = [one for one in differences(redis_url) if one.field == f"{PRICED} rows"]
@@ -213,14 +213,14 @@ def test_a_wrong_number_in_a_cell(kind: str, client: redis.Redis, redis_url: str
     apply(open_shard(client), [complete("large", 30, 31, {PRICED: tokens(2**62), "nobodys": tokens(2**62)})])
 
     def one_token_more(packed: bytes) -> bytes:
-        cell, name = CELLS.unpack(packed), model_series("nobodys")
+        cell, name = CELL_CODEC.unpack(packed), model_series("nobodys")
         if kind == "large":
             cell.large[name][2] += 1
         else:
             of_kind: dict[bytes, bytes] = getattr(cell, kind)
             at = 0 if kind == "rows" else 2 * 8
             of_kind[name] = of_kind[name][:at] + bytes([of_kind[name][at] ^ 1]) + of_kind[name][at + 1 :]
-        return CELLS.pack(cell)
+        return CELL_CODEC.pack(cell)
 
     change(client, "*:r:f:*", one_token_more, 0)
     found = differences(redis_url)
@@ -232,7 +232,7 @@ def test_a_cell_of_nothing(client: redis.Redis, redis_url: str) -> None:
     """A cell of a minute in which no call started is found."""
     fold_tree(client)
     (key,) = client.keys("*:r:m:*")
-    client.hset(key, place_of(59, 0), CELLS.pack(Cell(calls=2)))
+    client.hset(key, place_of(59, 0), CELL_CODEC.pack(Cell(calls=2)))
     (found,) = differences(redis_url)
     assert "60 s from 2026-03-03T10:59:00Z all calls" in found.key
     assert (found.field, found.stored, found.recomputed) == ("calls", 2, 0)
@@ -243,10 +243,10 @@ def test_a_wrong_subtree(client: redis.Redis, redis_url: str) -> None:
     fold_tree(client)
 
     def one_more_token(packed: bytes) -> bytes:
-        call = CALLS.unpack(packed)
+        call = CALL_CODEC.unpack(packed)
         assert call.subtree is not None
         call.subtree.usage[PRICED][0] += 1
-        return CALLS.pack(call)
+        return CALL_CODEC.pack(call)
 
     change(client, "*:calls:0", one_more_token)
     (found,) = differences(redis_url)
@@ -259,9 +259,9 @@ def test_a_changed_record(client: redis.Redis, redis_url: str) -> None:
     fold_tree(client)
 
     def unfinished(packed: bytes) -> bytes:
-        call = CALLS.unpack(packed)
+        call = CALL_CODEC.unpack(packed)
         call.ended_us = None
-        return CALLS.pack(call)
+        return CALL_CODEC.pack(call)
 
     change(client, "*:calls:0", unfinished)
     found = differences(redis_url)
@@ -273,7 +273,7 @@ def test_while_it_is_written(client: redis.Redis, redis_url: str) -> None:
     """Calls that are folded while their minute is verified are no differences; a wrong number of another minute is."""
     fold_tree(client)
     (key,) = client.keys("*:r:m:*")
-    client.hset(key, place_of(5, 0), CELLS.pack(Cell(calls=2)))
+    client.hset(key, place_of(5, 0), CELL_CODEC.pack(Cell(calls=2)))
     stop = threading.Event()
 
     def write() -> None:

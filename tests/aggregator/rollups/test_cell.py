@@ -5,7 +5,7 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.rollups.cell import CELLS, SKETCHES, Cell, place_of, rows_field, sketches_field
+from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, place_of, rows_field, sketches_field
 from aggregator.rollups.series import LATENCY, model_series
 
 # Around the ends of 64 bits, and far beyond.
@@ -22,13 +22,13 @@ by_series = st.dictionaries(names, st.binary(), max_size=3)
 )
 def test_cells_come_back(cell: Cell) -> None:
     """Whatever their counts and the sums of large rows; bytes as bytes."""
-    assert CELLS.unpack(CELLS.pack(cell)) == cell
+    assert CELL_CODEC.unpack(CELL_CODEC.pack(cell)) == cell
 
 
 @given(st.lists(st.binary(), max_size=8))
 def test_sketches_come_back(sketches: list[bytes]) -> None:
     """One for each metric, empty ones too."""
-    assert SKETCHES.unpack(SKETCHES.pack(sketches)) == sketches
+    assert SKETCHES_CODEC.unpack(SKETCHES_CODEC.pack(sketches)) == sketches
 
 
 def test_cells_share_no_list() -> None:
@@ -58,10 +58,10 @@ def test_places_are_in_order() -> None:
 def test_what_is_beside() -> None:
     """Of a cell: each series with totals or large rows, once; not those whose rows are in it."""
     cell = Cell(rows={b"l": b"", b":a": b""}, totals={b":b": b"", b":c": b""}, large={b":a": [], b":c": []})
-    assert cell.beside == [b":b", b":c", b":a"]
+    assert cell.overflow == [b":b", b":c", b":a"]
 
 
 def test_stored_form() -> None:
     """Shards on disk are read by the next version: an array of two counts and three maps."""
-    packed = CELLS.pack(Cell(2, 1, {b"l": b"\1\2"}))
+    packed = CELL_CODEC.pack(Cell(2, 1, {b"l": b"\1\2"}))
     assert packed == bytes.fromhex("95 02 01 81 c4016c c4020102 80 80")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from aggregator.rollups.cell import ROWS_BESIDE_MAX, SKETCHES
+from aggregator.rollups.cell import ROWS_BESIDE_MAX, SKETCHES_CODEC
 from aggregator.rollups.sketch import Floats, centroids, compress, quantiles
 
 SIZES = (51, 200, 2_000, 20_000, 200_000)
@@ -135,7 +135,7 @@ class Fed(NamedTuple):
 
 def stored(sketch: bytes) -> bytes:
     """What Redis gives back."""
-    [packed] = SKETCHES.unpack(SKETCHES.pack([sketch]))
+    [packed] = SKETCHES_CODEC.unpack(SKETCHES_CODEC.pack([sketch]))
     return packed
 
 
@@ -264,7 +264,7 @@ def test_size_stays_small() -> None:
     rng = np.random.default_rng(SEED)
     for distribution in DISTRIBUTIONS:
         sketch = fed_in_batches(distribution(rng, 50_000), 500).sketch
-        assert 0 < len(SKETCHES.pack([sketch])) < 5_000, distribution.__name__
+        assert 0 < len(SKETCHES_CODEC.pack([sketch])) < 5_000, distribution.__name__
     assert len(compress(b"", np.array([5.0, 6, 7]))) == 3 * 12
     assert compress(b"", np.empty(0)) == b""
 

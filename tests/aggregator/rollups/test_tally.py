@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from aggregator.calls.call import Call, Usage
 from aggregator.rollups.series import LATENCY, OF_USAGE, model_series, pack_latency, pack_usage, series_of
-from aggregator.rollups.tally import CallTally, tally_of, together, usage_row
+from aggregator.rollups.tally import CallTally, merge_tallies, tally_of, usage_row
 
 UNPRICED, PRICED = [100, 20, 120, 30, 10, 1], [100, 20, 120, 30, 10, 1, 7, 8, 9, 10]
 LARGE = [2**32, 0, 2**32, 0, 0, 1]
@@ -38,11 +38,11 @@ def content(tally: CallTally) -> Any:
 @given(st.lists(st.lists(calls, max_size=8), min_size=1, max_size=3))
 def test_any_split_comes_to_the_same(parts: list[list[Call]]) -> None:
     """Tallied at once, or apart and brought together, which leaves the parts alone."""
-    gains = [tally_of(part).gain() for part in parts]
+    packed_tallies = [tally_of(part).packed() for part in parts]
     whole = tally_of(one for part in parts for one in part)
-    assert together(gains) == whole.gain()
-    assert tuple(together(gains)) == content(whole)
-    assert gains == [tally_of(part).gain() for part in parts]
+    assert merge_tallies(packed_tallies) == whole.packed()
+    assert tuple(merge_tallies(packed_tallies)) == content(whole)
+    assert packed_tallies == [tally_of(part).packed() for part in parts]
 
 
 @given(st.lists(calls, max_size=8))

@@ -59,7 +59,14 @@ def test_a_filter_is_right_or_refused(redis_url: str) -> None:
         {"op_names": ["op-7:v1"], "wb_user_ids": ["user-7"]},
     ]
     refused = (422, ["body", "filter"])
-    assert ask(redis_url, filters) == [(200, CALLS), (200, 1), (200, 2), (200, 1), (200, CALLS), *[refused] * 3]
+    assert ask(redis_url, filters) == [
+        (200, CALLS),
+        (200, 1),
+        (200, 2),
+        (200, 1),
+        (200, CALLS),
+        *[refused] * 3,
+    ]
 
 
 def test_memory_does_not_grow_with_distinct_values(redis_url: str) -> None:

@@ -38,7 +38,7 @@ class Interrupted(dict[Any, Any]):
         return super().items()
 
 
-def beside(client: Any) -> redis.Redis:
+def overflow(client: Any) -> redis.Redis:
     """Another connection, to the server that holds the shard."""
     key = ShardStore(client, SHARD).keys.next
     if isinstance(client, redis.RedisCluster):
@@ -54,7 +54,7 @@ def test_connection_is_lost_before_the_write(client: Any, changed: int | None) -
 
     Redis may have forgotten (no next offset), another may have written (7), or all may be as it was (3).
     """
-    store, other = ShardStore(client, SHARD), beside(client)
+    store, other = ShardStore(client, SHARD), overflow(client)
     other.flushall()
     other.set(store.keys.next, 3)
 
@@ -74,7 +74,7 @@ def test_connection_is_lost_before_the_write(client: Any, changed: int | None) -
 
 def test_another_writes_before_the_write(client: Any) -> None:
     """Who comes second is refused, whatever the first one wrote."""
-    store, other = ShardStore(client, SHARD), beside(client)
+    store, other = ShardStore(client, SHARD), overflow(client)
     other.flushall()
     store.apply(None, 3, ShardWrite())
     with pytest.raises(Fenced):

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.layout.write import ShardWrite
-from aggregator.rollups.cell import CELLS, ROWS_BESIDE_MAX, ROWS_IN_CELL_MAX, place_of, rows_field, sketches_field
+from aggregator.rollups.cell import CELL_CODEC, ROWS_BESIDE_MAX, ROWS_IN_CELL_MAX, place_of, rows_field, sketches_field
 from aggregator.rollups.levels import HOURS, LEVELS
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, model_series, pack_usage
-from aggregator.rollups.tally import CallTally, Gain, usage_row
+from aggregator.rollups.tally import CallTally, PackedTally, usage_row
 from aggregator.writing import cell_cache as cells
 from aggregator.writing.cell_cache import Cells
 from tests.support.cell_store import DAY, HOURS_KEY, KEYS, DictionaryStore, tally, values_of
@@ -27,7 +27,7 @@ UNPRICED, PRICED = [100, 20, 120, 30, 10, 1], [100, 20, 120, 30, 10, 1, 7, 8, 9,
 LARGE, LARGE_COST = [2**63 - 1, 0, 2**63 - 1, 0, 0, 1], [1, 1, 2, 0, 0, 1, 2**70, 0, 0, 5]
 
 
-def calls_by_cell(gained: dict[tuple[int, int], dict[int, Gain]]) -> dict[tuple[int, str, int, int, int], int]:
+def calls_by_cell(gained: dict[tuple[int, int], dict[int, PackedTally]]) -> dict[tuple[int, str, int, int, int], int]:
     """What a batch writes: by project, level, block, slot and view, how many calls."""
     write = ShardWrite()
     blocks = Cells(KEYS, lambda wanted: {}).add(gained, write)
@@ -41,7 +41,7 @@ def calls_by_cell(gained: dict[tuple[int, int], dict[int, Gain]]) -> dict[tuple[
             assert isinstance(field, bytes)
             assert isinstance(packed, bytes)
             place = int.from_bytes(field[:2], "big"), int.from_bytes(field[2:], "big")
-            found[(block.project, block.level.letter, block.number, *place)] = CELLS.unpack(packed).calls
+            found[(block.project, block.level.letter, block.number, *place)] = CELL_CODEC.unpack(packed).calls
     return found
 
 
@@ -50,7 +50,7 @@ def test_all_levels_are_written() -> None:
     minutes; each view is apart.
     """
     minutes = {14 * 60 + 59: 0, 15 * 60: 0, 15 * 60 + 4: 0, 15 * 60 + 1: 7}
-    calls = calls_by_cell({(1, MIDNIGHT + at): {view: tally([at]).gain()} for at, view in minutes.items()})
+    calls = calls_by_cell({(1, MIDNIGHT + at): {view: tally([at]).packed()} for at, view in minutes.items()})
     afternoon, evening = DAY * 24 + 14, DAY * 24 + 15
     assert calls == {
         (1, "m", afternoon, 59, 0): 1,
@@ -68,7 +68,7 @@ def test_all_levels_are_written() -> None:
 
 def test_over_midnight() -> None:
     """The last minute of a day and the first of the next are in blocks of their own days."""
-    calls = calls_by_cell({(1, MIDNIGHT + at): {0: tally([1]).gain()} for at in (-1, 0)})
+    calls = calls_by_cell({(1, MIDNIGHT + at): {0: tally([1]).packed()} for at in (-1, 0)})
     assert set(calls) == {
         *((1, "m", DAY * 24 - 1, 59, 0), (1, "f", DAY - 1, 287, 0), (1, "h", DAY - 1, 23, 0)),
         *((1, "m", DAY * 24, 0, 0), (1, "f", DAY, 0, 0), (1, "h", DAY, 0, 0)),
@@ -77,19 +77,19 @@ def test_over_midnight() -> None:
 
 def test_projects_are_apart() -> None:
     """The same minute of two projects is in two blocks of each level."""
-    calls = calls_by_cell({(project, MIDNIGHT): {0: tally([project]).gain()} for project in (1, 2)})
+    calls = calls_by_cell({(project, MIDNIGHT): {0: tally([project]).packed()} for project in (1, 2)})
     assert len(calls) == 2 * len(LEVELS)
 
 
 def test_gains_are_never_changed() -> None:
     """Those of three minutes in one hour come together in it, rows in order, and stay what they are."""
     tallies = {at: tally([at], {"a": [UNPRICED, LARGE], "b": [PRICED] * 20}) for at in (0, 5, 9)}
-    gained = {(1, MIDNIGHT + at): {0: one.gain()} for at, one in tallies.items()}
+    gained = {(1, MIDNIGHT + at): {0: one.packed()} for at, one in tallies.items()}
     write = ShardWrite()
     Cells(KEYS, lambda wanted: {}).add(gained, write)
-    assert gained == {(1, MIDNIGHT + at): {0: one.gain()} for at, one in tallies.items()}
+    assert gained == {(1, MIDNIGHT + at): {0: one.packed()} for at, one in tallies.items()}
     hours = write.fields[KEYS.rollups(1, HOURS, DAY)]
-    cell = CELLS.unpack(hours[place_of(0, 0)])  # type: ignore[arg-type]
+    cell = CELL_CODEC.unpack(hours[place_of(0, 0)])  # type: ignore[arg-type]
     assert cell.calls == 3
     assert OF_LATENCY.unpack(cell.rows[LATENCY]) == [(0,), (5,), (9,)]
     assert OF_USAGE.layout.unpack(cell.totals[B])[0, 0] == 60
@@ -111,8 +111,8 @@ def test_nothing_is_read_twice() -> None:
     assert store.asked == [CELL]
     few = {CELL: tally([5], {"a": [UNPRICED], "c": [UNPRICED]})}
     store.add(few)
-    beside = [field(PLACE, name) for name in (LATENCY, A) for field in (rows_field, sketches_field)]
-    assert store.asked == [CELL, *((KEY, field) for field in beside)]
+    overflow = [field(PLACE, name) for name in (LATENCY, A) for field in (rows_field, sketches_field)]
+    assert store.asked == [CELL, *((KEY, field) for field in overflow)]
     store.add(few)
     assert len(store.asked) == 5
     store.add({CELL: tally(usage={"b": [UNPRICED] * 15})})
@@ -182,7 +182,7 @@ def test_where_rows_are_kept(name: bytes, size: int) -> None:
         for batch in in_batches(count, size):
             store.add({CELL: batch})
         cell = store.cell(CELL)
-        rows, sketches = store.beside(CELL, name)
+        rows, sketches = store.overflow(CELL, name)
         in_cell = cell.rows.get(name)
         assert all(len(one or b"") % row_bytes == 0 for one in (in_cell, rows))
         counts = [None if one is None else len(one) // row_bytes for one in (in_cell, rows)]
@@ -233,7 +233,7 @@ def test_large_rows(few: int, forget: bool) -> None:
         if forget:
             store.forget()
         if batch == [LARGE]:
-            cell, (rows, sketches) = store.cell(CELL), store.beside(CELL, A)
+            cell, (rows, sketches) = store.cell(CELL), store.overflow(CELL, A)
             assert (A in cell.rows, A in cell.totals) == (0 < few <= 16, few > 16)
             assert cell.large == {A: OF_USAGE.layout.of_values([usage_row(LARGE)])}
             assert rows == b""
@@ -250,10 +250,10 @@ def test_only_large_rows_of_no_price() -> None:
     """Nothing is kept of their costs."""
     store = DictionaryStore()
     store.add({CELL: tally(usage={"a": [LARGE]})})
-    _, sketches = store.beside(CELL, A)
+    _, sketches = store.overflow(CELL, A)
     assert sketches is not None
     assert [bool(sketch) for sketch in sketches] == [True] * 5 + [False] * 3
-    assert store.cell(CELL).beside == [A]
+    assert store.cell(CELL).overflow == [A]
 
 
 usages = st.sampled_from([UNPRICED, PRICED, LARGE, LARGE_COST, [0] * 6, [1, 1, 2, 0, 0, 1, 0, 0, 0, 10**12]])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import redis
 
-from aggregator.calls.call import CALLS, Call
+from aggregator.calls.call import CALL_CODEC, Call
 from aggregator.calls.packed_id import unpack_id
 from aggregator.layout.keys import CALLS_PER_CHUNK
 from aggregator.rollups.levels import DAY_S, DAY_US, SECOND_US, Retention
@@ -40,7 +40,7 @@ def kept(client: Any) -> tuple[int, list[str]]:
 def records(client: Any) -> list[Call]:
     """All that are there; their parents may be gone."""
     chunks = client.keys(f"{SHARD.tag}:calls:*")
-    return [CALLS.unpack(packed) for chunk in chunks for packed in client.hvals(chunk)]
+    return [CALL_CODEC.unpack(packed) for chunk in chunks for packed in client.hvals(chunk)]
 
 
 def new_call(shard: Shard, name: str, now_us: int) -> None:

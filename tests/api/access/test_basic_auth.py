@@ -13,7 +13,7 @@ import redis
 import redis.asyncio
 from click.testing import CliRunner, Result
 
-from aggregator.access.key import AccessKey, new_access_key, opens, split_key
+from aggregator.access.key import AccessKey, is_secret_of, new_access_key, split_key
 from aggregator.access.key_ring import KEY_BELIEVED_US_MAX, KEYS_REMEMBERED_MAX, USE_NOTED_US_MIN
 from aggregator.store.key_store import AsyncKeyStore, KeyStore, KeyStoreAway
 from api.access.basic_auth import ExposedWithoutKeys, KeyAccess, check_exposure
@@ -97,9 +97,9 @@ def test_key_is_shown_once() -> None:
     key_id, secret = split_key(SHOWN) or ("", "")
     assert key_id == KEY.key_id
     assert secret not in repr(KEY)
-    assert opens(secret, KEY)
-    assert not opens(secret, ROOT_KEY)
-    assert not opens(secret[:-1], KEY)
+    assert is_secret_of(secret, KEY)
+    assert not is_secret_of(secret, ROOT_KEY)
+    assert not is_secret_of(secret[:-1], KEY)
     assert new_access_key("grafana", ["acme/agents"], 1)[1] != SHOWN
 
 
@@ -321,7 +321,7 @@ def command(redis_url: str, *arguments: str) -> Result:
 
 
 def test_command(redis_url: str) -> None:
-    """A key is created, opens the api, is listed with its scope, and after its revocation opens no more."""
+    """A key is created, opens the api, is listed with its scope, and after its revocation opens it no more."""
 
     def opens_api(shown: str) -> bool:
         async def reader() -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ingest.dead_letter_reading import letter_of
+from ingest.dead_letter_reading import stored_dead_letter
 from ingest.kafka.message import Message
 from ingest.kafka.watermarks import watermarks
 from tests.pipeline.feed import Line
@@ -186,5 +186,5 @@ def test_topic_gone(pipeline: Pipeline) -> None:
 )
 def test_headers_of_strangers(headers: Any, source: tuple[str, int] | None, replays: int) -> None:
     """Headers that are missing or hold anything else do no harm."""
-    letter = letter_of(Message("letters", 0, 0, 0, None, None, headers))
+    letter = stored_dead_letter(Message("letters", 0, 0, 0, None, None, headers))
     assert (letter.source, letter.replays) == (source, replays)

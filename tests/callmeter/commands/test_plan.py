@@ -64,7 +64,7 @@ def test_everything_asked_is_reckoned_with() -> None:
         },
         "busiest_share": 0.1,
     }
-    assert answer["room"] == {"busy": 0.6, "master_bytes": 64 * 2**30, "filled": 0.5, "replicas": 2}
+    assert answer["deployment"] == {"busy": 0.6, "master_bytes": 64 * 2**30, "filled": 0.5, "replicas": 2}
     assert answer["plan"]["events_per_s"] == 2_000
 
 

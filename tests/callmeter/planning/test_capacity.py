@@ -7,19 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregator.rollups.levels import DAY_S, Retention
-from callmeter.planning.capacity import PARTITIONS_MAX, Load, Plan, Room, fewest, make_plan
+from callmeter.planning.capacity import PARTITIONS_MAX, Deployment, Load, Plan, fewest, make_plan
 from callmeter.planning.rollup_memory import LevelBytes, Mix, Views, touched, views_of
 from tests.support.capacity import round_figures
 
 # One view of each kind, and every call in each of them.
 PLAIN = Mix(models=1, ops=1, users=0, calls_per_trace=1, usage_share=1)
 DAY = Retention(calls_s=DAY_S, minutes_s=DAY_S)
-LARGE = Room(master_bytes=1e12)
+LARGE = Deployment(master_bytes=1e12)
 
 
-def plan_of(load: Load, room: Room = LARGE, **figures: float) -> Plan:
+def plan_of(load: Load, deployment: Deployment = LARGE, **figures: float) -> Plan:
     """The plan by the made-up figures and more of them."""
-    return make_plan(load, room, round_figures(**figures))
+    return make_plan(load, deployment, round_figures(**figures))
 
 
 def test_small_load() -> None:
@@ -135,7 +135,7 @@ def test_trace_keys_multiply_cells() -> None:
 def test_memory_asks_for_partitions() -> None:
     """Shards are as many as masters can take, since none is on two masters."""
     load = Load(1_000, projects=100, mix=PLAIN, retention=Retention(calls_s=DAY_S // 2, minutes_s=DAY_S))
-    plan = plan_of(load, Room(master_bytes=10e9))
+    plan = plan_of(load, Deployment(master_bytes=10e9))
     assert plan.workers == 1
     assert plan.partitions == -(-plan.memory.total_bytes // 7e9) == plan.masters > 3
     assert "Memory asks for" in plan.warnings[0]
@@ -144,7 +144,7 @@ def test_memory_asks_for_partitions() -> None:
 
 def test_project_that_is_too_large_for_one_master() -> None:
     """Slow but kept long: by trace, so that it can be spread."""
-    plan = plan_of(Load(1_000, mix=PLAIN), Room(master_bytes=100e9))
+    plan = plan_of(Load(1_000, mix=PLAIN), Deployment(master_bytes=100e9))
     assert plan.key == "trace"
     assert "The busiest project takes 7" in plan.warnings[0]  # 78,0xx GB of calls and a few of cells
     assert plan.memory.total_bytes <= plan.partitions * 70e9
@@ -160,7 +160,7 @@ def test_fewest(smallest: int) -> None:
 
 def test_shards_that_fit_nowhere() -> None:
     """Cells alone that are too much for a master are said to be so; by trace they would only be more of them."""
-    slow, fast = (plan_of(Load(rate, mix=PLAIN, retention=DAY), Room(master_bytes=1e6)) for rate in (100, 10_000))
+    slow, fast = (plan_of(Load(rate, mix=PLAIN, retention=DAY), Deployment(master_bytes=1e6)) for rate in (100, 10_000))
     assert (slow.key, slow.partitions, slow.fits) == ("project", 1, False)
     assert (fast.key, fast.partitions, fast.fits) == ("trace", 4, False)
     for plan in (slow, fast):
@@ -170,8 +170,10 @@ def test_shards_that_fit_nowhere() -> None:
 
 def test_too_many_shards_for_an_answer() -> None:
     """A million rollups are all that a request may read: 1,388 shards of 720 hours, not one more."""
-    room = replace(LARGE, master_bytes=1e15)
-    at_most, more = (plan_of(Load(partitions * 2_500, mix=PLAIN, retention=DAY), room) for partitions in (1_388, 1_389))
+    deployment = replace(LARGE, master_bytes=1e15)
+    at_most, more = (
+        plan_of(Load(partitions * 2_500, mix=PLAIN, retention=DAY), deployment) for partitions in (1_388, 1_389)
+    )
     assert (at_most.partitions, more.partitions) == (1_388, 1_389)
     assert (len(at_most.warnings), len(more.warnings)) == (1, 2)
     assert "are refused" in more.warnings[1]
@@ -246,7 +248,7 @@ def test_no_load(wrong: dict[str, float]) -> None:
 def test_no_room(wrong: dict[str, float]) -> None:
     """Neither is there a room without any."""
     with pytest.raises(ValueError, match="above 0"):
-        Room(**wrong)  # type: ignore[arg-type]
+        Deployment(**wrong)  # type: ignore[arg-type]
 
 
 MIXES = st.builds(

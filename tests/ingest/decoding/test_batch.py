@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from aggregator.timestamps import format_utc, parse_timestamp_us
 from ingest.decoding.batch import EVENTS_MAX, DecodedBatch, decode_batch
-from ingest.decoding.fast import read_quickly
-from ingest.decoding.single import _read_closely
+from ingest.decoding.fast import decode_fast
+from ingest.decoding.single import _decode_exactly
 from ingest.decoding.typed import EARLIEST_US
 from tests.ingest.decoding.test_generated import MESSAGES
 from tests.ingest.decoding.test_single import LATEST_US, NOW_US
@@ -103,12 +103,12 @@ def test_each_message_has_its_own_clock() -> None:
 @given(st.lists(MESSAGES.map(lambda message: json.dumps(message).encode()) | st.none() | st.binary(max_size=20)))
 def test_many_at_once_and_close_reading_agree(values: list[bytes | None]) -> None:
     """What is read at once is the one event that close reading finds in that message alone, whatever is around it."""
-    quick = read_quickly(values, EARLIEST_US, LATEST_US)
+    quick = decode_fast(values, EARLIEST_US, LATEST_US)
     assert len(quick) == len(values)
     for value, event in zip(values, quick, strict=True):
         if event is not None:
             assert value is not None
-            assert _read_closely(value, LATEST_US).events == [event]
+            assert _decode_exactly(value, LATEST_US).events == [event]
 
 
 @given(st.lists(MESSAGES, min_size=1), st.integers(NOW_US, NOW_US + 2 * RETENTION_US))
@@ -149,7 +149,7 @@ QUICK = {"project_id": "p", "id": "a", "op_name": "op", "started_at": TIME, "end
 )
 def test_what_is_read_at_once(value: Any, at_once: bool) -> None:
     """The commonest forms, and nothing that is invalid, unusual or out of bounds."""
-    [event] = read_quickly([json.dumps(value).encode()], 0, LATEST_US)
+    [event] = decode_fast([json.dumps(value).encode()], 0, LATEST_US)
     assert (event is not None) == at_once
 
 
@@ -160,7 +160,7 @@ def test_times_and_refs_of_each() -> None:
     end = {"end": QUICK | {"ended_at": later, "output": {"x": ["weave:///e", "weave:///o"]}}}
     start = {"start": QUICK | {"inputs": ["weave:///s"]}}
     values = [json.dumps(value).encode() for value in ({}, complete, {"start": QUICK}, end, start)]
-    events = read_quickly(values, 0, LATEST_US)
+    events = decode_fast(values, 0, LATEST_US)
     starts = [event.start for event in events if event is not None and event.start is not None]
     ends = [event.end for event in events if event is not None and event.end is not None]
     time_us = parse_timestamp_us(TIME)

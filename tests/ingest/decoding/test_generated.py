@@ -111,7 +111,7 @@ def test_agrees_with_brute_force(message: dict[str, Any]) -> None:
 def test_one_pass_and_close_reading_agree(message: dict[str, Any], ensure_ascii: bool) -> None:
     """What is decoded in one pass is read field by field as the same."""
     value = json.dumps(message, ensure_ascii=ensure_ascii).encode()
-    assert decode_message(value, NOW_US) == decode._read_closely(value, LATEST_US)
+    assert decode_message(value, NOW_US) == decode._decode_exactly(value, LATEST_US)
 
 
 @given(st.binary(max_size=60))

@@ -10,7 +10,7 @@ import pytest
 from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
 from aggregator.timestamps import DAY_US, format_utc, parse_timestamp_us
 from ingest.decoding.single import InvalidEvent, decode_message
-from ingest.decoding.typed import OP_NAME_BYTES_MAX, usual_events
+from ingest.decoding.typed import OP_NAME_BYTES_MAX, typed_events
 from tests.brute_force import events as brute_force
 from tests.support.paths import CASES
 
@@ -73,7 +73,7 @@ def comparable(event: Event | brute_force.Event | brute_force.Invalid) -> object
 def is_usual(message: object) -> bool:
     """Whether the message is decoded in one pass."""
     try:
-        usual_events(json.dumps(message).encode(), LATEST_US)
+        typed_events(json.dumps(message).encode(), LATEST_US)
     except Exception:
         return False
     return True

@@ -4,7 +4,7 @@ import time
 import uuid
 
 from ingest.batch_limits import BatchLimits
-from ingest.kafka.consumer import Place, Source
+from ingest.kafka.consumer import Partition, Source
 from tests.pipeline.feed import Feed, Line
 from tests.pipeline.patience import wait_until
 from tests.pipeline.pipeline import KAFKA_EXTRA
@@ -19,8 +19,8 @@ class Member:
     """A group member that reads from the beginning, and what it is assigned."""
 
     def __init__(self, bootstrap_servers: str, topic: str) -> None:
-        self.places: set[Place] = set()
-        self.read: set[Place] = set()
+        self.partitions: set[Partition] = set()
+        self.read: set[Partition] = set()
         self.source = Source(
             bootstrap_servers, topic, [topic], self._assign, self._revoke, KAFKA_EXTRA, lambda: time.time_ns() // 1_000
         )
@@ -28,12 +28,12 @@ class Member:
     def poll(self) -> None:
         self.read |= self.source.poll(LIMITS).messages.keys()
 
-    def _assign(self, place: Place) -> int | None:
-        self.places.add(place)
+    def _assign(self, partition: Partition) -> int | None:
+        self.partitions.add(partition)
         return None
 
-    def _revoke(self, places: list[Place]) -> None:
-        self.places -= set(places)
+    def _revoke(self, partitions: list[Partition]) -> None:
+        self.partitions -= set(partitions)
 
 
 def test_places_lost_while_waiting_are_read_when_they_are_back(bootstrap_servers: str) -> None:
@@ -45,7 +45,7 @@ def test_places_lost_while_waiting_are_read_when_they_are_back(bootstrap_servers
 
         def has(count: int) -> bool:
             waiting.poll()
-            return len(waiting.places) == count
+            return len(waiting.partitions) == count
 
         assert wait_until(lambda: has(PARTITIONS), REBALANCE_S_MAX)
         other = Member(bootstrap_servers, topic)
@@ -53,7 +53,7 @@ def test_places_lost_while_waiting_are_read_when_they_are_back(bootstrap_servers
         def shares() -> bool:
             waiting.source.keep_alive(0.1)
             other.poll()
-            return len(waiting.places) == len(other.places) == PARTITIONS // 2
+            return len(waiting.partitions) == len(other.partitions) == PARTITIONS // 2
 
         assert wait_until(shares, REBALANCE_S_MAX)
         other.source.close()
@@ -62,7 +62,7 @@ def test_places_lost_while_waiting_are_read_when_they_are_back(bootstrap_servers
 
         def has_read_all() -> bool:
             waiting.poll()
-            return waiting.read == {Place(topic, partition) for partition in range(PARTITIONS)}
+            return waiting.read == {Partition(topic, partition) for partition in range(PARTITIONS)}
 
         assert wait_until(has_read_all, REBALANCE_S_MAX), f"read from {waiting.read} only"
     finally:

@@ -12,7 +12,7 @@ from callmeter.settings import Settings
 
 
 @contextmanager
-def reached(settings: Settings) -> Iterator[None]:
+def explained_failures(settings: Settings) -> Iterator[None]:
     """Raises click.ClickException instead of what the clients raise."""
     try:
         yield
