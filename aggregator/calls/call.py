@@ -4,8 +4,11 @@ Never inputs, outputs or attributes. A record also stands for what is not a call
 have named, or an end that waits for its start.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
+from aggregator.calls.event import UsageCounts
 from aggregator.packing import Packing
 
 COUNTS = 6  # input, output, total, cache read, cache creation, requests
@@ -14,6 +17,20 @@ PRICED = COUNTS + COSTS
 
 # Per model: COUNTS numbers, and COSTS more where the model has a price.
 Usage = dict[str, list[int]]
+
+
+UNREAD = -1
+"""Stands in `Call.price_by` for a model whose usage says nothing of tokens: no price makes a cost of it."""
+
+
+def price_by(usage: Mapping[str, UsageCounts]) -> dict[str, int] | None:
+    """What the first six counts do not tell of a cost, by model; None where there is nothing, as nearly always."""
+    more = {
+        model: counts.cache_creation_1h_input_tokens if counts.is_read else UNREAD
+        for model, counts in usage.items()
+        if counts.cache_creation_1h_input_tokens or not counts.is_read
+    }
+    return more or None
 
 
 class Subtree(msgspec.Struct, array_like=True):
@@ -45,7 +62,8 @@ class Call(msgspec.Struct, array_like=True):
 
     `parent` is the packed id its start named; `parent_number` the record it rolls up to, if any. `subtree` is None
     while it equals the call's own usage and state. `waiting` holds, by packed trace, what children have brought
-    before the start. `seen_us` is the event time that decides how long the record is kept.
+    before the start. `seen_us` is the event time that decides how long the record is kept. `price_by` holds, by model,
+    the tokens of the cache creation that are kept for an hour, or UNREAD.
     """
 
     project: int
@@ -64,6 +82,7 @@ class Call(msgspec.Struct, array_like=True):
     subtree: Subtree | None = None
     waiting: dict[bytes, Subtree] | None = None
     waiting_output_refs: list[str] | None = None
+    price_by: dict[str, int] | None = None
 
     @property
     def latency_ms(self) -> int | None:

@@ -9,7 +9,12 @@ import msgspec
 
 
 class UsageCounts(NamedTuple):
-    """Token counts of one call for one model; none is negative. `input_tokens` as stated, gross or net of cache."""
+    """Token counts of one call for one model; none is negative. `input_tokens` as stated, gross or net of cache.
+
+    The first six are counted. `cache_creation_1h_input_tokens` are those of the cache creation that are kept for an
+    hour, which has a price of its own. Where `is_read` is not true no count of tokens was found: what it cost is
+    unknown.
+    """
 
     input_tokens: int
     output_tokens: int
@@ -17,6 +22,8 @@ class UsageCounts(NamedTuple):
     cache_read_input_tokens: int
     cache_creation_input_tokens: int
     requests: int
+    cache_creation_1h_input_tokens: int = 0
+    is_read: bool = True
 
 
 class CallStart(msgspec.Struct, frozen=True, gc=False):

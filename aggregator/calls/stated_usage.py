@@ -1,11 +1,14 @@
 """What a call's summary says about tokens: checked counts per model."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import msgspec
+from msgspec import to_builtins
+from msgspec.structs import astuple
 
 from aggregator.calls.event import UsageCounts
+from aggregator.calls.usage_names import TOKEN_QUANTITIES, USAGE_NAMES
 
 # Token counts are 64-bit integers everywhere else (the reference's ClickHouse too); above it, a count is a mistake.
 COUNT_MAX = 2**63 - 1
@@ -17,28 +20,63 @@ MODELS_OF_CALL_MAX = 1_000
 _Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)] | None
 _Model = Annotated[str, msgspec.Meta(max_length=MODEL_CHARACTERS_MAX)]
 
+# The keys that most producers write, in the order in which `_counts` takes them.
+_USUAL = (
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "requests",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "gross_input_tokens",
+    "prompt_tokens_details",
+    "input_tokens_details",
+    "cache_creation",
+)
 
-class StatedDetails(msgspec.Struct, gc=False):
-    """`prompt_tokens_details` or `input_tokens_details`."""
 
-    cached_tokens: _Count = None
-    cache_write_tokens: _Count = None
+def _keys() -> dict[str, list[str]]:
+    """All keys of the table of names, the usual ones first, each with the keys that are read of the object under it."""
+    keys: dict[str, list[str]] = {key: [] for key in _USUAL}
+    for groups in USAGE_NAMES:
+        for name in (name for group in groups for name in group):
+            key, _, inner = name.partition(".")
+            keys.setdefault(key, []).extend([inner] if inner else [])
+    return keys
 
 
-class StatedUsage(msgspec.Struct, gc=False):
-    """One model's usage as the producer stated it; `None` is absent. Decodes the usual form: integers only."""
+def _struct_of(name: str, keys: list[str]) -> type[msgspec.Struct]:
+    return msgspec.defstruct(name, [(key, _Count, None) for key in keys], gc=False, module=__name__)
 
-    gross_input_tokens: _Count = None
-    prompt_tokens: _Count = None
-    input_tokens: _Count = None
-    completion_tokens: _Count = None
-    output_tokens: _Count = None
-    total_tokens: _Count = None
-    cache_read_input_tokens: _Count = None
-    cache_creation_input_tokens: _Count = None
-    requests: _Count = None
-    prompt_tokens_details: StatedDetails | None = None
-    input_tokens_details: StatedDetails | None = None
+
+KEYS = _keys()
+"""What is read of a model's usage: its keys, and of those that hold objects the keys in them."""
+
+_Usage: Any = msgspec.defstruct(
+    "_Usage",
+    [
+        # A list under a key that should hold an object (Gemini's modalities) says nothing.
+        (key, _struct_of(key, inner) | list[msgspec.Raw] | None if inner else _Count, None)
+        for key, inner in KEYS.items()
+    ],
+    gc=False,
+    module=__name__,
+)
+"""One model's usage as the producer stated it; `None` is absent. Decodes the usual form: integers only."""
+
+_PLACES = {
+    name: (quantity, rank)
+    for quantity, groups in zip(USAGE_NAMES._fields, USAGE_NAMES, strict=True)
+    for rank, group in enumerate(groups)
+    for name in group
+}
+"""Of each name, its quantity and the rank of its group."""
+
+_USUAL_KEYS = len(_USUAL)
+_NOTHING_UNUSUAL = (None,) * (len(KEYS) - _USUAL_KEYS)
+_NO_OBJECTS = [None] * 3
 
 
 class StatusCounts(msgspec.Struct, gc=False):
@@ -51,7 +89,7 @@ class StatusCounts(msgspec.Struct, gc=False):
 class StatedSummary(msgspec.Struct, gc=False):
     """What is read of a call's summary."""
 
-    usage: Annotated[dict[_Model, StatedUsage], msgspec.Meta(max_length=MODELS_OF_CALL_MAX)] | None = None
+    usage: Annotated[dict[_Model, _Usage], msgspec.Meta(max_length=MODELS_OF_CALL_MAX)] | None = None
     status_counts: StatusCounts | None = None
 
 
@@ -65,8 +103,25 @@ class InvalidUsage(ValueError):
 
 
 def own_usage(summary: Mapping[str, Any]) -> dict[str, UsageCounts]:
-    """The counts that a call states by model, of a summary decoded from JSON. Raises InvalidUsage."""
-    return usage_of(check_summary(summary))
+    """The counts that a call states by model, of a summary decoded from JSON: they may be text, floats or booleans.
+
+    Raises InvalidUsage.
+    """
+    usage = summary.get("usage")
+    if usage is None:
+        return {}
+    if not isinstance(usage, Mapping):
+        raise InvalidUsage("usage", "usage must be an object that maps models to their counts")
+    if len(usage) > MODELS_OF_CALL_MAX:
+        raise InvalidUsage("usage", f"usage has more than {MODELS_OF_CALL_MAX:,} models")
+    counts = {}
+    for model, stated in usage.items():
+        if len(model) > MODEL_CHARACTERS_MAX:
+            raise InvalidUsage("usage", f"a model's name in usage is longer than {MODEL_CHARACTERS_MAX} characters")
+        if not isinstance(stated, Mapping):
+            raise InvalidUsage("usage", f"usage of model {model[:100]!r} must be an object")
+        counts[model] = read_counts(stated)
+    return counts
 
 
 def usage_of(stated: StatedSummary) -> dict[str, UsageCounts]:
@@ -79,61 +134,85 @@ def usage_of(stated: StatedSummary) -> dict[str, UsageCounts]:
     return counts
 
 
-def check_summary(summary: Mapping[str, Any]) -> StatedSummary:
-    """The same as decoding a StatedSummary, but counts may be text, floats or booleans. Raises InvalidUsage."""
-    usage = summary.get("usage")
-    if usage is None:
-        return StatedSummary()
-    if not isinstance(usage, Mapping):
-        raise InvalidUsage("usage", "usage must be an object that maps models to their counts")
-    if len(usage) > MODELS_OF_CALL_MAX:
-        raise InvalidUsage("usage", f"usage has more than {MODELS_OF_CALL_MAX:,} models")
-    stated = {}
-    for model, stated_by_model in usage.items():
-        if len(model) > MODEL_CHARACTERS_MAX:
-            raise InvalidUsage("usage", f"a model's name in usage is longer than {MODEL_CHARACTERS_MAX} characters")
-        if not isinstance(stated_by_model, Mapping):
-            raise InvalidUsage("usage", f"usage of model {model[:100]!r} must be an object")
-        stated[model] = _check_usage(stated_by_model)
-    return StatedSummary(stated, _check_status_counts(summary.get("status_counts")))
+def read_counts(stated: Mapping[str, Any]) -> UsageCounts:
+    """The counts of one model's usage, an object of JSON under any of the names in the table.
+
+    Whole floats, digits and booleans are counts too. Only what decides is checked. Raises InvalidUsage.
+    """
+    return _decide(_names_in(stated))
 
 
-def _counts(stated: StatedUsage) -> UsageCounts:
-    gross = stated.gross_input_tokens
-    input_tokens = (stated.prompt_tokens or 0) + (stated.input_tokens or 0) if gross is None else gross
-    output_tokens = (stated.completion_tokens or 0) + (stated.output_tokens or 0)
-    read = stated.cache_read_input_tokens
-    creation = stated.cache_creation_input_tokens
-    for details in (stated.prompt_tokens_details, stated.input_tokens_details):
-        if details is not None:
-            read = details.cached_tokens if read is None else read
-            creation = details.cache_write_tokens if creation is None else creation
-    requests = stated.requests
-    total_tokens = stated.total_tokens or input_tokens + output_tokens
+def _names_in(stated: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """The names that are there, with what is stated under them."""
+    for key, inner in KEYS.items():
+        value = stated.get(key)
+        if value is not None and not inner:
+            yield key, value
+        elif isinstance(value, Mapping):
+            for inner_key in inner:
+                if value.get(inner_key) is not None:
+                    yield f"{key}.{inner_key}", value[inner_key]
+
+
+def _counts(stated: Any) -> UsageCounts:
+    """As `read_counts`, of what was decoded as `_Usage`."""
+    values = astuple(stated)
+    if values[_USUAL_KEYS:] != _NOTHING_UNUSUAL:
+        return read_counts(to_builtins(stated))
+    prompt, completion, total, requests, net, output, read, creation, gross, *objects = values[:_USUAL_KEYS]
+    input_tokens = (prompt or 0) + (net or 0) if gross is None else gross
+    output_tokens = (completion or 0) + (output or 0)
+    if not (input_tokens or output_tokens):
+        return read_counts(to_builtins(stated))
+    kept_1h = 0
+    if objects != _NO_OBJECTS:
+        read, creation, kept_1h = _cached(read, creation, *objects)
+    total = total or input_tokens + output_tokens
     requests = 1 if requests is None else requests
     # As UsageCounts(...) does, without the call in Python: half the time of this function.
-    return tuple.__new__(UsageCounts, (input_tokens, output_tokens, total_tokens, read or 0, creation or 0, requests))
+    counts = (input_tokens, output_tokens, total, read or 0, creation or 0, requests, kept_1h, True)
+    return tuple.__new__(UsageCounts, counts)
 
 
-def _check_usage(usage: Mapping[str, Any]) -> StatedUsage:
-    checked = StatedUsage()
-    for field in StatedUsage.__struct_fields__:
-        value = usage.get(field)
-        if value is None:
-            continue
-        if not field.endswith("_details"):
-            setattr(checked, field, _check_count(field, value))
-        elif isinstance(value, Mapping):
-            details = {name: _check_count(name, value.get(name)) for name in StatedDetails.__struct_fields__}
-            setattr(checked, field, StatedDetails(**details))
-        else:
-            raise InvalidUsage(field, f"{field} must be an object")
-    return checked
+def _cached(read: int | None, creation: int | None, *objects: Any) -> tuple[int | None, int | None, int]:
+    """Cache reads, cache creation and what of it is kept for an hour, with the last three of the usual keys."""
+    *details, created = (None if type(found) is list else found for found in objects)
+    for found in details:
+        if found is not None:
+            read = found.cached_tokens if read is None else read
+            creation = found.cache_write_tokens if creation is None else creation
+    return read, creation, 0 if created is None else created.ephemeral_1h_input_tokens or 0
 
 
-def _check_count(field: str, value: object) -> int | None:
-    if value is None:
-        return None
+def _decide(stated: Iterable[tuple[str, object]]) -> UsageCounts:
+    """The counts of a usage, of the names that are there. Raises InvalidUsage."""
+    deciding: dict[str, tuple[int, list[tuple[str, object]]]] = {}
+    for name, value in stated:
+        quantity, rank = _PLACES[name]
+        known = deciding.get(quantity)
+        if known is None or rank < known[0]:
+            deciding[quantity] = rank, [(name, value)]
+        elif rank == known[0]:
+            known[1].append((name, value))
+    found = {
+        quantity: sum(_check_count(name.rpartition(".")[2], value) for name, value in names)
+        for quantity, (_, names) in deciding.items()
+    }
+    input_tokens = found.get("input_tokens", 0)
+    output_tokens = found.get("output_tokens", 0) + found.get("thoughts_tokens", 0)
+    return UsageCounts(
+        input_tokens,
+        output_tokens,
+        found.get("total_tokens", 0) or input_tokens + output_tokens,
+        found.get("cache_read_input_tokens", 0),
+        found.get("cache_creation_input_tokens", 0),
+        found.get("requests", 1),
+        found.get("cache_creation_1h_input_tokens", 0),
+        not found.keys().isdisjoint(TOKEN_QUANTITIES),
+    )
+
+
+def _check_count(field: str, value: object) -> int:
     count = -1
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         count = int(value)
@@ -145,7 +224,7 @@ def _check_count(field: str, value: object) -> int | None:
     return count
 
 
-def _check_status_counts(status_counts: object) -> StatusCounts | None:
+def check_status_counts(status_counts: object) -> StatusCounts | None:
     """Malformed status counts are none: they only tell a roll-up apart, the usage itself is still good."""
     if not isinstance(status_counts, Mapping):
         return None
@@ -153,6 +232,6 @@ def _check_status_counts(status_counts: object) -> StatusCounts | None:
     if any(isinstance(count, (bool, str)) for count in (success, error)):
         return None
     try:
-        return StatusCounts(_check_count("success", success), _check_count("error", error))
+        return StatusCounts(*(None if count is None else _check_count("status", count) for count in (success, error)))
     except InvalidUsage:
         return None

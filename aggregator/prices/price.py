@@ -75,12 +75,18 @@ class Price:
         object.__setattr__(self, "_scales", scales)
         object.__setattr__(self, "_whole", tuple(scale.numerator for scale in scales[0]) if is_whole else None)
 
-    def cost(self, counts: Sequence[int]) -> Costs:
-        """What the tokens of UsageCounts cost; each class is rounded half-even to the pico-dollar."""
-        given, output, _, read, creation, _ = counts
+    def cost(self, counts: Sequence[int], kept_1h: int = 0, is_net: bool | None = None) -> Costs:
+        """What the tokens of UsageCounts cost; each class is rounded half-even to the pico-dollar.
+
+        `kept_1h`: how many tokens of the cache creation are kept for an hour. `is_net`: whether the input tokens are
+        stated without the cached ones; None: where they are fewer than these.
+        """
+        given, output, _, read, creation = counts[:5]
         uncached = given - read - creation
-        if uncached < 0:
-            uncached = given  # stated net of the cached ones
+        if is_net or (is_net is None and uncached < 0):
+            uncached = given
+        elif uncached < 0:
+            uncached = 0
         if self._whole is not None:
             per_input, per_read, per_creation, per_output = self._whole
             return Costs(uncached * per_input, read * per_read, creation * per_creation, output * per_output)

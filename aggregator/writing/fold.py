@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 
 import msgspec
 
-from aggregator.calls.call import Call, Subtree
+from aggregator.calls.call import COUNTS, UNREAD, Call, Subtree, price_by
 from aggregator.calls.event import CallEnd, CallStart, Event
 from aggregator.calls.packed_id import pack_id
 from aggregator.calls.subtree import SubtreeChanges, closes_ring
@@ -148,7 +148,8 @@ class Fold:
     def _end(self, number: int, call: Call, end: CallEnd) -> None:
         call.ended_us, call.failed = end.ended_at_us, end.failed
         if end.usage and not end.may_roll_up:
-            call.usage = {model: list(counts) for model, counts in end.usage.items()}
+            call.usage = {model: list(counts[:COUNTS]) for model, counts in end.usage.items()}
+            call.price_by = price_by(end.usage)
         if not end.output_refs:
             return
         if call.started_us is None:
@@ -180,12 +181,14 @@ class Fold:
     def _price(self, call: Call, project_id: str) -> None:
         assert call.started_us is not None
         unpriced = False
+        price_by = call.price_by or {}
         for model, numbers in call.usage.items():
-            price = self._prices.price(project_id, model, call.started_us)
+            kept_1h = price_by.get(model, 0)
+            price = self._prices.price(project_id, model, call.started_us) if kept_1h != UNREAD else None
             if price is None:
                 unpriced = True
             else:
-                numbers.extend(price.cost(numbers))
+                numbers.extend(price.cost(numbers, kept_1h))
         self._unpriced += unpriced
 
     def _postings(self, call: Call) -> Postings:

@@ -10,7 +10,7 @@ import msgspec
 
 from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
 from aggregator.calls.rollup_marks import is_any_from_js_sdk, sums_up_calls
-from aggregator.calls.stated_usage import COUNT_MAX, InvalidUsage, check_summary, usage_of
+from aggregator.calls.stated_usage import COUNT_MAX, InvalidUsage, check_status_counts, own_usage
 from aggregator.timestamps import parse_timestamp_us
 from ingest.decoding.invalid_event import NotAnEvent
 from ingest.decoding.json_repair import flatten
@@ -152,10 +152,10 @@ def _usage(raw: msgspec.Raw) -> tuple[dict[str, UsageCounts], bool]:
     except msgspec.ValidationError:
         raise NotAnEvent("type", "summary", "summary must be an object") from None
     try:
-        stated = check_summary({"usage": _plain(summary.usage), "status_counts": _plain(summary.status_counts)})
+        usage = own_usage({"usage": _plain(summary.usage)})
     except InvalidUsage as error:
         raise NotAnEvent("usage", error.field, error.message) from None
-    return usage_of(stated), sums_up_calls(stated.status_counts)
+    return usage, sums_up_calls(check_status_counts(_plain(summary.status_counts)))
 
 
 def _plain(raw: msgspec.Raw) -> Any:

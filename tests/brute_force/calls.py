@@ -39,7 +39,7 @@ class Call:
         rows = []
         for model, counts in self.end.usage.items():
             price = prices.find(model, self.project_id, self.start.started_at_us)
-            rows.append((model, counts, None if price is None else cost_of(counts, price)))
+            rows.append((model, counts, None if price is None or not counts.is_read else cost_of(counts, price)))
         return rows
 
 

@@ -5,18 +5,52 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 _DIGITS = re.compile(r"[0-9]+")
-_DETAILS = ("prompt_tokens_details", "input_tokens_details")
-_COUNT_KEYS = (
-    "gross_input_tokens",
-    "prompt_tokens",
-    "input_tokens",
-    "completion_tokens",
-    "output_tokens",
-    "total_tokens",
-    "cache_read_input_tokens",
-    "cache_creation_input_tokens",
-    "requests",
-)
+_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
+
+# "Per (call, model), the first name that is there": of each quantity what is added up, first of all what decides first.
+_Path = tuple[str, ...]
+
+
+def _in_details(key: str) -> list[list[_Path]]:
+    return [[(details, key)] for details in _DETAILS]
+
+
+_INPUT: list[list[_Path]] = [
+    [("gross_input_tokens",)],
+    [("prompt_tokens",), ("input_tokens",)],
+    [("inputTokens",)],
+    [("promptTokens",)],
+    [("prompt_token_count",)],
+    [("input",)],
+    [("billed_units", "input_tokens")],
+    [("tokens", "input_tokens")],
+]
+_OUTPUT: list[list[_Path]] = [
+    [("completion_tokens",), ("output_tokens",)],
+    [("outputTokens",)],
+    [("completionTokens",)],
+    [("candidates_token_count",)],
+    [("output",)],
+    [("billed_units", "output_tokens")],
+    [("tokens", "output_tokens")],
+]
+_THOUGHTS: list[list[_Path]] = [[("thoughts_tokens",)], [("thoughts_token_count",)]]
+_TOTAL: list[list[_Path]] = [[("total_tokens",)], [("totalTokens",)], [("total_token_count",)]]
+_CACHE_READ: list[list[_Path]] = [
+    [("cache_read_input_tokens",)],
+    *_in_details("cached_tokens"),
+    [("cached_tokens",)],
+    [("cacheReadInputTokens",)],
+    [("cachedInputTokens",)],
+    [("cached_content_token_count",)],
+]
+_CACHE_CREATION: list[list[_Path]] = [
+    [("cache_creation_input_tokens",)],
+    *_in_details("cache_write_tokens"),
+    [("cacheWriteInputTokens",)],
+]
+_REQUESTS: list[list[_Path]] = [[("requests",)]]
+_KEPT_1H: list[list[_Path]] = [[("cache_creation", "ephemeral_1h_input_tokens")]]
 
 
 class InvalidUsage(Exception):
@@ -36,6 +70,9 @@ class Counts(NamedTuple):
     cache_read_input_tokens: int
     cache_creation_input_tokens: int
     requests: int
+    cache_creation_1h_input_tokens: int = 0
+    is_read: bool = True
+    """Whether any token count was found; else it costs an unknown amount."""
 
 
 def own_usage(summary: dict[str, Any]) -> dict[str, Counts]:
@@ -61,46 +98,41 @@ def sums_up_children(status_counts: Any) -> bool:
 def _counts(stated: Any) -> Counts:
     if not isinstance(stated, dict):
         raise InvalidUsage
-    count = {key: _count(stated, key) for key in _COUNT_KEYS}
-    input_tokens = count["gross_input_tokens"]
-    if input_tokens is None:
-        input_tokens = (count["prompt_tokens"] or 0) + (count["input_tokens"] or 0)
-    output_tokens = (count["completion_tokens"] or 0) + (count["output_tokens"] or 0)
-    read_in_details = _count_in_details(stated, "cached_tokens")
-    creation_in_details = _count_in_details(stated, "cache_write_tokens")
-    read, creation, requests = (
-        count["cache_read_input_tokens"],
-        count["cache_creation_input_tokens"],
-        count["requests"],
+    given, generated, thoughts, total, read, creation = (
+        _first_there(stated, groups) for groups in (_INPUT, _OUTPUT, _THOUGHTS, _TOTAL, _CACHE_READ, _CACHE_CREATION)
     )
+    requests = _first_there(stated, _REQUESTS)
+    input_tokens, output_tokens = given or 0, (generated or 0) + (thoughts or 0)
     return Counts(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        total_tokens=count["total_tokens"] or input_tokens + output_tokens,
-        cache_read_input_tokens=read_in_details if read is None else read,
-        cache_creation_input_tokens=creation_in_details if creation is None else creation,
+        total_tokens=total or input_tokens + output_tokens,
+        cache_read_input_tokens=read or 0,
+        cache_creation_input_tokens=creation or 0,
         requests=1 if requests is None else requests,
+        cache_creation_1h_input_tokens=_first_there(stated, _KEPT_1H) or 0,
+        is_read=any(count is not None for count in (given, generated, thoughts, total, read, creation)),
     )
 
 
-def _count_in_details(stated: dict[str, Any], key: str) -> int:
-    """The count in the first of the details that has it, else 0; all are checked."""
-    found = []
-    for name in _DETAILS:
-        details = stated.get(name)
-        if details is None:
-            continue
-        if not isinstance(details, dict):
-            raise InvalidUsage(name)
-        found.append(_count(details, key))
-    return next((count for count in found if count is not None), 0)
+def _first_there(stated: dict[str, Any], groups: list[list[_Path]]) -> int | None:
+    """The sum of the first group of which anything is there; the others are not looked at."""
+    for group in groups:
+        counts = [_count(value, path[-1]) for path in group if (value := _value(stated, path)) is not None]
+        if counts:
+            return sum(counts)
+    return None
 
 
-def _count(stated: dict[str, Any], key: str) -> int | None:
-    """A whole number that is not negative; None when absent or null."""
-    value = stated.get(key)
-    if value is None:
-        return None
+def _value(stated: Any, path: _Path) -> Any:
+    """None too where what should hold the value is no object."""
+    for key in path:
+        stated = stated.get(key) if isinstance(stated, dict) else None
+    return stated
+
+
+def _count(value: Any, key: str) -> int:
+    """A whole number that is not negative."""
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         return int(value)
     if isinstance(value, int) and value >= 0:

@@ -11,14 +11,16 @@ from aggregator.calls.event import UsageCounts
 from aggregator.calls.rollup_marks import sums_up_calls
 from aggregator.calls.stated_usage import (
     COUNT_MAX,
+    KEYS,
     MODEL_CHARACTERS_MAX,
     MODELS_OF_CALL_MAX,
     InvalidUsage,
     StatedSummary,
-    check_summary,
+    check_status_counts,
     own_usage,
     usage_of,
 )
+from aggregator.calls.usage_names import DETAILS, USAGE_NAMES
 from tests.brute_force import usage as brute_force
 
 FIELDS = [
@@ -39,9 +41,15 @@ ANY_COUNTS = GOOD_COUNTS | st.integers(-2, 2) | st.sampled_from(["", "x", "-1", 
 
 def usages(counts: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     """One model's usage, any of its keys there or not."""
-    details = st.none() | st.fixed_dictionaries({}, optional=dict.fromkeys(DETAIL_FIELDS, counts))
-    optional = dict.fromkeys(FIELDS, counts) | dict.fromkeys(("prompt_tokens_details", "input_tokens_details"), details)
-    return st.fixed_dictionaries({}, optional=optional)
+    optional = {
+        key: st.none() | st.fixed_dictionaries({}, optional=dict.fromkeys(inner, counts)) | st.just([])
+        if inner
+        else counts
+        for key, inner in KEYS.items()
+    }
+    return st.fixed_dictionaries({}, optional=optional) | st.fixed_dictionaries(
+        {}, optional={key: optional[key] for key in [*FIELDS, *DETAILS]}
+    )
 
 
 def counts_of(**stated: Any) -> UsageCounts:
@@ -92,7 +100,7 @@ def test_total_of_zero_is_none() -> None:
 
 def test_requests() -> None:
     """A model that is named was asked once, unless it says otherwise."""
-    assert counts_of() == UsageCounts(0, 0, 0, 0, 0, 1)
+    assert counts_of(input_tokens=0) == UsageCounts(0, 0, 0, 0, 0, 1)
     assert counts_of(requests=0).requests == 0
     assert counts_of(requests=None).requests == 1
 
@@ -142,12 +150,117 @@ def test_what_is_no_count(field: str, stated: object) -> None:
 
 
 @pytest.mark.parametrize("field", DETAIL_FIELDS)
-@pytest.mark.parametrize("details", ["prompt_tokens_details", "input_tokens_details"])
-def test_details_are_checked_where_they_do_not_count(details: str, field: str) -> None:
-    """A bad count in the details is invalid, even where another key wins."""
+@pytest.mark.parametrize("details", DETAILS)
+def test_only_what_decides_is_checked(details: str, field: str) -> None:
+    """A bad count in the details is invalid where it counts, and not looked at where another key wins."""
     with pytest.raises(InvalidUsage) as raised:
-        counts_of(cache_read_input_tokens=1, cache_creation_input_tokens=1, **{details: {field: -1}})
+        counts_of(**{details: {field: -1}})
     assert raised.value.field == field
+    decided = counts_of(cache_read_input_tokens=1, cache_creation_input_tokens=2, **{details: {field: -1}})
+    assert decided[3:5] == (1, 2)
+
+
+NAMES = [(quantity, groups) for quantity, groups in zip(USAGE_NAMES._fields, USAGE_NAMES, strict=True)]
+
+
+@pytest.mark.parametrize(("quantity", "groups"), NAMES, ids=USAGE_NAMES._fields)
+def test_the_first_group_that_is_there_decides(quantity: str, groups: tuple[tuple[str, ...], ...]) -> None:
+    """Each group of the table counts, with 0 too, before those behind it; null is absent."""
+    counted = {"thoughts_tokens": "output_tokens"}.get(quantity, quantity)
+    for rank, group in enumerate(groups):
+        behind = [name for later in groups[rank + 1 :] for name in later]
+        for name in group:
+            for count in (0, 5):
+                stated = usage_under({**dict.fromkeys(behind, 7), name: count})
+                assert getattr(counts_of(**stated), counted) == count
+                assert typed_counts(stated) == counts_of(**stated)
+            if behind:
+                assert getattr(counts_of(**usage_under({behind[0]: 7, name: None})), counted) == 7
+        assert getattr(counts_of(**usage_under(dict.fromkeys(group, 3))), counted) == 3 * len(group)
+
+
+def usage_under(counts: dict[str, Any]) -> dict[str, Any]:
+    """A usage that states these under names of the table."""
+    stated: dict[str, Any] = {}
+    for name, count in counts.items():
+        key, _, inner = name.partition(".")
+        if inner:
+            stated.setdefault(key, {})[inner] = count
+        else:
+            stated[key] = count
+    return stated
+
+
+def typed_counts(stated: dict[str, Any]) -> UsageCounts:
+    """The counts of one model's usage, decoded in one typed pass."""
+    summary = msgspec.json.encode({"usage": {"m": stated}})
+    return usage_of(msgspec.json.decode(summary, type=StatedSummary))["m"]
+
+
+def test_names_that_add_up() -> None:
+    """Gemini counts its thoughts beside its output; they are output, and in a total that is not stated."""
+    assert counts_of(prompt_tokens=1, completion_tokens=2, thoughts_tokens=30)[:3] == (1, 32, 33)
+    assert counts_of(prompt_token_count=1, candidates_token_count=2, thoughts_token_count=3)[:3] == (1, 5, 6)
+    assert counts_of(thoughts_tokens=4, thoughts_token_count=9)[:3] == (0, 4, 4)
+
+
+def test_camel_case_names_do_not_add_up() -> None:
+    """Each is the whole input by itself."""
+    assert counts_of(promptTokens=4, inputTokens=6).input_tokens == 6
+
+
+def test_cohere_bills_other_counts_than_its_model_read() -> None:
+    """What is billed counts, each quantity by itself."""
+    tokens = {"input_tokens": 71, "output_tokens": 418}
+    assert counts_of(billed_units={"input_tokens": 5.0}, tokens=tokens)[:3] == (5, 418, 423)
+    assert counts_of(billed_units="5", tokens=tokens)[:3] == (71, 418, 489)
+
+
+@pytest.mark.parametrize("nothing", [[], [{"modality": "TEXT", "token_count": 7}], "x", 5, False, 1.5])
+@pytest.mark.parametrize("key", [*DETAILS, "billed_units", "tokens", "cache_creation"])
+def test_what_should_be_an_object_and_is_none_says_nothing(key: str, nothing: object) -> None:
+    """Gemini lists modalities there; the counts beside it are as good as ever."""
+    assert counts_of(prompt_tokens=7, cached_tokens=2, **{key: nothing}) == UsageCounts(7, 0, 7, 2, 0, 1)
+    assert not counts_of(**{key: nothing}).is_read
+
+
+def test_lists_of_modalities_are_decoded_in_one_pass() -> None:
+    """Gemini's producers are many: theirs is a usual form."""
+    stated = {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": [{"modality": "TEXT"}]}
+    assert typed_counts(stated) == UsageCounts(7, 3, 10, 0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {},
+        {"requests": 2},
+        {"prompt_tokens": None, "total_tokens": None},
+        {"tokenCount": 7, "images": -1},
+        {"prompt_tokens_details": {"audio_tokens": 5}},
+        {"cache_creation": {"ephemeral_1h_input_tokens": 5}},
+    ],
+)
+def test_usage_without_a_count_of_tokens_is_not_read(stated: dict[str, Any]) -> None:
+    """It used nobody knows how much."""
+    assert counts_of(**stated)[:5] == (0, 0, 0, 0, 0)
+    assert not counts_of(**stated).is_read
+    assert typed_counts(stated) == counts_of(**stated)
+
+
+@pytest.mark.parametrize("name", [name for groups in USAGE_NAMES[:6] for group in groups for name in group])
+def test_a_count_of_0_is_read(name: str) -> None:
+    """Whatever its name."""
+    stated = usage_under({name: 0})
+    assert counts_of(**stated).is_read
+    assert typed_counts(stated).is_read
+
+
+def test_what_is_kept_for_an_hour() -> None:
+    """Anthropic tells how much of the cache creation has the dearer price."""
+    created = {"ephemeral_5m_input_tokens": 300, "ephemeral_1h_input_tokens": 700}
+    stated = {"input_tokens": 5, "output_tokens": 1, "cache_creation_input_tokens": 1_000, "cache_creation": created}
+    assert counts_of(**stated) == typed_counts(stated) == UsageCounts(5, 1, 6, 0, 1_000, 1, 700)
 
 
 @pytest.mark.parametrize(
@@ -160,12 +273,10 @@ def test_details_are_checked_where_they_do_not_count(details: str, field: str) -
         ({"m": 5}, "usage"),
         ({"m": []}, "usage"),
         ({"x" * (MODEL_CHARACTERS_MAX + 1): {}}, "usage"),
-        ({"m": {"prompt_tokens_details": 5}}, "prompt_tokens_details"),
-        ({"m": {"input_tokens_details": []}}, "input_tokens_details"),
     ],
 )
 def test_what_is_no_usage(usage: object, field: str) -> None:
-    """Usage and details are objects, and a model's name has a limit."""
+    """Usage is an object of objects, and a model's name has a limit."""
     with pytest.raises(InvalidUsage) as raised:
         own_usage({"usage": usage})
     assert raised.value.field == field
@@ -192,7 +303,10 @@ def test_any_model_name() -> None:
     """Models are told apart by their names, the empty one and the longest among them; unknown keys are not checked."""
     longest = "x" * MODEL_CHARACTERS_MAX
     usage = {"": {"requests": 3, "cost": "?"}, longest: {"input_tokens": 1}}
-    assert own_usage({"usage": usage}) == {"": UsageCounts(0, 0, 0, 0, 0, 3), longest: UsageCounts(1, 0, 1, 0, 0, 1)}
+    assert own_usage({"usage": usage}) == {
+        "": UsageCounts(0, 0, 0, 0, 0, 3, is_read=False),
+        longest: UsageCounts(1, 0, 1, 0, 0, 1),
+    }
 
 
 @pytest.mark.parametrize(
@@ -202,7 +316,7 @@ def test_any_model_name() -> None:
 def test_more_than_one_call_counted_may_be_a_roll_up(status_counts: object) -> None:
     """The usage may then repeat the children's; it is read and checked all the same."""
     summary = {"usage": {"m": {"input_tokens": 1}}, "status_counts": status_counts}
-    assert sums_up_calls(check_summary(summary).status_counts)
+    assert sums_up_calls(check_status_counts(status_counts))
     assert list(own_usage(summary)) == ["m"]
     with pytest.raises(InvalidUsage):
         own_usage({"usage": {"m": {"input_tokens": -1}}, "status_counts": status_counts})
@@ -228,7 +342,7 @@ def test_more_than_one_call_counted_may_be_a_roll_up(status_counts: object) -> N
 )
 def test_one_call_or_malformed_status_counts_is_own_usage(status_counts: object) -> None:
     """One call counted, or counts that make no sense: the usage is the call's own."""
-    assert not sums_up_calls(check_summary({"usage": {"m": {}}, "status_counts": status_counts}).status_counts)
+    assert not sums_up_calls(check_status_counts(status_counts))
 
 
 @given(st.dictionaries(st.text(max_size=3), usages(st.none() | st.integers(0, COUNT_MAX)), max_size=3))
@@ -248,4 +362,5 @@ def test_agrees_with_brute_force(usage: dict[str, Any]) -> None:
         with pytest.raises(InvalidUsage):
             own_usage(summary)
     else:
-        assert {model: tuple(counts) for model, counts in own_usage(summary).items()} == expected
+        found = {model: tuple(counts) for model, counts in own_usage(summary).items()}
+        assert found == expected
