@@ -9,7 +9,7 @@ from typing import Protocol
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from api.access.basic_auth import Access, forbidden, wall_clock_us
@@ -20,6 +20,7 @@ from api.contract.usage_request import read_usage_question
 from api.headers import Freshness, freshness_headers
 from api.http.admission import Admission
 from api.http.body import BodyLimits, read_body
+from api.page.serving import page_routes
 from api.query.questions import StatsQuestion, UsageQuestion
 from api.refusals import Refusal, StoreAway, away_response, json_response, refusal_response
 
@@ -94,7 +95,7 @@ def make_app(answers: Answers, access: Access, settings: ApiSettings) -> Starlet
             Route("/ready", guarded(ready)),
             Route("/openapi.json", _openapi),
             Route("/docs", _docs),
-            Route("/", _root, include_in_schema=False),
+            *page_routes(),
         ],
         exception_handlers={HTTPException: _no_such_route},
     )
@@ -131,11 +132,6 @@ async def _health(request: Request) -> Response:
 
 async def _openapi(request: Request) -> Response:
     return json_response(200, openapi_document())
-
-
-async def _root(request: Request) -> Response:
-    """Who opens the bare address wants to know what this is."""
-    return RedirectResponse("/docs")
 
 
 async def _docs(request: Request) -> Response:
