@@ -5,6 +5,8 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
 
     {tag}:next            string  next offset: the fence, written with everything else in one step
     {tag}:shard           hash    layout version, next record number, as-of time, counters for operations
+    {tag}:writer          hash    session: random bytes, drawn anew whenever a writer opens the shard;
+                                  retention: what the writer keeps (aggregator/layout/kept.py)
     {tag}:projects        hash    project id -> P
     {tag}:ids             hash    P + packed call id -> record number
     {tag}:calls:C         hash    record number % 256 -> packed Call; C = record number // 256, so a batch of new
@@ -40,6 +42,7 @@ PROJECT_BYTES = 4
 POSTING_BYTES = 5  # a record number: 10^12 calls a shard
 # A block is rewritten each time a posting comes, so it is small; reading a million postings still takes few fields.
 POSTING_BLOCK_BYTES = 1_000
+SESSION_BYTES = 8
 VERSION_BYTES = 8  # random: two batches never draw the same, also not before and after Redis forgot one
 
 MINUTE, TRACE, PARENT, THREAD, TURN, INPUT_REF, OUTPUT_REF = "mtphuio"
@@ -65,6 +68,7 @@ class ShardKeys:
         self._tag = shard.tag
         self.next = f"{self._tag}:next"
         self.shard = f"{self._tag}:shard"
+        self.writer = f"{self._tag}:writer"
         self.projects = f"{self._tag}:projects"
         self.ids = f"{self._tag}:ids"
 

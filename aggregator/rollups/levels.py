@@ -45,12 +45,24 @@ LEVELS = (MINUTES, FIVE_MINUTES, HOURS)
 class Retention(msgspec.Struct, frozen=True):
     """How long each kind of detail is kept after its event time, in seconds. A coarser level never goes before a
     finer one.
+
+    `..._since_us`: from before this instant some may be gone although it is not as old as that, because less was kept
+    then (microseconds since 1970).
     """
 
     calls_s: int = 30 * DAY_S
     minutes_s: int = 30 * DAY_S
     five_minutes_s: int = 90 * DAY_S
     hours_s: int = 400 * DAY_S
+    calls_since_us: int = 0
+    minutes_since_us: int = 0
+    five_minutes_since_us: int = 0
+    hours_since_us: int = 0
+
+    @property
+    def lengths_s(self) -> tuple[int, int, int, int]:
+        """What is kept for how long, without since when."""
+        return self.calls_s, self.minutes_s, self.five_minutes_s, self.hours_s
 
     def level_s(self, level: Level) -> int:
         """Seconds for which `level` is kept."""
@@ -60,3 +72,22 @@ class Retention(msgspec.Struct, frozen=True):
         if level.slot_s >= HOURS.slot_s:
             kept = max(kept, self.hours_s)
         return kept
+
+    def calls_reach_us(self, now_us: int) -> int:
+        """The instant from which on all call records are kept (microseconds since 1970)."""
+        return max(now_us - self.calls_s * SECOND_US, self.calls_since_us)
+
+    def level_reach_us(self, level: Level, now_us: int) -> int:
+        """The instant from which on all of `level` is kept; it may lie inside a slot."""
+        since_us = (self.minutes_since_us, self.five_minutes_since_us, self.hours_since_us)
+        return max(now_us - self.level_s(level) * SECOND_US, since_us[LEVELS.index(level)])
+
+    def instead_of(self, before: "Retention", now_us: int) -> "Retention":
+        """This retention where until `now_us` another one held: what went by that one does not come back."""
+        reach_us = (before.level_reach_us(level, now_us) for level in LEVELS)
+        return Retention(*self.lengths_s, before.calls_reach_us(now_us), *reach_us)
+
+    def shortest(self, other: "Retention") -> "Retention":
+        """What is kept where both hold, each for a part."""
+        pairs = list(zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True))
+        return Retention(*map(min, pairs[:4]), *map(max, pairs[4:]))

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 import redis.asyncio
 
+from aggregator.layout.kept import decode_retention
 from aggregator.layout.keys import (
     LAYOUT_VERSION,
     ShardKeys,
@@ -16,6 +18,7 @@ from aggregator.layout.keys import (
     shard_registry,
     stored_offset,
 )
+from aggregator.rollups.levels import Retention
 from aggregator.store.connection import READ_CONNECTIONS_MAX
 from aggregator.store.connection import StoreAway as StoreAway
 from aggregator.store.generation import LiveNamespace
@@ -35,18 +38,26 @@ class StateLost(Exception):
 
 
 class ProjectShard(NamedTuple):
-    """A shard that holds calls of a project, the project's number in it, and its next offset when it was opened."""
+    """A shard that holds calls of a project, the project's number in it, its next offset when it was opened, and the
+    session of its writer then (None: not known).
+    """
 
     keys: ShardKeys
     project: int
     next_offset: int = 0
+    session: bytes | None = None
 
 
 class OpenedProject(NamedTuple):
-    """The shards of a project, and the time through which all that may hold it have been applied (None: not known)."""
+    """The shards of a project, and the time through which all that may hold it have been applied (None: not known).
+
+    `retention`: what the writers of all these keep (None: none of them has said so).
+    """
 
     shards: list[ProjectShard]
     as_of_us: int | None
+    project_id: str = ""
+    retention: Retention | None = None
 
 
 class StoreReader:
@@ -82,15 +93,16 @@ class StoreReader:
         """Answer commands about an opened project, in one round trip.
 
         Raises StateLost if Redis has lost something since the project was opened: what was read before these
-        commands, or with them, is then of different states.
+        commands, or with them, is then of different states, even if as much has been applied again.
         """
-        fences = [("GET", shard.keys.next) for shard in project.shards]
+        fences = [fence for shard in project.shards for fence in _fences(shard.keys, project.project_id)]
         replies = await self.fetch([*commands, *fences])
-        now = replies[len(commands) :]
-        if any(
-            (stored_offset(fence) or 0) < shard.next_offset for fence, shard in zip(now, project.shards, strict=True)
-        ):
-            raise StateLost("Redis has lost data while it was read")
+        now = iter(replies[len(commands) :])
+        for shard, offset, number, (session,) in zip(project.shards, now, now, now, strict=True):
+            # Sessions change without a loss too, when another worker goes on: seldom, and reading again is safe.
+            lost = (stored_offset(offset) or 0) < shard.next_offset or session != shard.session
+            if lost or number is None or int(number) != shard.project:
+                raise StateLost("Redis has lost data while it was read")
         return replies[: len(commands)]
 
     async def ping(self) -> None:
@@ -99,7 +111,7 @@ class StoreReader:
         namespace = await self._live.look()
         [members] = await self.fetch([("SMEMBERS", shard_registry(namespace))])
         names = _names(namespace, members)
-        _opened(names, await self.fetch(_opening(names, "")))
+        _opened("", names, await self.fetch(_opening(names, "")))
 
     async def open_project(self, project_id: str) -> OpenedProject:
         """Where a project is; no shards for one that has never sent a call.
@@ -122,11 +134,11 @@ class StoreReader:
         names = holding if certain else _to_open(holding, known)
         bounds_us = [] if certain else _counted_us(names, counted_us)
         if names == guessed:
-            return _opened(names, replies[2:], bounds_us)
+            return _opened(project_id, names, replies[2:], bounds_us)
         if len(self._opened_last) >= OPENED_LAST_MAX:
             self._opened_last.clear()
         self._opened_last[registries[0]] = names
-        return _opened(names, await self.fetch(_opening(names, project_id)), bounds_us)
+        return _opened(project_id, names, await self.fetch(_opening(names, project_id)), bounds_us)
 
 
 def _names(namespace: str, members: Iterable[bytes]) -> list[ShardName]:
@@ -148,24 +160,43 @@ def _opening(names: Sequence[ShardName], project_id: str) -> list[Command]:
     commands: list[Command] = []
     for keys in map(ShardKeys, names):
         commands += [
-            ("GET", keys.next),
-            ("HGET", keys.projects, project_id),
+            *_fences(keys, project_id, "retention"),
             ("HMGET", keys.shard, "as_of_us", "layout"),
         ]
     return commands
 
 
-def _opened(names: Sequence[ShardName], replies: Sequence[Any], bounds_us: Sequence[int] = ()) -> OpenedProject:
+def _fences(keys: ShardKeys, project_id: str, *more: str) -> tuple[Command, ...]:
+    """What is the same, or larger, as long as nothing is lost."""
+    return (
+        ("GET", keys.next),
+        ("HGET", keys.projects, project_id),
+        ("HMGET", keys.writer, "session", *more),
+    )
+
+
+def _opened(
+    project_id: str, names: Sequence[ShardName], replies: Sequence[Any], bounds_us: Sequence[int] = ()
+) -> OpenedProject:
     shards: list[ProjectShard] = []
     as_of_us: list[int | None] = []
-    for keys, next_offset, project, (as_of, layout) in zip(
-        map(ShardKeys, names), replies[::3], replies[1::3], replies[2::3], strict=True
+    retentions: set[bytes] = set()
+    rows = iter(replies)
+    for keys, next_offset, project, (session, retention), (as_of, layout) in zip(
+        map(ShardKeys, names), rows, rows, rows, rows, strict=True
     ):
         if layout is not None and int(layout) != LAYOUT_VERSION:
             raise UnknownLayout(f"shard {keys.shard} has layout {int(layout)}, this version reads {LAYOUT_VERSION}")
         as_of_us.append(None if as_of is None else int(as_of))
+        if retention is not None:
+            retentions.add(retention)
         if project is not None:
-            shards.append(ProjectShard(keys, int(project), stored_offset(next_offset) or 0))
+            shards.append(ProjectShard(keys, int(project), stored_offset(next_offset) or 0, session))
     known_us = [of_shard for of_shard in as_of_us if of_shard is not None]
     known = known_us and len(known_us) == len(as_of_us)
-    return OpenedProject(shards, min([*known_us, *bounds_us]) if known else None)
+    return OpenedProject(shards, min([*known_us, *bounds_us]) if known else None, project_id, _shortest(retentions))
+
+
+def _shortest(stored: Iterable[bytes]) -> Retention | None:
+    found = [decode_retention(one) for one in stored]
+    return reduce(Retention.shortest, found) if found else None

@@ -13,6 +13,7 @@ from aggregator.layout.keys import (
     LAYOUT_VERSION,
     MOVED,
     POSTING_BLOCK_BYTES,
+    SESSION_BYTES,
     VERSION_BYTES,
     ShardKeys,
     ShardName,
@@ -96,6 +97,7 @@ class ShardStore:
         self._partitions = partitions
         self._asked = False
         self._continued_at: bytes | None = None
+        self._session = secrets.token_bytes(SESSION_BYTES)
         self.keys = ShardKeys(shard)
 
     def check_policy(self) -> None:
@@ -112,6 +114,7 @@ class ShardStore:
         """The first offset not yet applied; None for a new shard. Raises Fenced for one that has moved away."""
         stored = self._client.get(self.keys.next)
         self._asked, self._continued_at = True, stored
+        self._session = secrets.token_bytes(SESSION_BYTES)
         return self._writable(stored)
 
     def read_offset(self) -> int | None:
@@ -282,4 +285,6 @@ class ShardStore:
         for key, at_unix_s in write.expiries.items():
             yield ("EXPIREAT", key, at_unix_s)
         if next_offset is not None:
+            # Numbers of calls and projects may be others after a replay; who reads is told by this that there was one.
+            yield ("HSET", self.keys.writer, "session", self._session)
             yield ("SET", self.keys.next, next_offset)

@@ -13,6 +13,7 @@ import msgspec
 
 from aggregator.calls.event import Event
 from aggregator.layout import keys as layout
+from aggregator.layout.kept import decode_retention, encode_retention
 from aggregator.layout.write import Field, Key, ShardWrite
 from aggregator.prices.book import PriceBook
 from aggregator.rollups.levels import MINUTE_US, SECOND_US, Retention
@@ -75,7 +76,8 @@ class Shard:
         self._next_offset = self._sent_offset = self._store.next_offset()
         self._under_way: Callable[[], None] | None = None
         fields = self._store.shard_fields()
-        [projects] = self._store.read_hashes([self._keys.projects])
+        projects, written_by = self._store.read_hashes([self._keys.projects, self._keys.writer])
+        self._kept = written_by.get(b"retention")
         numbers = {name.decode(): int(number) for name, number in projects.items()}
         self._store.register(numbers)  # known already, unless Redis forgot that, or the node that holds it
         self._registered = set(numbers)
@@ -133,6 +135,7 @@ class Shard:
         touched = self._cells.add(self._by_view(changes, write), write)
         note_blocks(touched, self._keys, self._retention, write)
         dropped = set(self._expired.drop(min(now_us, as_of_us), known.records, self._records.calls, write))
+        self._note_retention(now_us, write)
         count(changes.counters + Counter(counters), self._records.next_number, as_of_us, self._keys, write)
         self._leave_known_expiries(now_us, write)
         self._register(events)
@@ -140,6 +143,16 @@ class Shard:
         self._sent_offset = next_offset
         self._forget_excess(changes, write, dropped)
         return Applied(*(changes.counters[name] for name in Applied.__struct_fields__))
+
+    def _note_retention(self, now_us: int, write: ShardWrite) -> None:
+        """Store what is kept where that is new, so that no answer claims more."""
+        kept = self._retention
+        if self._kept is not None:
+            before = decode_retention(self._kept)
+            kept = before if before.lengths_s == kept.lengths_s else kept.instead_of(before, now_us)
+        if encode_retention(kept) != self._kept:
+            self._kept = encode_retention(kept)
+            write.set(self._keys.writer, "retention", self._kept)
 
     def finish(self) -> None:
         """Return when what was begun is stored."""

@@ -1,5 +1,6 @@
 """The answers of the two endpoints from the store, with how fresh they are."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import NoReturn
@@ -14,6 +15,8 @@ from api.query.shared_work import SharedWork
 from api.query.stats_answer import answer_stats
 from api.query.usage_answer import answer_usage
 from api.refusals import StoreAway
+
+log = logging.getLogger(__name__)
 
 # Redis loses data in a moment, when it is wiped or comes back after a crash; then it stays as it is.
 ATTEMPTS_MAX = 3
@@ -36,6 +39,7 @@ class StoreAnswers:
         self._retention = retention
         self._clock = clock
         self._kept = KeptBuckets(kept_bytes_max)
+        self._said_s: tuple[int, ...] = ()
         self._shared: SharedWork[StatsQuestion | UsageQuestion, tuple[bytes, Freshness]] = SharedWork()
 
     async def stats(self, question: StatsQuestion, now_us: int) -> tuple[bytes, Freshness]:
@@ -44,7 +48,9 @@ class StoreAnswers:
         def work(latest_us: int) -> Awaitable[tuple[bytes, Freshness]]:
             return self._answer(
                 question.project_id,
-                lambda project: answer_stats(self._reader, self._kept, project, question, latest_us, self._retention),
+                lambda project: answer_stats(
+                    self._reader, self._kept, project, question, latest_us, self._retention_of(project)
+                ),
             )
 
         return await self._shared.run(question, now_us, work)
@@ -63,6 +69,28 @@ class StoreAnswers:
             await self._reader.ping()
         except (*RedisAway, UnknownLayout) as away:
             _away(away)
+
+    def _retention_of(self, project: OpenedProject) -> Retention:
+        """What the workers keep, by their own word; what this api was told where they have not said so."""
+        kept = project.retention
+        if kept is None:
+            return self._retention
+        if kept.lengths_s != self._retention.lengths_s and kept.lengths_s != self._said_s:
+            self._said_s = kept.lengths_s
+            log.warning(
+                "workers keep data for another time than CALLMETER_RETENTION__* says here; answers go by the workers'",
+                extra={
+                    f"{name}_s": f"{theirs}, here {ours}"
+                    for name, theirs, ours in zip(
+                        ("calls", "minutes", "five_minutes", "hours"),
+                        kept.lengths_s,
+                        self._retention.lengths_s,
+                        strict=True,
+                    )
+                    if theirs != ours
+                },
+            )
+        return kept
 
     async def _answer(
         self, project_id: str, answer: Callable[[OpenedProject], Awaitable[bytes]]

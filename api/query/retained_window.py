@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES, SECOND_US, Level, Retention
+from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES, Level, Retention
 
 
 class Fitted(NamedTuple):
@@ -26,12 +26,12 @@ class BeyondRetention(Exception):
 
 def calls_reach_us(now_us: int, retention: Retention) -> int:
     """How far back call records, and so filters on ids, reach."""
-    return now_us - retention.calls_s * SECOND_US
+    return retention.calls_reach_us(now_us)
 
 
 def level_reach_us(level: Level, now_us: int, retention: Retention) -> int:
     """The first slot of `level` that is wholly retained."""
-    reach_us = now_us - retention.level_s(level) * SECOND_US
+    reach_us = retention.level_reach_us(level, now_us)
     return -(-reach_us // level.slot_us) * level.slot_us
 
 

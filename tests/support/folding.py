@@ -155,7 +155,7 @@ class _StateReader:
                 state["shard"] = self._shard(kept)
             elif first == "calls":
                 state["calls"] |= self._calls(int(rest), kept)
-            elif first not in ("projects", "ids"):
+            elif first not in ("projects", "ids", "writer"):
                 state.update(self._of_project(int(first), rest, kept))
         return state
 

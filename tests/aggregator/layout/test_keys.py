@@ -25,6 +25,7 @@ def all_keys(keys: ShardKeys) -> list[bytes]:
     texts = [
         keys.next,
         keys.shard,
+        keys.writer,
         keys.projects,
         keys.ids,
         keys.calls(3),

@@ -23,7 +23,16 @@ def writer(url: str) -> Shard:
 
 
 @pytest.mark.parametrize(
-    ("happens", "forgot"), [("nothing", False), ("applied", False), ("behind", True), ("wiped", True)]
+    ("happens", "forgot"),
+    [
+        ("nothing", False),
+        ("applied", False),
+        ("behind", True),
+        ("wiped", True),
+        ("refolded", True),
+        ("refolded by a writer of before", True),
+        ("refolded with another project first", True),
+    ],
 )
 def test_forgetting_is_noticed(happens: str, forgot: bool, redis_url: str) -> None:
     """What Redis loses after a project was opened is noticed; that more is applied meanwhile is no loss."""
@@ -37,6 +46,12 @@ def test_forgetting_is_noticed(happens: str, forgot: bool, redis_url: str) -> No
             client.set(ShardKeys(SHARD).next, 1)
         elif happens == "wiped":
             client.flushall()
+        elif happens.startswith("refolded"):
+            client.flushall()
+            first = [start("x", project_id="acme/others")] if happens.endswith("first") else []
+            apply(writer(redis_url), [*first, start("b"), start("a")])
+            if happens.endswith("before"):
+                client.delete(ShardKeys(SHARD).writer)
 
     async def noticed() -> bool:
         async with redis.asyncio.Redis.from_url(redis_url) as readers:
