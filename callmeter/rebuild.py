@@ -15,10 +15,10 @@ from aggregator.rollups.levels import DAY_US
 from aggregator.store.generation import Generations, RebuildRuns
 from aggregator.store.shard_store import Fenced, ShardStore
 from aggregator.writing.shard import Shard
-from callmeter.commands.verify import NothingKept, verify_window
 from callmeter.progress.work import WorkProgress
 from callmeter.settings import Settings
 from callmeter.shard_opening import ShardOpener
+from callmeter.window_verification import NothingKept, verify_window
 from ingest.batch_limits import BatchLimits
 from ingest.decoding.batch import decode_batch
 from ingest.kafka.consumer import Partition

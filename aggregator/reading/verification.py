@@ -9,6 +9,7 @@ import msgspec
 from aggregator.calls.call import Call, Subtree
 from aggregator.calls.packed_id import unpack_id
 from aggregator.layout.keys import PARENT, day_of
+from aggregator.layout.slots import slots_of
 from aggregator.reading.calls import IndexValues, read_calls, select_by_index, select_minutes
 from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, place_of, rows_field, sketches_field
 from aggregator.rollups.levels import HOURS, LEVELS, MINUTE_US, SECOND_US, Level, Retention
@@ -19,7 +20,6 @@ from aggregator.rollups.totals import PRICED, ROWS, Totals
 from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory, views_of
 from aggregator.store.reader import Command, OpenedProject, ProjectShard, StoreReader
 from aggregator.timestamps import format_utc
-from aggregator.writing.cell_cache import slots_of
 
 # Calls in memory at once are those of so many minutes: at 1,000 calls a second some 300 MB.
 MINUTES_PER_READ = 5

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aggregator.layout.keys import ShardKeys
+from aggregator.layout.slots import Block, ProjectMinute, Slot, slots_of
 from aggregator.layout.write import Field, Key, ShardWrite
 from aggregator.rollups.cell import (
     CELL_CODEC,
@@ -19,7 +20,6 @@ from aggregator.rollups.cell import (
     rows_field,
     sketches_field,
 )
-from aggregator.rollups.levels import LEVELS, Level
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
 from aggregator.rollups.sketch import compress
 from aggregator.rollups.tally import PackedTally, merge_tallies
@@ -33,18 +33,6 @@ KEPT_OF_TEN = 9
 
 Stored = Mapping[tuple[Key, Field], bytes]
 """Values that were read, by key and field."""
-
-
-ProjectMinute = tuple[int, int]
-"""A project and a minute (since 1970)."""
-
-
-class Block(NamedTuple):
-    """Consecutive slots of a level that are stored together, of a project."""
-
-    project: int
-    level: Level
-    number: int
 
 
 class TouchedBlock(NamedTuple):
@@ -98,23 +86,6 @@ class _Growth(NamedTuple):
     cached: _CachedCell
     name: bytes
     rows: bytes
-
-
-class Slot(NamedTuple):
-    """A slot of a level: its block, the key of that, and its number in it."""
-
-    block: Block
-    key: str
-    number: int
-
-
-def slots_of(project: int, minute: int, keys: ShardKeys) -> list[Slot]:
-    """By level, the slot that a minute (since 1970) is in."""
-    found = []
-    for level in LEVELS:
-        number, slot = level.block_and_slot(minute)
-        found.append(Slot(Block(project, level, number), keys.rollups(project, level, number), slot))
-    return found
 
 
 class Cells:

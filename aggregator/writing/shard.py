@@ -14,13 +14,14 @@ import msgspec
 from aggregator.calls.event import Event
 from aggregator.layout import keys as layout
 from aggregator.layout.kept import decode_retention, encode_retention
+from aggregator.layout.slots import ProjectMinute
 from aggregator.layout.write import Field, Key, ShardWrite
 from aggregator.prices.book import PriceBook
 from aggregator.rollups.levels import MINUTE_US, SECOND_US, Retention
 from aggregator.rollups.tally import PackedTally, merge_tallies
 from aggregator.rollups.views import ViewDirectory
 from aggregator.store.shard_store import ShardStore
-from aggregator.writing.cell_cache import Cells, ProjectMinute
+from aggregator.writing.cell_cache import Cells
 from aggregator.writing.changes import Known, count, note_blocks, write_changes
 from aggregator.writing.expiry import ExpiredChunks
 from aggregator.writing.fold import BatchChanges, CallGroup, Fold, ProjectDay

@@ -15,8 +15,8 @@ from aggregator.reading.verification import Difference, Piece, pieces
 from aggregator.rollups.cell import CELL_CODEC, Cell, place_of
 from aggregator.rollups.levels import HOURS, MINUTES, SECOND_US
 from aggregator.rollups.series import LATENCY, TOKEN_METRICS, USAGE_METRICS, model_series
-from callmeter.commands.verify import Verified, verify_window
 from callmeter.settings import Settings, read_settings
+from callmeter.window_verification import Verified, verify_window
 from tests.pipeline.golden import DATASETS, read_dataset
 from tests.pipeline.operator import operate
 from tests.support.folding import NOW_US, PROJECT, T0_US, apply, complete, decoded, end, open_shard, start, tokens
