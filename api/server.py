@@ -7,7 +7,7 @@ from functools import partial
 
 import msgspec
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from aggregator.rollups.levels import Retention
 from aggregator.store.connection import connect_readers
@@ -44,16 +44,24 @@ class ServerSettings(msgspec.Struct, frozen=True):
     clock: Callable[[], int] = wall_clock_us
 
 
-def serve(settings: ServerSettings, log_level: str) -> None:
-    """Answer until SIGTERM or SIGINT. Raises ExposedWithoutKeys, and OSError where the address cannot be had."""
+def serve(settings: ServerSettings, log_level: str, beside: Callable[[ASGIApp], ASGIApp] | None = None) -> None:
+    """Answer until SIGTERM or SIGINT. Raises ExposedWithoutKeys, and OSError where the address cannot be had.
+
+    `beside` puts another app on the same address: of the api's app it makes the one that is served.
+    """
     check_exposure(settings.host, settings.auth)
     client = connect_readers(settings.redis_url, settings.redis_cluster)
     reader = StoreReader(client, settings.namespace, settings.keyed_by_project)
     access: Access = KeyAccess(AsyncKeyStore(client, settings.namespace)) if settings.auth else OpenAccess()
     answers = StoreAnswers(reader, settings.retention, wall_clock_us, settings.kept_bytes_max)
     app = make_app(answers, access, ApiSettings(clock=settings.clock))
+    serve_app(app if beside is None else beside(app), settings.host, settings.port, log_level)
+
+
+def serve_app(app: ASGIApp, host: str, port: int, log_level: str) -> None:
+    """Serve any app until SIGTERM or SIGINT, within the limits of connections. Raises OSError for the address."""
     config = http_config(app, connection_limits(), log_level)
-    listening = _listen(settings.host, settings.port)
+    listening = _listen(host, port)
     try:
         uvicorn.Server(config).run(sockets=[listening])
     finally:
@@ -74,7 +82,7 @@ def connection_limits() -> ConnectionLimits:
     return limits
 
 
-def http_config(app: Starlette, limits: ConnectionLimits, log_level: str) -> uvicorn.Config:
+def http_config(app: ASGIApp, limits: ConnectionLimits, log_level: str) -> uvicorn.Config:
     """How to serve the app."""
     return uvicorn.Config(
         app,

@@ -198,6 +198,22 @@ class ApiSettings(_Section):
     )
 
 
+class GatewaySettings(_Section):
+    """Where producers send events over HTTP."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address that the gateway listens on.")
+    port: int = Field(default=8090, ge=0, le=65_535, description="Port that the gateway listens on; 0: any free one.")
+    auth: bool = Field(
+        default=True,
+        description="Ask for access keys that may write; `false` is allowed on loopback addresses only. On the api's "
+        "address `CALLMETER_API__AUTH` decides.",
+    )
+    keyed_by: Literal["project", "trace"] = Field(
+        default="project",
+        description="What shares a partition. `trace` spreads a project too hot for one partition.",
+    )
+
+
 class LogSettings(_Section):
     """What is logged."""
 
@@ -218,6 +234,7 @@ class Settings(_Section):
     batch: BatchSettings = BatchSettings()
     limits: LimitSettings = LimitSettings()
     api: ApiSettings = ApiSettings()
+    gateway: GatewaySettings = GatewaySettings()
     log: LogSettings = LogSettings()
     now: AwareDatetime | None = Field(
         default=None,

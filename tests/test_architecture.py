@@ -34,7 +34,7 @@ IMPORT_ALLOWED = {
         "callmeter",
     ),
     "confluent_kafka": ("ingest", "callmeter"),
-    "starlette": ("api", "callmeter"),
+    "starlette": ("api", "ingest/http", "callmeter"),
     "uvicorn": ("api", "callmeter"),
 }
 

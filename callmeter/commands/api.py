@@ -2,6 +2,8 @@
 
 import logging
 import signal
+from contextlib import nullcontext
+from functools import partial
 
 import click
 
@@ -10,6 +12,7 @@ from aggregator.store.shard_store import StoreAway
 from api.access.basic_auth import ExposedWithoutKeys, wall_clock_us
 from api.server import ServerSettings, serve
 from callmeter.garbage import collect_seldom
+from callmeter.gateway_app import gateway_app, on_one_address
 from callmeter.logs import redacted
 from callmeter.settings import Settings
 
@@ -20,8 +23,9 @@ log = logging.getLogger(__name__)
 @click.option("--host", help="Address to listen on.  [default: CALLMETER_API__HOST]")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on.  [default: CALLMETER_API__PORT]")
 @click.option("--no-auth", is_flag=True, help="Answer without access keys; on a loopback address only.")
+@click.option("--gateway", is_flag=True, help="Take events from SDKs on the same address (see `callmeter gateway`).")
 @click.pass_obj
-def api(settings: Settings, host: str | None, port: int | None, no_auth: bool) -> None:
+def api(settings: Settings, host: str | None, port: int | None, no_auth: bool, gateway: bool) -> None:
     """Answer /calls/stats and /calls/usage over HTTP, until SIGTERM or Ctrl-C.
 
     Asks for access keys (see `callmeter keys`) unless told not to, by --no-auth or CALLMETER_API__AUTH=false, which
@@ -31,6 +35,7 @@ def api(settings: Settings, host: str | None, port: int | None, no_auth: bool) -
     callmeter keys create --name dashboards --all-projects
     callmeter api --host 0.0.0.0 --port 8080
     callmeter api --no-auth     # on this machine only
+    callmeter api --gateway     # one address for what SDKs send and ask
     """
     host = settings.api.host if host is None else host
     port = settings.api.port if port is None else port
@@ -40,22 +45,25 @@ def api(settings: Settings, host: str | None, port: int | None, no_auth: bool) -
     # The server stops in order by itself and then raises the signal again; to have stopped when told is no failure.
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)
+    auth = settings.api.auth and not no_auth
     try:
-        serve(
-            ServerSettings(
-                host=host,
-                port=port,
-                redis_url=settings.redis.url,
-                redis_cluster=settings.redis.cluster,
-                namespace=settings.redis.namespace,
-                retention=settings.retention.kept(),
-                auth=settings.api.auth and not no_auth,
-                keyed_by_project=settings.kafka.keyed_by == "project",
-                kept_bytes_max=settings.api.kept_bytes_max,
-                clock=wall_clock_us if fixed_now_us is None else lambda: fixed_now_us,
-            ),
-            settings.log.level,
-        )
+        with gateway_app(settings, auth) if gateway else nullcontext() as door:
+            serve(
+                ServerSettings(
+                    host=host,
+                    port=port,
+                    redis_url=settings.redis.url,
+                    redis_cluster=settings.redis.cluster,
+                    namespace=settings.redis.namespace,
+                    retention=settings.retention.kept(),
+                    auth=auth,
+                    keyed_by_project=settings.kafka.keyed_by == "project",
+                    kept_bytes_max=settings.api.kept_bytes_max,
+                    clock=wall_clock_us if fixed_now_us is None else lambda: fixed_now_us,
+                ),
+                settings.log.level,
+                None if door is None else partial(on_one_address, door),
+            )
     except ExposedWithoutKeys as exposed:
         raise click.UsageError(f"{exposed} Set CALLMETER_API__AUTH=true, or listen there.") from None
     except OSError as taken:

@@ -50,7 +50,7 @@ class Processes:
         self.api_url = f"http://{LOOPBACK}:{api_port}"
         command = [sys.executable, "-m", "callmeter"]
         self._worker = ChildProcess("the worker", [*command, "worker"], directory / "worker.log")
-        self._api = ChildProcess("the api", [*command, "api"], directory / "api.log")
+        self._api = ChildProcess("the api", [*command, "api", "--gateway"], directory / "api.log")
         self._logs: dict[str, tuple[EmbeddedRedis | EmbeddedBroker | ChildProcess, Path]] = {
             "Redis": (self.redis, directory / "redis" / "redis.log"),
             "the broker": (self.broker, directory / "broker" / "broker.log"),
