@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -94,9 +94,9 @@ class Pipeline:
         worker.start_until_logged("worker started")
         return worker
 
-    def api(self) -> "Api":
-        """An api that is not started yet."""
-        api = Api(self.settings, self._directory / f"api-{len(self._apis)}.log")
+    def api(self, gateway: bool = False) -> "Api":
+        """An api that is not started yet; with the `gateway` on its address if so asked."""
+        api = Api(self.settings, self._directory / f"api-{len(self._apis)}.log", ["--gateway"] if gateway else [])
         self._apis.append(api)
         return api
 
@@ -145,9 +145,9 @@ class Pipeline:
 class Api:
     """An api process, asked over HTTP."""
 
-    def __init__(self, settings: Mapping[str, str], log_path: Path) -> None:
+    def __init__(self, settings: Mapping[str, str], log_path: Path, options: Sequence[str] = ()) -> None:
         self.port = free_loopback_port()
-        self.program = Program("api", {**settings, "API__PORT": str(self.port)}, log_path)
+        self.program = Program("api", {**settings, "API__PORT": str(self.port)}, log_path, options)
         self._client = httpx.Client(base_url=f"http://{LOOPBACK}:{self.port}", timeout=60)
 
     def start(self) -> None:

@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ START_TIMEOUT_S = 60.0
 class Program(ChildProcess):
     """`callmeter <command>` with these settings and no others (`{"KAFKA__TOPICS": ...}`)."""
 
-    def __init__(self, command: str, settings: Mapping[str, str], log_path: Path) -> None:
+    def __init__(self, command: str, settings: Mapping[str, str], log_path: Path, options: Sequence[str] = ()) -> None:
         env = shutil.which("env")
         assert env is not None
         assignments = [f"CALLMETER_{name}={value}" for name, value in with_cluster(settings).items()]
-        run = [sys.executable, "-m", "callmeter", command]
+        run = [sys.executable, "-m", "callmeter", command, *options]
         super().__init__(command, [env, "-i", f"PATH={os.environ['PATH']}", *assignments, *run], log_path)
 
     def terminate(self) -> int:
