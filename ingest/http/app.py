@@ -16,7 +16,7 @@ from ingest.http.body import BodyLimits, BodyRoom, read_body
 from ingest.http.refusal import Refused, json_answer
 from ingest.http.sending import Sending
 from ingest.http.weave_bodies import NoBody, ReadBody, read_batch, read_single
-from ingest.http.weave_objects import SERVER_INFO, file_digest, graphql_answer, object_digest
+from ingest.http.weave_objects import OLDEST_CLIENT, file_digest, graphql_answer, object_digest
 from ingest.http.writers import Writer, Writers
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def make_gateway(sending: Sending, writers: Writers, limits: GatewayLimits) -> S
 
     app = Starlette(
         routes=[
-            Route("/server_info", _server_info),
+            Route("/server_info", _server_version),
             route("/graphql", _graphql),
             route("/v2/{entity}/{project}/calls/complete", complete),
             route("/v2/{entity}/{project}/call/start", single),
@@ -127,8 +127,8 @@ def _digest_answer(digest: Callable[[], str]) -> Response:
         raise NoBody(str(wrong)) from None
 
 
-async def _server_info(request: Request) -> Response:
-    return json_answer(200, SERVER_INFO)
+async def _server_version(request: Request) -> Response:
+    return json_answer(200, OLDEST_CLIENT)
 
 
 async def _health(request: Request) -> Response:

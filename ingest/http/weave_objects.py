@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 # Weave's clients refuse to talk to a server that wants a newer one.
-SERVER_INFO = {"min_required_weave_python_version": "0.0.1"}
+OLDEST_CLIENT = {"min_required_weave_python_version": "0.0.1"}
 
 _BOUNDARY = re.compile(r'boundary="?([^";,]+)"?', re.IGNORECASE)
 _FILE_PART = re.compile(rb'content-disposition:[^\r\n]*name="file"[^\r\n]*\r\n', re.IGNORECASE)
