@@ -8,6 +8,7 @@ from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
@@ -20,6 +21,7 @@ from api.contract.usage_request import read_usage_question
 from api.headers import Freshness, freshness_headers
 from api.http.admission import Admission
 from api.http.body import BodyLimits, read_body
+from api.http.loopback_names import LoopbackNamesOnly
 from api.page.serving import page_routes
 from api.query.questions import StatsQuestion, UsageQuestion
 from api.refusals import Refusal, StoreAway, away_response, json_response, refusal_response
@@ -55,6 +57,8 @@ class ApiSettings:
     body: BodyLimits = field(default_factory=BodyLimits)
     # Questions that are being answered; those beyond 64 wait for a connection to Redis, a few milliseconds each.
     answers_max: int = 1_000
+    # Without access keys any page in a browser on this machine could ask, under a name of its own that leads here.
+    loopback_names_only: bool = False
     # Redis is back within seconds of a restart or a failover.
     retry_after_s: int = 2
 
@@ -98,6 +102,7 @@ def make_app(answers: Answers, access: Access, settings: ApiSettings) -> Starlet
             *page_routes(),
         ],
         exception_handlers={HTTPException: _no_such_route},
+        middleware=[Middleware(LoopbackNamesOnly)] if settings.loopback_names_only else [],
     )
     app.router.redirect_slashes = False  # a wrong path is a 404, not a detour
     return app

@@ -54,7 +54,7 @@ def serve(settings: ServerSettings, log_level: str, beside: Callable[[ASGIApp], 
     reader = StoreReader(client, settings.namespace, settings.keyed_by_project)
     access: Access = KeyAccess(AsyncKeyStore(client, settings.namespace)) if settings.auth else OpenAccess()
     answers = StoreAnswers(reader, settings.retention, wall_clock_us, settings.kept_bytes_max)
-    app = make_app(answers, access, ApiSettings(clock=settings.clock))
+    app = make_app(answers, access, ApiSettings(clock=settings.clock, loopback_names_only=not settings.auth))
     serve_app(app if beside is None else beside(app), settings.host, settings.port, log_level)
 
 

@@ -13,8 +13,12 @@ from typing import TextIO
 
 LEVELS = ("debug", "info", "warning", "error")
 
-# `user:password@` in a URL, and `password=...` in a URL's query or in a librdkafka property.
-_URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):([^\s/]+)@")
+# `user:password@` in a URL: a password that was not encoded may hold anything, slashes and spaces too, so that it goes
+# on to the line's last `@`. In other URLs than Redis's digits and a slash after the colon are a port and a path.
+_TO_LAST_AT = r"((?:(?!://).)+)@"
+_REDIS_PASSWORD = re.compile(rf"(?<=redis://|ediss://)([^\s:/@]*):{_TO_LAST_AT}")
+_URL_PASSWORD = re.compile(rf"(?<=://)([^\s:/@]*):(?!\d+/|\*\*\*@){_TO_LAST_AT}")
+# `password=...` in a URL's query or in a librdkafka property.
 _NAMED_SECRET = re.compile(r"(?i)((?:password|secret|token)[\"']?\s*[=:]\s*[\"']?)[^\s&\"',}]+")
 
 _OWN_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
@@ -23,7 +27,7 @@ _COLORS = {logging.WARNING: "\033[33m", logging.ERROR: "\033[31m", logging.CRITI
 
 def redacted(text: str) -> str:
     """`text` with the passwords in it replaced by `***`."""
-    return _NAMED_SECRET.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", text))
+    return _NAMED_SECRET.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", _REDIS_PASSWORD.sub(r"\1:***@", text)))
 
 
 def set_up_logging(level: str, stream: TextIO | None = None) -> None:

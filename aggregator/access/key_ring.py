@@ -17,7 +17,7 @@ USE_NOTED_US_MIN = 60 * _US
 
 
 class Keys(Protocol):
-    """Where keys are found; see aggregator/store/key_store.py. Both raise KeyStoreAway."""
+    """Where keys are found; see aggregator/store/key_store.py. Finding raises KeyStoreAway."""
 
     async def find(self, key_id: str) -> AccessKey | None:
         """The key of this id."""
@@ -31,8 +31,8 @@ class Keys(Protocol):
 @dataclass(slots=True)
 class _Remembered:
     key: AccessKey
-    believed_until_us: int
-    note_use_from_us: int
+    found_us: int
+    noted_us: int
 
 
 class KeyRing:
@@ -59,21 +59,22 @@ class KeyRing:
         """The key from memory while it is believed, else from Redis. Ids that do not exist are not remembered."""
         now_us = self._clock()
         remembered = self._remembered.get(key_id)
-        if remembered is not None and now_us < remembered.believed_until_us:
+        # A clock that was set back tells nothing of how long ago that was.
+        if remembered is not None and 0 <= now_us - remembered.found_us < KEY_BELIEVED_US_MAX:
             return remembered
         key = await self._keys.find(key_id)
         self._remembered.pop(key_id, None)
         if key is None:
             return None
-        note_use_from_us = remembered.note_use_from_us if remembered else now_us
+        noted_us = remembered.noted_us if remembered else now_us - USE_NOTED_US_MIN
         while len(self._remembered) >= KEYS_REMEMBERED_MAX:
             del self._remembered[next(iter(self._remembered))]
-        fresh = _Remembered(key, now_us + KEY_BELIEVED_US_MAX, note_use_from_us)
+        fresh = _Remembered(key, now_us, noted_us)
         self._remembered[key_id] = fresh
         return fresh
 
     async def _note_use(self, remembered: _Remembered) -> None:
         now_us = self._clock()
-        if now_us >= remembered.note_use_from_us:
-            remembered.note_use_from_us = now_us + USE_NOTED_US_MIN
+        if not 0 <= now_us - remembered.noted_us < USE_NOTED_US_MIN:
+            remembered.noted_us = now_us
             await self._keys.mark_used(remembered.key.key_id, now_us)

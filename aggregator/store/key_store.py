@@ -4,6 +4,7 @@ Two hashes, fields by key id: `<namespace>:keys` holds the record (JSON), `<name
 used (microseconds since the epoch). Apart, so that noting a use never brings a revoked key back.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ import redis.asyncio
 
 from aggregator.access.key import AccessKey
 from aggregator.store.connection import connect
+
+log = logging.getLogger(__name__)
 
 _record = msgspec.json.Decoder(AccessKey)
 
@@ -30,7 +33,7 @@ class ListedKey(NamedTuple):
 
 
 class AsyncKeyStore:
-    """What the api needs: to find a key and to note its use. Both raise KeyStoreAway."""
+    """What the api needs: to find a key and to note its use."""
 
     def __init__(self, client: "redis.asyncio.Redis | redis.asyncio.RedisCluster", namespace: str) -> None:
         self._client: Any = client  # redis-py types each reply as one or an awaitable of it
@@ -43,9 +46,11 @@ class AsyncKeyStore:
         return None if record is None else _record.decode(record)
 
     async def mark_used(self, key_id: str, now_us: int) -> None:
-        """Note that the key was used at `now_us`."""
-        with _away():
+        """Note that the key was used at `now_us`, unless Redis refuses: no question fails for want of a note."""
+        try:
             await self._client.hset(self._used, key_id, now_us)
+        except (redis.RedisError, OSError) as refused:
+            log.warning("Redis refuses to note that a key was used", extra={"why": str(refused)})
 
 
 class KeyStore:

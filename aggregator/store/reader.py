@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Any, NamedTuple
 
+import redis
 import redis.asyncio
 
 from aggregator.layout.kept import decode_retention
@@ -20,13 +21,17 @@ from aggregator.layout.keys import (
 )
 from aggregator.rollups.levels import Retention
 from aggregator.store.connection import READ_CONNECTIONS_MAX
-from aggregator.store.connection import StoreAway as StoreAway
+from aggregator.store.eviction import EvictionWatch, MayEvict
 from aggregator.store.generation import LiveNamespace
 
 Command = tuple[Any, ...]
 
 # Projects of which it is remembered where they were, some 200 bytes each; forgotten all at once.
 OPENED_LAST_MAX = 10_000
+
+
+StoreAway = (redis.RedisError, OSError, MayEvict)
+"""Redis cannot be reached, or does not answer what is asked, for whatever reason: the same may succeed later."""
 
 
 class UnknownLayout(Exception):
@@ -76,6 +81,7 @@ class StoreReader:
         self._turns = asyncio.Semaphore(READ_CONNECTIONS_MAX)
         self._client: Any = client
         self._live = LiveNamespace(client, namespace)
+        self._eviction = EvictionWatch(client)
         self._opened_last: dict[str, list[ShardName]] = {}
 
     async def fetch(self, commands: Sequence[Command]) -> list[Any]:
@@ -108,6 +114,7 @@ class StoreReader:
     async def ping(self) -> None:
         """Return when Redis answers; raises UnknownLayout where a shard is not ours to read."""
         await self._client.ping()
+        await self._eviction.check()
         namespace = await self._live.look()
         [members] = await self.fetch([("SMEMBERS", shard_registry(namespace))])
         names = _names(namespace, members)
@@ -120,6 +127,7 @@ class StoreReader:
         unless it is known that no shard but the one that holds it ever will; nor is a shard that nobody knows yet, so
         that a topic is as of the instant when its partitions were last counted, at the latest.
         """
+        await self._eviction.check()
         namespace = await self._live.look()
         registries = [project_registry(namespace, project_id), shard_registry(namespace)]
         # Who counts writes the instant last, so it is read first.

@@ -26,6 +26,7 @@ from aggregator.layout.keys import (
 from aggregator.layout.write import Field, Key, ShardWrite, Value
 from aggregator.store.connection import StoreAway as StoreAway
 from aggregator.store.connection import StoreFull as StoreFull
+from aggregator.store.eviction import MayEvict, check_eviction
 from aggregator.store.transaction import Command, Overtaken, send
 
 # Fields of one HMGET; more only makes one reply block the server longer.
@@ -102,13 +103,10 @@ class ShardStore:
 
     def check_policy(self) -> None:
         """Raises EvictingPolicy where Redis may drop keys by itself."""
-        memory = self._client.info("memory")
-        policy = memory.get("maxmemory_policy", "noeviction")
-        if policy != "noeviction" and memory.get("maxmemory", 0):
-            raise EvictingPolicy(
-                f"Redis has maxmemory-policy {policy} and may drop keys when its memory is full; "
-                "set `maxmemory-policy noeviction`"
-            )
+        try:
+            check_eviction(self._client.info("memory"))
+        except MayEvict as why:
+            raise EvictingPolicy(str(why)) from None
 
     def next_offset(self) -> int | None:
         """The first offset not yet applied; None for a new shard. Raises Fenced for one that has moved away."""

@@ -76,6 +76,11 @@ def test_a_terminal_gets_words() -> None:
         ("redis://host/0?password=hunter2&db=1", "redis://host/0?password=***&db=1"),
         ('{"sasl.password": "hunter2", "a": 1}', '{"sasl.password": "***", "a": 1}'),
         ("http://host:80/path@x", "http://host:80/path@x"),
+        ("redis://:pa/ss@host:6379/0", "redis://:***@host:6379/0"),
+        ("rediss://user:12/34 56@host", "rediss://user:***@host"),
+        ("redis://user:p@ss@host, redis://:a b@other", "redis://user:***@host, redis://:***@other"),
+        ("http://user:a b/c@host", "http://user:***@host"),
+        ("redis://host:6379/0", "redis://host:6379/0"),
         ("nothing to hide", "nothing to hide"),
     ],
 )

@@ -197,6 +197,32 @@ def test_revoked_within_ten_seconds() -> None:
     assert let_in(access, SHOWN)
 
 
+def test_a_clock_that_goes_back_does_not_keep_a_revoked_key() -> None:
+    """What was found by a clock that has since been set back is asked for again, and its use noted again."""
+    known, clock = MemoryKeys(KEY), Clock()
+    access = KeyAccess(known, clock)
+    assert let_in(access, SHOWN)
+    clock.now_us -= 3_600_000_000
+    assert let_in(access, SHOWN)
+    assert [at_us for _, at_us in known.uses] == [clock.now_us + 3_600_000_000, clock.now_us]
+    del known.keys[KEY.key_id]
+    clock.now_us -= 1
+    assert not let_in(access, SHOWN)
+
+
+def test_a_use_that_cannot_be_noted(redis_url: str) -> None:
+    """Redis that takes no writes lets a key in all the same: only the note of its use is lost."""
+    with redis.Redis.from_url(redis_url) as client:
+        KeyStore(client, "test").add(KEY)
+        client.set("test:keys:used", "no hash")  # any refusal; this one is WRONGTYPE
+
+    async def reader() -> None:
+        async with redis.asyncio.Redis.from_url(redis_url) as client:
+            await KeyAccess(AsyncKeyStore(client, "test")).reader(basic(SHOWN))
+
+    asyncio.run(reader())
+
+
 def test_remembered_keys_are_checked_and_bounded() -> None:
     """A remembered id does not open for another secret; the oldest of too many is forgotten, unknown ids at once."""
     many = [new_access_key("k", None, n) for n in range(KEYS_REMEMBERED_MAX + 1)]

@@ -1,0 +1,40 @@
+"""Without access keys only loopback names are answered, so that no page in a browser here can ask in its own."""
+
+import pytest
+
+from api.access.basic_auth import OpenAccess
+from api.app import ApiSettings, make_app
+from tests.support.asking import NOW_US, FakeAnswers, ask
+
+PATHS = ["/health", "/docs", "/calls/usage", "/nowhere"]
+
+
+def status(host: str, origin: str | None = None, path: str = "/health") -> int:
+    """Of a GET by this name."""
+    app = make_app(FakeAnswers(), OpenAccess(), ApiSettings(clock=lambda: NOW_US, loopback_names_only=True))
+    headers = {"Host": host} | ({} if origin is None else {"Origin": origin})
+    return ask(app, "GET", path, headers=headers).status_code
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8080", "LOCALHOST", "127.0.0.1:80", "127.9.9.9", "[::1]:8080"]
+)
+def test_loopback_names(host: str) -> None:
+    """Are answered, with an origin of this machine or none."""
+    assert status(host) == 200
+    assert status(host, "http://127.0.0.1:3000") == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "", "[", "a@b", "x:y:z"]
+)
+@pytest.mark.parametrize("path", PATHS)
+def test_foreign_hosts(host: str, path: str) -> None:
+    """Are refused, on every path."""
+    assert status(host, path=path) == 403
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "", "http://localhost.evil.example:8080", "file://"])
+def test_foreign_origins(origin: str) -> None:
+    """Are refused by whatever name they ask."""
+    assert status("127.0.0.1:8080", origin) == 403
