@@ -35,10 +35,10 @@ class StoreAway(Exception):
     """Redis cannot be reached or its layout is not ours; the same request may succeed later."""
 
 
-def invalid(wrong: ValidationError) -> Refusal:
-    """The 422 for a body that its model refused: FastAPI's shape, with `loc` beginning at "body"."""
+def invalid(wrong: ValidationError, part: str = "body") -> Refusal:
+    """The 422 for a body (or "query") that its model refused: FastAPI's shape, with `loc` beginning at that part."""
     problems = [
-        Problem(("body", *problem["loc"]), problem["msg"], problem["type"])
+        Problem((part, *problem["loc"]), problem["msg"], problem["type"])
         for problem in wrong.errors(include_url=False, include_input=False, include_context=False)[:PROBLEMS_MAX]
     ]
     refusal = Refusal(422, *problems[0])

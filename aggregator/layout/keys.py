@@ -27,9 +27,9 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
                                   trace T that are unfinished or have an unfinished descendant
 
 Outside the shards, two sets per namespace say which shards hold a project (`namespace:project:<id>`) and which there
-are (`namespace:shards`); beside the second, in its slot, the hash `{namespace:shards}:counted` says of each topic when
-all its partitions were known there. `base:live` names the namespace of the live generation
-(aggregator/generation.py); without it that is the base.
+are (`namespace:shards`), and a sorted set has all projects by name (`namespace:projects`). Beside `namespace:shards`,
+in its slot, the hash `{namespace:shards}:counted` says of each topic when all its partitions were known there.
+`base:live` names the namespace of the live generation (aggregator/store/generation.py); without it that is the base.
 """
 
 from typing import NamedTuple
@@ -110,6 +110,11 @@ def stored_offset(fence: bytes | None) -> int | None:
 def project_registry(namespace: str, project_id: str) -> str:
     """The set of shards that hold a project."""
     return f"{namespace}:project:{project_id}"
+
+
+def projects_by_name(namespace: str) -> str:
+    """The sorted set of all projects that a shard of the namespace has begun to hold, all with the score 0."""
+    return f"{namespace}:projects"
 
 
 def shard_registry(namespace: str) -> str:

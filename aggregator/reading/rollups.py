@@ -43,7 +43,7 @@ Wanted = Mapping[LevelBlock, Mapping[int, int]]
 """By block: which of its slots, and the bucket each belongs to."""
 
 
-class _Place(NamedTuple):
+class CellPlace(NamedTuple):
     """A cell that was found, where, and the bucket it belongs to."""
 
     key: str
@@ -67,7 +67,7 @@ async def read_rollups(
     for place in places:
         into.add_cell(place.bucket, place.cell)
     if latency_values or usage_values:
-        await _read_values(reader, places, into, latency_values, usage_values)
+        await read_percentile_values(reader, places, into, latency_values, usage_values)
 
 
 async def _selected_views(
@@ -79,13 +79,13 @@ async def _selected_views(
         return [(shard, day, [ALL_CALLS]) for shard in project.shards for day in days]
     pairs = [(shard, day) for shard in project.shards for day in days]
     keys = [shard.keys.views(shard.project, day) for shard, day in pairs]
-    stored = await _read_directories(reader, keys, fields_to_select(views))
+    stored = await read_directories(reader, keys, fields_to_select(views))
     return [
         (shard, day, select(ViewDirectory(fields), views)) for (shard, day), fields in zip(pairs, stored, strict=True)
     ]
 
 
-async def _read_directories(
+async def read_directories(
     reader: StoreReader, keys: Sequence[str], fields: Sequence[bytes] | None
 ) -> list[dict[bytes, bytes]]:
     """What directories hold under these fields; None: all that they hold."""
@@ -102,7 +102,7 @@ async def _read_directories(
 
 async def _read_cells(
     reader: StoreReader, wanted: Wanted, selected: Sequence[tuple[ProjectShard, int, list[int]]]
-) -> list[_Place]:
+) -> list[CellPlace]:
     by_day: dict[int, list[tuple[LevelBlock, Mapping[int, int]]]] = {}
     for block, slots in wanted.items():
         by_day.setdefault(block.day, []).append((block, slots))
@@ -122,15 +122,17 @@ async def _read_cells(
             asked.append((key, places, list(slots.values()) * len(views)))
     unpack = CELL_CODEC.unpack
     return [
-        _Place(key, place, bucket, unpack(packed))
+        CellPlace(key, place, bucket, unpack(packed))
         for values, (key, places, buckets) in zip(await reader.fetch(commands), asked, strict=True)
         for packed, place, bucket in zip(values, places, buckets, strict=True)
         if packed is not None
     ]
 
 
-async def _read_values(reader: StoreReader, places: Sequence[_Place], into: Merged, latency: bool, usage: bool) -> None:
-    """What percentiles are read from: rows in the cells and beside them, and sketches."""
+async def read_percentile_values(
+    reader: StoreReader, places: Sequence[CellPlace], into: Merged, latency: bool, usage: bool
+) -> None:
+    """Add to each cell's bucket what percentiles are read from: rows in the cells and beside them, and sketches."""
     by_key: dict[str, list[tuple[bytes, int, bytes]]] = {}
     for key, place, bucket, cell in places:
         for name, rows in cell.rows.items():

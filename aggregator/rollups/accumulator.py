@@ -84,6 +84,31 @@ class Merged:
         for name, large in tally.large.items():
             self.values_of(bucket, name).large += large
 
+    def add_totals(self, bucket: int, name: bytes, packed: bytes) -> None:
+        """Count packed totals of a series, one row or several; `calls` and `errors` are left alone."""
+        self._totals[series_of(name)].setdefault((bucket, name), []).append(packed)
+
+    def add_large(self, bucket: int, name: bytes, large: Totals) -> None:
+        """Count totals that may not fit into 64 bits; `calls` and `errors` are left alone."""
+        layout = series_of(name).layout
+        layout.merge(self._large[series_of(name)].setdefault((bucket, name), layout.none()), large)
+
+    def widen(self, buckets: int) -> None:
+        """Make room for so many buckets in all."""
+        self.calls += [0] * (buckets - len(self.calls))
+        self.errors += [0] * (buckets - len(self.errors))
+
+    def condense(self) -> None:
+        """Add up what was gathered, so that memory goes by the series and not by the cells that were added."""
+        for series, of_rows in self._rows.items():
+            found = self.totals(series)
+            of_rows.clear()
+            packed = found.rows.astype("<i8")
+            self._totals[series] = {
+                key: [packed[at].tobytes()] for at, key in enumerate(found.keys) if key not in found.large
+            }
+            self._large[series] = dict(found.large)
+
     def values_of(self, bucket: int, name: bytes) -> Values:
         """The values of a series, to add to."""
         values = self.values.get((bucket, name))

@@ -169,11 +169,14 @@ def select(directory: ViewDirectory, wanted: ViewFilter) -> list[int]:
     return [
         number
         for view, number in directory.numbers.items()
-        if _covers(view.dimensions, dimensions, single) and wanted.matches(*view)
+        if covers(view.dimensions, dimensions, single) and wanted.matches(*view)
     ]
 
 
-def _covers(kept: int, asked: int, single: bool) -> bool:
+def covers(kept: int, asked: int, single: bool) -> bool:
+    """Whether views of a set of dimensions count calls by all that is asked: the set itself where it is a single one,
+    else every combination that holds it.
+    """
     return kept == asked if single else kept & asked == asked
 
 

@@ -12,7 +12,14 @@ from typing import Any
 import redis
 import redis.asyncio
 
-from aggregator.layout.keys import ShardName, counted_topics, member_shard, project_registry, shard_registry
+from aggregator.layout.keys import (
+    ShardName,
+    counted_topics,
+    member_shard,
+    project_registry,
+    projects_by_name,
+    shard_registry,
+)
 from aggregator.store.shard_store import ShardStore
 
 # Keys freed in one round trip: some milliseconds of the server's time.
@@ -138,6 +145,7 @@ class Generations:
     def _keys(self, namespace: str) -> Iterator[bytes]:
         tag, projects = f"{{{namespace}/".encode(), project_registry(namespace, "").encode()
         registries = {shard_registry(namespace).encode(), counted_topics(namespace).encode()}
+        registries.add(projects_by_name(namespace).encode())
         for key in self._client.scan_iter(match=f"*{_literal(namespace)}*", count=KEYS_PER_SCAN):
             # A topic has no slash in its name, so a namespace that goes on after this one has more of them.
             topic, _, partition = key.partition(b"}")[0][len(tag) :].rpartition(b"/")

@@ -16,6 +16,7 @@ from aggregator.layout.keys import (
     counted_topics,
     member_shard,
     project_registry,
+    projects_by_name,
     shard_registry,
     stored_offset,
 )
@@ -63,6 +64,13 @@ class OpenedProject(NamedTuple):
     as_of_us: int | None
     project_id: str = ""
     retention: Retention | None = None
+
+
+class ProjectState(NamedTuple):
+    """A project of which events have been applied, and the time through which (None: not known)."""
+
+    project_id: str
+    as_of_us: int | None
 
 
 class StoreReader:
@@ -148,6 +156,42 @@ class StoreReader:
         self._opened_last[registries[0]] = names
         return _opened(project_id, names, await self.fetch(_opening(names, project_id)), bounds_us)
 
+    async def project_ids(self, prefix: str, count_max: int) -> list[str]:
+        """The first projects that begin so, by name: those of which events have been applied, or are about to be."""
+        key, begin = projects_by_name(await self._live.look()), prefix.encode()
+        [names] = await self.fetch([("ZRANGEBYLEX", key, b"[" + begin, b"(" + begin + b"\xff", "LIMIT", 0, count_max)])
+        return [name.decode() for name in names]
+
+    async def project_states(self, project_ids: Sequence[str]) -> list[ProjectState]:
+        """How far each of these projects is known, as `open_project` says it; without those that are not known."""
+        namespace = await self._live.look()
+        counted_us, members, *of_projects = await self.fetch(
+            [
+                ("HGETALL", counted_topics(namespace)),
+                ("SMEMBERS", shard_registry(namespace)),
+                *(("SMEMBERS", project_registry(namespace, project_id)) for project_id in project_ids),
+            ]
+        )
+        shards = _names(namespace, members)
+        holding = [_names(namespace, of_project) for of_project in of_projects]
+        asked = [(name, project_id) for project_id, names in zip(project_ids, holding, strict=True) for name in names]
+        every = list(dict.fromkeys([*shards, *(name for name, _ in asked)]))
+        replies = await self.fetch(
+            [
+                *(("HMGET", ShardKeys(name).shard, "as_of_us", "layout") for name in every),
+                *(("HEXISTS", ShardKeys(name).projects, project_id) for name, project_id in asked),
+            ]
+        )
+        as_of_us = {name: _as_of_us(name.tag, *fields) for name, fields in zip(every, replies, strict=False)}
+        known = {project_id for (_, project_id), held in zip(asked, replies[len(every) :], strict=True) if held}
+        states = []
+        for project_id, names in zip(project_ids, holding, strict=True):
+            if project_id in known:
+                opened = names if self._keyed_by_project else _to_open(names, shards)
+                bounds_us = [] if self._keyed_by_project else _counted_us(opened, counted_us)
+                states.append(ProjectState(project_id, _earliest([as_of_us[name] for name in opened], bounds_us)))
+        return states
+
 
 def _names(namespace: str, members: Iterable[bytes]) -> list[ShardName]:
     return sorted(member_shard(namespace, member.decode()) for member in members)
@@ -193,18 +237,28 @@ def _opened(
     for keys, next_offset, project, (session, retention), (as_of, layout) in zip(
         map(ShardKeys, names), rows, rows, rows, rows, strict=True
     ):
-        if layout is not None and int(layout) != LAYOUT_VERSION:
-            raise UnknownLayout(f"shard {keys.shard} has layout {int(layout)}, this version reads {LAYOUT_VERSION}")
-        as_of_us.append(None if as_of is None else int(as_of))
+        as_of_us.append(_as_of_us(keys.shard, as_of, layout))
         if retention is not None:
             retentions.add(retention)
         if project is not None:
             shards.append(ProjectShard(keys, int(project), stored_offset(next_offset) or 0, session))
-    known_us = [of_shard for of_shard in as_of_us if of_shard is not None]
-    known = known_us and len(known_us) == len(as_of_us)
-    return OpenedProject(shards, min([*known_us, *bounds_us]) if known else None, project_id, _shortest(retentions))
+    return OpenedProject(shards, _earliest(as_of_us, bounds_us), project_id, _shortest(retentions))
 
 
 def _shortest(stored: Iterable[bytes]) -> Retention | None:
     found = [decode_retention(one) for one in stored]
     return reduce(Retention.shortest, found) if found else None
+
+
+def _as_of_us(shard: str, as_of: bytes | None, layout: bytes | None) -> int | None:
+    """How far a shard is, of its own fields. Raises UnknownLayout."""
+    if layout is not None and int(layout) != LAYOUT_VERSION:
+        raise UnknownLayout(f"shard {shard} has layout {int(layout)}, this version reads {LAYOUT_VERSION}")
+    return None if as_of is None else int(as_of)
+
+
+def _earliest(as_of_us: Sequence[int | None], bounds_us: Sequence[int]) -> int | None:
+    """The time through which all shards are known; None where one of them is not."""
+    known_us = [of_shard for of_shard in as_of_us if of_shard is not None]
+    known = known_us and len(known_us) == len(as_of_us)
+    return min([*known_us, *bounds_us]) if known else None

@@ -19,6 +19,7 @@ from aggregator.layout.keys import (
     ShardName,
     counted_topics,
     project_registry,
+    projects_by_name,
     shard_member,
     shard_registry,
     stored_offset,
@@ -184,8 +185,11 @@ class ShardStore:
         member = shard_member(self.shard)
         pipeline = self._client.pipeline(transaction=False)
         pipeline.sadd(shard_registry(self.shard.namespace), member, *self._siblings(self._partitions))
+        project_ids = list(project_ids)
         for project_id in project_ids:
             pipeline.sadd(project_registry(self.shard.namespace, project_id), member)
+        if project_ids:
+            pipeline.zadd(projects_by_name(self.shard.namespace), dict.fromkeys(project_ids, 0))
         pipeline.execute()
 
     def register_partitions(self, partitions: int, counted_us: int) -> None:

@@ -21,6 +21,11 @@ class ExposedWithoutKeys(ValueError):
 class Reader(Protocol):
     """Someone who may ask."""
 
+    @property
+    def projects(self) -> tuple[str, ...] | None:
+        """The only projects that may be read, if `may_read` says so; None: no project is left out."""
+        ...
+
     def may_read(self, project_id: str) -> bool:
         """Whether this project's calls may be read, whether it exists or not."""
         ...

@@ -6,7 +6,9 @@ from typing import Any
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
+from api.contract.breakdown_request import CallBreakdownReq, CallBreakdownRes
 from api.contract.field_types import ContractSchema
+from api.contract.projects_request import ProjectsReq, ProjectsRes
 from api.contract.stats_request import CallStatsReq, CallStatsRes
 from api.contract.usage_request import CallsUsageReq, CallsUsageRes
 
@@ -46,6 +48,8 @@ def openapi_document() -> JsonObject:
         "paths": {
             "/calls/stats": {"post": _stats_operation()},
             "/calls/usage": {"post": _usage_operation()},
+            "/calls/breakdown": {"post": _breakdown_operation()},
+            "/projects": {"get": _projects_operation()},
             "/health": {"get": _probe("health", "The process is alive.")},
             "/ready": {"get": _probe("ready", "The process is alive and its Redis can answer.", away=True)},
         },
@@ -54,7 +58,11 @@ def openapi_document() -> JsonObject:
 
 
 def _schemas() -> JsonObject:
-    models = (CallStatsReq, CallStatsRes, CallsUsageReq, CallsUsageRes, HTTPValidationError, Sentence)
+    models = (
+        *(CallStatsReq, CallStatsRes, CallsUsageReq, CallsUsageRes),
+        *(CallBreakdownReq, CallBreakdownRes, ProjectsRes),
+        *(HTTPValidationError, Sentence),
+    )
     _, schemas = models_json_schema(
         [(model, "validation") for model in models],
         ref_template="#/components/schemas/{model}",
@@ -81,6 +89,30 @@ def _usage_operation() -> JsonObject:
     }
 
 
+def _breakdown_operation() -> JsonObject:
+    return _question("CallBreakdownReq", "CallBreakdownRes") | {
+        "summary": "Calls by the values of one dimension",
+        "description": "The calls of a window by op, model, user, run, or trace roots and others: the first rows of an "
+        "order, all others as one, and the same of the window before. Instants may be relative: `-24h`, `now`.",
+        "operationId": "call_breakdown_calls_breakdown_post",
+    }
+
+
+def _projects_operation() -> JsonObject:
+    found = _question("", "ProjectsRes")
+    del found["requestBody"], found["responses"]["413"], found["responses"]["408"], found["responses"]["403"]
+    del found["responses"]["200"]["headers"]
+    found["responses"]["405"] = _refusal("Another method than GET")
+    parameters = ProjectsReq.model_json_schema()["properties"]
+    return found | {
+        "tags": ["Projects"],
+        "summary": "Projects that the key may read",
+        "description": "Those of which events have been applied, by name, each with how fresh it is.",
+        "operationId": "projects_projects_get",
+        "parameters": [{"name": name, "in": "query", "schema": schema} for name, schema in parameters.items()],
+    }
+
+
 def _question(request: str, answer: str) -> JsonObject:
     """What both endpoints have in common."""
     return {
@@ -90,7 +122,7 @@ def _question(request: str, answer: str) -> JsonObject:
             "200": {
                 "description": "Successful Response",
                 "content": _json(answer),
-                "headers": {"X-Data-As-Of": _AS_OF, "X-Data-Lag-Seconds": _LAG},
+                "headers": {"X-Data-As-Of": _AS_OF, "X-Data-Lag-Seconds": _LAG, "X-Project-Known": _KNOWN},
             },
             "401": _refusal("No key, or none that is known", {"WWW-Authenticate": _header("Always `Basic`.")}),
             "403": _refusal("The key may not read this project"),
@@ -144,3 +176,7 @@ _AS_OF: JsonObject = {
     "schema": {"type": "string", "format": "date-time"},
 }
 _LAG: JsonObject = _header("Seconds from that instant to the answer; absent before the first event.", "number")
+_KNOWN: JsonObject = {
+    "description": "Whether any event of the project has been applied: `false` for a name that was mistyped.",
+    "schema": {"type": "string", "enum": ["true", "false"]},
+}

@@ -121,7 +121,7 @@ class CallsFilter(BaseModel):
     wb_run_ids: FilterStrings | None = None
 
 
-_MetricList = (Field(fail_fast=True), AfterValidator(_no_more_metrics))
+METRIC_LIST = (Field(fail_fast=True), AfterValidator(_no_more_metrics))
 
 
 class CallStatsReq(BaseModel):
@@ -139,10 +139,10 @@ class CallStatsReq(BaseModel):
         description="Bucket size in seconds (e.g., 3600 for 1 hour). If omitted, auto-selected based on time range. "
         "Will be adjusted if it would produce more than 10,000 buckets.",
     )
-    usage_metrics: Annotated[list[UsageMetricSpec], *_MetricList] | None = Field(
+    usage_metrics: Annotated[list[UsageMetricSpec], *METRIC_LIST] | None = Field(
         default=None, description="Usage metrics (tokens, cost) to compute. Grouped by timestamp and model."
     )
-    call_metrics: Annotated[list[CallMetricSpec], *_MetricList] | None = Field(
+    call_metrics: Annotated[list[CallMetricSpec], *METRIC_LIST] | None = Field(
         default=None, description="Call-level metrics (latency, counts) to compute. Grouped by timestamp only."
     )
     filter: CallsFilter | None = None
@@ -187,16 +187,16 @@ def _read(body: bytes) -> StatsQuestion:
         end_us=request.end,
         granularity_s=request.granularity,
         timezone=request.timezone,
-        usage_metrics=_metrics("usage_metrics", request.usage_metrics),
-        call_metrics=_metrics("call_metrics", request.call_metrics),
-        filter=_filter(request.filter or CallsFilter()),
+        usage_metrics=metric_questions("usage_metrics", request.usage_metrics),
+        call_metrics=metric_questions("call_metrics", request.call_metrics),
+        filter=call_filter(request.filter or CallsFilter()),
     )
 
 
 _read_again = lru_cache(BODIES_REMEMBERED_MAX)(_read)
 
 
-def _metrics(field: str, specs: Sequence[_MetricSpec] | None) -> tuple[MetricQuestion, ...]:
+def metric_questions(field: str, specs: Sequence[_MetricSpec] | None) -> tuple[MetricQuestion, ...]:
     """One question per metric, in the order of first mention; a metric asked twice gets the keys of both."""
     asked: dict[str, tuple[list[str], list[float]]] = {}
     for spec in specs or ():
@@ -214,7 +214,7 @@ def _metrics(field: str, specs: Sequence[_MetricSpec] | None) -> tuple[MetricQue
     return metrics
 
 
-def _filter(asked: CallsFilter) -> CallFilter:
+def call_filter(asked: CallsFilter) -> CallFilter:
     """Each list as a tuple; null and an empty list restrict nothing."""
     fields = asked.model_dump()
     roots_only = bool(fields.pop("trace_roots_only"))

@@ -1,4 +1,4 @@
-"""The answers of the two endpoints from the store, with how fresh they are."""
+"""The answers of all endpoints from the store, with how fresh they are."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -9,7 +9,10 @@ from aggregator.rollups.levels import SECOND_US, Retention
 from aggregator.store.reader import OpenedProject, StateLost, StoreReader, UnknownLayout
 from aggregator.store.reader import StoreAway as RedisAway
 from api.headers import Freshness
+from api.query.breakdown_answer import answer_breakdown
+from api.query.breakdown_question import BreakdownQuestion
 from api.query.bucket_cache import KEPT_BYTES_MAX, KeptBuckets
+from api.query.projects_answer import ProjectsQuestion, answer_projects
 from api.query.questions import StatsQuestion, UsageQuestion
 from api.query.shared_work import SharedWork
 from api.query.stats_answer import answer_stats
@@ -20,6 +23,9 @@ log = logging.getLogger(__name__)
 
 # Redis loses data in a moment, when it is wiped or comes back after a crash; then it stays as it is.
 ATTEMPTS_MAX = 3
+
+
+Question = StatsQuestion | UsageQuestion | BreakdownQuestion
 
 
 class StoreAnswers:
@@ -40,7 +46,7 @@ class StoreAnswers:
         self._clock = clock
         self._kept = KeptBuckets(kept_bytes_max)
         self._said_s: tuple[int, ...] = ()
-        self._shared: SharedWork[StatsQuestion | UsageQuestion, tuple[bytes, Freshness]] = SharedWork()
+        self._shared: SharedWork[Question, tuple[bytes, Freshness]] = SharedWork()
 
     async def stats(self, question: StatsQuestion, now_us: int) -> tuple[bytes, Freshness]:
         """The JSON of a CallStatsRes."""
@@ -62,6 +68,26 @@ class StoreAnswers:
             return self._answer(question.project_id, lambda project: answer_usage(self._reader, project, question))
 
         return await self._shared.run(question, 0, work)
+
+    async def breakdown(self, question: BreakdownQuestion, now_us: int) -> tuple[bytes, Freshness]:
+        """The JSON of a CallBreakdownRes."""
+
+        def work(latest_us: int) -> Awaitable[tuple[bytes, Freshness]]:
+            return self._answer(
+                question.project_id,
+                lambda project: answer_breakdown(
+                    self._reader, project, question, latest_us, self._retention_of(project)
+                ),
+            )
+
+        return await self._shared.run(question, now_us, work)
+
+    async def projects(self, question: ProjectsQuestion) -> bytes:
+        """The JSON of a ProjectsRes."""
+        try:
+            return await answer_projects(self._reader, question, self._clock())
+        except (*RedisAway, UnknownLayout) as away:
+            _away(away)
 
     async def ready(self) -> None:
         """Returns when Redis answers and its layout is ours."""
@@ -107,8 +133,8 @@ class StoreAnswers:
 
     def _freshness(self, project: OpenedProject) -> Freshness:
         if project.as_of_us is None:
-            return Freshness(None, None)
-        return Freshness(project.as_of_us, (self._clock() - project.as_of_us) / SECOND_US)
+            return Freshness(None, None, bool(project.shards))
+        return Freshness(project.as_of_us, (self._clock() - project.as_of_us) / SECOND_US, bool(project.shards))
 
 
 def _away(why: Exception) -> NoReturn:

@@ -52,7 +52,9 @@ async def rows_of_calls(reader: StoreReader, project: OpenedProject, buckets: Bu
     """The rows of buckets whose calls are looked up one by one. Raises TooMuchToRead, StateLost, and Refusal."""
     merged = Merged(len(buckets.edges_us))
     if buckets.edges_us:
-        selected = await _select(reader, project, buckets)
+        selected = await select_calls(
+            reader, project, buckets.question.filter, buckets.edges_us[0][0], buckets.edges_us[-1][1]
+        )
         await _add_calls(reader, selected, buckets, merged)
         await reader.fetch_of(project, [])
     return make_rows(buckets.question, buckets.timestamps, merged)
@@ -105,7 +107,7 @@ async def _read(reader: StoreReader, project: OpenedProject, buckets: Buckets, c
     question, plan = buckets.question, plan_reads(covers)
     latency_values = any(m.metric == "latency_ms" and m.percentiles for m in question.call_metrics)
     usage_values = any(metric.percentiles for metric in question.usage_metrics)
-    dimensions = _dimensions(question.filter)
+    dimensions = view_filter(question.filter)
     await read_rollups(reader, project, plan.slots, dimensions, merged, latency_values, usage_values)
     if plan.cut_minutes:
         await _add_calls(reader, await select_minutes(reader, project, plan.cut_minutes), buckets, merged)
@@ -114,11 +116,11 @@ async def _read(reader: StoreReader, project: OpenedProject, buckets: Buckets, c
 
 async def _add_calls(reader: StoreReader, selected: Selected, buckets: Buckets, into: Merged) -> None:
     """Count those of the selected calls that the filter lets through, each in its bucket, if it has one."""
-    dimensions, edges_us = _dimensions(buckets.question.filter), buckets.edges_us
+    dimensions, edges_us = view_filter(buckets.question.filter), buckets.edges_us
     begins_us = [from_us for from_us, _ in edges_us]
     by_bucket: dict[int, list[Call]] = {}
     for call in (await read_calls(reader, selected)).values():
-        if call.started_us is None or not _matches(call, dimensions):
+        if call.started_us is None or not matches_views(call, dimensions):
             continue
         at = bisect_right(begins_us, call.started_us) - 1
         if at >= 0 and call.started_us < edges_us[at][1]:
@@ -127,11 +129,13 @@ async def _add_calls(reader: StoreReader, selected: Selected, buckets: Buckets, 
         into.add_calls(at, tally_of(within))
 
 
-def _dimensions(asked: CallFilter) -> ViewFilter:
+def view_filter(asked: CallFilter) -> ViewFilter:
+    """What a filter asks of the dimensions that views have."""
     return ViewFilter(asked.op_names, asked.trace_roots_only, asked.wb_user_ids, asked.wb_run_ids)
 
 
-def _matches(call: Call, dimensions: ViewFilter) -> bool:
+def matches_views(call: Call, dimensions: ViewFilter) -> bool:
+    """Whether a call has the values that are asked of its dimensions."""
     return dimensions.matches(call.op_name, call.parent is None, call.user_id, call.run_id)
 
 
@@ -147,10 +151,11 @@ def _indexes(asked: CallFilter) -> list[IndexValues]:
     return [IndexValues(index, values) for index, values in pairs if values is not None]
 
 
-async def _select(reader: StoreReader, project: OpenedProject, buckets: Buckets) -> Selected:
-    """The records that every filter on ids and refs selects."""
-    asked, edges_us = buckets.question.filter, buckets.edges_us
-    days = range(layout.day_of(edges_us[0][0]), layout.day_of(edges_us[-1][1] - 1) + 1)
+async def select_calls(
+    reader: StoreReader, project: OpenedProject, asked: CallFilter, start_us: int, end_us: int
+) -> Selected:
+    """The records of the days of a window that every filter on ids and refs selects."""
+    days = range(layout.day_of(start_us), layout.day_of(end_us - 1) + 1)
     found: list[Selected] = []
     if asked.call_ids is not None:
         by_ids: Selected = {}

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from aggregator.reading.rollups import TooMuchToRead
 from aggregator.rollups.levels import MINUTES, Retention
-from aggregator.rollups.views import NotKept
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.timestamps import format_utc
 from api.query.bucket_cache import KeptBuckets
@@ -15,8 +13,9 @@ from api.query.buckets import bucket_starts, bucket_timestamps
 from api.query.granularity import resolve_granularity
 from api.query.questions import StatsQuestion
 from api.query.read_plan import bucket_edges
-from api.query.retained_window import BeyondRetention, Fitted, calls_reach_us, fit, level_reach_us
+from api.query.retained_window import Fitted, level_reach_us
 from api.query.rows_json import call_json, usage_json
+from api.query.window_refusals import check_calls_are_kept, fitted_window, refusing_what_is_not_kept
 from api.query.zones import load_zone
 from api.refusals import invalid_at
 
@@ -38,21 +37,13 @@ async def answer_stats(
         _check_edges(starts, window, question.timezone)
     timestamps = bucket_timestamps(starts, zone)
     buckets = Buckets(question, timestamps, bucket_edges(window.start_us, window.end_us, starts))
-    try:
+    with refusing_what_is_not_kept():
         if needs_calls(question.filter):
-            _check_reach(window, calls_reach_us(now_us, retention))
+            check_calls_are_kept(window, now_us, retention)
             rows = await rows_of_calls(reader, project, buckets)
         else:
             minutes_reach_us = level_reach_us(MINUTES, now_us, retention)
             rows = await rows_of_rollups(reader, kept, project, buckets, minutes_reach_us)
-    except NotKept:
-        raise invalid_at(
-            ("filter",),
-            "this project had more distinct values of the filtered fields on a day of the window than are kept "
-            "(CALLMETER_LIMITS__VIEWS), so the filter cannot be answered exactly; totals without it can",
-        ) from None
-    except TooMuchToRead as too_much:
-        raise invalid_at(("filter",), f"{too_much}; ask for a shorter window or fewer values") from None
     return msgspec.json.encode(
         {
             "start": format_utc(window.start_us),
@@ -68,12 +59,7 @@ async def answer_stats(
 def _window(question: StatsQuestion, now_us: int, retention: Retention) -> Fitted:
     end_us = now_us if question.end_us is None else question.end_us
     granularity_s = resolve_granularity(end_us - question.start_us, question.granularity_s)
-    try:
-        return fit(question.start_us, end_us, granularity_s, now_us, retention)
-    except BeyondRetention as beyond:
-        raise invalid_at(
-            ("start",), f"nothing of this window is kept; data reaches back to {format_utc(beyond.reaches_us)}"
-        ) from None
+    return fitted_window(question.start_us, end_us, granularity_s, now_us, retention)
 
 
 def _check_edges(starts: Sequence[int], window: Fitted, timezone: str) -> None:
@@ -83,13 +69,4 @@ def _check_edges(starts: Sequence[int], window: Fitted, timezone: str) -> None:
             ("timezone",),
             f"of the oldest part of this window only {window.slot_s} s slots of UTC are kept, and buckets of "
             f"{timezone} begin inside one; ask for a later start, or for a zone with whole hours",
-        )
-
-
-def _check_reach(window: Fitted, reach_us: int) -> None:
-    if window.start_us < min(reach_us, window.end_us):
-        raise invalid_at(
-            ("filter",),
-            "filters on ids and refs need call records, which reach back to "
-            f"{format_utc(reach_us)}; ask for a later start",
         )

@@ -10,7 +10,7 @@ RELATIVE_MAX = 1e-9
 COST_ABSOLUTE_MAX = 1e-12
 
 _COUNT_KEY = re.compile(r"count(_.*)?")
-_INEXACT_KEY = re.compile(r"avg_.*|p\d+(\.\d+)?_.*")
+_INEXACT_KEY = re.compile(r"share|avg_.*|p\d+(\.\d+)?_.*")
 
 Path = tuple[str | int, ...]
 

@@ -9,13 +9,22 @@ from starlette.applications import Starlette
 from api.access.basic_auth import Access, OpenAccess
 from api.app import ApiSettings, make_app
 from api.headers import Freshness
+from api.query.breakdown_question import BreakdownQuestion
+from api.query.projects_answer import ProjectsQuestion
 from api.query.questions import StatsQuestion, UsageQuestion
+
+Question = StatsQuestion | UsageQuestion | BreakdownQuestion | ProjectsQuestion
 
 NOW_US = 1_780_000_000_000_000  # 2026-05-28T20:26:40Z
 STATS_ANSWER = (
     b'{"start":"2026-03-01T00:00:00Z","end":"2026-03-02T00:00:00Z","granularity":300,"timezone":"UTC",'
     b'"usage_buckets":[],"call_buckets":[]}'
 )
+BREAKDOWN_ANSWER = (
+    b'{"start":"2026-03-01T00:00:00Z","end":"2026-03-02T00:00:00Z","dimension":"op_name","order_by":"count",'
+    b'"rows":[],"rest":null,"total":{"count":0}}'
+)
+PROJECTS_ANSWER = b'{"projects":[],"more":false}'
 USAGE_ANSWER = b'{"call_usage":{},"unfinished_call_ids":[]}'
 
 
@@ -25,7 +34,7 @@ class FakeAnswers:
     def __init__(self, freshness: Freshness | None = None, trouble: Exception | None = None) -> None:
         self.freshness = freshness or Freshness(None, None)
         self.trouble = trouble
-        self.asked: list[StatsQuestion | UsageQuestion] = []
+        self.asked: list[Question] = []
         self.now_us: int | None = None
 
     async def stats(self, question: StatsQuestion, now_us: int) -> tuple[bytes, Freshness]:
@@ -35,11 +44,18 @@ class FakeAnswers:
     async def usage(self, question: UsageQuestion) -> tuple[bytes, Freshness]:
         return self._answer(question, USAGE_ANSWER)
 
+    async def breakdown(self, question: BreakdownQuestion, now_us: int) -> tuple[bytes, Freshness]:
+        self.now_us = now_us
+        return self._answer(question, BREAKDOWN_ANSWER)
+
+    async def projects(self, question: ProjectsQuestion) -> bytes:
+        return self._answer(question, PROJECTS_ANSWER)[0]
+
     async def ready(self) -> None:
         if self.trouble:
             raise self.trouble
 
-    def _answer(self, question: StatsQuestion | UsageQuestion, body: bytes) -> tuple[bytes, Freshness]:
+    def _answer(self, question: Question, body: bytes) -> tuple[bytes, Freshness]:
         if self.trouble:
             raise self.trouble
         self.asked.append(question)

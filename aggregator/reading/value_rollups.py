@@ -1,0 +1,164 @@
+"""Reading the rollups of a window by the values of one dimension, piece by piece, so that memory goes by values."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from aggregator.reading.rollups import (
+    VIEWS_READ_MAX,
+    CellPlace,
+    LevelBlock,
+    TooMuchToRead,
+    read_directories,
+    read_percentile_values,
+)
+from aggregator.rollups.accumulator import Merged
+from aggregator.rollups.cell import CELL_CODEC, place_of
+from aggregator.rollups.view_values import DimensionValue, views_by_value
+from aggregator.rollups.views import ALL_CALLS, ViewDirectory, ViewFilter, select
+from aggregator.store.reader import Command, OpenedProject, ProjectShard, StoreReader
+
+# 2,000 values (CALLMETER_LIMITS__VIEWS) in every hour of a month: some two seconds, in pieces.
+VALUE_FIELDS_READ_MAX = 1_500_000
+# Fields of one round trip (more where one slot has more): at most 40 ms of the event loop where all of them are there.
+FIELDS_PER_PIECE = 8_000
+# Views of directories that are taken in at once: some 20 ms of the event loop.
+VIEWS_PER_PIECE = 10_000
+# Distinct values in the window; 1 KB each while the answer is made.
+VALUES_READ_MAX = 50_000
+
+Part = TypeVar("Part")
+
+TOTAL = 0
+"""The bucket of all calls of the filter; those of values follow."""
+
+
+class ValueRollups(NamedTuple):
+    """What a window's rollups come to by value: the bucket of a value in `merged` is 1 + its position in `values`.
+
+    The bucket TOTAL counts all calls of the filter, each once; of every slot it is of the same state as the values.
+    """
+
+    values: Sequence[DimensionValue]
+    merged: Merged
+
+
+_Views = Sequence[tuple[int, int]]
+"""Views of a day in a shard, each with its bucket."""
+
+
+class _Piece(NamedTuple):
+    """Some slots of a block in one shard, with all views that are wanted of it."""
+
+    shard: ProjectShard
+    block: LevelBlock
+    slots: Sequence[int]
+    views: _Views
+
+
+async def read_value_rollups(
+    reader: StoreReader,
+    project: OpenedProject,
+    slots: Mapping[LevelBlock, Sequence[int]],
+    wanted: ViewFilter,
+    dimension: int,
+    latency_values: bool,
+    usage_values: bool,
+) -> ValueRollups:
+    """The rollups of these slots by the values of a dimension (OP, ROOT, USER or RUN; 0: none), for a filter's calls.
+
+    Calls without a value count in the total alone. `latency_values`, `usage_values`: whether percentiles of these are
+    needed. Raises NotKept, and TooMuchToRead.
+    """
+    days = sorted({block.day for block in slots})
+    pairs = [(shard, day) for shard in project.shards for day in days]
+    buckets: dict[DimensionValue, int] = {}
+    views = await _views(reader, pairs, wanted, dimension, buckets)
+    if len(buckets) > VALUES_READ_MAX:
+        raise TooMuchToRead(f"the window has more than {VALUES_READ_MAX:,} values")
+    merged = Merged(1 + len(buckets))
+    for pieces in _round_trips(slots, pairs, views):
+        places = await _read_cells(reader, pieces)
+        for place in places:
+            merged.add_cell(place.bucket, place.cell)
+        if latency_values or usage_values:
+            await read_percentile_values(reader, places, merged, latency_values, usage_values)
+        merged.condense()
+    return ValueRollups(list(buckets), merged)
+
+
+async def _views(
+    reader: StoreReader,
+    pairs: Sequence[tuple[ProjectShard, int]],
+    wanted: ViewFilter,
+    dimension: int,
+    buckets: dict[DimensionValue, int],
+) -> list[_Views]:
+    """By shard and day the views to read; values that are new get the next bucket."""
+    if not dimension and not wanted.dimensions:
+        return [[(ALL_CALLS, TOTAL)] for _ in pairs]
+    keys = [shard.keys.views(shard.project, day) for shard, day in pairs]
+    sizes = await reader.fetch([("HLEN", key) for key in keys])
+    if sum(sizes) > VIEWS_READ_MAX:
+        raise TooMuchToRead(f"the window has more than {VIEWS_READ_MAX:,} views to look through")
+    found: list[_Views] = []
+    for some in _together(keys, sizes, VIEWS_PER_PIECE):
+        for fields in await read_directories(reader, some, None):
+            directory = ViewDirectory(fields)
+            views = [(number, TOTAL) for number in select(directory, wanted)]
+            if dimension:
+                for value, numbers in views_by_value(directory, wanted, dimension).items():
+                    bucket = buckets.setdefault(value, 1 + len(buckets))
+                    views += [(number, bucket) for number in numbers]
+            found.append(views)
+        await asyncio.sleep(0)  # others' answers
+    return found
+
+
+def _round_trips(
+    slots: Mapping[LevelBlock, Sequence[int]], pairs: Sequence[tuple[ProjectShard, int]], found: Sequence[_Views]
+) -> Iterator[list[_Piece]]:
+    """What is read together. Raises TooMuchToRead, before the first, where it is too much in all."""
+    pieces = [
+        _Piece(shard, block, within[at : at + at_once], views)
+        for (shard, day), views in zip(pairs, found, strict=True)
+        if views
+        for at_once in [max(1, FIELDS_PER_PIECE // len(views))]
+        for block, within in slots.items()
+        if block.day == day
+        for at in range(0, len(within), at_once)
+    ]
+    if sum(len(piece.slots) * len(piece.views) for piece in pieces) > VALUE_FIELDS_READ_MAX:
+        raise TooMuchToRead(f"the answer needs more than {VALUE_FIELDS_READ_MAX:,} rollups")
+    yield from _together(pieces, [len(piece.slots) * len(piece.views) for piece in pieces], FIELDS_PER_PIECE)
+
+
+def _together(all_of_them: Sequence[Part], sizes: Sequence[int], size_max: int) -> Iterator[list[Part]]:
+    """Parts in their order, as many together as `size_max` allows, or one that is larger."""
+    together: list[Part] = []
+    total = 0
+    for part, size in zip(all_of_them, sizes, strict=True):
+        if together and total + size > size_max:
+            yield together
+            together, total = [], 0
+        together.append(part)
+        total += size
+    if together:
+        yield together
+
+
+async def _read_cells(reader: StoreReader, pieces: Sequence[_Piece]) -> list[CellPlace]:
+    commands: list[Command] = []
+    asked: list[tuple[str, list[bytes], list[int]]] = []
+    for shard, block, slots, views in pieces:
+        key = shard.keys.rollups(shard.project, *block)
+        places = [place_of(slot, view) for slot in slots for view, _ in views]
+        commands.append(("HMGET", key, *places))
+        asked.append((key, places, [bucket for _, bucket in views] * len(slots)))
+    unpack = CELL_CODEC.unpack
+    return [
+        CellPlace(key, place, bucket, unpack(packed))
+        for values, (key, places, buckets) in zip(await reader.fetch(commands), asked, strict=True)
+        for packed, place, bucket in zip(values, places, buckets, strict=True)
+        if packed is not None
+    ]

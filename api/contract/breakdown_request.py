@@ -1,0 +1,163 @@
+"""`POST /calls/breakdown` on the wire: the request, checked and turned into a BreakdownQuestion, and the answer."""
+
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
+from pydantic_core import PydanticCustomError
+
+from api.contract.field_types import InstantUs, WholeNumber
+from api.contract.relative_instants import MOMENT, AskedInstant, Instant
+from api.contract.stats_request import (
+    BODIES_REMEMBERED_MAX,
+    BODY_REMEMBERED_BYTES_MAX,
+    METRIC_LIST,
+    CallMetricSpec,
+    CallsFilter,
+    UsageMetricSpec,
+    call_filter,
+    metric_questions,
+)
+from api.query.breakdown_question import MODEL, BreakdownQuestion
+from api.query.questions import MetricQuestion
+from api.refusals import invalid, invalid_at
+
+# Rows of one answer; more than a table shows anybody.
+ROWS_MAX = 1_000
+ROWS_DEFAULT = 20
+COUNT = "count"
+
+BreakdownDimension = Literal["op_name", "model", "wb_user_id", "wb_run_id", "trace_root"]
+
+
+def _limit(limit: int) -> int:
+    if not 1 <= limit <= ROWS_MAX:
+        raise PydanticCustomError("limit", f"Limit should be from 1 to {ROWS_MAX}")
+    return limit
+
+
+class CallBreakdownReq(BaseModel):
+    """Request for call statistics of one window, by the values of one dimension."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    project_id: StrictStr
+    start: Instant = Field(description="Inclusive start: an instant, or relative to now (`-24h`): then a whole minute.")
+    end: Instant | None = Field(
+        default=None, description="Exclusive end, as `start`; a relative one is a whole minute. Defaults to `now`."
+    )
+    dimension: BreakdownDimension = Field(
+        description="What the rows are of. Of `model`, a call counts in each model it used."
+    )
+    call_metrics: Annotated[list[CallMetricSpec], *METRIC_LIST] | None = Field(
+        default=None, description="Call metrics of each row, as in `/calls/stats`."
+    )
+    usage_metrics: Annotated[list[UsageMetricSpec], *METRIC_LIST] | None = Field(
+        default=None, description="Usage metrics of each row, as in `/calls/stats`, over all models."
+    )
+    filter: CallsFilter | None = None
+    order_by: StrictStr | None = Field(
+        default=None, description="The key that orders rows: one that was asked, or `count`. Default: the first asked."
+    )
+    order: Literal["desc", "asc"] = "desc"
+    limit: Annotated[WholeNumber, AfterValidator(_limit)] = Field(
+        default=ROWS_DEFAULT, description="Rows in the answer, 1 to 1,000; all others are one row, `rest`."
+    )
+    compare: Literal["previous"] | None = Field(
+        default=None, description="Adds the same of the window before, of the same length, to each row."
+    )
+
+
+class BreakdownTotals(BaseModel):
+    """Calls, and the keys of all metrics that were asked."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float | None]
+
+    count: int = Field(description="Calls")
+
+
+class BreakdownRow(BreakdownTotals):
+    """One value of the dimension."""
+
+    value: str | bool | None = Field(description="null: calls without a value")
+    share: float | None = Field(description="Of the total of `order_by`, 0 to 1; null where that is no sum")
+    previous: BreakdownTotals | None = Field(default=None, description="The same of the window before, if asked")
+
+
+class BreakdownRest(BreakdownTotals):
+    """All values beyond `limit` in one row."""
+
+    values: int = Field(description="How many values that are")
+
+
+class BreakdownTotal(BreakdownTotals):
+    """All calls of the window that the filter lets through, each once."""
+
+    previous: BreakdownTotals | None = None
+
+
+class CallBreakdownRes(BaseModel):
+    """Call statistics by the values of a dimension. Of calls without a value (`value` null, or false of `trace_root`)
+    minimum, maximum and percentiles are null.
+    """
+
+    start: InstantUs = Field(description="Resolved start (UTC)")
+    end: InstantUs = Field(description="Resolved end (UTC)")
+    dimension: BreakdownDimension
+    order_by: str
+    rows: list[BreakdownRow]
+    rest: BreakdownRest | None
+    total: BreakdownTotal
+    previous_start: InstantUs | None = None
+    previous_end: InstantUs | None = None
+
+
+def read_breakdown_question(body: bytes, now_us: int) -> BreakdownQuestion:
+    """The question that the JSON `body` asks at `now_us`. Raises Refusal (422) for a body that asks none."""
+    request = (_read_again if len(body) <= BODY_REMEMBERED_BYTES_MAX else _read)(body)
+    start_us, end_us = window(request.start, request.end, now_us)
+    call_metrics = metric_questions("call_metrics", request.call_metrics)
+    usage_metrics = metric_questions("usage_metrics", request.usage_metrics)
+    if request.dimension == MODEL and any(metric.metric != "call_count" for metric in call_metrics):
+        raise invalid_at(("call_metrics",), "of models only `call_count` is known, and all usage metrics")
+    return BreakdownQuestion(
+        project_id=request.project_id,
+        start_us=start_us,
+        end_us=end_us,
+        dimension=request.dimension,
+        call_metrics=call_metrics,
+        usage_metrics=usage_metrics,
+        filter=call_filter(request.filter or CallsFilter()),
+        order_by=_order_by(request.order_by, (*call_metrics, *usage_metrics)),
+        is_descending=request.order == "desc",
+        limit=request.limit,
+        compare=request.compare is not None,
+    )
+
+
+def window(start: AskedInstant, end: AskedInstant | None, now_us: int) -> tuple[int, int]:
+    """Start and end (None: now) of a window, in microseconds since 1970. Raises Refusal where it ends too early."""
+    start_us, end_us = start.as_start(now_us), (end or MOMENT).as_end(now_us)
+    if end_us < start_us:
+        raise invalid_at(("end",), "The window should not end before it starts")
+    return start_us, end_us
+
+
+def _order_by(asked: str | None, metrics: tuple[MetricQuestion, ...]) -> str:
+    keys = [*(key for metric in metrics for key in metric.keys), COUNT]
+    if asked is None:
+        return keys[0]
+    if asked not in keys:
+        raise invalid_at(("order_by",), f"Order should be by a key that is asked: {', '.join(keys[:50])}")
+    return asked
+
+
+def _read(body: bytes) -> Any:
+    try:
+        return CallBreakdownReq.model_validate_json(body)
+    except ValidationError as wrong:
+        raise invalid(wrong) from None
+
+
+_read_again = lru_cache(BODIES_REMEMBERED_MAX)(_read)

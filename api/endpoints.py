@@ -1,0 +1,148 @@
+"""The endpoints that answer questions: who asks, what is asked, the answer, and what to say when there is none."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.access.basic_auth import Access, Reader, forbidden, wall_clock_us
+from api.contract.breakdown_request import read_breakdown_question
+from api.contract.projects_request import read_projects_question
+from api.contract.stats_request import read_stats_question
+from api.contract.usage_request import read_usage_question
+from api.headers import Freshness, freshness_headers
+from api.http.admission import Admission
+from api.http.body import BodyLimits, read_body
+from api.query.breakdown_question import BreakdownQuestion
+from api.query.projects_answer import ProjectsQuestion
+from api.query.questions import StatsQuestion, UsageQuestion
+from api.refusals import Refusal, StoreAway, away_response, json_response, refusal_response
+
+log = logging.getLogger(__name__)
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Answers(Protocol):
+    """Where the answers come from. Raises Refusal for what it cannot answer, StoreAway while Redis is away."""
+
+    async def stats(self, question: StatsQuestion, now_us: int) -> tuple[bytes, Freshness]:
+        """The JSON of a CallStatsRes."""
+        ...
+
+    async def usage(self, question: UsageQuestion) -> tuple[bytes, Freshness]:
+        """The JSON of a CallsUsageRes."""
+        ...
+
+    async def breakdown(self, question: BreakdownQuestion, now_us: int) -> tuple[bytes, Freshness]:
+        """The JSON of a CallBreakdownRes."""
+        ...
+
+    async def projects(self, question: ProjectsQuestion) -> bytes:
+        """The JSON of a ProjectsRes."""
+        ...
+
+    async def ready(self) -> None:
+        """Returns when Redis answers and its layout is ours."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """`clock` is the `now` of all answers, in microseconds since the epoch."""
+
+    clock: Callable[[], int] = wall_clock_us
+    body: BodyLimits = field(default_factory=BodyLimits)
+    # Questions that are being answered; those beyond 64 wait for a connection to Redis, a few milliseconds each.
+    answers_max: int = 1_000
+    # Without access keys any page in a browser on this machine could ask, under a name of its own that leads here.
+    loopback_names_only: bool = False
+    # Redis is back within seconds of a restart or a failover.
+    retry_after_s: int = 2
+
+
+class Asking(NamedTuple):
+    """How a question of one kind is read from a body at `now_us`, and answered. Both raise Refusal."""
+
+    read: Callable[[bytes, int], Any]
+    answer: Callable[[Any, int], Awaitable[tuple[bytes, Freshness]]]
+
+
+class Endpoints:
+    """What the routes of questions do; they share the access, the answers, and the room there is for all requests."""
+
+    def __init__(self, answers: Answers, access: Access, settings: ApiSettings) -> None:
+        self._answers = answers
+        self._access = access
+        self._settings = settings
+        self._bodies = Admission("bytes of large bodies", settings.body.large_bytes_max)
+        self._answering = Admission("questions", settings.answers_max)
+        self._askings = {
+            "/calls/stats": Asking(read_stats_question, answers.stats),
+            "/calls/usage": Asking(
+                lambda body, _: read_usage_question(body), lambda question, _: answers.usage(question)
+            ),
+            "/calls/breakdown": Asking(read_breakdown_question, answers.breakdown),
+        }
+
+    @property
+    def asked_by_post(self) -> dict[str, Endpoint]:
+        """By path, the endpoints whose question is the body."""
+        return {path: self._asked_by_post(asking) for path, asking in self._askings.items()}
+
+    def _asked_by_post(self, asking: Asking) -> Endpoint:
+        async def respond(request: Request) -> Response:
+            reader = await self._access.reader(request.headers.get("authorization"))
+            body = await read_body(request, self._settings.body, self._bodies)
+            now_us = self._settings.clock()
+            question = asking.read(body, now_us)
+            if not reader.may_read(question.project_id):
+                raise forbidden()
+            with self._answering.holding(1):
+                return _answer(*await asking.answer(question, now_us))
+
+        return self.guarded(respond)
+
+    async def projects(self, request: Request) -> Response:
+        """The projects that the key may read."""
+        reader = await self._access.reader(request.headers.get("authorization"))
+        question = read_projects_question(request.query_params, _readable(reader))
+        with self._answering.holding(1):
+            return _answer(await self._answers.projects(question), Freshness(None, None))
+
+    async def ready(self, request: Request) -> Response:
+        """Whether Redis answers."""
+        await self._answers.ready()
+        return json_response(200, {"status": "ok"})
+
+    def guarded(self, endpoint: Endpoint) -> Endpoint:
+        """The endpoint with a response for every way it can fail."""
+
+        async def respond(request: Request) -> Response:
+            try:
+                return await endpoint(request)
+            except Refusal as refusal:
+                return refusal_response(refusal)
+            except StoreAway as trouble:
+                log.warning("%s: the store is away: %s", request.url.path, trouble)
+                return away_response(self._settings.retry_after_s)
+            except Exception:
+                log.exception("%s failed", request.url.path)
+                return json_response(500, {"detail": "The server made a mistake; it has been logged."})
+
+        return respond
+
+
+def _readable(reader: Reader) -> tuple[str, ...] | None:
+    """The projects that may be read; None: every one."""
+    if reader.projects is None:
+        return None if reader.may_read("") else ()
+    return tuple(one for one in reader.projects if reader.may_read(one))
+
+
+def _answer(body: bytes, freshness: Freshness) -> Response:
+    headers = freshness_headers(freshness) | {"Cache-Control": "no-store"}
+    return Response(body, headers=headers, media_type="application/json")

@@ -1,0 +1,30 @@
+"""What `/calls/breakdown` is asked, once the request has been checked."""
+
+from dataclasses import dataclass
+
+from aggregator.rollups.views import OP, ROOT, RUN, USER
+from api.query.questions import CallFilter, MetricQuestion
+
+MODEL = "model"
+# The dimensions that views have, by their names in requests. A model is none: each cell has all models of its calls.
+VIEW_DIMENSIONS = {"op_name": OP, "wb_user_id": USER, "wb_run_id": RUN, "trace_root": ROOT}
+
+
+@dataclass(frozen=True, slots=True)
+class BreakdownQuestion:
+    """A question to `/calls/breakdown` about the calls with `start_us <= started_at < end_us`.
+
+    `order_by` is a key of a row. `compare`: whether the window before, of the same length, is asked too.
+    """
+
+    project_id: str
+    start_us: int
+    end_us: int
+    dimension: str
+    call_metrics: tuple[MetricQuestion, ...]
+    usage_metrics: tuple[MetricQuestion, ...]
+    filter: CallFilter
+    order_by: str
+    is_descending: bool
+    limit: int
+    compare: bool

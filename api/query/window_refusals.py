@@ -1,0 +1,47 @@
+"""What is said where the filter or the length of a window asks for more than is kept, or than one answer may read."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aggregator.reading.rollups import TooMuchToRead
+from aggregator.rollups.levels import Retention
+from aggregator.rollups.views import NotKept
+from aggregator.timestamps import format_utc
+from api.query.retained_window import BeyondRetention, Fitted, calls_reach_us, fit
+from api.refusals import invalid_at
+
+
+@contextmanager
+def refusing_what_is_not_kept() -> Iterator[None]:
+    """Turns NotKept and TooMuchToRead into Refusals."""
+    try:
+        yield
+    except NotKept:
+        raise invalid_at(
+            ("filter",),
+            "this project had more distinct values of the filtered fields on a day of the window than are kept "
+            "(CALLMETER_LIMITS__VIEWS), so the filter cannot be answered exactly; totals without it can",
+        ) from None
+    except TooMuchToRead as too_much:
+        raise invalid_at(("filter",), f"{too_much}; ask for a shorter window or fewer values") from None
+
+
+def fitted_window(start_us: int, end_us: int, granularity_s: int, now_us: int, retention: Retention) -> Fitted:
+    """The window as far as what is retained can answer it. Raises Refusal where that is nothing."""
+    try:
+        return fit(start_us, end_us, granularity_s, now_us, retention)
+    except BeyondRetention as beyond:
+        raise invalid_at(
+            ("start",), f"nothing of this window is kept; data reaches back to {format_utc(beyond.reaches_us)}"
+        ) from None
+
+
+def check_calls_are_kept(window: Fitted, now_us: int, retention: Retention) -> None:
+    """Raises Refusal where a filter that needs call records reaches further back than they do."""
+    reach_us = calls_reach_us(now_us, retention)
+    if window.start_us < min(reach_us, window.end_us):
+        raise invalid_at(
+            ("filter",),
+            "filters on ids and refs need call records, which reach back to "
+            f"{format_utc(reach_us)}; ask for a later start",
+        )

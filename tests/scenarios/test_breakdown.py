@@ -1,0 +1,77 @@
+"""Any events, any breakdown: the product answers what a scan of all calls answers, and rows add up to /calls/stats."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from tests.brute_force import PriceList, fold
+from tests.brute_force.breakdown import answer_breakdown
+from tests.pipeline.in_process import InProcess
+from tests.scenarios.test_property import Folding, foldings
+from tests.support.answers import differences
+from tests.support.paths import CASES
+from tests.support.strategies import NOW, stats_requests
+
+Json = dict[str, Any]
+
+EXAMPLES = 30
+PER_EXAMPLE = 6
+DIMENSIONS = ("op_name", "model", "wb_user_id", "wb_run_id", "trace_root")
+
+
+@st.composite
+def breakdown_requests(draw: DrawFn) -> Json:
+    """A valid request over the data of `event_messages`, with an end."""
+    request = draw(stats_requests().filter(lambda asked: asked.get("end")))
+    request = {name: request[name] for name in request if name not in ("granularity", "timezone")}
+    request["dimension"] = dimension = draw(st.sampled_from(DIMENSIONS))
+    if dimension == "model" and "call_metrics" in request:
+        request["call_metrics"] = [spec | {"metric": "call_count"} for spec in (request["call_metrics"] or [])[:1]]
+    optional = {
+        "limit": st.integers(1, 4),
+        "order": st.sampled_from(["asc", "desc"]),
+        "compare": st.sampled_from([None, "previous"]),
+        "order_by": st.just("count"),
+    }
+    return request | draw(st.fixed_dictionaries({}, optional=optional))
+
+
+@pytest.fixture
+def product(redis_url: str) -> Iterator[InProcess]:
+    """The product on an empty Redis."""
+    with InProcess(redis_url, NOW) as started:
+        yield started
+
+
+def test_breakdowns_are_those_of_a_scan(product: InProcess) -> None:
+    """In any filter, order, limit and dimension, with calls that collide in every way."""
+    prices = PriceList.from_file(CASES / "prices.yaml")
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    @given(foldings(), st.lists(breakdown_requests(), min_size=PER_EXAMPLE, max_size=PER_EXAMPLE))
+    def check(folding: Folding, asked: list[Json]) -> None:
+        product.fold(folding.shards, folding.limits)
+        model = fold(folding.messages, prices, NOW)
+        found = []
+        for request, (status, body) in zip(
+            asked, product.ask([("/calls/breakdown", request) for request in asked]), strict=True
+        ):
+            calls = model.calls.started(request["project_id"]).values()
+            case = {"status": 200, "expected": answer_breakdown(calls, prices, request)}
+            if differing := differences(case, status, body):
+                found.append((request, differing[:5]))
+        if found:
+            note(f"shards = {folding.shards!r}")
+            note(f"mistakes = {found!r}")
+        assert not found
+
+    check()
