@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from aggregator.rollups.cell import Cell
+from aggregator.rollups.packed_sketch import Floats
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
-from aggregator.rollups.sketch import Floats, quantiles
+from aggregator.rollups.sketch import quantiles
 from aggregator.rollups.tally import CallTally
 from aggregator.rollups.totals import ABSENT, Integers, Totals
 

@@ -1,4 +1,5 @@
-"""A sketch: a mergeable summary of a metric's values that answers quantiles, as the bytes that are stored.
+"""A sketch: a mergeable summary of a metric's values, which are integers, that answers quantiles; how it is stored,
+`packed_sketch.py` says.
 
 A t-digest (T. Dunning, O. Ertl, "Computing extremely accurate quantiles using t-digests", 2019) that knows which
 centroids are pure, that is, hold one value only. Pure centroids are exact whatever their weight, and what has few
@@ -14,25 +15,34 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregator.rollups.packed_sketch import Floats, pack_centroids, unpack_centroids, unpack_each
+
 # Ranks that one centroid spans, as part of all, by region: a little under the rank bound where values are many.
 SPAN_BELOW_P5, SPAN_BELOW_P95, SPAN_BELOW_P99_9, SPAN_ABOVE = 0.0021, 0.0042, 0.0014, 0.00025
 # A gap between neighbours is one between clusters when wider than this many times the values next to it are apart.
 GAP_MIN, GAP_NEIGHBOURS = 2, 4
-_WEIGHT_MAX = 2**31 - 1
-_MEAN, _WEIGHT = np.dtype("<f8"), np.dtype("<i4")
-
-Floats = NDArray[np.float64]
 
 
 def compress(stored: bytes, values: Floats) -> bytes:
     """What is stored of a sketch (nothing: of no values) once `values`, which are left alone, are counted too."""
-    means, weights = _unpacked([stored])
-    return _to_bytes(*_compressed(np.concatenate([means, values]), np.concatenate([weights, np.ones(len(values))])))
+    return compress_each([stored], [values])[0]
+
+
+def compress_each(stored: Sequence[bytes], values: Sequence[Floats]) -> list[bytes]:
+    """The same for several sketches, each with its values; where there are none, what is stored stays."""
+    compressed = [
+        _compressed(np.concatenate([means, more]), np.concatenate([weights, np.ones(len(more))]))
+        if len(more)
+        else (more, more)
+        for (means, weights), more in zip(unpack_each(stored), values, strict=True)
+    ]
+    packed = pack_centroids(compressed)
+    return [new if len(more) else old for old, new, more in zip(stored, packed, values, strict=True)]
 
 
 def centroids(stored: Sequence[bytes]) -> tuple[Floats, Floats]:
     """Means and weights of all centroids of stored sketches, by ascending mean; weights of mixed ones are negative."""
-    means, weights = _unpacked(stored)
+    means, weights = unpack_centroids(stored)
     order = np.argsort(means)
     return means[order], weights[order]
 
@@ -47,7 +57,7 @@ def quantiles(
     """
     if not stored:
         return _exact(np.sort(values), wanted)
-    means, weights = _unpacked(stored)
+    means, weights = unpack_centroids(stored)
     means, weights = np.concatenate([means, values]), np.concatenate([weights, np.ones(len(values))])
     order = np.argsort(means)
     means, weights = means[order], weights[order]
@@ -155,18 +165,3 @@ def _spans() -> tuple[Floats, Floats]:
 
 _QUANTILES, _PLACES = _spans()
 _SPANS = int(_PLACES[-1])
-
-
-def _to_bytes(means: Floats, weights: Floats) -> bytes:
-    kept = np.clip(weights, -_WEIGHT_MAX, _WEIGHT_MAX)
-    return means.astype(_MEAN).tobytes() + kept.astype(_WEIGHT).tobytes()
-
-
-def _unpacked(stored: Sequence[bytes]) -> tuple[Floats, Floats]:
-    """Means and weights of the centroids of several sketches, one after the other."""
-    means, weights = [], []
-    for one in stored:
-        count = len(one) // (_MEAN.itemsize + _WEIGHT.itemsize)
-        means.append(one[: count * _MEAN.itemsize])
-        weights.append(one[count * _MEAN.itemsize :])
-    return np.frombuffer(b"".join(means), _MEAN), np.frombuffer(b"".join(weights), _WEIGHT).astype(np.float64)

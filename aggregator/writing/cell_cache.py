@@ -21,7 +21,7 @@ from aggregator.rollups.cell import (
     sketches_field,
 )
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
-from aggregator.rollups.sketch import compress
+from aggregator.rollups.sketch import compress_each
 from aggregator.rollups.tally import PackedTally, merge_tallies
 from aggregator.rollups.totals import ABSENT
 
@@ -55,15 +55,14 @@ class _Overflow:
         """Count all rows, and those too large to be packed, in the sketches."""
         values = series.values(self.rows).T.astype(np.float64)
         self.rows = b""
-        sketches = self.sketches or [b""] * len(values)
         large = list(large)
-        self.sketches = []
-        for metric, (sketch, column) in enumerate(zip(sketches, values, strict=True)):
+        columns = []
+        for metric, column in enumerate(values):
             more = [float(row[metric]) for row in large if metric < len(row)]
             if metric >= series.layout.costs_at:
                 column = column[column != ABSENT]
-            column = np.concatenate([column, more]) if more else column
-            self.sketches.append(compress(sketch, column) if len(column) else sketch)
+            columns.append(np.concatenate([column, more]) if more else column)
+        self.sketches = compress_each(self.sketches or [b""] * len(columns), columns)
 
 
 class _CachedCell:

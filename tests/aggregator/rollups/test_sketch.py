@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from aggregator.rollups.cell import ROWS_BESIDE_MAX, SKETCHES_CODEC
-from aggregator.rollups.sketch import Floats, centroids, compress, quantiles
+from aggregator.rollups.packed_sketch import Floats
+from aggregator.rollups.sketch import centroids, compress, compress_each, quantiles
 
 SIZES = (51, 200, 2_000, 20_000, 200_000)
 # Dense everywhere, denser where the bound is tighter, and the very ends.
@@ -260,12 +261,12 @@ def test_quantile_between_two_values(compressed: tuple[float, ...]) -> None:
 
 
 def test_size_stays_small() -> None:
-    """A full sketch takes under 5 KB of Redis whatever comes, and a value takes 12 bytes."""
+    """A full sketch takes under 1.5 KB of Redis whatever comes, and a few close values take 2 bytes each."""
     rng = np.random.default_rng(SEED)
     for distribution in DISTRIBUTIONS:
         sketch = fed_in_batches(distribution(rng, 50_000), 500).sketch
-        assert 0 < len(SKETCHES_CODEC.pack([sketch])) < 5_000, distribution.__name__
-    assert len(compress(b"", np.array([5.0, 6, 7]))) == 3 * 12
+        assert 0 < len(SKETCHES_CODEC.pack([sketch])) < 1_500, distribution.__name__
+    assert len(compress(b"", np.array([5.0, 6, 7]))) == 5 + 3 * 2
     assert compress(b"", np.empty(0)) == b""
 
 
@@ -312,10 +313,10 @@ def test_same_values_same_bytes() -> None:
     assert fed_in_batches(values, 100).sketch == fed_in_batches(values.copy(), 100).sketch
 
 
-def test_stored_form() -> None:
-    """Shards on disk are read by the next version: doubles of the means, then 32-bit weights, mixed ones negative."""
-    assert compress(b"", np.array([3.0] * 200 + [-4.0] * 100)) == bytes.fromhex(
-        "00000000000010c0 0000000000000840 64000000 c8000000"
-    )
-    means, weights = centroids([np.array([1.5]).tobytes() + np.array([-7], "<i4").tobytes()])
-    assert (means.tolist(), weights.tolist()) == ([1.5], [-7.0])
+def test_many_at_once_as_one_by_one() -> None:
+    """What is compressed together is what each would be by itself; one without new values stays as it is."""
+    rng = np.random.default_rng(SEED)
+    columns = [distribution(rng, 700) for distribution in DISTRIBUTIONS]
+    sketches = [compress(b"", column) for column in columns]
+    assert compress_each([b""] * len(columns), columns) == sketches
+    assert compress_each([b"", *sketches], [np.empty(0)] * (len(sketches) + 1)) == [b"", *sketches]
