@@ -62,6 +62,8 @@ def serve_app(app: ASGIApp, host: str, port: int, log_level: str) -> None:
     """Serve any app until SIGTERM or SIGINT, within the limits of connections. Raises OSError for the address."""
     config = http_config(app, connection_limits(), log_level)
     listening = _listen(host, port)
+    bound = listening.getsockname()[1]  # of port 0 it is another one
+    log.info("listening", extra={"url": f"http://{host if '[' in host or ':' not in host else f'[{host}]'}:{bound}"})
     try:
         uvicorn.Server(config).run(sockets=[listening])
     finally:

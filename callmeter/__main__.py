@@ -13,6 +13,7 @@ COMMANDS = {
     "worker": "Read events from Kafka, fold them into Redis.",
     "api": "Answer /calls/stats and /calls/usage over HTTP.",
     "gateway": "Take events from SDKs over HTTP, and send them to Kafka.",
+    "top": "Calls, errors, latency and cost now, in a terminal: by op, model, user.",
     "produce": "Send events from a file or a pipe to Kafka.",
     "status": "How far the workers are, and what they counted.",
     "dead-letters": "What was no event: list, look at, send again.",

@@ -1,4 +1,4 @@
-"""`callmeter demo`: everything on this machine, with a stream of made-up agent traces, shown in a live table."""
+"""`callmeter demo`: everything on this machine, with made-up agent traces, shown as `callmeter top` does."""
 
 import sys
 import tempfile
@@ -12,24 +12,26 @@ from random import Random
 import click
 import msgspec
 from rich.console import Console
-from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from callmeter.commands.up import port_options, running
 from callmeter.local.agent_traces import TimedEvent, agent_traces
-from callmeter.local.live_table import MINUTES_MAX, Overview, ask, curl, live_table, plain_line, question
+from callmeter.local.overview import Overview, ask, curl, pasted_question, plain_line, question
 from callmeter.local.processes import Processes
 from callmeter.settings import Settings
+from callmeter.top.asking import Api
+from callmeter.top.keys import State
+from callmeter.top.screen import Frame
+from callmeter.top.view import View
+from callmeter.top.watching import watch
 from ingest.kafka.producer import DeliveryFailed, EventProducer
 
 PROJECT = "demo/agents"
 # The past that is told at once at the start, so that there is something to look at.
 PAST_S = 3_600
 STEP_S = 0.25
-TABLE_EVERY_S = 1.0
+LOOK_EVERY_S = 1.0
 LINE_EVERY_S = 5.0
-# Lines of a terminal that are not rows of the table: its frame, and the addresses above it.
-LINES_BESIDE_ROWS = 9
 EVENTS_PER_LOOK = 2_000
 # A slow machine shows the table before all of the past is folded: it grows, and says how far behind it is.
 FOLDING_S_MAX = 15.0
@@ -69,7 +71,7 @@ def demo(
     """Run everything on this machine with made-up agent traces, and show what they cost, until Ctrl-C.
 
     Three agents, four models, retries after rate limits, and a provider that breaks down every third minute. The last
-    hour is told first, then it goes on live. The numbers in the table are asked from the api like any client would.
+    hour is told first, then it goes on live. The numbers are asked from the api like any client would.
     """
     with (
         _directory(data_dir) as directory,
@@ -97,23 +99,27 @@ class _Show:
         self._console = Console()
 
     def run(self) -> None:
-        """Go on until interrupted. Raises ChildFailed when one of the processes dies."""
+        """Go on until somebody ends it. Raises ChildFailed when one of the processes dies."""
         self._tell_the_past()
         self._introduce()
-        terminal = self._console.is_terminal
-        every_s = TABLE_EVERY_S if terminal else LINE_EVERY_S
+        if self._console.is_terminal and sys.stdin.isatty():
+            url = self._processes.api_url
+            frame = Frame(View(PROJECT), note=f"The same as a page: {url}   q ends the demo")
+            watch(self._console, Api(url, None), State(frame, projects=(PROJECT,)), LOOK_EVERY_S, self._go_on)
+            return
         shown_s = 0.0
-        with Live(console=self._console, auto_refresh=False) as live:
-            while True:
-                self._processes.check()
-                self._send_due()
-                if time.monotonic() - shown_s >= every_s and (overview := self._overview()):
-                    shown_s = time.monotonic()
-                    if terminal:
-                        live.update(live_table(overview, PROJECT, self._lag_messages()), refresh=True)
-                    else:
-                        click.echo(plain_line(overview, self._lag_messages()))
-                time.sleep(STEP_S)
+        while True:
+            self._go_on()
+            if time.monotonic() - shown_s >= LINE_EVERY_S and (overview := self._overview()):
+                shown_s = time.monotonic()
+                click.echo(plain_line(overview, self._lag_messages()))
+                sys.stdout.flush()
+            time.sleep(STEP_S)
+
+    def _go_on(self) -> None:
+        """Send what is due; raises ChildFailed when one of the processes has died."""
+        self._processes.check()
+        self._send_due()
 
     def _tell_the_past(self) -> None:
         """Send what should have happened until now, and wait a while for it to be folded."""
@@ -135,8 +141,10 @@ class _Show:
 
     def _introduce(self) -> None:
         url = self._processes.api_url
-        click.echo(f"The api answers at {url} ({url}/docs tells what). Paste this to ask it yourself:\n")
-        click.echo(curl(url, question(PROJECT, datetime.now(UTC))) + "\n")
+        click.echo(
+            f"Look at it in a browser: {url} ({url}/docs tells what can be asked). Paste this to ask it yourself:\n"
+        )
+        click.echo(curl(url, pasted_question(PROJECT, datetime.now(UTC))) + "\n")
         click.echo(f"State and logs: {self._processes.directory}. Ctrl-C ends it all.")
         sys.stdout.flush()
 
@@ -152,10 +160,8 @@ class _Show:
         return sent
 
     def _overview(self) -> Overview | None:
-        rows_max = max(3, self._console.height - LINES_BESIDE_ROWS)
-        minutes = min(MINUTES_MAX, rows_max) if self._console.is_terminal else MINUTES_MAX
         try:
-            return ask(self._processes.api_url, question(PROJECT, datetime.now(UTC), minutes))
+            return ask(self._processes.api_url, question(PROJECT, datetime.now(UTC)))
         except OSError:
             return None  # shown again when it answers; whether it lives is checked beside
 

@@ -1,6 +1,7 @@
 """`callmeter status`: how far the workers are behind the topics, and what they counted."""
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from aggregator.store.shard_store import OtherLayout, StoreAway
 from callmeter.logs import redacted
 from callmeter.settings import Settings
 from callmeter.stored_offsets import PartitionProgress, partition_progress
+from callmeter.top.words import age, short
 
 COUNTERS = ("calls", "duplicates", "dead_letters", "offsets_lost", "unpriced")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -49,7 +51,10 @@ def status(settings: Settings, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found))
     else:
-        _show(found)
+        console = Console()
+        console.print(status_table(found, time.time(), console.width))
+        for topic in found["missing_topics"]:
+            click.echo(f"The topic {topic} does not exist yet.")
 
 
 def summary(progress: list[PartitionProgress], topics: tuple[str, ...]) -> dict[str, Any]:
@@ -81,22 +86,32 @@ def summary(progress: list[PartitionProgress], topics: tuple[str, ...]) -> dict[
     }
 
 
-def _show(found: dict[str, Any]) -> None:
-    """The summary as a table; the last line is the whole."""
-    table = Table(box=box.SIMPLE_HEAD, show_footer=True)
-    table.add_column("topic", footer="together")
-    table.add_column("partition", justify="right")
-    table.add_column("lag", justify="right", footer=f"{found['lag_messages']:,}")
-    table.add_column("as of (UTC)", footer=found["as_of"] or "-")
+def status_table(found: dict[str, Any], now_s: float, width: int) -> Table:
+    """The summary as a table that fits 80 columns; the last line is the whole. `--json` has the exact numbers.
+
+    Where `width` is short a long topic gives way to the numbers. `now_s` (seconds since the epoch) makes ages.
+    """
+    rows = [*found["partitions"], found]
     shown = [name for name in COUNTERS if name != "offsets_lost" or found[name]]  # seldom, and columns are few
-    for name in shown:
-        table.add_column(name.replace("_", " "), justify="right", footer=f"{found[name]:,}")
-    for row in found["partitions"]:
-        counts = (f"{row[name]:,}" for name in shown)
-        table.add_row(row["topic"], str(row["partition"]), f"{row['lag_messages']:,}", row["as_of"] or "-", *counts)
-    Console().print(table)
-    for topic in found["missing_topics"]:
-        click.echo(f"The topic {topic} does not exist yet.")
+    numbers = {
+        "part": [str(row.get("partition", "")) for row in rows],
+        "lag": [short(row["lag_messages"]) for row in rows],
+        "as of": [_age(row["as_of"], now_s) for row in rows],
+        **{name.replace("_", "\n"): [short(row[name]) for row in rows] for name in shown},
+    }
+    table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False, collapse_padding=True)
+    taken = sum(2 + max(map(len, [*cells, *title.split("\n")])) for title, cells in numbers.items())
+    room = max(len("together"), width - taken - 2)
+    table.add_column("topic", footer="together", overflow="ellipsis", no_wrap=True, max_width=room)
+    for title, cells in numbers.items():
+        table.add_column(title, footer=cells[-1], justify="right", no_wrap=True)
+    for index, row in enumerate(found["partitions"]):
+        table.add_row(row["topic"], *(cells[index] for cells in numbers.values()))
+    return table
+
+
+def _age(instant: str | None, now_s: float) -> str:
+    return "-" if instant is None else f"{age(now_s - datetime.fromisoformat(instant).timestamp())} ago"
 
 
 def _instant(us: int | None) -> str | None:

@@ -79,10 +79,7 @@ def running(
         _choose_port("the Kafka broker", kafka_port, KAFKA_PORT),
         _choose_port("Redis", redis_port, REDIS_PORT),
     )
-    try:
-        processes = Processes(data_dir.absolute(), settings, *ports)
-    except ChildFailed as failed:
-        raise click.ClickException(str(failed)) from None
+    processes = Processes(data_dir.absolute(), settings, *ports)
     try:
         with console.status("starting") as status:
             processes.start(status.update if console.is_terminal else partial(click.echo, err=True))

@@ -48,8 +48,7 @@ class Processes:
         self.redis = EmbeddedRedis(directory / "redis", redis_port)
         self.broker = EmbeddedBroker(directory / "broker", kafka_port)
         self.api_url = f"http://{LOOPBACK}:{api_port}"
-        # Safe path (-P): a directory with somebody's own api/ or ingest/ in it must not be imported for ours.
-        command = [sys.executable, "-P", "-m", "callmeter"]
+        command = [sys.executable, "-m", "callmeter"]
         self._worker = ChildProcess("the worker", [*command, "worker"], directory / "worker.log")
         self._api = ChildProcess("the api", [*command, "api", "--gateway"], directory / "api.log")
         self._logs: dict[str, tuple[EmbeddedRedis | EmbeddedBroker | ChildProcess, Path]] = {
@@ -73,12 +72,7 @@ class Processes:
 
     def start(self, report: Report) -> None:
         """Start all and return when the worker reads and the api answers; `report` is told what comes next."""
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-        except OSError as refused:
-            raise ChildFailed(
-                f"{self.directory} cannot be made ({refused.strerror}); choose another --data-dir"
-            ) from None
+        self.directory.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(self.directory / "lock")
         report("starting Redis")
         self.redis.start()
@@ -128,16 +122,9 @@ class Processes:
             return
 
 
-def _unwritable(directory: Path, refused: OSError) -> ChildFailed:
-    return ChildFailed(f"{directory} cannot be written ({refused.strerror}); choose another --data-dir")
-
-
 def _locked(path: Path) -> TextIO:
     """The lock file, held until it is closed. Raises ChildFailed when another process holds it."""
-    try:
-        lock = path.open("w")
-    except OSError as refused:
-        raise _unwritable(path.parent, refused) from None
+    lock = path.open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

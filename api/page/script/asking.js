@@ -99,7 +99,7 @@ export function askFreshness(project) {
 
 /** The command line that asks the same. */
 export function curlOf(path, question) {
-  const user = hasKey() ? ` -u "api:$CALLMETER_KEY"` : "";
+  const user = hasKey() ? ` -u "api:$KEY"` : "";
   const body = JSON.stringify(question, null, 2).replace(/\n\s*/g, " ").replaceAll("'", "'\\''");
   return `curl -s${user} ${location.origin}${path} -H 'content-type: application/json' -d '${body}'`;
 }

@@ -23,7 +23,6 @@ export const DIMENSIONS = [
   { id: "wb_user_id", label: "User", word: "user" },
   { id: "wb_run_id", label: "Run", word: "run" },
   { id: "trace_root", label: "Root or not" },
-  { id: "error", label: "Error" },
 ];
 const COLUMNS = [
   { key: "count", label: "Calls", written: short, exact: whole },
@@ -34,26 +33,42 @@ const COLUMNS = [
   { key: "sum_total_tokens", label: "Tokens", written: short, exact: whole },
   { key: "sum_total_cost", label: "Cost", written: usd },
 ];
-const ORDERS = new Set(COLUMNS.map((column) => column.key));
+// What is known of a model's calls beside their usage; a call without usage belongs to none.
+const OF_MODELS = new Set(["count", "sum_total_tokens", "sum_total_cost"]);
+
+/** The columns of a dimension. */
+function columnsOf(dimension) {
+  return COLUMNS.filter(({ key }) => dimension !== "model" || OF_MODELS.has(key));
+}
 const BREAKDOWN_ROWS_MAX = 20;
+
+const USAGE = [{ metric: "total_tokens" }, { metric: "total_cost" }];
+const CALLS = [
+  { metric: "call_count" },
+  { metric: "error_count", aggregations: ["sum", "avg"] },
+  { metric: "latency_ms", aggregations: [], percentiles: [50, 95] },
+];
 
 /** The question that the table asks. */
 export function breakdownQuestion(view, window) {
+  const isKnown = columnsOf(view.by).some(({ key }) => key === view.order);
   return {
     ...window,
     dimension: view.by,
-    call_metrics: [
-      { metric: "call_count" },
-      { metric: "error_count", aggregations: ["sum", "avg"] },
-      { metric: "latency_ms", aggregations: [], percentiles: [50, 95] },
-    ],
-    usage_metrics: [{ metric: "total_tokens" }, { metric: "total_cost" }],
+    call_metrics: view.by === "model" ? [{ metric: "call_count" }] : CALLS,
+    usage_metrics: USAGE,
     filter: filterOf(view),
-    order_by: ORDERS.has(view.order) ? view.order : "count",
+    order_by: isKnown ? view.order : "count",
     order: view.dir,
     limit: BREAKDOWN_ROWS_MAX,
     compare: "previous",
   };
+}
+
+/** The question that the totals ask: the whole range as one, with percentiles that buckets cannot be added up to. */
+export function totalsQuestion(view, window) {
+  const whole = { dimension: "trace_root", call_metrics: CALLS, usage_metrics: USAGE, limit: 1, compare: "previous" };
+  return { ...window, ...whole, filter: filterOf(view) };
 }
 
 export class Breakdown {
@@ -134,7 +149,7 @@ export class Breakdown {
         {},
         h("th", { scope: "col" }, dimension.label),
         h("th.trend", { scope: "col" }, "Trend"),
-        COLUMNS.map(({ key, label }) =>
+        columnsOf(dimension.id).map(({ key, label }) =>
           h(
             "th.number",
             { scope: "col", "aria-sort": sorted(key) },
@@ -210,7 +225,7 @@ export class Breakdown {
   }
 
   cells(row, previous, view) {
-    return COLUMNS.map(({ key, written, exact, bad }) => {
+    return columnsOf(view.by).map(({ key, written, exact, bad }) => {
       const value = row[key],
         troubled = bad && row.sum_error_count && row.avg_error_count >= TROUBLED_SHARE;
       const delta = view.compare && previous ? change(value, previous[key]) : "";

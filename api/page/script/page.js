@@ -1,7 +1,7 @@
 // The page: reads the view from the URL, asks, draws, and asks again as time goes on.
 
 import { api, apiNowMs, ask, askFreshness, askProjects, follow, hasKey } from "./asking.js";
-import { Breakdown, breakdownQuestion, DIMENSIONS } from "./breakdown.js";
+import { Breakdown, breakdownQuestion, DIMENSIONS, totalsQuestion } from "./breakdown.js";
 import { Card } from "./cards.js";
 import { redrawAll } from "./charts.js";
 import { openHelp, openKey } from "./dialogs.js";
@@ -166,6 +166,7 @@ async function detail(signal) {
     }
   };
   await Promise.all([
+    answered("totals", "/calls/breakdown", totalsQuestion(asked, plainWindow()), () => {}),
     answered("breakdown", "/calls/breakdown", breakdownQuestion(asked, plainWindow()), (sentence) =>
       breakdown.trouble(sentence),
     ),
@@ -190,7 +191,7 @@ function draw() {
 
 function drawDetail(name, signal) {
   if (name === "examples") return examples.draw(view, answers.examples);
-  breakdown.draw(view, answers.breakdown, sparksOfModels(answers.stats), signal);
+  if (name === "breakdown") return breakdown.draw(view, answers.breakdown, sparksOfModels(answers.stats), signal);
   if (answers.stats) drawTotals(at("totals"), view, answers, { go });
 }
 

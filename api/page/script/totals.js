@@ -7,14 +7,14 @@ function sum(rows, key) {
   return rows.reduce((total, row) => total + (row[key] ?? 0), 0);
 }
 
-/** What is told of the panels' answer and, where it is there, of the breakdown's total, which has percentiles of the whole range. */
-export function drawTotals(place, view, { stats, breakdown }, { go }) {
+/** What is told of the panels' answer and, where it is there, of the question of the whole range, which has its percentiles. */
+export function drawTotals(place, view, { stats, totals }, { go }) {
   const calls = sum(stats.call_buckets, "sum_call_count"),
     errors = sum(stats.call_buckets, "sum_error_count");
   const tokens = sum(stats.usage_buckets, "sum_total_tokens"),
     dollars = sum(stats.usage_buckets, "sum_total_cost"),
     unpriced = unpricedOf(stats);
-  const now = breakdown?.total ?? {},
+  const now = totals?.total ?? {},
     before = now.previous ?? null;
   const rate = calls ? errors / calls : null,
     troubled = rate !== null && rate >= TROUBLED_SHARE;

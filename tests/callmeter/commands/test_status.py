@@ -1,5 +1,6 @@
 """`callmeter worker` and `callmeter status` as programs, on a real Kafka and Redis."""
 
+import io
 import json
 import os
 import signal
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from callmeter.commands.status import summary
+from callmeter.commands.status import status_table, summary
 from callmeter.local.loopback_port import free_loopback_port
 from callmeter.stored_offsets import PartitionProgress
 from tests.servers.clustered import with_cluster
@@ -179,3 +181,17 @@ def test_a_partition_that_was_never_read() -> None:
     """Its lag is what its log holds, and the whole has no as-of time: part of it is unknown."""
     found = summary([progress(0, 0, 5, 5, as_of_us=1), progress(1, 10, 50, None)], ("calls",))
     assert (found["lag_messages"], found["as_of"]) == (40, None)
+
+
+def test_the_table_fits_80_columns() -> None:
+    """With a long topic, large counters and every column, no number is cut, and instants are ages."""
+    counters = {"calls": 123_456_789, "duplicates": 12_345_678, "dead_letters": 1_234, "offsets_lost": 9, "unpriced": 7}
+    rows = [progress(0, 0, 10**9, 10**9 - 123_456, as_of_us=1_000_000_000_000, **counters)]
+    found = summary([row._replace(topic="events-of-all-agents-in-production-eu-west-1") for row in rows], ("calls",))
+    printed = io.StringIO()
+    Console(file=printed, width=80).print(status_table(found, 1_000_123.4, 80))
+    lines = printed.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    row = next(line for line in lines if "123M" in line and "events" in line)
+    for number in ("123k", "2 min ago", "123M", "12.3M", "1,234"):
+        assert number in row, (number, row)

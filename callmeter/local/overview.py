@@ -1,4 +1,4 @@
-"""The table that `callmeter demo` shows: calls, errors, tokens, cost and p95 latency by the minute, from our api."""
+"""What `callmeter demo` says where there is no terminal: the sums of the last minutes on one line, from our api."""
 
 import json
 import urllib.request
@@ -6,15 +6,10 @@ from collections import defaultdict
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
 MINUTES_MAX = 15
 ANSWER_TIMEOUT_S = 5.0
-BAR_CELLS = 24
-# Errors among calls from which on a minute is shown as troubled.
-TROUBLED_SHARE = 0.05
+# The buckets of the question that is printed to be pasted: its answer fits a screen.
+PASTED_GRANULARITY_S = 900
 
 
 class Minute(NamedTuple):
@@ -49,6 +44,14 @@ def question(project_id: str, now: datetime, minutes: int = MINUTES_MAX) -> dict
             {"metric": "latency_ms", "aggregations": [], "percentiles": [95]},
         ],
         "usage_metrics": [{"metric": "total_tokens"}, {"metric": "total_cost"}],
+    }
+
+
+def pasted_question(project_id: str, now: datetime) -> dict[str, Any]:
+    """The body of the request that is printed: the same in few buckets, so that its answer can be read."""
+    return question(project_id, now) | {
+        "granularity": PASTED_GRANULARITY_S,
+        "usage_metrics": [{"metric": "total_cost"}],
     }
 
 
@@ -98,33 +101,6 @@ def overview(answer: dict[str, Any], age_s: float | None) -> Overview:
     return Overview(minutes, total, age_s)
 
 
-def live_table(shown: Overview, project_id: str, lag_messages: int | None) -> Table:
-    """The overview for a terminal; the current minute, still growing, is the last row."""
-    table = Table(box=box.SIMPLE_HEAD, show_footer=True, title=f"{project_id}, by the minute", title_justify="left")
-    calls_max = max([minute.calls for minute in shown.minutes], default=0)
-    total = shown.total
-    table.add_column("UTC", footer="together")
-    table.add_column("", footer=Text.assemble(("calls", "cyan"), " of which ", ("errors", "red")), min_width=BAR_CELLS)
-    table.add_column("calls", justify="right", footer=f"{total.calls:,}")
-    table.add_column("errors", justify="right", footer=_errors(total))
-    table.add_column("tokens", justify="right", footer=f"{total.tokens:,}")
-    table.add_column("cost", justify="right", footer=_cost(total))
-    table.add_column("p95 latency", justify="right")
-    for minute in shown.minutes:
-        table.add_row(
-            f"{minute.begin:%H:%M}",
-            _bar(minute, calls_max),
-            f"{minute.calls:,}",
-            _errors(minute),
-            f"{minute.tokens:,}",
-            _cost(minute),
-            _latency(minute),
-        )
-    table.caption = freshness(shown, lag_messages)
-    table.caption_justify = "left"
-    return table
-
-
 def plain_line(shown: Overview, lag_messages: int | None) -> str:
     """The sums, and the last full minute's latency, on one line, for where there is no terminal."""
     total, last = shown.total, shown.minutes[-2:][0] if shown.minutes else shown.total
@@ -141,17 +117,9 @@ def freshness(shown: Overview, lag_messages: int | None) -> str:
     return f"lag {lag}{age}"
 
 
-def _bar(minute: Minute, calls_max: int) -> Text:
-    if not calls_max:
-        return Text("")
-    cells = round(minute.calls / calls_max * BAR_CELLS)
-    red = min(cells, round(minute.errors / calls_max * BAR_CELLS))
-    return Text.assemble(("█" * red, "red"), ("█" * (cells - red), "cyan"))
-
-
-def _errors(minute: Minute) -> Text:
+def _errors(minute: Minute) -> str:
     share = minute.errors / minute.calls if minute.calls else 0.0
-    return Text(f"{minute.errors:,} ({share:.1%})", "bold red" if share >= TROUBLED_SHARE else "")
+    return f"{minute.errors:,} ({share:.1%})"
 
 
 def _cost(minute: Minute) -> str:

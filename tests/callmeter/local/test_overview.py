@@ -1,12 +1,9 @@
-"""The demo's table: sums over models and minutes, what has no price, and how it looks."""
+"""What the demo says on one line: sums over models and minutes, and what has no price."""
 
-import io
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console
-
-from callmeter.local.live_table import curl, live_table, overview, plain_line, question
+from callmeter.local.overview import curl, overview, pasted_question, plain_line, question
 
 NOW = datetime(2026, 6, 10, 12, 30, 45, tzinfo=UTC)
 MINUTES = ("2026-06-10T12:29:00+00:00", "2026-06-10T12:30:00+00:00")
@@ -54,16 +51,12 @@ def test_the_question_asks_for_whole_minutes() -> None:
     assert "'" not in curl("", question("acme/agents", NOW)).split(" -d ")[1][1:-1]
 
 
-def test_the_table() -> None:
-    """Each minute has a bar in proportion, its errors red, and the lag stands below."""
-    printed = io.StringIO()
-    Console(file=printed, width=110).print(live_table(overview(ANSWER, 1.5), "acme/agents", 1234))
-    text = printed.getvalue()
-    first, second = (line for line in text.splitlines() if line.strip().startswith("12:"))
-    assert first.count("█") == 24
-    assert second.count("█") == 12
-    for part in ("acme/agents", "50 (25.0%)", "1.23 s", "$0.75", "3,030", "lag 1,234 messages, as of 1.5 s ago"):
-        assert part in text
+def test_the_question_to_paste_has_a_short_answer() -> None:
+    """Its buckets are so long that two of them hold all of its window."""
+    pasted = pasted_question("acme/agents", NOW)
+    since_s = (NOW - datetime.fromisoformat(pasted["start"])).total_seconds()
+    assert since_s <= pasted["granularity"]
+    assert pasted["start"] == question("acme/agents", NOW)["start"]
 
 
 def test_the_plain_line() -> None:
