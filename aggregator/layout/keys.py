@@ -5,7 +5,7 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
 
     {tag}:next            string  next offset: the fence, written with everything else in one step
     {tag}:shard           hash    layout version, next record number, as-of time, counters for operations
-    {tag}:writer          hash    session: random bytes, drawn anew whenever a writer opens the shard;
+    {tag}:writer          hash    session: random bytes, drawn anew whenever Redis may have lost something;
                                   retention: what the writer keeps (aggregator/layout/kept.py)
     {tag}:projects        hash    project id -> P
     {tag}:ids             hash    P + packed call id -> record number

@@ -1,6 +1,6 @@
 """Reading call records: those of some minutes, those that indexes select, those with given ids."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import msgspec
 
@@ -13,6 +13,15 @@ from aggregator.store.reader import Command, OpenedProject, ProjectShard, StoreR
 
 # About 1 KB of memory and 2 µs each; who needs more asks for rollups, or a shorter window.
 CALLS_READ_MAX = 1_000_000
+# Values of a filter, each looked up for each day and partition: some microseconds of Redis, and as many here.
+LOOKUPS_MAX = 500_000
+# What is read between two looks at what else there is to do: some milliseconds each.
+LOOKUPS_AT_ONCE_MAX = 1_000
+CALLS_AT_ONCE_MAX = 1_000
+BLOCKS_AT_ONCE_MAX = 20
+BLOCK_READS_AT_ONCE_MAX = 5
+PREFIXES_AT_ONCE_MAX = 20
+REFS_AT_ONCE_MAX = 500
 # Distinct refs that the prefixes of a filter stand for, over all days and shards; each is looked up by itself.
 REFS_READ_MAX = 100_000
 
@@ -48,30 +57,46 @@ async def select_by_index(
     prefixes = [value[:-1].encode() for value in wanted.values if is_ref and value.endswith(":*")]
     exact = [encode(value) for value in wanted.values if not (is_ref and value.endswith(":*"))]
     places = [(shard, day) for shard in project.shards for day in days]
-    named = await reader.fetch(
-        [
-            (
-                "ZRANGEBYLEX",
-                shard.keys.refs(shard.project, index, day),
-                b"[" + prefix,
-                b"[" + prefix + b"\xff",
-                "LIMIT",
-                0,
-                REFS_READ_MAX + 1,
-            )
-            for shard, day in places
-            for prefix in prefixes
-        ]
-    )
-    if sum(map(len, named)) > REFS_READ_MAX:
-        raise TooMuchToRead(f"what the filter's refs begin with stands for more than {REFS_READ_MAX:,} refs")
-    lookups = []
-    for position, (shard, day) in enumerate(places):
-        begun = named[position * len(prefixes) : (position + 1) * len(prefixes)]
-        values = dict.fromkeys([*exact, *(name for names in begun for name in names)])
-        if values:
-            lookups.append((shard, index, day, list(values)))
-    return await _read_postings(reader, lookups)
+    if len(places) * len(wanted.values) > LOOKUPS_MAX:
+        raise TooMuchToRead(
+            f"{len(wanted.values):,} values on {len(days):,} days in {len(project.shards):,} partitions are more than "
+            f"{LOOKUPS_MAX:,} lookups"
+        )
+    selected: Selected = {}
+    refs_read = 0
+    at_once = max(1, LOOKUPS_AT_ONCE_MAX // len(wanted.values))
+    for at in range(0, len(places), at_once):
+        lookups = []
+        for shard, day in places[at : at + at_once]:
+            names = await _named(reader, shard.keys.refs(shard.project, index, day), prefixes) if prefixes else []
+            refs_read += len(names)
+            if refs_read > REFS_READ_MAX:
+                raise TooMuchToRead(f"what the filter's refs begin with stands for more than {REFS_READ_MAX:,} refs")
+            if values := list(dict.fromkeys([*exact, *names])):
+                lookups.append((shard, index, day, values))
+        for shard, numbers in (await _read_postings(reader, lookups, _count(selected))).items():
+            selected.setdefault(shard, set()).update(numbers)
+    return selected
+
+
+async def _named(reader: StoreReader, key: str, prefixes: Sequence[bytes]) -> list[bytes]:
+    """The refs of a day that begin with one of these, up to one more than may be read."""
+    found: list[bytes] = []
+    left = [(b"[" + prefix, b"[" + prefix + b"\xff") for prefix in prefixes]
+    while left and len(found) <= REFS_READ_MAX:
+        asked, left = left[:PREFIXES_AT_ONCE_MAX], left[PREFIXES_AT_ONCE_MAX:]
+        replies = await reader.fetch(
+            [("ZRANGEBYLEX", key, first, last, "LIMIT", 0, REFS_AT_ONCE_MAX) for first, last in asked]
+        )
+        for names, (_, last) in zip(replies, asked, strict=True):
+            found += names
+            if len(names) == REFS_AT_ONCE_MAX:
+                left.append((b"(" + names[-1], last))
+    return found
+
+
+def _count(selected: Selected) -> int:
+    return sum(map(len, selected.values()))
 
 
 async def select_ids(
@@ -100,31 +125,51 @@ async def select_ids(
 
 async def read_calls(reader: StoreReader, selected: Selected) -> dict[tuple[ProjectShard, int], Call]:
     """The records of these numbers; those past their retention are left out."""
-    commands: list[Command] = []
-    places: list[tuple[ProjectShard, list[int]]] = []
+    found: dict[tuple[ProjectShard, int], Call] = {}
+    async for some in calls_in_pieces(reader, selected):
+        found.update(some)
+    return found
+
+
+async def calls_in_pieces(
+    reader: StoreReader, selected: Selected
+) -> AsyncIterator[dict[tuple[ProjectShard, int], Call]]:
+    """The same, some at a time, so that others get their turn between, and no more is in memory than is needed."""
     for shard, numbers in selected.items():
-        by_chunk: dict[int, list[int]] = {}
-        for number in sorted(numbers):
-            by_chunk.setdefault(number // CALLS_PER_CHUNK, []).append(number)
-        for chunk, within in by_chunk.items():
-            commands.append(("HMGET", shard.keys.calls(chunk), *(number % CALLS_PER_CHUNK for number in within)))
-            places.append((shard, within))
+        ordered = sorted(numbers)
+        for at in range(0, len(ordered), CALLS_AT_ONCE_MAX):
+            yield await _read_some(reader, shard, ordered[at : at + CALLS_AT_ONCE_MAX])
+
+
+async def _read_some(
+    reader: StoreReader, shard: ProjectShard, numbers: Sequence[int]
+) -> dict[tuple[ProjectShard, int], Call]:
+    by_chunk: dict[int, list[int]] = {}
+    for number in numbers:
+        by_chunk.setdefault(number // CALLS_PER_CHUNK, []).append(number)
+    replies = await reader.fetch(
+        [
+            ("HMGET", shard.keys.calls(chunk), *(number % CALLS_PER_CHUNK for number in within))
+            for chunk, within in by_chunk.items()
+        ]
+    )
     return {
         (shard, number): CALL_CODEC.unpack(packed)
-        for values, (shard, numbers) in zip(await reader.fetch(commands), places, strict=True)
-        for packed, number in zip(values, numbers, strict=True)
+        for values, within in zip(replies, by_chunk.values(), strict=True)
+        for packed, number in zip(values, within, strict=True)
         if packed is not None
     }
 
 
-async def _read_postings(reader: StoreReader, lookups: list[tuple[ProjectShard, str, int, list[bytes]]]) -> Selected:
+async def _read_postings(
+    reader: StoreReader, lookups: Sequence[tuple[ProjectShard, str, int, list[bytes]]], read: int = 0
+) -> Selected:
+    """The numbers behind these values. `read`: how many have been read for the same answer before."""
     replies = await reader.fetch(
         [("HMGET", shard.keys.postings(shard.project, index, day), *values) for shard, index, day, values in lookups]
     )
     selected: Selected = {}
-    blocks: list[Command] = []
-    block_shards: list[ProjectShard] = []
-    read = 0
+    blocks: list[tuple[ProjectShard, Command]] = []
     for kept, (shard, index, day, values) in zip(replies, lookups, strict=True):
         for postings, value in zip(kept, values, strict=True):
             if postings is None:
@@ -137,9 +182,12 @@ async def _read_postings(reader: StoreReader, lookups: list[tuple[ProjectShard, 
                 raise TooMuchToRead(f"the filter selects more than {CALLS_READ_MAX:,} calls")
             if full:
                 key = shard.keys.posting_blocks(shard.project, index, day)
-                blocks.append(("HMGET", key, *(b"%d:%b" % (block, value) for block in range(full))))
-                block_shards.append(shard)
-    for found, shard in zip(await reader.fetch(blocks), block_shards, strict=True):
-        for block in found:
-            selected[shard].update(layout.posted(block or b""))
+                for first in range(0, full, BLOCKS_AT_ONCE_MAX):
+                    some = range(first, min(full, first + BLOCKS_AT_ONCE_MAX))
+                    blocks.append((shard, ("HMGET", key, *(b"%d:%b" % (block, value) for block in some))))
+    for at in range(0, len(blocks), BLOCK_READS_AT_ONCE_MAX):
+        together = blocks[at : at + BLOCK_READS_AT_ONCE_MAX]
+        for found, (shard, _) in zip(await reader.fetch([command for _, command in together]), together, strict=True):
+            for block in found:
+                selected[shard].update(layout.posted(block or b""))
     return selected

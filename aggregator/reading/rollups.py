@@ -1,6 +1,6 @@
 """Reading cells, and what is beside them, for the slots and views that an answer needs, in two round trips."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from aggregator.rollups.accumulator import Merged
@@ -8,10 +8,15 @@ from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, place_of, 
 from aggregator.rollups.levels import DAY_S, Level
 from aggregator.rollups.series import LATENCY
 from aggregator.rollups.views import ALL_CALLS, ViewDirectory, ViewFilter, fields_to_select, select
-from aggregator.store.reader import Command, OpenedProject, ProjectShard, StoreReader
+from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 
 # A month of minutes in 23 views. Beyond, the answer would take seconds of both Redis and the api.
 FIELDS_READ_MAX = 1_000_000
+# Read, and merged, between two looks at what else there is to do: some milliseconds.
+FIELDS_AT_ONCE_MAX = 1_000
+# Of cells and sketches that are merged for one stretch of buckets. A month of percentiles of five models, in one
+# bucket, is some 90 MB.
+READ_BYTES_MAX = 256 * 2**20
 # Views looked through to find those that match a filter: some 2 µs each. A project that is full of them, for a month.
 VIEWS_READ_MAX = 1_000_000
 
@@ -63,11 +68,15 @@ async def read_rollups(
 ) -> None:
     """Merge the wanted slots into their buckets. Raises NotKept and TooMuchToRead."""
     selected = await _selected_views(reader, project, wanted, views)
-    places = await _read_cells(reader, wanted, selected)
-    for place in places:
-        into.add_cell(place.bucket, place.cell)
-    if latency_values or usage_values:
-        await read_percentile_values(reader, places, into, latency_values, usage_values)
+    values_read = 0
+    for together in _at_once(_reads(wanted, selected)):
+        places = await _read_cells(reader, together)
+        for place in places:
+            into.add_cell(place.bucket, place.cell)
+        if latency_values or usage_values:
+            values_read = await read_percentile_values(reader, places, into, latency_values, usage_values, values_read)
+        if into.size_bytes > READ_BYTES_MAX:
+            raise TooMuchToRead(f"the answer needs more than {READ_BYTES_MAX // 2**20:,} MiB of rollups at once")
 
 
 async def _selected_views(
@@ -100,39 +109,62 @@ async def read_directories(
     return await reader.fetch([("HGETALL", key) for key in keys])
 
 
-async def _read_cells(
-    reader: StoreReader, wanted: Wanted, selected: Sequence[tuple[ProjectShard, int, list[int]]]
-) -> list[CellPlace]:
+def _reads(
+    wanted: Wanted, selected: Sequence[tuple[ProjectShard, int, list[int]]]
+) -> Iterator[tuple[str, list[bytes], list[int]]]:
+    """Keys, fields, and the bucket of each field, no more fields at once than are read in one piece.
+
+    Raises TooMuchToRead before the first of them where all are too many.
+    """
     by_day: dict[int, list[tuple[LevelBlock, Mapping[int, int]]]] = {}
     for block, slots in wanted.items():
         by_day.setdefault(block.day, []).append((block, slots))
-    commands: list[Command] = []
-    asked: list[tuple[str, list[bytes], list[int]]] = []
-    fields_read = 0
+    slots_of = {day: sum(len(slots) for _, slots in blocks) for day, blocks in by_day.items()}
+    if sum(slots_of[day] * len(views) for _, day, views in selected) > FIELDS_READ_MAX:
+        raise TooMuchToRead(f"the answer needs more than {FIELDS_READ_MAX:,} rollups")
     for shard, day, views in selected:
-        if not views:
-            continue
-        for block, slots in by_day[day]:
-            fields_read += len(slots) * len(views)
-            if fields_read > FIELDS_READ_MAX:
-                raise TooMuchToRead(f"the answer needs more than {FIELDS_READ_MAX:,} rollups")
-            key = shard.keys.rollups(shard.project, *block)
-            places = [place_of(slot, view) for view in views for slot in slots]
-            commands.append(("HMGET", key, *places))
-            asked.append((key, places, list(slots.values()) * len(views)))
+        for block, slots in by_day[day] if views else ():
+            key, buckets = shard.keys.rollups(shard.project, *block), list(slots.values())
+            views_at_once = max(1, FIELDS_AT_ONCE_MAX // len(slots))
+            for at in range(0, len(views), views_at_once):
+                some = views[at : at + views_at_once]
+                yield key, [place_of(slot, view) for view in some for slot in slots], buckets * len(some)
+
+
+def _at_once(
+    reads: Iterator[tuple[str, list[bytes], list[int]]],
+) -> Iterator[list[tuple[str, list[bytes], list[int]]]]:
+    """Reads that are sent together."""
+    together: list[tuple[str, list[bytes], list[int]]] = []
+    fields = 0
+    for one in reads:
+        if together and fields + len(one[1]) > FIELDS_AT_ONCE_MAX:
+            yield together
+            together, fields = [], 0
+        together.append(one)
+        fields += len(one[1])
+    if together:
+        yield together
+
+
+async def _read_cells(reader: StoreReader, reads: Sequence[tuple[str, list[bytes], list[int]]]) -> list[CellPlace]:
     unpack = CELL_CODEC.unpack
+    replies = await reader.fetch([("HMGET", key, *places) for key, places, _ in reads])
     return [
         CellPlace(key, place, bucket, unpack(packed))
-        for values, (key, places, buckets) in zip(await reader.fetch(commands), asked, strict=True)
+        for values, (key, places, buckets) in zip(replies, reads, strict=True)
         for packed, place, bucket in zip(values, places, buckets, strict=True)
         if packed is not None
     ]
 
 
 async def read_percentile_values(
-    reader: StoreReader, places: Sequence[CellPlace], into: Merged, latency: bool, usage: bool
-) -> None:
-    """Add to each cell's bucket what percentiles are read from: rows in the cells and beside them, and sketches."""
+    reader: StoreReader, places: Sequence[CellPlace], into: Merged, latency: bool, usage: bool, read: int = 0
+) -> int:
+    """Add to each cell's bucket what percentiles are read from: rows in the cells and beside them, and sketches.
+
+    `read`: how many fields beside cells have been read for the same answer before; returns how many are by now.
+    """
     by_key: dict[str, list[tuple[bytes, int, bytes]]] = {}
     for key, place, bucket, cell in places:
         for name, rows in cell.rows.items():
@@ -145,14 +177,17 @@ async def read_percentile_values(
                     fields.append((rows_field(place, name), bucket, name))
                     fields.append((sketches_field(place, name), bucket, name))
     by_key = {key: fields for key, fields in by_key.items() if fields}
-    if sum(map(len, by_key.values())) > FIELDS_READ_MAX:
+    read += sum(map(len, by_key.values()))
+    if read > FIELDS_READ_MAX:
         raise TooMuchToRead(f"the answer's percentiles need more than {FIELDS_READ_MAX:,} sketches")
     replies = await reader.fetch([("HMGET", key, *(field[0] for field in fields)) for key, fields in by_key.items()])
     for found, fields in zip(replies, by_key.values(), strict=True):
         for at in range(0, len(fields), 2):
             values = into.values_of(*fields[at][1:])
             rows, sketches = found[at : at + 2]
+            into.size_bytes += len(rows or b"") + len(sketches or b"")
             if rows:
                 values.rows.append(rows)
             if sketches:
                 values.sketches.append(SKETCHES_CODEC.unpack(sketches))
+    return read

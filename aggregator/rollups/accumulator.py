@@ -56,12 +56,16 @@ class SeriesTotals(NamedTuple):
 
 
 class Merged:
-    """Gathers the cells and calls of buckets: counts by bucket, and all that `totals` then adds up at once."""
+    """Gathers the cells and calls of buckets: counts by bucket, and all that `totals` then adds up at once.
+
+    `size_bytes`: how much that is, about.
+    """
 
     def __init__(self, buckets: int) -> None:
         self.calls = [0] * buckets
         self.errors = [0] * buckets
         self.values: dict[BucketSeries, Values] = {}
+        self.size_bytes = 0
         self._rows: dict[Series, Parts] = {OF_LATENCY: {}, OF_USAGE: {}}
         self._totals: dict[Series, Parts] = {OF_LATENCY: {}, OF_USAGE: {}}
         self._large: dict[Series, dict[BucketSeries, Totals]] = {OF_LATENCY: {}, OF_USAGE: {}}
@@ -70,6 +74,7 @@ class Merged:
         """Count a cell, but for the values that percentiles are read from."""
         self.calls[bucket] += cell.calls
         self.errors[bucket] += cell.errors
+        self.size_bytes += sum(map(len, cell.rows.values())) + sum(map(len, cell.totals.values()))
         _add_parts(self._rows, bucket, cell.rows)
         if cell.totals:
             _add_parts(self._totals, bucket, cell.totals)

@@ -24,8 +24,8 @@ from aggregator.rollups.levels import Retention
 from aggregator.store.connection import READ_CONNECTIONS_MAX
 from aggregator.store.eviction import EvictionWatch, MayEvict
 from aggregator.store.generation import LiveNamespace
-
-Command = tuple[Any, ...]
+from aggregator.store.pieces import Command as Command
+from aggregator.store.pieces import pieces
 
 # Projects of which it is remembered where they were, some 200 bytes each; forgotten all at once.
 OPENED_LAST_MAX = 10_000
@@ -93,14 +93,19 @@ class StoreReader:
         self._opened_last: dict[str, list[ShardName]] = {}
 
     async def fetch(self, commands: Sequence[Command]) -> list[Any]:
-        """The replies to `commands`, in order, in one round trip."""
-        if not commands:
-            return []
-        pipeline = self._client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        async with self._turns:
-            replies: list[Any] = await pipeline.execute()
+        """The replies to `commands`, in order: in one round trip, or in as many as they are pieces."""
+        replies: list[Any] = []
+        for piece in pieces(commands):
+            pipeline = self._client.pipeline(transaction=False)
+            for _, command in piece:
+                pipeline.execute_command(*command)
+            async with self._turns:
+                found = await pipeline.execute()
+            for (position, _), reply in zip(piece, found, strict=True):
+                if position < len(replies):
+                    replies[position] += reply
+                else:
+                    replies.append(reply)
         return replies
 
     async def fetch_of(self, project: OpenedProject, commands: Sequence[Command]) -> list[Any]:
@@ -113,7 +118,6 @@ class StoreReader:
         replies = await self.fetch([*commands, *fences])
         now = iter(replies[len(commands) :])
         for shard, offset, number, (session,) in zip(project.shards, now, now, now, strict=True):
-            # Sessions change without a loss too, when another worker goes on: seldom, and reading again is safe.
             lost = (stored_offset(offset) or 0) < shard.next_offset or session != shard.session
             if lost or number is None or int(number) != shard.project:
                 raise StateLost("Redis has lost data while it was read")
@@ -151,9 +155,10 @@ class StoreReader:
         bounds_us = [] if certain else _counted_us(names, counted_us)
         if names == guessed:
             return _opened(project_id, names, replies[2:], bounds_us)
-        if len(self._opened_last) >= OPENED_LAST_MAX:
-            self._opened_last.clear()
-        self._opened_last[registries[0]] = names
+        if holding:  # of what is not there, any number may be asked for
+            if len(self._opened_last) >= OPENED_LAST_MAX:
+                self._opened_last.clear()
+            self._opened_last[registries[0]] = names
         return _opened(project_id, names, await self.fetch(_opening(names, project_id)), bounds_us)
 
     async def project_ids(self, prefix: str, count_max: int) -> list[str]:

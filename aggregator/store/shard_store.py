@@ -111,9 +111,12 @@ class ShardStore:
 
     def next_offset(self) -> int | None:
         """The first offset not yet applied; None for a new shard. Raises Fenced for one that has moved away."""
-        stored = self._client.get(self.keys.next)
+        pipeline = self._client.pipeline(transaction=False)
+        stored, session = pipeline.get(self.keys.next).hget(self.keys.writer, "session").execute()
+        # Where Redis may have lost something, what is folded again may get other numbers: that is another session.
+        certain = session is not None and (not self._asked or stored == self._continued_at)
+        self._session = session if certain else secrets.token_bytes(SESSION_BYTES)
         self._asked, self._continued_at = True, stored
-        self._session = secrets.token_bytes(SESSION_BYTES)
         return self._writable(stored)
 
     def read_offset(self) -> int | None:

@@ -27,7 +27,7 @@ class BucketRows(NamedTuple):
 
 
 class BucketKey(NamedTuple):
-    """What tells a bucket's rows apart: what is asked, its timestamp, and its edges (microseconds since 1970)."""
+    """What tells a bucket's rows apart: a digest of what is asked, its timestamp, and its edges (µs since 1970)."""
 
     asked: bytes
     timestamp: str

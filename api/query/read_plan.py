@@ -6,12 +6,13 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from aggregator.reading.rollups import LevelBlock, Slots
-from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTE_US, MINUTES, Level
+from aggregator.rollups.levels import DAY_US, FIVE_MINUTES, HOURS, MINUTE_US, MINUTES, SECOND_US, Level
 
 _FROM_COARSE = (HOURS, FIVE_MINUTES, MINUTES)
 
 # Dashboards ask for nearly the same buckets again and again; about half a KB each.
 COVERS_CACHED_MAX = 20_000
+COVER_CACHED_US_MAX = DAY_US
 
 
 class Cover(NamedTuple):
@@ -52,9 +53,20 @@ def plan_reads(covers: Sequence[Cover]) -> ReadPlan:
     return plan
 
 
-@lru_cache(COVERS_CACHED_MAX)
 def cover(from_us: int, to_us: int) -> Cover:
     """Cover `[from_us, to_us)` without gap or overlap."""
+    # The cover of a long bucket is large, and soon made in comparison with what is read by it.
+    return _short_cover(from_us, to_us) if to_us - from_us <= COVER_CACHED_US_MAX else _cover(from_us, to_us)
+
+
+def slots_about(from_us: int, to_us: int) -> int:
+    """How many slots and cut minutes a cover of `[from_us, to_us)` has, but for a few: known without making it."""
+    span_s = (to_us - from_us) // SECOND_US
+    hours, rest_s = divmod(span_s, HOURS.slot_s)
+    return hours + rest_s // FIVE_MINUTES.slot_s + rest_s % FIVE_MINUTES.slot_s // MINUTES.slot_s + 2
+
+
+def _cover(from_us: int, to_us: int) -> Cover:
     whole_from, whole_to = _up(from_us, MINUTE_US), _down(to_us, MINUTE_US)
     cut = []
     if whole_from > from_us:
@@ -62,6 +74,9 @@ def cover(from_us: int, to_us: int) -> Cover:
     if whole_to < to_us:
         cut.append(to_us // MINUTE_US)
     return Cover(tuple(_cover_slots(whole_from, whole_to, 0)), tuple(dict.fromkeys(cut)))
+
+
+_short_cover = lru_cache(COVERS_CACHED_MAX)(_cover)
 
 
 def _cover_slots(from_us: int, to_us: int, level_position: int) -> Iterator[Slots]:

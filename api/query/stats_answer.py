@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from aggregator.rollups.levels import MINUTES, Retention
+from aggregator.rollups.levels import DAY_US, MINUTES, Retention
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.timestamps import format_utc
 from api.query.bucket_cache import KeptBuckets
@@ -18,6 +18,9 @@ from api.query.rows_json import call_json, usage_json
 from api.query.window_refusals import check_calls_are_kept, fitted_window, refusing_what_is_not_kept
 from api.query.zones import load_zone
 from api.refusals import invalid_at
+
+# No event is taken in that is further ahead of its time of arrival.
+AHEAD_US_MAX = DAY_US
 
 
 async def answer_stats(
@@ -58,6 +61,8 @@ async def answer_stats(
 
 def _window(question: StatsQuestion, now_us: int, retention: Retention) -> Fitted:
     end_us = now_us if question.end_us is None else question.end_us
+    # Nothing is counted that began later than that, so nothing beyond has to be read, nor listed.
+    end_us = max(question.start_us, min(end_us, now_us + AHEAD_US_MAX))
     granularity_s = resolve_granularity(end_us - question.start_us, question.granularity_s)
     return fitted_window(question.start_us, end_us, granularity_s, now_us, retention)
 
