@@ -26,6 +26,7 @@ def make_app(answers: Answers, access: Access, settings: ApiSettings) -> Starlet
     app = Starlette(
         routes=[
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.asked_by_post.items()),
+            Route("/calls/stream", endpoints.guarded(endpoints.stream), methods=["GET"]),
             Route("/projects", endpoints.guarded(endpoints.projects), methods=["GET"]),
             Route("/health", _health),
             Route("/ready", endpoints.guarded(endpoints.ready)),

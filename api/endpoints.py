@@ -12,13 +12,18 @@ from api.access.basic_auth import Access, Reader, forbidden, wall_clock_us
 from api.contract.breakdown_request import read_breakdown_question
 from api.contract.projects_request import read_projects_question
 from api.contract.stats_request import read_stats_question
+from api.contract.stream_request import at_question, read_streamed_question
 from api.contract.usage_request import read_usage_question
+from api.contract.values_request import read_values_question
 from api.headers import Freshness, freshness_headers
 from api.http.admission import Admission
 from api.http.body import BodyLimits, read_body
+from api.http.event_stream import EventStream
 from api.query.breakdown_question import BreakdownQuestion
 from api.query.projects_answer import ProjectsQuestion
 from api.query.questions import StatsQuestion, UsageQuestion
+from api.query.stream_watches import StreamLimits, Watches
+from api.query.values_answer import ValuesQuestion
 from api.refusals import Refusal, StoreAway, away_response, json_response, refusal_response
 
 log = logging.getLogger(__name__)
@@ -41,6 +46,10 @@ class Answers(Protocol):
         """The JSON of a CallBreakdownRes."""
         ...
 
+    async def values(self, question: ValuesQuestion, now_us: int) -> tuple[bytes, Freshness]:
+        """The JSON of a CallValuesRes."""
+        ...
+
     async def projects(self, question: ProjectsQuestion) -> bytes:
         """The JSON of a ProjectsRes."""
         ...
@@ -60,6 +69,7 @@ class ApiSettings:
     answers_max: int = 1_000
     # Without access keys any page in a browser on this machine could ask, under a name of its own that leads here.
     loopback_names_only: bool = False
+    streams: StreamLimits = field(default_factory=StreamLimits)
     # Redis is back within seconds of a restart or a failover.
     retry_after_s: int = 2
 
@@ -80,12 +90,14 @@ class Endpoints:
         self._settings = settings
         self._bodies = Admission("bytes of large bodies", settings.body.large_bytes_max)
         self._answering = Admission("questions", settings.answers_max)
+        self._watches = Watches(settings.streams)
         self._askings = {
             "/calls/stats": Asking(read_stats_question, answers.stats),
             "/calls/usage": Asking(
                 lambda body, _: read_usage_question(body), lambda question, _: answers.usage(question)
             ),
             "/calls/breakdown": Asking(read_breakdown_question, answers.breakdown),
+            "/calls/values": Asking(read_values_question, answers.values),
         }
 
     @property
@@ -105,6 +117,37 @@ class Endpoints:
                 return _answer(*await asking.answer(question, now_us))
 
         return self.guarded(respond)
+
+    async def stream(self, request: Request) -> Response:
+        """The answers to one question, again and again."""
+        authorization = request.headers.get("authorization")
+        reader = await self._access.reader(authorization)
+        streamed = read_streamed_question(request.query_params)
+        asking = self._askings[streamed.path]
+
+        async def ask() -> tuple[bytes, Freshness]:
+            now_us = self._settings.clock()
+            question = asking.read(streamed.body_at(now_us), now_us)
+            with self._answering.holding(1):
+                return await asking.answer(question, now_us)
+
+        try:
+            now_us = self._settings.clock()
+            project_id = asking.read(streamed.body_at(now_us), now_us).project_id
+            if not reader.may_read(project_id):
+                raise forbidden()
+            last_as_of = request.headers.get("last-event-id")
+            watcher = await self._watches.join(streamed.key, ask, last_as_of)
+        except Refusal as refusal:
+            raise at_question(refusal) from None
+
+        async def may_go_on() -> bool:
+            try:
+                return (await self._access.reader(authorization)).may_read(project_id)
+            except StoreAway:
+                return True  # nothing is answered either while Redis is away
+
+        return EventStream(watcher, may_go_on, self._settings.streams)
 
     async def projects(self, request: Request) -> Response:
         """The projects that the key may read."""

@@ -10,7 +10,9 @@ from api.contract.breakdown_request import CallBreakdownReq, CallBreakdownRes
 from api.contract.field_types import ContractSchema
 from api.contract.projects_request import ProjectsReq, ProjectsRes
 from api.contract.stats_request import CallStatsReq, CallStatsRes
+from api.contract.stream_request import CallStreamReq
 from api.contract.usage_request import CallsUsageReq, CallsUsageRes
+from api.contract.values_request import CallValuesReq, CallValuesRes
 
 JsonObject = dict[str, Any]
 
@@ -49,6 +51,8 @@ def openapi_document() -> JsonObject:
             "/calls/stats": {"post": _stats_operation()},
             "/calls/usage": {"post": _usage_operation()},
             "/calls/breakdown": {"post": _breakdown_operation()},
+            "/calls/values": {"post": _values_operation()},
+            "/calls/stream": {"get": _stream_operation()},
             "/projects": {"get": _projects_operation()},
             "/health": {"get": _probe("health", "The process is alive.")},
             "/ready": {"get": _probe("ready", "The process is alive and its Redis can answer.", away=True)},
@@ -60,7 +64,7 @@ def openapi_document() -> JsonObject:
 def _schemas() -> JsonObject:
     models = (
         *(CallStatsReq, CallStatsRes, CallsUsageReq, CallsUsageRes),
-        *(CallBreakdownReq, CallBreakdownRes, ProjectsRes),
+        *(CallBreakdownReq, CallBreakdownRes, CallValuesReq, CallValuesRes, ProjectsRes),
         *(HTTPValidationError, Sentence),
     )
     _, schemas = models_json_schema(
@@ -98,18 +102,51 @@ def _breakdown_operation() -> JsonObject:
     }
 
 
+def _values_operation() -> JsonObject:
+    return _question("CallValuesReq", "CallValuesRes") | {
+        "summary": "Values that calls have",
+        "description": "The ops, models, users or runs of a window's calls, by how many calls have them: to choose "
+        "filters from. Instants may be relative: `-24h`, `now`.",
+        "operationId": "call_values_calls_values_post",
+    }
+
+
+def _stream_operation() -> JsonObject:
+    found = _asked_by_get(CallStreamReq, {"text/event-stream": {"schema": {"type": "string"}}})
+    return found | {
+        "tags": ["Calls"],
+        "summary": "Answers as they change",
+        "description": "Server-sent events: `event: answer` with the whole answer in one line of `data`, at once and "
+        "whenever it has changed, at most once a second; its `id` is the instant it is as of. A comment each 15 "
+        "seconds is a sign of life. `event: refused` says why there will be no answer any more.",
+        "operationId": "call_stream_calls_stream_get",
+    }
+
+
 def _projects_operation() -> JsonObject:
-    found = _question("", "ProjectsRes")
-    del found["requestBody"], found["responses"]["413"], found["responses"]["408"], found["responses"]["403"]
-    del found["responses"]["200"]["headers"]
-    found["responses"]["405"] = _refusal("Another method than GET")
-    parameters = ProjectsReq.model_json_schema()["properties"]
+    found = _asked_by_get(ProjectsReq, _json("ProjectsRes"))
+    del found["responses"]["200"]["headers"], found["responses"]["403"]
     return found | {
         "tags": ["Projects"],
         "summary": "Projects that the key may read",
         "description": "Those of which events have been applied, by name, each with how fresh it is.",
         "operationId": "projects_projects_get",
-        "parameters": [{"name": name, "in": "query", "schema": schema} for name, schema in parameters.items()],
+    }
+
+
+def _asked_by_get(parameters: type[BaseModel], content: JsonObject) -> JsonObject:
+    """An operation whose question is its query string."""
+    found = _question("", "")
+    responses = found["responses"] | {"405": _refusal("Another method than GET")}
+    responses["200"] = responses["200"] | {"content": content}
+    schema = parameters.model_json_schema()
+    return {
+        "responses": {status: response for status, response in responses.items() if status not in ("408", "413")},
+        "security": found["security"],
+        "parameters": [
+            {"name": name, "in": "query", "schema": of_name, "required": name in schema.get("required", ())}
+            for name, of_name in schema["properties"].items()
+        ],
     }
 
 

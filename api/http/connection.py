@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.http.event_stream import CUT_OFF, STREAM
+
 _SENTENCE = b'{"detail":"The URL and the headers are too long."}'
 _HEAD_TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
@@ -121,8 +123,14 @@ class Connection(HttpToolsProtocol):
         if self._receiving is _Receiving.NOTHING and self._idle and self.timeout_keep_alive_task is None:
             self._keep_alive()  # what came was the rest of a body whose answer had gone out before
 
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.cycle is not None and not self.cycle.response_complete and self.cycle.scope.get(STREAM):
+            self.transport.close()  # what has no end is not waited for
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope[CUT_OFF] = self.transport.abort  # type: ignore[literal-required]  # a key of ours
         if self._receiving is not _Receiving.HEAD:
             self._begin_head()
 

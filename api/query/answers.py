@@ -17,6 +17,7 @@ from api.query.questions import StatsQuestion, UsageQuestion
 from api.query.shared_work import SharedWork
 from api.query.stats_answer import answer_stats
 from api.query.usage_answer import answer_usage
+from api.query.values_answer import ValuesQuestion, answer_values
 from api.refusals import StoreAway
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 ATTEMPTS_MAX = 3
 
 
-Question = StatsQuestion | UsageQuestion | BreakdownQuestion
+Question = StatsQuestion | UsageQuestion | BreakdownQuestion | ValuesQuestion
 
 
 class StoreAnswers:
@@ -78,6 +79,17 @@ class StoreAnswers:
                 lambda project: answer_breakdown(
                     self._reader, project, question, latest_us, self._retention_of(project)
                 ),
+            )
+
+        return await self._shared.run(question, now_us, work)
+
+    async def values(self, question: ValuesQuestion, now_us: int) -> tuple[bytes, Freshness]:
+        """The JSON of a CallValuesRes."""
+
+        def work(latest_us: int) -> Awaitable[tuple[bytes, Freshness]]:
+            return self._answer(
+                question.project_id,
+                lambda project: answer_values(self._reader, project, question, latest_us, self._retention_of(project)),
             )
 
         return await self._shared.run(question, now_us, work)

@@ -115,14 +115,35 @@ def _order_key(request: Json) -> str:
     if request.get("order_by") is not None:
         key: str = request["order_by"]
         return key
+    specs = [*(request.get("call_metrics") or []), *(request.get("usage_metrics") or [])]
     keys: Json = {}
-    for part in ("call_metrics", "usage_metrics"):
-        for spec in request.get(part) or []:
-            _fill(keys, {}, spec, [], 0)
-    return next(iter(keys), "count")
+    # A metric that is asked twice has the aggregations of both before the percentiles of both.
+    for spec in (one for one in specs if one["metric"] == specs[0]["metric"]):
+        _fill(keys, {}, spec, [], 0)
+    return next(iter(sorted(keys, key=lambda key: key[0] == "p")), "count")
 
 
 def _share(row: Mapping[str, Any], total: Mapping[str, Any], key: str) -> float | None:
     if not key.startswith(("sum_", "count")) or row[key] is None or total[key] is None:
         return None
     return row[key] / total[key] if total[key] else 0.0
+
+
+def answer_values(calls: Iterable[Call], prices: PriceList, request: Json) -> Json:
+    """The answer of `POST /calls/values`; instants are absolute."""
+    start_us, end_us = (instants.from_text(request[edge]) for edge in ("start", "end"))
+    groups = _by_value(_selected(calls, start_us, end_us, {}), prices, request["dimension"])
+    found = [
+        {"value": value, "count": len(of_value)}
+        for value, of_value in groups.items()
+        if isinstance(value, str) and value.startswith(request.get("prefix", ""))
+    ]
+    found.sort(key=lambda row: (-int(str(row["count"])), row["value"]))
+    limit = request.get("limit", 100)
+    return {
+        "start": instants.to_text(start_us),
+        "end": instants.to_text(end_us),
+        "dimension": request["dimension"],
+        "values": found[:limit],
+        "more": len(found) > limit,
+    }

@@ -1,4 +1,4 @@
-"""Any events, any breakdown: the product answers what a scan of all calls answers, and rows add up to /calls/stats."""
+"""Any events, any breakdown or list of values: answers are those of a scan of all calls, so rows add up to stats."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from tests.brute_force import PriceList, fold
-from tests.brute_force.breakdown import answer_breakdown
+from tests.brute_force.breakdown import answer_breakdown, answer_values
 from tests.pipeline.in_process import InProcess
+from tests.pipeline.lifelike import Question
 from tests.scenarios.test_property import Folding, foldings
 from tests.support.answers import differences
 from tests.support.paths import CASES
@@ -19,7 +20,7 @@ from tests.support.strategies import NOW, stats_requests
 Json = dict[str, Any]
 
 EXAMPLES = 30
-PER_EXAMPLE = 6
+BREAKDOWNS_PER_EXAMPLE, VALUES_PER_EXAMPLE = 6, 2
 DIMENSIONS = ("op_name", "model", "wb_user_id", "wb_run_id", "trace_root")
 
 
@@ -40,6 +41,30 @@ def breakdown_requests(draw: DrawFn) -> Json:
     return request | draw(st.fixed_dictionaries({}, optional=optional))
 
 
+@st.composite
+def values_requests(draw: DrawFn) -> Json:
+    """A valid request over the data of `event_messages`, with an end."""
+    request = draw(stats_requests().filter(lambda asked: asked.get("end")))
+    request = {name: request[name] for name in ("project_id", "start", "end")}
+    request["dimension"] = draw(st.sampled_from(DIMENSIONS[:-1]))
+    optional = {"limit": st.integers(1, 4), "prefix": st.sampled_from(["", "weave:", "acme", "user-b", "no such"])}
+    return request | draw(st.fixed_dictionaries({}, optional=optional))
+
+
+def questions() -> st.SearchStrategy[list[Question]]:
+    """Requests of both kinds."""
+    breakdowns = st.tuples(st.just("/calls/breakdown"), breakdown_requests())
+    values = st.tuples(st.just("/calls/values"), values_requests())
+    return st.builds(
+        lambda some, others: some + others,
+        st.lists(breakdowns, min_size=BREAKDOWNS_PER_EXAMPLE, max_size=BREAKDOWNS_PER_EXAMPLE),
+        st.lists(values, min_size=VALUES_PER_EXAMPLE, max_size=VALUES_PER_EXAMPLE),
+    )
+
+
+ANSWER = {"/calls/breakdown": answer_breakdown, "/calls/values": answer_values}
+
+
 @pytest.fixture
 def product(redis_url: str) -> Iterator[InProcess]:
     """The product on an empty Redis."""
@@ -47,7 +72,7 @@ def product(redis_url: str) -> Iterator[InProcess]:
         yield started
 
 
-def test_breakdowns_are_those_of_a_scan(product: InProcess) -> None:
+def test_answers_are_those_of_a_scan(product: InProcess) -> None:
     """In any filter, order, limit and dimension, with calls that collide in every way."""
     prices = PriceList.from_file(CASES / "prices.yaml")
 
@@ -57,18 +82,16 @@ def test_breakdowns_are_those_of_a_scan(product: InProcess) -> None:
         phases=[Phase.generate],
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    @given(foldings(), st.lists(breakdown_requests(), min_size=PER_EXAMPLE, max_size=PER_EXAMPLE))
-    def check(folding: Folding, asked: list[Json]) -> None:
+    @given(foldings(), questions())
+    def check(folding: Folding, asked: list[Question]) -> None:
         product.fold(folding.shards, folding.limits)
         model = fold(folding.messages, prices, NOW)
         found = []
-        for request, (status, body) in zip(
-            asked, product.ask([("/calls/breakdown", request) for request in asked]), strict=True
-        ):
+        for (path, request), (status, body) in zip(asked, product.ask(asked), strict=True):
             calls = model.calls.started(request["project_id"]).values()
-            case = {"status": 200, "expected": answer_breakdown(calls, prices, request)}
+            case = {"status": 200, "expected": ANSWER[path](calls, prices, request)}
             if differing := differences(case, status, body):
-                found.append((request, differing[:5]))
+                found.append((path, request, differing[:5]))
         if found:
             note(f"shards = {folding.shards!r}")
             note(f"mistakes = {found!r}")

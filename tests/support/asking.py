@@ -12,8 +12,9 @@ from api.headers import Freshness
 from api.query.breakdown_question import BreakdownQuestion
 from api.query.projects_answer import ProjectsQuestion
 from api.query.questions import StatsQuestion, UsageQuestion
+from api.query.values_answer import ValuesQuestion
 
-Question = StatsQuestion | UsageQuestion | BreakdownQuestion | ProjectsQuestion
+Question = StatsQuestion | UsageQuestion | BreakdownQuestion | ProjectsQuestion | ValuesQuestion
 
 NOW_US = 1_780_000_000_000_000  # 2026-05-28T20:26:40Z
 STATS_ANSWER = (
@@ -23,6 +24,9 @@ STATS_ANSWER = (
 BREAKDOWN_ANSWER = (
     b'{"start":"2026-03-01T00:00:00Z","end":"2026-03-02T00:00:00Z","dimension":"op_name","order_by":"count",'
     b'"rows":[],"rest":null,"total":{"count":0}}'
+)
+VALUES_ANSWER = (
+    b'{"start":"2026-03-01T00:00:00Z","end":"2026-03-02T00:00:00Z","dimension":"op_name","values":[],"more":false}'
 )
 PROJECTS_ANSWER = b'{"projects":[],"more":false}'
 USAGE_ANSWER = b'{"call_usage":{},"unfinished_call_ids":[]}'
@@ -47,6 +51,10 @@ class FakeAnswers:
     async def breakdown(self, question: BreakdownQuestion, now_us: int) -> tuple[bytes, Freshness]:
         self.now_us = now_us
         return self._answer(question, BREAKDOWN_ANSWER)
+
+    async def values(self, question: ValuesQuestion, now_us: int) -> tuple[bytes, Freshness]:
+        self.now_us = now_us
+        return self._answer(question, VALUES_ANSWER)
 
     async def projects(self, question: ProjectsQuestion) -> bytes:
         return self._answer(question, PROJECTS_ANSWER)[0]

@@ -34,6 +34,10 @@ class Serving:
         self._thread.join(ANSWER_TIMEOUT_S)
         assert not self._thread.is_alive()
 
+    def stop_gracefully(self) -> None:
+        """Tell the server to stop, as SIGTERM does."""
+        self._server.should_exit = True
+
     @property
     def connections(self) -> int:
         """How many there are, as the server knows."""
