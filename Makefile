@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos lint format bench servers lock clean print-python
+.PHONY: help setup demo test test-quick system chaos lint format bench servers lock clean print-python
 
 # The newest interpreter for which every dependency has wheels; `make setup PYTHON=/path/to/python` chooses another.
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
@@ -16,19 +16,26 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 KAFKA_LIBS := .servers/kafka-libs
 COPY_JARS := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies
 PYTEST_ARGS ?=
+QUICK := tests/aggregator tests/ingest/decoding tests/api/contract/test_stats_request.py tests/api/contract/test_usage_request.py tests/api/query tests/callmeter/planning tests/test_architecture.py
 CHAOS_ARGS ?=
 LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock"
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## a virtual environment in .venv with callmeter and what requirements.lock pins
 
 demo: setup ## everything on this machine, with synthetic calls flowing, at an address that is printed
 	@$(BIN)/callmeter demo
 
-test: lint ## style, types, layers, then all tests, on real servers
+test: system lint ## all there is to test, on real servers; installs what a fresh machine lacks; half an hour on two cores, 2 GB of disk
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+test-quick: lint ## a subset without Java and chaos, on the embedded broker and Redis, in under three minutes
+	CALLMETER_TEST_BROKER=embedded $(BIN)/pytest -q $(QUICK) $(PYTEST_ARGS)
+
+system: ## what `make test` needs beside Python: Java and Maven, installed as root on Debian or Ubuntu, else named
+	@tests/servers/install.sh
 
 # Where Java cannot be had, CALLMETER_TEST_BROKER=embedded leaves out, loudly, what only Apache Kafka can show.
 ifneq ($(CALLMETER_TEST_BROKER),embedded)
@@ -56,8 +63,9 @@ servers: ## Apache Kafka for the tests, from Maven Central (Java 17 or newer and
 	@$(MAKE) --no-print-directory $(KAFKA_LIBS)/.complete
 
 lock: $(DEV_INSTALLED) ## resolve the dependencies again; `make lock UPGRADE=--upgrade` takes newer ones
-	$(BIN)/uv pip compile $(UPGRADE) $(LOCK_OPTIONS) --group pyproject.toml:dev pyproject.toml -o requirements-dev.lock
-	$(BIN)/uv pip compile $(UPGRADE) $(LOCK_OPTIONS) --group pyproject.toml:build pyproject.toml -c requirements-dev.lock -o requirements.lock
+	$(BIN)/uv pip compile $(UPGRADE) $(LOCK_OPTIONS) --group pyproject.toml:dev --all-extras pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile $(UPGRADE) $(LOCK_OPTIONS) --group pyproject.toml:build --extra local pyproject.toml -c requirements-dev.lock -o requirements.lock
+	$(BIN)/uv pip compile $(UPGRADE) $(LOCK_OPTIONS) --group pyproject.toml:build pyproject.toml -c requirements-dev.lock -o requirements-production.lock
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .servers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

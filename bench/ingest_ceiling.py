@@ -18,7 +18,8 @@ from bench.measuring import Line, Target, alone, compared, in_turn, ours_at_leas
 from bench.scale import Scale, tell
 from bench.stage import Ends, Stage
 from ingest.decoding.batch import decode_batch
-from ingest.kafka.consumer import READ_AHEAD_KIB_MAX, READ_AHEAD_MESSAGES, READ_AHEAD_PAUSE_MS, brokers_us
+from ingest.fold_step import message_times
+from ingest.kafka.consumer import READ_AHEAD_KIB_MAX, READ_AHEAD_MESSAGES, READ_AHEAD_PAUSE_MS
 
 BATCH = 5_000
 CALLS_PER_S = 100
@@ -116,4 +117,4 @@ def _touch(messages: list[KafkaMessage]) -> None:
 
 
 def _decode(messages: list[KafkaMessage]) -> None:
-    decode_batch(list(map(KafkaMessage.value, messages)), brokers_us(messages, lambda: 0), RETAINED_US)
+    decode_batch(list(map(KafkaMessage.value, messages)), message_times(messages, 0).now_us, RETAINED_US)

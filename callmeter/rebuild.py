@@ -20,10 +20,10 @@ from callmeter.settings import Settings
 from callmeter.shard_opening import ShardOpener
 from callmeter.window_verification import NothingKept, verify_window
 from ingest.batch_limits import BatchLimits
-from ingest.decoding.batch import decode_batch
-from ingest.kafka.consumer import Partition
+from ingest.fold_step import Folding, fold_step
+from ingest.kafka.consumer import offset_of
 from ingest.kafka.log_reader import LogReader
-from ingest.kafka.message import Message
+from ingest.kafka.partition import Partition
 from ingest.kafka.watermarks import watermarks
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,10 @@ class Rebuild:
         self._client: Any = client
         self._accept = accept_differences
         self._generations = Generations(client, settings.redis.namespace)
-        self._retention_us = settings.retention.kept().calls_s * 1_000_000
+        # Dead letters were sent when the messages were first read.
+        self._folding = Folding(
+            settings.retention.kept().calls_s * 1_000_000, lambda: time.time_ns() // 1_000, None, settings.now_us()
+        )
         self._opener = ShardOpener(settings, client)
         self._shards: dict[Partition, Shard] = {}
         self._namespace = ""
@@ -169,35 +172,19 @@ class Rebuild:
         first = shard.next_offset
         if (first or 0) >= until:
             return 0
-        for messages in reader.read(partition, first, until):
-            new = [message for message in messages if message.offset >= (shard.next_offset or 0)]
+        for messages in reader.read_received(partition, first, until):
+            new = [message for message in messages if offset_of(message) >= (shard.next_offset or 0)]
             while new:
-                before = shard.next_offset or new[0].offset
-                new = self._apply(shard, new)
+                before = shard.next_offset or offset_of(new[0])
+                folded = fold_step(shard, new, self._folding)
+                shard.finish()
+                new = new[folded.messages :]
                 done((shard.next_offset or 0) - before)
                 self._keep_alive()
             self._keep_alive()
+        if (shard.next_offset or 0) < until:  # what is left are no messages, but records of transactions
+            shard.note_end(until, None)
         return (shard.next_offset or 0) - (first or 0)
-
-    def _apply(self, shard: Shard, messages: list[Message]) -> list[Message]:
-        """As a worker does, but for the dead letters, which were sent when the messages were first read.
-
-        Returns those that are left for the next step.
-        """
-        fixed_now_us = self._settings.now_us()
-        brokers_us = [message.broker_us if fixed_now_us is None else fixed_now_us for message in messages]
-        values = [message.value for message in messages]
-        batch = decode_batch(values, brokers_us, self._retention_us, shard.dropped_before_us)
-        first = messages[0].offset if shard.next_offset is None else shard.next_offset
-        next_offset = messages[batch.messages - 1].offset + 1
-        counters = {
-            "messages": batch.messages,
-            "dead_letters": len(batch.invalid),
-            "offsets_skipped": next_offset - first - batch.messages,
-        }
-        as_of_us = max(brokers_us[: batch.messages])
-        shard.apply(batch.events, next_offset, as_of_us, time.time_ns() // 1_000, counters)
-        return messages[batch.messages :]
 
     def _verify(self) -> None:
         """The last day of some projects."""

@@ -10,7 +10,7 @@ from aggregator.prices.file import PriceFileError, load_price_file
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.shard import Shard, ShardLimits
 from callmeter.settings import Settings
-from ingest.kafka.consumer import Partition
+from ingest.kafka.partition import Partition
 from ingest.kafka.watermarks import partition_count
 
 

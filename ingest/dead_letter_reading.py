@@ -4,8 +4,8 @@ import re
 from typing import NamedTuple
 
 from ingest.dead_letters import REPLAY_OF, REPLAYED, texts
-from ingest.kafka.consumer import Partition
 from ingest.kafka.message import Message
+from ingest.kafka.partition import Partition
 
 
 class StoredDeadLetter(NamedTuple):

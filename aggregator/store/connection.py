@@ -30,6 +30,13 @@ StoreAway = (
 )
 """Redis cannot be reached, or is not ready to answer: wait and try again."""
 
+StoreTrouble = (redis.RedisError, OSError)
+"""All that Redis or the way to it may answer instead of what was asked: whoever writes waits, says so, and tries again.
+
+A script that runs too long, no disk, too few replicas, a key of another type, a right that was taken away, and what a
+newer server may think of.
+"""
+
 StoreFull = redis.exceptions.OutOfMemoryError
 """Redis refuses writes for want of memory: wait, nothing was written."""
 

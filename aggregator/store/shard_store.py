@@ -27,6 +27,7 @@ from aggregator.layout.keys import (
 from aggregator.layout.write import Field, Key, ShardWrite, Value
 from aggregator.store.connection import StoreAway as StoreAway
 from aggregator.store.connection import StoreFull as StoreFull
+from aggregator.store.connection import StoreTrouble as StoreTrouble
 from aggregator.store.eviction import MayEvict, check_eviction
 from aggregator.store.transaction import Command, Overtaken, send
 

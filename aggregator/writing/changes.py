@@ -91,7 +91,8 @@ def count(counters: Counter[str], next_number: int, as_of_us: int, keys: ShardKe
     """The shard's own fields."""
     write.set(keys.shard, "layout", LAYOUT_VERSION)
     write.set(keys.shard, "calls_numbered", next_number)
-    write.set(keys.shard, "as_of_us", as_of_us)
+    if as_of_us:
+        write.set(keys.shard, "as_of_us", as_of_us)
     write.increments = {name: number for name, number in counters.items() if number}
 
 

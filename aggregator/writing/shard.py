@@ -82,6 +82,7 @@ class Shard:
         numbers = {name.decode(): int(number) for name, number in projects.items()}
         self._store.register(numbers)  # known already, unless Redis forgot that, or the node that holds it
         self._registered = set(numbers)
+        self._as_of_us = int(fields.get("as_of_us", 0))
         self._records = Records(numbers, int(fields.get("calls_numbered", 0)))
         self._cells = Cells(self._keys, self._read_present)
         self._directories: dict[tuple[int, int], ViewDirectory] = {}
@@ -109,22 +110,24 @@ class Shard:
         return self._expired.dropped_before_us
 
     def apply(
-        self, events: Sequence[Event], next_offset: int, as_of_us: int, now_us: int, counters: Mapping[str, int]
+        self, events: Sequence[Event], next_offset: int, as_of_us: int | None, now_us: int, counters: Mapping[str, int]
     ) -> Applied:
         """Fold the events of all messages from the stored next offset up to `next_offset`, and store both.
 
-        `as_of_us`: the broker's time of the newest message. `now_us` decides what is past its retention. `counters`:
-        more to add to the shard's counters, which count since the shard began.
+        `as_of_us`: all that was in the log before this instant is among them or was applied before; None: not known.
+        What the shard is as of never goes back. `now_us` decides what is past its retention. `counters`: more to add
+        to the shard's counters, which count since the shard began.
         """
         applied = self.begin(events, next_offset, as_of_us, now_us, counters)
         self.finish()
         return applied
 
     def begin(
-        self, events: Sequence[Event], next_offset: int, as_of_us: int, now_us: int, counters: Mapping[str, int]
+        self, events: Sequence[Event], next_offset: int, as_of_us: int | None, now_us: int, counters: Mapping[str, int]
     ) -> Applied:
         """The same up to where Redis has been sent everything; `finish`, or the next call here, sees it stored."""
         self.finish()
+        self._as_of_us = max(self._as_of_us, as_of_us or 0)
         known = Known(self._records.next_number, len(self._records.projects))
         fields = load_records(events, self._records, self._store)
         fold = Fold(self._records, self._prices)
@@ -135,9 +138,9 @@ class Shard:
         write_changes(changes, self._records, known, self._keys, self._retention, write)
         touched = self._cells.add(self._by_view(changes, write), write)
         note_blocks(touched, self._keys, self._retention, write)
-        dropped = set(self._expired.drop(min(now_us, as_of_us), known.records, self._records.calls, write))
+        dropped = set(self._expired.drop(min(now_us, self._as_of_us), known.records, self._records.calls, write))
         self._note_retention(now_us, write)
-        count(changes.counters + Counter(counters), self._records.next_number, as_of_us, self._keys, write)
+        count(changes.counters + Counter(counters), self._records.next_number, self._as_of_us, self._keys, write)
         self._leave_known_expiries(now_us, write)
         self._register(events)
         self._under_way = self._store.send(self._next_offset, next_offset, write)
@@ -163,11 +166,24 @@ class Shard:
             self._next_offset = self._sent_offset
 
     def touch(self, as_of_us: int) -> None:
-        """Everything there is has been applied as of now, without a new message."""
+        """Everything there is has been applied as of this instant, without a new message."""
+        self.note_end(self._next_offset, as_of_us)
+
+    def note_end(self, next_offset: int | None, as_of_us: int | None) -> None:
+        """Everything there is has been applied, without a new message: as of `as_of_us`, if that is known.
+
+        `next_offset`: where the log ends; what lies before it and was not read holds no message, and is counted as
+        `offsets_skipped`.
+        """
         self.finish()
+        self._as_of_us = max(self._as_of_us, as_of_us or 0)
         write = ShardWrite()
-        write.set(self._keys.shard, "as_of_us", as_of_us)
-        self._store.apply(self._next_offset, self._next_offset, write)
+        if self._as_of_us:
+            write.set(self._keys.shard, "as_of_us", self._as_of_us)
+        if next_offset is not None and self._next_offset is not None and next_offset > self._next_offset:
+            write.increments["offsets_skipped"] = next_offset - self._next_offset
+        self._store.apply(self._next_offset, next_offset, write)
+        self._next_offset = self._sent_offset = next_offset
 
     def register_partitions(self, partitions: int, counted_us: int) -> None:
         """The topic had so many partitions at this instant, whoever reads them and when: answers are as of then.

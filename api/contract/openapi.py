@@ -1,6 +1,7 @@
 """The OpenAPI 3.1 document: the contract's two endpoints, from the models that check them, and what we add."""
 
 from functools import cache
+from importlib.metadata import version
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -44,7 +45,7 @@ def openapi_document() -> JsonObject:
     """The whole document, ready to be encoded; callers leave it as it is."""
     return {
         "openapi": "3.1.0",
-        "info": {"title": "callmeter", "version": "0.1.0", "description": _ABOUT},
+        "info": {"title": "callmeter", "version": version("callmeter"), "description": _ABOUT},
         "servers": [],
         "security": [],
         "paths": {

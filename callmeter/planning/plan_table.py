@@ -56,7 +56,7 @@ def show(load: Load, deployment: Deployment, plan: Plan, figures: Figures) -> No
 
 
 def as_builtins(load: Load, deployment: Deployment, plan: Plan, figures: Figures) -> dict[str, Any]:
-    """What `--json` prints: the load, the room, the plan (units last in its names), sources and assumptions."""
+    """What `--json` prints: the load, the deployment, the plan (units last in its names), sources and assumptions."""
     built: dict[str, Any] = msgspec.to_builtins(
         {
             "load": load,
@@ -66,6 +66,8 @@ def as_builtins(load: Load, deployment: Deployment, plan: Plan, figures: Figures
             "assumed": ASSUMPTIONS,
         }
     )
+    lengths = {name: kept for name, kept in built["load"]["retention"].items() if name.endswith("_s")}
+    built["load"]["retention"] = lengths  # since when less is kept is a state, not a plan
     built["plan"]["memory"] |= {
         "levels": {letter: sizes._asdict() for letter, sizes in plan.memory.levels.items()},
         "total_bytes": plan.memory.total_bytes,

@@ -9,7 +9,9 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka import Message as KafkaMessage
 
 from ingest.batch_limits import BatchLimits
+from ingest.kafka.log_ends import EndMark, LogEnds
 from ingest.kafka.message import Headers, Message
+from ingest.kafka.partition import Partition as Partition
 from ingest.kafka.partition_counts import PartitionCounts, Register
 
 log = logging.getLogger(__name__)
@@ -43,42 +45,44 @@ class BrokerAway(Exception):
     """The broker did not answer a question in time."""
 
 
-class Partition(NamedTuple):
-    """A partition of a topic."""
+class LogEnd(NamedTuple):
+    """Everything before `offset` has been given. `is_open`: more has been written that cannot be read yet, as the
+    transaction that it belongs to is open, or that has just come.
+    """
 
-    topic: str
-    number: int
+    offset: int
+    is_open: bool = False
 
 
 class Polled(NamedTuple):
     """What one poll brought: messages by partition, in order; which are read to their end; whose offset is gone."""
 
     messages: dict[Partition, list[KafkaMessage]]
-    ended: list[Partition]
+    ended: dict[Partition, LogEnd]
     out_of_range: list[Partition]
     missing_topics: list[str]
 
 
 class Source:
-    """A group member. `on_assign` gives the offset to read each new partition from; None: its beginning."""
+    """A group member, once it has subscribed."""
 
     def __init__(
         self,
         bootstrap_servers: str,
         group_id: str,
         topics: Sequence[str],
-        on_assign: Callable[[Partition], int | None],
-        on_revoke: Callable[[list[Partition]], None],
         extra: Mapping[str, str | int | float | bool],
         clock: Callable[[], int],
     ) -> None:
-        self._on_assign = on_assign
-        self._on_revoke = on_revoke
+        self._topics = list(topics)
+        self._on_assign: Callable[[Partition], int | None] = lambda _: None
+        self._on_revoke: Callable[[list[Partition]], None] = lambda _: None
         self._clock = clock
+        self._ends = LogEnds({"bootstrap.servers": bootstrap_servers, **extra})
         self._counts = PartitionCounts(self._count_partitions, clock)
         self._largest_bytes = 1_000
         self._polled_s = 0.0
-        self._polled = Polled({}, [], [], [])
+        self._polled = Polled({}, {}, [], [])
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -86,9 +90,8 @@ class Source:
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "error",  # a gap in the log must not pass silently
-                "partition.assignment.strategy": "cooperative-sticky",
+                **_membership(extra),
                 "enable.partition.eof": True,
-                "session.timeout.ms": SESSION_TIMEOUT_MS,
                 "max.poll.interval.ms": POLL_INTERVAL_MS_MAX,
                 "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
                 "fetch.min.bytes": FETCH_KIB_MIN * 2**10,
@@ -102,7 +105,13 @@ class Source:
             },
             logger=log,
         )
-        self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+
+    def subscribe(
+        self, on_assign: Callable[[Partition], int | None], on_revoke: Callable[[list[Partition]], None]
+    ) -> None:
+        """Join the group. `on_assign` gives the offset to read each new partition from; None: its beginning."""
+        self._on_assign, self._on_revoke = on_assign, on_revoke
+        self._consumer.subscribe(self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
 
     def poll(self, limits: BatchLimits) -> Polled:
         """One batch, as large as `limits` allow, or what has come when their wait is over.
@@ -113,7 +122,7 @@ class Source:
         Until the next poll, a partition that is revoked or assigned anew disappears from its messages and from those
         that have ended: a new assignment may begin at another offset than the one that follows what is in hand.
         """
-        polled = self._polled = Polled({}, [], [], [])
+        polled = self._polled = Polled({}, {}, [], [])
         left_messages, left_bytes = limits.messages_max, limits.bytes_max
         wait_s = max(0.0, self._polled_s + limits.wait_s - time.perf_counter())
         while left_messages > 0 and left_bytes > 0:
@@ -136,9 +145,9 @@ class Source:
         for message in received:
             error = message.error()
             if error is not None:
-                self._note(error, _partition_of(message), polled)
+                self._note(error, message, polled)
                 continue
-            # Messages of a partition come one after the other: their list is looked up once.
+            # Messages of a partition come together: their list is looked up once.
             if message.partition() != number or message.topic() != topic:
                 topic, number = partition = _partition_of(message)
                 messages = polled.messages.setdefault(partition, [])
@@ -147,16 +156,21 @@ class Source:
         self._largest_bytes = max(*sizes, self._largest_bytes * 9 // 10)
         return sum(sizes)
 
-    def _note(self, error: KafkaError, partition: Partition, polled: Polled) -> None:
-        code = error.code()
+    def _note(self, error: KafkaError, message: KafkaMessage, polled: Polled) -> None:
+        code, partition = error.code(), _partition_of(message)
         if code == KafkaError._PARTITION_EOF:
-            polled.ended.append(partition)
+            polled.ended[partition] = self._log_end(partition, message.offset() or 0)
         elif code in NO_OFFSET:
             polled.out_of_range.append(partition)
         elif code in _NO_TOPIC:
             polled.missing_topics.append(partition.topic)
         else:
             log.warning("kafka", extra={"why": error.str()})
+
+    def _log_end(self, partition: Partition, offset: int) -> LogEnd:
+        """The end that the client noticed: it reads no further than the last stable offset, and the log may."""
+        _, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
+        return LogEnd(offset, is_open=high > offset)
 
     def keep_alive(self, wait_s: float) -> None:
         """Stay a member of the group while nothing can be read: rebalances are served, no message is taken."""
@@ -195,6 +209,10 @@ class Source:
         """See how many partitions these have registered, soon and now and then."""
         self._counts.begin(topics)
 
+    def ask_ends(self, partitions: Iterable[Partition]) -> dict[Partition, EndMark]:
+        """Where these end, open transactions included: the answers to the question before, once they are here."""
+        return self._ends.ask(partitions, self._clock())
+
     def commit(self, next_offsets: Mapping[Partition, int], wait: bool) -> None:
         """Tell Kafka how far each partition is applied, for lag tools; nothing here reads it back."""
         if next_offsets:
@@ -210,6 +228,7 @@ class Source:
     def close(self) -> None:
         """Leave the group."""
         self._counts.close()
+        self._ends.close()
         self._consumer.close()
 
     def _count_partitions(self, topic: str) -> int | None:
@@ -240,7 +259,16 @@ class Source:
     def _drop(self, partition: Partition) -> None:
         """Take away what the last poll brought of a partition."""
         self._polled.messages.pop(partition, None)
-        self._polled.ended[:] = [ended for ended in self._polled.ended if ended != partition]
+        self._polled.ended.pop(partition, None)
+
+
+def _membership(extra: Mapping[str, str | int | float | bool]) -> dict[str, str | int]:
+    """How members share partitions: under the newer protocol (KIP-848) that is for the broker to say, and the client
+    refuses to start where it is told.
+    """
+    if str(extra.get("group.protocol", "classic")).lower() == "consumer":
+        return {}
+    return {"partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": SESSION_TIMEOUT_MS}
 
 
 def _partition_of(message: KafkaMessage) -> Partition:
@@ -254,12 +282,10 @@ def offset_of(received: KafkaMessage) -> int:
     return offset
 
 
-def brokers_us(received: Iterable[KafkaMessage], clock: Callable[[], int]) -> list[int]:
-    """The broker's time of each message. `clock` stands in for a broker that tells no time."""
-    return [
-        milliseconds * 1000 if milliseconds > 0 else clock()
-        for _, milliseconds in map(KafkaMessage.timestamp, received)
-    ]
+def stamped_us(received: KafkaMessage, clock: Callable[[], int]) -> int:
+    """The time that a message carries, be it the broker's or the producer's. `clock` stands in where it has none."""
+    _, milliseconds = received.timestamp()
+    return milliseconds * 1_000 if milliseconds > 0 else clock()
 
 
 def message_of(received: KafkaMessage, broker_us: int) -> Message:

@@ -7,8 +7,9 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka import Message as KafkaMessage
 
 from ingest.batch_limits import BatchLimits
-from ingest.kafka.consumer import ANSWER_TIMEOUT_S, MESSAGE_BYTES_MAX, NO_OFFSET, Partition, brokers_us, message_of
+from ingest.kafka.consumer import ANSWER_TIMEOUT_S, MESSAGE_BYTES_MAX, NO_OFFSET, message_of, offset_of, stamped_us
 from ingest.kafka.message import Message
+from ingest.kafka.partition import Partition
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,13 @@ class LogReader:
         )
 
     def read(self, partition: Partition, first: int | None, until: int | None = None) -> Iterator[list[Message]]:
+        """What `read_received` gives, as messages, with the time that each carries, whoever's clock it was."""
+        for batch in self.read_received(partition, first, until):
+            yield [message_of(received, stamped_us(received, self._clock)) for received in batch]
+
+    def read_received(
+        self, partition: Partition, first: int | None, until: int | None = None
+    ) -> Iterator[list[KafkaMessage]]:
         """Messages in order, in batches, from offset `first` (None: where the log begins) to where the log ends.
 
         Ends before `until` if that comes first. Where the log begins after `first`, it is read from there. Raises
@@ -58,8 +66,9 @@ class LogReader:
             asked = min(self._limits.messages_max, max(1, self._limits.bytes_max // self._largest_bytes))
             received = self._consumer.consume(asked, POLL_S)
             empty_polls = 0 if received else empty_polls + 1
-            messages = [self._message(one) for one in received if one.error() is None]
-            wanted = [message for message in messages if until is None or message.offset < until]
+            messages = [one for one in received if one.error() is None]
+            self._largest_bytes = max(*map(len, messages), self._largest_bytes * 9 // 10, 1_000)
+            wanted = [message for message in messages if until is None or offset_of(message) < until]
             if wanted:
                 yield wanted
             errors = [error for one in received if (error := one.error()) is not None]
@@ -78,8 +87,3 @@ class LogReader:
 
     def _assign(self, partition: Partition, offset: int | None) -> None:
         self._consumer.assign([TopicPartition(*partition, OFFSET_BEGINNING if offset is None else offset)])
-
-    def _message(self, received: KafkaMessage) -> Message:
-        message = message_of(received, *brokers_us([received], self._clock))
-        self._largest_bytes = max(len(message.value or b""), self._largest_bytes * 99 // 100, 1_000)
-        return message

@@ -1,15 +1,17 @@
 """One step of the worker after the other, with a source and shards that only note what they are told."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
-from unittest.mock import patch
 
 from aggregator.calls.event import Event
 from aggregator.rollups.levels import SECOND_US
 from aggregator.store.shard_store import Fenced
 from aggregator.writing.shard import Applied, Shard
-from ingest.kafka.consumer import Partition, Polled, Source
+from ingest.batch_limits import BatchLimits
+from ingest.kafka.consumer import LogEnd, Polled, Source
+from ingest.kafka.log_ends import EndMark
 from ingest.kafka.message import Message
+from ingest.kafka.partition import Partition
 from ingest.kafka.partition_counts import Register
 from ingest.worker import Worker, WorkerSettings
 from tests.protocol.memory_log import as_received
@@ -33,7 +35,7 @@ class NotedShard:
         self._noted = noted
 
     def begin(
-        self, events: Sequence[Event], next_offset: int, as_of_us: int, now_us: int, counters: Mapping[str, int]
+        self, events: Sequence[Event], next_offset: int, as_of_us: int | None, now_us: int, counters: Mapping[str, int]
     ) -> Applied:
         self.sent_offset = next_offset
         self._noted.append((self._place, next_offset))
@@ -44,8 +46,8 @@ class NotedShard:
             raise Fenced("another wrote")
         self.next_offset = self.sent_offset
 
-    def touch(self, as_of_us: int) -> None:
-        self.as_of_us = as_of_us
+    def note_end(self, next_offset: int, as_of_us: int | None) -> None:
+        self.as_of_us = as_of_us or self.as_of_us
 
     def register_partitions(self, partitions: int, counted_us: int) -> None:
         self.counted.append((partitions, counted_us))
@@ -61,11 +63,11 @@ class Steps:
         self.committed: dict[Partition, int] = {}
         self.to_count: Mapping[str, Register] = {}
         self.shards: dict[Partition, NotedShard] = {}
-        settings = WorkerSettings("", "", (), 30 * 86_400 * SECOND_US)
-        with patch("ingest.worker.DeadLetterTopic", NoTopic):
-            self._worker = Worker(settings, self._open, lambda: self.now_us, lambda: 0)
+        self._polled = Polled({}, {}, [], [])
+        settings = WorkerSettings(30 * 86_400 * SECOND_US)
+        self._worker = Worker(settings, cast(Source, self), NoTopic(), self._open, lambda: self.now_us, lambda: 0)
         for partition in (HOT, QUIET):
-            self._worker._assign(partition)
+            self._worker.assign(partition)
 
     def step(self, ended: Sequence[Partition] = (), messages: Mapping[Partition, int] = {}) -> None:
         """A second later, with so many messages of each partition, and the ends of some."""
@@ -76,7 +78,15 @@ class Steps:
             polled[partition] = [
                 as_received(Message(*partition, first + number, 1_000, None, b"")) for number in range(count)
             ]
-        self._worker._step(cast(Source, self), Polled(polled, list(ended), [], []))
+        ends = {partition: LogEnd(self.shards[partition].sent_offset) for partition in ended}
+        self._polled = Polled(polled, ends, [], [])
+        self._worker.step(BatchLimits())
+
+    def poll(self, limits: BatchLimits) -> Polled:
+        return self._polled
+
+    def ask_ends(self, partitions: Iterable[Partition]) -> dict[Partition, EndMark]:
+        return {}
 
     def seek(self, partition: Partition, offset: int | None) -> None:
         self.sought.append(partition)
@@ -91,7 +101,7 @@ class Steps:
 
     def leave(self, partition: Partition) -> None:
         """It is revoked."""
-        self._worker._revoke([partition])
+        self._worker.revoke([partition])
 
     def _open(self, partition: Partition) -> Shard:
         self.shards[partition] = NotedShard(partition, self.applied)

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from aggregator.layout.keys import ShardName
 from aggregator.rollups.levels import SECOND_US
-from ingest.kafka.consumer import Partition
+from ingest.kafka.partition import Partition
 from tests.protocol.memory_log import MemoryLog
 from tests.protocol.memory_redis import MemoryRedis, State
 from tests.protocol.memory_store import Fault

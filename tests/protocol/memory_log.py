@@ -1,13 +1,15 @@
 """A topic in memory, and a consumer of it that does what a Kafka consumer may do, at its worst."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from confluent_kafka import TIMESTAMP_CREATE_TIME
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 from confluent_kafka import Message as KafkaMessage
 
 from ingest.batch_limits import BatchLimits
-from ingest.kafka.consumer import Partition, Polled, Source
+from ingest.kafka.consumer import LogEnd, Polled, Source
+from ingest.kafka.log_ends import EndMark
 from ingest.kafka.message import Message
+from ingest.kafka.partition import Partition
 from ingest.kafka.partition_counts import Register
 from tests.protocol.sent import Sent
 
@@ -41,39 +43,36 @@ class MemorySource(Source):
     `pause` is called where others may come between.
     """
 
-    def __init__(
-        self,
-        log: MemoryLog,
-        on_assign: Callable[[Partition], int | None],
-        on_revoke: Callable[[list[Partition]], None],
-        pause: Callable[[str], None],
-    ) -> None:
+    def __init__(self, log: MemoryLog, pause: Callable[[str], None]) -> None:
         self._log = log
-        self._on_assign = on_assign
-        self._on_revoke = on_revoke
         self._pause = pause
-        self._polled = Polled({}, [], [], [])
-        self._told_ended: set[Partition] = set()  # as a consumer says it: again when it is sent elsewhere or reads more
-        self._ends_on_their_way: set[Partition] = set()  # what it noticed a while ago, and says before it says more
+        self._polled = Polled({}, {}, [], [])
+        # As a consumer says it: again when it is sent elsewhere or reads more.
+        self._told_ended: set[Partition] = set()
+        # What it noticed a while ago, and says before it says more.
+        self._ends_on_their_way: dict[Partition, LogEnd] = {}
         self.positions: dict[Partition, int] = {}
         self.rebalances: list[Partition] = []
 
+    def subscribe(
+        self, on_assign: Callable[[Partition], int | None], on_revoke: Callable[[list[Partition]], None]
+    ) -> None:
+        self._on_assign, self._on_revoke = on_assign, on_revoke
+
     def poll(self, limits: BatchLimits) -> Polled:
         """Up to `messages_max` messages of each partition; each end twice, the second time alone and late."""
-        polled = self._polled = Polled({}, [], [], [])
+        polled = self._polled = Polled({}, {}, [], [])
         self._serve_rebalances()
         for partition in self.positions:
             if partition in self._ends_on_their_way:
-                self._ends_on_their_way.discard(partition)
-                polled.ended.append(partition)
+                polled.ended[partition] = self._ends_on_their_way.pop(partition)
                 continue
             taken = self._take(partition, limits.messages_max)
             if taken:
                 polled.messages[partition] = [as_received(message) for message in taken]
             if partition not in self._told_ended and self.positions[partition] >= self._log.end(partition):
                 self._told_ended.add(partition)
-                self._ends_on_their_way.add(partition)
-                polled.ended.append(partition)
+                polled.ended[partition] = self._ends_on_their_way[partition] = LogEnd(self._log.end(partition))
         return polled
 
     def keep_alive(self, wait_s: float) -> None:
@@ -90,6 +89,10 @@ class MemorySource(Source):
 
     def count_partitions(self, topics: Mapping[str, Register]) -> None:
         """The log never gets more partitions."""
+
+    def ask_ends(self, partitions: Iterable[Partition]) -> dict[Partition, EndMark]:
+        """Messages tell the broker's time."""
+        return {}
 
     def commit(self, next_offsets: Mapping[Partition, int], wait: bool) -> None:
         """Nothing reads it back."""
@@ -108,14 +111,14 @@ class MemorySource(Source):
 
     def _forget_end(self, partition: Partition) -> None:
         self._told_ended.discard(partition)
-        self._ends_on_their_way.discard(partition)
+        self._ends_on_their_way.pop(partition, None)
 
     def _serve_rebalances(self) -> None:
         """A partition that is held is revoked, any other is assigned; what is in hand of it is gone, as in Source."""
         while self.rebalances:
             partition = self.rebalances.pop(0)
             self._polled.messages.pop(partition, None)
-            self._polled.ended[:] = [ended for ended in self._polled.ended if ended != partition]
+            self._polled.ended.pop(partition, None)
             self._forget_end(partition)
             if partition in self.positions:
                 self._on_revoke([partition])
@@ -127,7 +130,7 @@ class MemorySource(Source):
 def as_received(message: Message) -> KafkaMessage:
     """As the client gives it; it knows times in milliseconds."""
     assert message.broker_us % 1_000 == 0
-    timestamp = TIMESTAMP_CREATE_TIME, message.broker_us // 1_000
+    timestamp = TIMESTAMP_LOG_APPEND_TIME, message.broker_us // 1_000
     return KafkaMessage(
         message.topic, message.partition, message.offset, message.key, message.value, [], None, timestamp
     )

@@ -2,7 +2,7 @@
 
 from aggregator.layout.write import ShardWrite
 from aggregator.writing.shard import Shard
-from ingest.kafka.consumer import Partition
+from ingest.kafka.partition import Partition
 from tests.protocol.memory_log import MemorySource
 from tests.protocol.memory_store import MemoryStore, Watch
 from tests.protocol.stored import next_offset as stored_offset

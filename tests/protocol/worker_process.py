@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
-from unittest.mock import patch
 
 from aggregator.layout.keys import ShardName
 from aggregator.prices.book import UNPRICED, PriceBook, Timeline
 from aggregator.rollups.levels import DAY_S, SECOND_US, Retention
 from aggregator.writing.shard import Shard
 from ingest.batch_limits import BatchLimits
-from ingest.kafka.consumer import Partition
 from ingest.kafka.message import DeadLetter
+from ingest.kafka.partition import Partition
 from ingest.worker import Worker, WorkerSettings
 from tests.protocol.memory_log import MemoryLog, MemorySource
 from tests.protocol.memory_redis import MemoryRedis
@@ -36,8 +35,6 @@ PRICES = PriceBook(None, NoCatalogue())
 class NoTopic:
     """Takes dead letters, and delivers them nowhere."""
 
-    def __init__(self, *_: object) -> None: ...
-
     def send(self, letters: Iterable[DeadLetter]) -> None: ...
 
 
@@ -58,10 +55,10 @@ class WorkerProcess:
         self._turns = Turns()
         self._stores: dict[Partition, MemoryStore] = {}
         self.fault: Fault | None = None
-        settings = WorkerSettings("", "", (), RETENTION.calls_s * SECOND_US)
-        with patch("ingest.worker.DeadLetterTopic", NoTopic):
-            self._worker = Worker(settings, self._open_shard, clock_us, lambda: 0)
-        self.source = parts.source(log, self._worker._assign, self._worker._revoke, self._turns.pause)
+        self.source = parts.source(log, self._turns.pause)
+        settings = WorkerSettings(RETENTION.calls_s * SECOND_US)
+        self._worker = Worker(settings, self.source, NoTopic(), self._open_shard, clock_us, lambda: 0)
+        self.source.subscribe(self._worker.assign, self._worker.revoke)
 
     @property
     def busy(self) -> bool:
@@ -80,7 +77,7 @@ class WorkerProcess:
         self._turns.kill()
 
     def _batch(self, messages_max: int) -> None:
-        self._worker._step(self.source, self.source.poll(BatchLimits(messages_max)))
+        self._worker.step(BatchLimits(messages_max))
 
     def _open_shard(self, partition: Partition) -> Shard:
         store = self._stores.get(partition)

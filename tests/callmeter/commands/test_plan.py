@@ -1,4 +1,4 @@
-"""`callmeter plan`: what is asked is what is reckoned, mistakes are told in a sentence, and the README shows it."""
+"""`callmeter plan`: what is asked is what is reckoned, mistakes are told in a sentence, the documentation shows it."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from callmeter.__main__ import cli
 from callmeter.commands import plan as plan_command
 from callmeter.planning.figures import figures_of
 from tests.support.capacity import SECTIONS, round_figures
-from tests.support.paths import README
+from tests.support.paths import DOCS
 
 EXAMPLE = "    callmeter plan "
 
@@ -171,7 +171,7 @@ def test_readme_shows_what_the_command_says() -> None:
     """Its worked example is printed by the command, with the figures in the repository; paste it anew after those
     change.
     """
-    shown = README.read_text().split(EXAMPLE)[1]
+    shown = (DOCS / "capacity.md").read_text().split(EXAMPLE)[1]
     command, *lines = shown.splitlines()
     printed = [f"    {line}".rstrip() for line in run(*command.split()).output.splitlines()]
     assert [line.rstrip() for line in lines[1 : len(printed) + 1]] == printed

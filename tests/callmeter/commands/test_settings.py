@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES
 from callmeter.commands.settings import markdown_table, setting_rows, settings
 from callmeter.settings import Settings, SettingsWrong, leaves, read_settings, variable
-from tests.support.paths import README
+from tests.support.paths import DOCS
 
 
 def test_defaults() -> None:
@@ -156,5 +156,5 @@ def test_the_command_shows_what_differs() -> None:
 
 
 def test_readme_has_the_table() -> None:
-    """README documents every variable in one table, word for word as the command prints it."""
-    assert markdown_table() in README.read_text()
+    """docs/operations.md documents every variable in one table, word for word as the command prints it."""
+    assert markdown_table() in (DOCS / "operations.md").read_text()

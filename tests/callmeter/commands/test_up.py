@@ -14,8 +14,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from callmeter.local.child_process import ChildFailed
+from callmeter.local.embedded_broker import EmbeddedBroker
 from callmeter.local.loopback_port import free_loopback_port
 
+CALLMETER = Path(sys.executable).parent / "callmeter"
 START_TIMEOUT_S = 90.0
 ANSWER_TIMEOUT_S = 30.0
 STARTED = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=10)
@@ -38,10 +43,10 @@ QUESTION = {
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def running(*arguments: str, cwd: Path | None = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`callmeter` with these arguments, and what it printed until it told of Ctrl-C; ended by Ctrl-C, quietly."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "callmeter", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [CALLMETER, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd
     )
     assert process.stdout is not None
     assert process.stderr is not None
@@ -181,3 +186,41 @@ def _wrong_prices(directory: Path) -> Path:
     path = directory / "prices.yaml"
     path.write_text("prices: [{model: 7}]")
     return path
+
+
+@pytest.mark.parametrize("package", ["api", "ingest", "aggregator"])
+def test_a_directory_with_a_package_of_the_same_name(package: str, tmp_path: Path) -> None:
+    """Where somebody has an `api/` of their own, ours is started all the same."""
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text("raise SystemExit('this is somebody else')")
+    with running("up", "--port", str(free_loopback_port()), cwd=tmp_path) as (_, printed):
+        assert "callmeter is up" in printed
+
+
+def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
+    """A data directory that cannot be made is told in one sentence."""
+    (tmp_path / "file").write_text("")
+    command = [
+        str(CALLMETER),
+        "up",
+        "--port",
+        str(free_loopback_port()),
+        "--data-dir",
+        str(tmp_path / "file" / "state"),
+    ]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START_TIMEOUT_S)
+    assert refused.returncode == 1
+    [line] = [line for line in refused.stderr.splitlines() if line.startswith("Error: ")]
+    assert "choose another --data-dir" in line
+    assert "Traceback" not in refused.stderr
+
+
+def test_the_extra_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without callmeter[local] the embedded broker says what to install."""
+
+    def missing(_: str) -> None:
+        raise ModuleNotFoundError
+
+    monkeypatch.setattr("callmeter.local.embedded_broker.resources.files", missing)
+    with pytest.raises(ChildFailed, match=r"callmeter\[local\]"):
+        EmbeddedBroker(tmp_path)

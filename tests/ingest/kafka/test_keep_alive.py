@@ -4,7 +4,8 @@ import time
 import uuid
 
 from ingest.batch_limits import BatchLimits
-from ingest.kafka.consumer import Partition, Source
+from ingest.kafka.consumer import Source
+from ingest.kafka.partition import Partition
 from tests.pipeline.feed import Feed, Line
 from tests.pipeline.patience import wait_until
 from tests.pipeline.pipeline import KAFKA_EXTRA
@@ -21,9 +22,8 @@ class Member:
     def __init__(self, bootstrap_servers: str, topic: str) -> None:
         self.partitions: set[Partition] = set()
         self.read: set[Partition] = set()
-        self.source = Source(
-            bootstrap_servers, topic, [topic], self._assign, self._revoke, KAFKA_EXTRA, lambda: time.time_ns() // 1_000
-        )
+        self.source = Source(bootstrap_servers, topic, [topic], KAFKA_EXTRA, lambda: time.time_ns() // 1_000)
+        self.source.subscribe(self._assign, self._revoke)
 
     def poll(self) -> None:
         self.read |= self.source.poll(LIMITS).messages.keys()

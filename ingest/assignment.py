@@ -1,0 +1,189 @@
+"""One partition's life in a worker: from its assignment, through reading and idling, to its revocation.
+
+    state     what it means
+    OPENING   assigned, but Redis has not said yet where to read from
+    ASSIGNED  read from the stored offset since an instant; neither a message nor the end of the log has come yet
+    READING   messages come
+    IDLE      read to the end of the log, since an instant
+    ASKED     idle, and the broker has been asked, at an instant, to say once more that the log ends there
+    REFUSED   not read: the log is not the one that was folded, and an operator must decide
+
+Only the end that answers a question says what the state is as of: an end that nobody asked for may be long on its way.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+
+from confluent_kafka import Message as KafkaMessage
+
+from aggregator.rollups.levels import SECOND_US
+from aggregator.writing.shard import Shard
+from ingest.fold_step import Folding, fold_step
+from ingest.kafka.consumer import LogEnd, offset_of
+from ingest.kafka.log_ends import EndMark
+from ingest.kafka.partition import Partition
+
+# How old the as-of time of an idle partition may get, and how often a refused one looks whether it has been reset.
+LOOK_INTERVAL_US = SECOND_US
+
+
+class Unopened(Exception):
+    """A partition was assigned while Redis was away, so its shard is not known yet."""
+
+
+class State(Enum):
+    """Where an assignment stands."""
+
+    OPENING = auto()
+    ASSIGNED = auto()
+    READING = auto()
+    IDLE = auto()
+    ASKED = auto()
+    REFUSED = auto()
+
+
+class Happening(Enum):
+    """What moves an assignment from one state to another."""
+
+    OPENED = auto()
+    MESSAGES_CAME = auto()
+    END_CAME = auto()
+    QUESTION_WAS_ASKED = auto()
+    LOG_IS_ANOTHER = auto()
+
+
+TRANSITIONS: dict[tuple[State, Happening], State] = {
+    **{(state, Happening.OPENED): State.ASSIGNED for state in State},
+    **{
+        (state, Happening.MESSAGES_CAME): State.READING
+        for state in (State.ASSIGNED, State.READING, State.IDLE, State.ASKED)
+    },
+    **{(state, Happening.END_CAME): State.IDLE for state in (State.ASSIGNED, State.READING, State.IDLE, State.ASKED)},
+    (State.IDLE, Happening.QUESTION_WAS_ASKED): State.ASKED,
+    **{
+        (state, Happening.LOG_IS_ANOTHER): State.REFUSED
+        for state in (State.ASSIGNED, State.READING, State.IDLE, State.ASKED, State.REFUSED)
+    },
+}
+
+
+class Assignment:
+    """A partition that is this worker's. Methods raise what the store raises; call `open` then.
+
+    `open_shard` gives the writer of the partition's shard, with what Redis holds.
+    """
+
+    def __init__(self, partition: Partition, open_shard: Callable[[Partition], Shard]) -> None:
+        self.partition = partition
+        self.state = State.OPENING
+        self.applied_events = 0
+        self.to_commit: int | None = None
+        self._open_shard = open_shard
+        self._shard: Shard | None = None
+        self._since_us = 0
+        self._under_way_events: int | None = None
+        self._mark: EndMark | None = None
+
+    @property
+    def shard(self) -> Shard:
+        """The writer of its shard. Raises Unopened."""
+        if self._shard is None:
+            raise Unopened("its shard has not been read yet")
+        return self._shard
+
+    @property
+    def next_offset(self) -> int | None:
+        """The first offset that is not applied; None for a new shard, or while it is not known."""
+        return None if self._shard is None else self._shard.next_offset
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a step has been sent to Redis and not been answered yet."""
+        return self._under_way_events is not None
+
+    def open(self, now_us: int) -> None:
+        """Forget what is in memory, and start again from what Redis holds."""
+        self._under_way_events = self._mark = None
+        self._shard = self._open_shard(self.partition)
+        self.to_commit = self._shard.next_offset  # who applied it may have died before it was committed
+        self._happens(Happening.OPENED, now_us)
+
+    def apply(self, messages: list[KafkaMessage], folding: Folding) -> None:
+        """Fold messages that follow each other, in steps; those that are applied already are passed over."""
+        if self.state is State.REFUSED:
+            return
+        shard = self.shard
+        first = shard.sent_offset or 0
+        new = messages if offset_of(messages[0]) >= first else [one for one in messages if offset_of(one) >= first]
+        self._happens(Happening.MESSAGES_CAME, 0)
+        while new:
+            new = self._apply_some(shard, new, folding)
+
+    def _apply_some(self, shard: Shard, new: Sequence[KafkaMessage], folding: Folding) -> list[KafkaMessage]:
+        before, self._under_way_events = self._under_way_events, None
+        folded = fold_step(shard, new, folding, self._mark)
+        if before is not None:
+            self._note_stored(shard, before)
+        self._under_way_events = folded.events
+        return list(new[folded.messages :])
+
+    def finish(self) -> None:
+        """See what is under way stored."""
+        events, self._under_way_events = self._under_way_events, None
+        if events is not None:
+            shard = self.shard
+            shard.finish()
+            self._note_stored(shard, events)
+
+    def _note_stored(self, shard: Shard, events: int) -> None:
+        self.to_commit = shard.next_offset
+        self.applied_events += events
+
+    def note_end(self, end: LogEnd, now_us: int) -> None:
+        """All messages before the log's end are applied: if that was asked for, the shard is as of the question.
+
+        Offsets before the end that no message came for are records of transactions: they are passed over. Where the
+        log goes on behind its readable end, a transaction is open, and messages from before now may still appear.
+        """
+        if self.state is State.REFUSED:
+            return
+        shard = self.shard
+        asked_us = self._since_us if self.state in (State.ASSIGNED, State.ASKED) else None
+        as_of_us = None if end.is_open else asked_us
+        is_first = self.state in (State.ASSIGNED, State.READING)
+        self._happens(Happening.END_CAME, now_us if is_first else self._since_us)
+        is_behind = end.offset > (shard.sent_offset or 0)
+        if as_of_us is not None or is_behind:
+            self.finish()
+            shard.note_end(end.offset if is_behind else shard.next_offset, as_of_us)
+            self.to_commit = shard.next_offset
+
+    def note_mark(self, mark: EndMark) -> None:
+        """The log ended there at that instant. One that has not been reached is kept, else none ever would be."""
+        if self._mark is None or (self.next_offset or 0) >= self._mark.offset:
+            self._mark = mark
+
+    def ask_end(self, now_us: int) -> bool:
+        """Whether it is time to have the broker say again that the log ends here; it is taken as asked then.
+
+        Not before the last question is answered: to ask is to seek, which drops what has come meanwhile.
+        """
+        due = self.state is State.IDLE and now_us - self._since_us >= LOOK_INTERVAL_US
+        if due:
+            self._happens(Happening.QUESTION_WAS_ASKED, now_us)
+        return due
+
+    def refuse(self, now_us: int) -> None:
+        """Read no more of a log that is not the one that was folded."""
+        self._happens(Happening.LOG_IS_ANOTHER, now_us)
+
+    def was_reset(self, now_us: int) -> bool:
+        """Whether the shard of a refused partition has been reset; looked up now and then."""
+        if self.state is not State.REFUSED or now_us - self._since_us < LOOK_INTERVAL_US:
+            return False
+        self._since_us = now_us
+        return self._open_shard(self.partition).next_offset != self.shard.next_offset
+
+    def _happens(self, happening: Happening, since_us: int) -> None:
+        self.state = TRANSITIONS[self.state, happening]
+        self._since_us = since_us

@@ -1,0 +1,52 @@
+"""The documentation names what exists: relative links lead somewhere, and the files it names are there."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import DOCS, README, ROOT
+
+PAGES = sorted([README, *DOCS.rglob("*.md")])
+PACKAGES = ("ingest", "aggregator", "api", "callmeter")
+FOLDERS = (*PACKAGES, "tests", "bench", "docs", "ops", "examples")
+README_LINES_MAX = 200
+
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+NAMED = re.compile(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]*\w)`")
+
+
+def faults_of_links(page: str, text: str, folder: Path) -> Iterator[str]:
+    """Relative links that lead nowhere."""
+    for target in LINK.findall(text):
+        path = target.partition("#")[0]
+        if path and "://" not in path and not path.startswith(("mailto:", "/")) and not (folder / path).exists():
+            yield f"{page}: the link {target} leads nowhere"
+
+
+def faults_of_names(page: str, text: str) -> Iterator[str]:
+    """Files of the repository, in backticks, that are not there."""
+    for name in NAMED.findall(text):
+        if not (ROOT / name).exists():
+            yield f"{page}: names {name}, which is not there"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_what_a_page_names_exists(page: Path) -> None:
+    """No link and no named file of a page is missing."""
+    name, text = page.relative_to(ROOT).as_posix(), page.read_text()
+    faults = [*faults_of_links(name, text, page.parent), *faults_of_names(name, text)]
+    assert not faults, "\n".join(faults)
+
+
+def test_what_is_missing_is_seen() -> None:
+    """A dead link and a file that is not there are both found; a link to elsewhere and an anchor are not looked up."""
+    text = "[a](gone.md#x) [b](https://example.org/x) [c](#here) `api/gone.py` `api/app.py`"
+    found = [*faults_of_links("page", text, ROOT), *faults_of_names("page", text)]
+    assert found == ["page: the link gone.md#x leads nowhere", "page: names api/gone.py, which is not there"]
+
+
+def test_the_readme_is_short() -> None:
+    """The README is for strangers: it fits a few screens."""
+    assert README.read_text().count("\n") <= README_LINES_MAX
