@@ -78,7 +78,11 @@ class Rebuild:
         self._generations = Generations(client, settings.redis.namespace)
         # Dead letters were sent when the messages were first read.
         self._folding = Folding(
-            settings.retention.kept().calls_s * 1_000_000, lambda: time.time_ns() // 1_000, None, settings.now_us()
+            settings.retention.kept().calls_s * 1_000_000,
+            lambda: time.time_ns() // 1_000,
+            None,
+            settings.now_us(),
+            settings.default_project,
         )
         self._opener = ShardOpener(settings, client)
         self._shards: dict[Partition, Shard] = {}

@@ -230,6 +230,11 @@ class Settings(_Section):
     prices_file: FileThere | None = Field(
         default=None, description="Your own prices (YAML), before the catalogue's; absent: the catalogue alone."
     )
+    default_project: str = Field(
+        default="",
+        max_length=256,
+        description="Project of OpenTelemetry spans and LiteLLM calls that name none; empty: they are dead letters.",
+    )
     retention: RetentionSettings = RetentionSettings()
     batch: BatchSettings = BatchSettings()
     limits: LimitSettings = LimitSettings()

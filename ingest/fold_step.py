@@ -11,9 +11,13 @@ from confluent_kafka import Message as KafkaMessage
 
 from aggregator.writing.shard import Shard
 from ingest.decoding.batch import decode_batch
+from ingest.decoding.otlp_span import SpanProjects
 from ingest.kafka.consumer import message_of, offset_of
 from ingest.kafka.log_ends import EndMark
-from ingest.kafka.message import DeadLetter
+from ingest.kafka.message import DeadLetter, Headers
+
+PROJECT_HEADER = "project_id"
+"""A message's header with the project of its spans; the Collector's exporter passes on such headers of requests."""
 
 SendDeadLetters = Callable[[list[DeadLetter]], None]
 
@@ -22,12 +26,14 @@ class Folding(NamedTuple):
     """How to fold. `clock`: microseconds since 1970. `fixed_now_us`: the time of every message, for recorded data.
 
     `send_dead_letters` returns when they are delivered; None drops them, where they were sent before.
+    `default_project`: whose spans are that name no project, nor has their message the header PROJECT_HEADER.
     """
 
     retention_us: int
     clock: Callable[[], int]
     send_dead_letters: SendDeadLetters | None
     fixed_now_us: int | None = None
+    default_project: str = ""
 
 
 class Folded(NamedTuple):
@@ -55,7 +61,13 @@ def fold_step(shard: Shard, messages: Sequence[KafkaMessage], folding: Folding, 
     times = message_times(messages, clock_us, folding.fixed_now_us)
     values = list(map(KafkaMessage.value, messages))
     # Redis stores the step before meanwhile.
-    batch = decode_batch(values, times.now_us, folding.retention_us, shard.dropped_before_us)
+    batch = decode_batch(
+        values,
+        times.now_us,
+        folding.retention_us,
+        shard.dropped_before_us,
+        projects=lambda position: span_projects(messages[position], folding.default_project),
+    )
     shard.finish()
     if batch.invalid and folding.send_dead_letters is not None:
         folding.send_dead_letters(
@@ -78,6 +90,13 @@ def fold_step(shard: Shard, messages: Sequence[KafkaMessage], folding: Folding, 
         as_of_us = mark.asked_us
     applied = shard.begin(batch.events, next_offset, as_of_us, clock_us, counters)
     return Folded(batch.messages, applied.events)
+
+
+def span_projects(message: KafkaMessage, default: str) -> SpanProjects:
+    """Where the spans in a message belong that do not say so."""
+    headers: Headers = message.headers() or ()  # type: ignore[assignment]  # typed as what may be sent
+    named = next((value for name, value in headers if name == PROJECT_HEADER and value), b"")
+    return SpanProjects(named.decode("utf-8", "replace") if isinstance(named, bytes) else named, default)
 
 
 def message_times(messages: Sequence[KafkaMessage], clock_us: int, fixed_now_us: int | None = None) -> Times:

@@ -34,11 +34,15 @@ Recoverable = (*StoreTrouble, Fenced, DeadLettersUndelivered, Unopened, BrokerAw
 
 
 class WorkerSettings(msgspec.Struct, frozen=True):
-    """How much to read at once, and what to keep. `fixed_now_us`: the time of every message, for recorded data."""
+    """How much to read at once, and what to keep. `fixed_now_us`: the time of every message, for recorded data.
+
+    `default_project`: whose spans are that name no project.
+    """
 
     retention_us: int
     limits: BatchLimits = BatchLimits()
     fixed_now_us: int | None = None
+    default_project: str = ""
 
 
 class DeadLetters(Protocol):
@@ -68,7 +72,9 @@ class Worker:
         self._open_shard = open_shard
         self._clock = clock
         self._memory_bytes = memory_bytes
-        self._folding = Folding(settings.retention_us, clock, dead_letters.send, settings.fixed_now_us)
+        self._folding = Folding(
+            settings.retention_us, clock, dead_letters.send, settings.fixed_now_us, settings.default_project
+        )
         self._assignments: dict[Partition, Assignment] = {}
         self._left_events = 0  # applied in partitions that others have now
         self._committed_us = 0

@@ -59,6 +59,7 @@ def make_worker(settings: Settings) -> Worker:
             settings.retention.kept().calls_s * 1_000_000,
             BatchLimits(settings.batch.messages_max, settings.batch.bytes_max, settings.batch.wait_ms),
             settings.now_us(),
+            settings.default_project,
         ),
         Source(kafka.bootstrap_servers, kafka.group_id, kafka.topics, kafka.extra, _now_us),
         DeadLetterTopic(kafka.bootstrap_servers, kafka.dead_letter_topic, kafka.extra),

@@ -1,13 +1,14 @@
 """Decodes consecutive messages of a partition: many at once where they are in the commonest form, the others singly."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from aggregator.calls.event import Event
 from ingest.decoding.fast import decode_fast
 from ingest.decoding.invalid_event import InvalidEvent
-from ingest.decoding.single import AHEAD_MAX_US, decode_message
+from ingest.decoding.otlp_span import NO_PROJECTS, SpanProjects
+from ingest.decoding.single import AHEAD_MAX_US, Decoded, decode_message
 from ingest.decoding.typed import EARLIEST_US
 
 # Read at once: enough that what is done once for all of them costs little, and no more than a processor's cache holds.
@@ -34,9 +35,11 @@ def decode_batch(
     retention_us: int,
     dropped_before_us: int = 0,
     events_max: int = EVENTS_MAX,
+    projects: Callable[[int], SpanProjects] = lambda position: NO_PROJECTS,
 ) -> DecodedBatch:
     """Decode messages of one partition, in order, at least one: their values, and the broker's time of each.
 
+    `projects`: by the position of a message, where spans of OpenTelemetry in it belong that do not say so.
     Stops after the message that brings `events_max` events or more.
 
     An event from before `dropped_before_us`, or more than `retention_us` older than the broker's time of its message,
@@ -55,14 +58,14 @@ def decode_batch(
                 batch.events.append(event)
             else:
                 oldest_us = max(brokers_us[position] - retention_us, dropped_before_us)
-                _decode_singly(batch, position, values[position], brokers_us[position], oldest_us)
+                decoded = decode_message(values[position], brokers_us[position], projects(position))
+                _take(batch, position, decoded, oldest_us)
             if len(batch.events) + len(batch.invalid) >= events_max:
                 return batch
     return batch
 
 
-def _decode_singly(batch: DecodedBatch, position: int, value: bytes | None, broker_us: int, oldest_us: int) -> None:
-    decoded = decode_message(value, broker_us)
+def _take(batch: DecodedBatch, position: int, decoded: Decoded, oldest_us: int) -> None:
     for event in decoded.events:
         if _event_us(event) < oldest_us:
             batch.invalid.append((position, _too_late(event)))

@@ -9,7 +9,7 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, TI
 from confluent_kafka import Message as KafkaMessage
 
 from aggregator.rollups.levels import DAY_US, SECOND_US
-from ingest.fold_step import Folding, fold_step, message_times
+from ingest.fold_step import Folding, fold_step, message_times, span_projects
 from ingest.kafka.log_ends import EndMark
 from ingest.kafka.message import DeadLetter
 from tests.support.folding import NOW_US, SHARD, open_shard
@@ -82,3 +82,18 @@ def test_no_time_at_all(redis_url: str) -> None:
     """A message without a time is as of the clock of who reads."""
     untimed = (TIMESTAMP_NOT_AVAILABLE, 0)
     assert message_times([message(0, untimed)], NOW_US) == ([NOW_US], None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "default", "project_id"),
+    [
+        ([("project_id", b"from/header")], "from/setting", "from/header"),
+        ([("other", b"x"), ("project_id", b"")], "from/setting", "from/setting"),
+        (None, "", ""),
+    ],
+)
+def test_whose_spans_are(headers: Any, default: str, project_id: str) -> None:
+    """Spans that name no project belong to the one in their message's header, else to the one that is set."""
+    spans = KafkaMessage(SHARD.topic, SHARD.partition, 0, None, b"", headers)
+    named, fallback = span_projects(spans, default)
+    assert (named or fallback) == project_id
