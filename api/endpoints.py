@@ -19,10 +19,12 @@ from api.headers import Freshness, freshness_headers
 from api.http.admission import Admission
 from api.http.body import BodyLimits, read_body
 from api.http.event_stream import EventStream
+from api.http.leaving import unless_client_leaves
 from api.query.breakdown_question import BreakdownQuestion
 from api.query.projects_answer import ProjectsQuestion
 from api.query.questions import StatsQuestion, UsageQuestion
 from api.query.stream_watches import StreamLimits, Watches
+from api.query.turns import ASKER
 from api.query.values_answer import ValuesQuestion
 from api.refusals import Refusal, StoreAway, away_response, json_response, refusal_response
 
@@ -113,8 +115,12 @@ class Endpoints:
             question = asking.read(body, now_us)
             if not reader.may_read(question.project_id):
                 raise forbidden()
-            with self._answering.holding(1):
-                return _answer(*await asking.answer(question, now_us))
+            ASKER.set(reader.key_id)
+            # What is asked stays in memory until it is answered, some times its size.
+            large_bytes = max(0, len(body) - self._settings.body.small_bytes_max)
+            del body
+            with self._answering.holding(1), self._bodies.holding(large_bytes):
+                return _answer(*await unless_client_leaves(request, asking.answer(question, now_us)))
 
         return self.guarded(respond)
 

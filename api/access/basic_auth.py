@@ -22,6 +22,11 @@ class Reader(Protocol):
     """Someone who may ask."""
 
     @property
+    def key_id(self) -> str:
+        """Of the key; whose expensive questions wait for each other."""
+        ...
+
+    @property
     def projects(self) -> tuple[str, ...] | None:
         """The only projects that may be read, if `may_read` says so; None: no project is left out."""
         ...

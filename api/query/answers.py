@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import NoReturn
 
-from aggregator.rollups.levels import SECOND_US, Retention
+from aggregator.rollups.levels import DAY_US, SECOND_US, Retention
 from aggregator.store.reader import OpenedProject, StateLost, StoreReader, UnknownLayout
 from aggregator.store.reader import StoreAway as RedisAway
 from api.headers import Freshness
@@ -16,12 +16,15 @@ from api.query.projects_answer import ProjectsQuestion, answer_projects
 from api.query.questions import StatsQuestion, UsageQuestion
 from api.query.shared_work import SharedWork
 from api.query.stats_answer import answer_stats
+from api.query.turns import Turns
 from api.query.usage_answer import answer_usage
 from api.query.values_answer import ValuesQuestion, answer_values
 from api.refusals import StoreAway
 
 log = logging.getLogger(__name__)
 
+# Breakdowns of a longer window are expensive: they read each value's rollups.
+CHEAP_BREAKDOWN_US_MAX = DAY_US
 # Redis loses data in a moment, when it is wiped or comes back after a crash; then it stays as it is.
 ATTEMPTS_MAX = 3
 
@@ -46,6 +49,7 @@ class StoreAnswers:
         self._retention = retention
         self._clock = clock
         self._kept = KeptBuckets(kept_bytes_max)
+        self._turns = Turns()
         self._said_s: tuple[int, ...] = ()
         self._shared: SharedWork[Question, tuple[bytes, Freshness]] = SharedWork()
 
@@ -56,7 +60,7 @@ class StoreAnswers:
             return self._answer(
                 question.project_id,
                 lambda project: answer_stats(
-                    self._reader, self._kept, project, question, latest_us, self._retention_of(project)
+                    self._reader, self._kept, self._turns, project, question, latest_us, self._retention_of(project)
                 ),
             )
 
@@ -74,10 +78,13 @@ class StoreAnswers:
         """The JSON of a CallBreakdownRes."""
 
         def work(latest_us: int) -> Awaitable[tuple[bytes, Freshness]]:
-            return self._answer(
-                question.project_id,
-                lambda project: answer_breakdown(
-                    self._reader, project, question, latest_us, self._retention_of(project)
+            return self._in_turn_if_long(
+                question,
+                self._answer(
+                    question.project_id,
+                    lambda project: answer_breakdown(
+                        self._reader, project, question, latest_us, self._retention_of(project)
+                    ),
                 ),
             )
 
@@ -93,6 +100,14 @@ class StoreAnswers:
             )
 
         return await self._shared.run(question, now_us, work)
+
+    async def _in_turn_if_long(
+        self, question: BreakdownQuestion, answering: Awaitable[tuple[bytes, Freshness]]
+    ) -> tuple[bytes, Freshness]:
+        if question.end_us - question.start_us <= CHEAP_BREAKDOWN_US_MAX:
+            return await answering
+        async with self._turns.turn():
+            return await answering
 
     async def projects(self, question: ProjectsQuestion) -> bytes:
         """The JSON of a ProjectsRes."""

@@ -1,7 +1,9 @@
 """The rows of an answer's buckets: as kept, from rollups, and from single calls where nothing else can tell."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
 from hashlib import blake2b
 from itertools import chain
 from typing import NamedTuple
@@ -13,13 +15,13 @@ from aggregator.layout import keys as layout
 from aggregator.reading.calls import (
     IndexValues,
     Selected,
-    read_calls,
+    calls_in_pieces,
     select_by_index,
     select_ids,
     select_minutes,
 )
-from aggregator.reading.rollups import read_rollups
-from aggregator.reading.slot_versions import fingerprint, read_versions
+from aggregator.reading.rollups import Slots, read_rollups
+from aggregator.reading.slot_versions import Versions, fingerprint, read_versions
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.levels import MINUTE_US
 from aggregator.rollups.tally import tally_of
@@ -27,8 +29,16 @@ from aggregator.rollups.views import ViewFilter
 from aggregator.store.reader import OpenedProject, StoreReader
 from api.query.bucket_cache import BucketKey, BucketRows, KeptBuckets
 from api.query.questions import CallFilter, StatsQuestion
+from api.query.read_cost import CHEAP_CALLS_MAX, CHEAP_COST_MAX, read_cost, stretches
 from api.query.read_plan import Cover, cover, plan_reads
-from api.query.rows_json import check_size, make_rows
+from api.query.rows_json import AnswerSize, keys_of, make_rows
+from api.query.turns import Turns
+
+# Rows of more than this are made aside: some 10 ms of work. A value of an answer counts as so many bytes of rollups.
+ASIDE_BYTES_MIN = 200_000
+VALUE_BYTES = 100
+# Calls read in one turn: some 50 ms.
+CALLS_IN_A_TURN_MAX = 10_000
 
 
 class Buckets(NamedTuple):
@@ -49,71 +59,124 @@ def needs_calls(asked: CallFilter) -> bool:
     return asked.call_ids is not None or bool(_indexes(asked))
 
 
-async def rows_of_calls(reader: StoreReader, project: OpenedProject, buckets: Buckets) -> list[BucketRows]:
+class Source(NamedTuple):
+    """What answers are read from, and the turns that expensive ones take."""
+
+    reader: StoreReader
+    project: OpenedProject
+    turns: Turns
+
+
+async def rows_of_calls(source: Source, buckets: Buckets, size: AnswerSize) -> list[BucketRows]:
     """The rows of buckets whose calls are looked up one by one. Raises TooMuchToRead, StateLost, and Refusal."""
     merged = Merged(len(buckets.edges_us))
     if buckets.edges_us:
         selected = await select_calls(
-            reader, project, buckets.question.filter, buckets.edges_us[0][0], buckets.edges_us[-1][1]
+            source.reader, source.project, buckets.question.filter, buckets.edges_us[0][0], buckets.edges_us[-1][1]
         )
-        await _add_calls(reader, selected, buckets, merged)
-        await reader.fetch_of(project, [])
-    return make_rows(buckets.question, buckets.timestamps, merged)
+        is_costly = sum(map(len, selected.values())) > CHEAP_CALLS_MAX
+        for part in _parts(selected):
+            async with source.turns.turn() if is_costly else nullcontext():
+                await _add_calls(source.reader, part, buckets, merged)
+        await source.reader.fetch_of(source.project, [])
+    rows = await _make_rows(source, buckets, merged, size)
+    size.add(rows)
+    return rows
 
 
 async def rows_of_rollups(
-    reader: StoreReader, kept: KeptBuckets, project: OpenedProject, buckets: Buckets, minutes_reach_us: int
+    source: Source, kept: KeptBuckets, buckets: Buckets, minutes_reach_us: int, size: AnswerSize
 ) -> list[BucketRows]:
     """The rows of buckets that have not changed as they were kept, the others anew. Minutes before `minutes_reach_us`
     may be gone.
 
-    Raises NotKept, TooMuchToRead, StateLost, and Refusal.
+    Read stretch by stretch, with others' work between. Raises NotKept, TooMuchToRead, StateLost, and Refusal.
     """
+    rows: list[BucketRows] = []
+    parts = stretches(buckets.edges_us)
+    digest = _digest(buckets.question)
+    for part in parts:
+        some = buckets.only(part)
+        made = await _rows_of_stretch(source, kept, digest, some, minutes_reach_us, size, len(parts) > 1)
+        size.add(made)
+        rows += made
+    return rows
+
+
+def _parts(selected: Selected) -> Iterator[Selected]:
+    """The records to read in one turn, and in the next."""
+    for shard, numbers in selected.items():
+        ordered = sorted(numbers)
+        for at in range(0, len(ordered), CALLS_IN_A_TURN_MAX):
+            yield {shard: set(ordered[at : at + CALLS_IN_A_TURN_MAX])}
+
+
+async def _rows_of_stretch(
+    source: Source,
+    kept: KeptBuckets,
+    digest: bytes,
+    buckets: Buckets,
+    minutes_reach_us: int,
+    size: AnswerSize,
+    is_long: bool,
+) -> list[BucketRows]:
     covers = [cover(*edges) for edges in buckets.edges_us]
     sources = [one.slots + tuple(one.cut_slots) if one.cut_minutes else one.slots for one in covers]
-    versions = await read_versions(reader, project, (slots.block for source in sources for slots in source))
-    prints = [fingerprint(source, versions) for source in sources]
-    keys = _keys(buckets)
+    versions = await _versions(source, sources)
+    prints = [fingerprint(one, versions) for one in sources]
+    keys = [BucketKey(digest, at, *edges) for at, edges in zip(buckets.timestamps, buckets.edges_us, strict=True)]
     found = {at: rows for at, key in enumerate(keys) if (rows := kept.find(key, prints[at])) is not None}
     fresh = [at for at in range(len(keys)) if at not in found]
     if not fresh:
-        check_size(buckets.question, found.values())
-    else:
-        merged = await _read(reader, project, buckets.only(fresh), [covers[at] for at in fresh])
-        made = make_rows(buckets.question, [buckets.timestamps[at] for at in fresh], merged, found.values())
-        versions = await read_versions(reader, project, (slots.block for at in fresh for slots in sources[at]))
-        for at, rows in zip(fresh, made, strict=True):
-            found[at] = rows
-            # What has changed while it was read may be of neither state, and where minutes are gone but their calls are
-            # not, no version tells that these have changed.
-            may_be_gone = any(minute * MINUTE_US < minutes_reach_us for minute in covers[at].cut_minutes)
-            if prints[at] == fingerprint(sources[at], versions) and not may_be_gone:
-                kept.keep(keys[at], prints[at], rows)
+        return [found[at] for at in range(len(keys))]
+    size.add_series(chain.from_iterable(rows.series for rows in found.values()))
+    to_read = [covers[at] for at in fresh]
+    is_costly = is_long or read_cost(buckets.question, to_read) > CHEAP_COST_MAX
+    async with source.turns.turn() if is_costly else nullcontext():
+        anew = buckets.only(fresh)
+        made = await _make_rows(source, anew, await _read(source, anew, to_read), size)
+        after = await _versions(source, [sources[at] for at in fresh])
+    for at, rows in zip(fresh, made, strict=True):
+        found[at] = rows
+        # What has changed while it was read may be of neither state, and where minutes are gone but their calls are
+        # not, no version tells that these have changed.
+        may_be_gone = any(minute * MINUTE_US < minutes_reach_us for minute in covers[at].cut_minutes)
+        if prints[at] == fingerprint(sources[at], after) and not may_be_gone:
+            kept.keep(keys[at], prints[at], rows)
     return [found[at] for at in range(len(keys))]
 
 
-def _keys(buckets: Buckets) -> list[BucketKey]:
-    question = buckets.question
+async def _versions(source: Source, sources: Sequence[Sequence[Slots]]) -> Versions:
+    return await read_versions(source.reader, source.project, (slots.block for one in sources for slots in one))
+
+
+async def _make_rows(source: Source, buckets: Buckets, merged: Merged, size: AnswerSize) -> list[BucketRows]:
+    """The rows, made aside where that takes longer than others may wait."""
+    make = partial(make_rows, buckets.question, buckets.timestamps, merged, size)
+    if merged.size_bytes + len(buckets.timestamps) * keys_of(buckets.question) * VALUE_BYTES < ASIDE_BYTES_MIN:
+        return make()
+    return await source.turns.aside(make)
+
+
+def _digest(question: StatsQuestion) -> bytes:
     # What is asked may be a megabyte, and stays as long as its rows do: a digest that nobody can meet by intent.
-    asked = blake2b(
+    return blake2b(
         msgspec.msgpack.encode((question.project_id, question.call_metrics, question.usage_metrics, question.filter)),
         digest_size=32,
     ).digest()
-    return [
-        BucketKey(asked, timestamp, *edges)
-        for timestamp, edges in zip(buckets.timestamps, buckets.edges_us, strict=True)
-    ]
 
 
-async def _read(reader: StoreReader, project: OpenedProject, buckets: Buckets, covers: Sequence[Cover]) -> Merged:
+async def _read(source: Source, buckets: Buckets, covers: Sequence[Cover]) -> Merged:
     merged = Merged(len(covers))
     question, plan = buckets.question, plan_reads(covers)
     latency_values = any(m.metric == "latency_ms" and m.percentiles for m in question.call_metrics)
     usage_values = any(metric.percentiles for metric in question.usage_metrics)
     dimensions = view_filter(question.filter)
-    await read_rollups(reader, project, plan.slots, dimensions, merged, latency_values, usage_values)
+    await read_rollups(source.reader, source.project, plan.slots, dimensions, merged, latency_values, usage_values)
     if plan.cut_minutes:
-        await _add_calls(reader, await select_minutes(reader, project, plan.cut_minutes), buckets, merged)
+        await _add_calls(
+            source.reader, await select_minutes(source.reader, source.project, plan.cut_minutes), buckets, merged
+        )
     return merged
 
 
@@ -121,15 +184,16 @@ async def _add_calls(reader: StoreReader, selected: Selected, buckets: Buckets, 
     """Count those of the selected calls that the filter lets through, each in its bucket, if it has one."""
     dimensions, edges_us = view_filter(buckets.question.filter), buckets.edges_us
     begins_us = [from_us for from_us, _ in edges_us]
-    by_bucket: dict[int, list[Call]] = {}
-    for call in (await read_calls(reader, selected)).values():
-        if call.started_us is None or not matches_views(call, dimensions):
-            continue
-        at = bisect_right(begins_us, call.started_us) - 1
-        if at >= 0 and call.started_us < edges_us[at][1]:
-            by_bucket.setdefault(at, []).append(call)
-    for at, within in by_bucket.items():
-        into.add_calls(at, tally_of(within))
+    async for some in calls_in_pieces(reader, selected):
+        by_bucket: dict[int, list[Call]] = {}
+        for call in some.values():
+            if call.started_us is None or not matches_views(call, dimensions):
+                continue
+            at = bisect_right(begins_us, call.started_us) - 1
+            if at >= 0 and call.started_us < edges_us[at][1]:
+                by_bucket.setdefault(at, []).append(call)
+        for at, within in by_bucket.items():
+            into.add_calls(at, tally_of(within))
 
 
 def view_filter(asked: CallFilter) -> ViewFilter:

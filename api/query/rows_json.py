@@ -1,6 +1,6 @@
 """The rows of buckets as JSON: made bucket by bucket, so that they can be kept, and put together for an answer."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -9,25 +9,26 @@ from aggregator.rollups.series import OF_USAGE, model_of
 from api.query.bucket_cache import BucketRows
 from api.query.questions import MetricQuestion, StatsQuestion
 from api.query.rows import call_rows, empty_usage_row, priced_rows, usage_rows
-from api.refusals import invalid_at
+from api.query.turns import RowsUnderWay
+from api.refusals import Refusal, invalid_at
 
 # 10,000 buckets of 100 models: some 100 MB of JSON, more than any dashboard draws.
 ROWS_MAX = 1_000_000
 # Keys of all rows, calls' and models': 20 bytes of JSON each and a microsecond.
 VALUES_MAX = 10_000_000
+# As JSON. More than any dashboard draws: 10,000 buckets of 20 models with three values each have some 30 MB.
+ANSWER_BYTES_MAX = 64 * 2**20
 
 _encode = msgspec.json.Encoder().encode
 
 
 def make_rows(
-    question: StatsQuestion, timestamps: Sequence[str], merged: Merged, others: Collection[BucketRows] = ()
+    question: StatsQuestion, timestamps: Sequence[str], merged: Merged, size: "AnswerSize | None" = None
 ) -> list[BucketRows]:
-    """The rows of each of the merged buckets. `others`: buckets of the answer that are there already.
-
-    Raises Refusal where all of them together are too many.
-    """
+    """The rows of each of the merged buckets. Raises Refusal where the answer, of this size so far, gets too large."""
     usage = merged.totals(OF_USAGE) if question.usage_metrics else None
-    check_size(question, others, len(timestamps), frozenset(name for _, name in usage.keys) if usage else frozenset())
+    if usage and size is not None:
+        size.add_series(name for _, name in usage.keys)
     of_calls = [b""] * len(timestamps)
     if question.call_metrics:
         of_calls = [_encode(row) for row in call_rows(timestamps, merged, question.call_metrics)]
@@ -60,6 +61,11 @@ def usage_json(
             priced[name] = priced.get(name, False) or is_priced
     series = tuple(sorted(priced))
     models = [(name, model_of(name), priced[name]) for name in series]
+    present_rows = sum(len(bucket.series) for bucket in buckets)
+    if present_rows < len(buckets) * len(series):
+        empty = len(_encode(empty_usage_row(timestamps[0], models[0][1], False, metrics)))
+        if empty * (len(buckets) * len(series) - present_rows) > ANSWER_BYTES_MAX:
+            raise _too_many_bytes()
     rows: list[bytes] = []
     for bucket, timestamp in zip(buckets, timestamps, strict=True):
         if bucket.series == series:
@@ -77,23 +83,53 @@ def _array(rows: list[bytes]) -> msgspec.Raw:
     return msgspec.Raw(b"[" + b",".join(rows) + b"]")
 
 
-def check_size(
-    question: StatsQuestion,
-    present: Collection[BucketRows],
-    to_make: int = 0,
-    series_to_make: frozenset[bytes] = frozenset(),
-) -> None:
-    """Raises Refusal where the rows of all buckets, those that are there and those to be made, are too many."""
-    models = len(series_to_make.union(*{bucket.series for bucket in present}))
-    buckets = len(present) + to_make
-    rows = buckets * models
-    values = rows * _keys(question.usage_metrics) + buckets * _keys(question.call_metrics)
-    if rows > ROWS_MAX or values > VALUES_MAX:
-        raise invalid_at(
-            ("granularity",),
-            f"{buckets:,} buckets of {models:,} models are more than {ROWS_MAX:,} rows, or have more than "
-            f"{VALUES_MAX:,} values; ask for larger buckets",
-        )
+class AnswerSize:
+    """How large an answer gets: it is refused as soon as it is known to be too large. Memory is taken from `room`."""
+
+    def __init__(self, question: StatsQuestion, buckets: int, room: RowsUnderWay) -> None:
+        self._question = question
+        self._buckets = buckets
+        self._room = room
+        self._series: set[bytes] = set()
+        self._check()
+
+    def add_series(self, names: Iterable[bytes]) -> None:
+        """These models are in it. Raises Refusal."""
+        before = len(self._series)
+        self._series.update(names)
+        if len(self._series) != before:
+            self._check()
+
+    def add(self, rows: Iterable[BucketRows]) -> None:
+        """These rows are in it. Raises Refusal."""
+        for bucket in rows:
+            self.add_series(bucket.series)
+            self._room.add(len(bucket.call_row) + sum(map(len, bucket.usage_rows)))
+        if self._room.size_bytes > ANSWER_BYTES_MAX:
+            raise _too_many_bytes()
+
+    def _check(self) -> None:
+        models = len(self._series)
+        rows = self._buckets * models
+        values = rows * _keys(self._question.usage_metrics) + self._buckets * _keys(self._question.call_metrics)
+        if rows > ROWS_MAX or values > VALUES_MAX:
+            raise invalid_at(
+                ("granularity",),
+                f"{self._buckets:,} buckets of {models:,} models are more than {ROWS_MAX:,} rows, or have more than "
+                f"{VALUES_MAX:,} values; ask for larger buckets",
+            )
+
+
+def keys_of(question: StatsQuestion) -> int:
+    """How many values a bucket of one model has."""
+    return _keys(question.call_metrics) + _keys(question.usage_metrics)
+
+
+def _too_many_bytes() -> Refusal:
+    return invalid_at(
+        ("granularity",),
+        f"the answer has more than {ANSWER_BYTES_MAX // 2**20:,} MiB; ask for larger buckets, or for fewer metrics",
+    )
 
 
 def _keys(metrics: Sequence[MetricQuestion]) -> int:

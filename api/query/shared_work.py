@@ -12,39 +12,48 @@ Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
 
 
-class _Turn(Generic[Result]):
-    """Work that is to begin, or has begun. `now_us`: the latest of those who asked for it."""
+class _Shared(Generic[Result]):
+    """Work that is to begin, or has begun. `now_us`: the latest of those who asked for it; `askers`: how many wait."""
 
     def __init__(self, now_us: int) -> None:
         self.now_us = now_us
+        self.askers = 0
         self.task: asyncio.Task[Result]
 
 
 class SharedWork(Generic[Key, Result]):
-    """Work by key: at any time at most one is at work, and one waits to begin."""
+    """Work by key: at any time at most one is at work, and one waits to begin. What nobody waits for is given up."""
 
     def __init__(self) -> None:
         self._working: dict[Key, asyncio.Task[Result]] = {}
-        self._waiting: dict[Key, _Turn[Result]] = {}
+        self._waiting: dict[Key, _Shared[Result]] = {}
 
     async def run(self, key: Key, now_us: int, work: Callable[[int], Awaitable[Result]]) -> Result:
         """What `work` returns or raises, begun after this call; it is told the latest `now_us` of all it is for."""
-        turn = self._waiting.get(key)
-        if turn is None:
-            turn = self._waiting[key] = _Turn(now_us)
-            turn.task = asyncio.ensure_future(self._in_turn(key, turn, work))
-        turn.now_us = max(turn.now_us, now_us)
-        # One who leaves does not take the answer from the others.
-        return await asyncio.shield(turn.task)
+        shared = self._waiting.get(key)
+        if shared is None:
+            shared = self._waiting[key] = _Shared(now_us)
+            shared.task = asyncio.ensure_future(self._in_turn(key, shared, work))
+        shared.now_us = max(shared.now_us, now_us)
+        shared.askers += 1
+        try:
+            # One who leaves does not take the answer from the others.
+            return await asyncio.shield(shared.task)
+        finally:
+            shared.askers -= 1
+            if not shared.askers and not shared.task.done():
+                if self._waiting.get(key) is shared:
+                    del self._waiting[key]
+                shared.task.cancel()
 
-    async def _in_turn(self, key: Key, turn: _Turn[Result], work: Callable[[int], Awaitable[Result]]) -> Result:
+    async def _in_turn(self, key: Key, shared: _Shared[Result], work: Callable[[int], Awaitable[Result]]) -> Result:
         before = self._working.get(key)
         if before is not None:
             await asyncio.wait([before])
         del self._waiting[key]
-        self._working[key] = turn.task
+        self._working[key] = shared.task
         try:
-            return await work(turn.now_us)
+            return await work(shared.now_us)
         finally:
-            if self._working[key] is turn.task:
+            if self._working[key] is shared.task:
                 del self._working[key]

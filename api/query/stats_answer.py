@@ -1,31 +1,34 @@
 """Answering `/calls/stats`: the window that is asked for, its buckets, their rows, and the refusals on the way."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
-from aggregator.rollups.levels import DAY_US, MINUTES, Retention
+from aggregator.rollups.levels import MINUTES, Retention
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.timestamps import format_utc
-from api.query.bucket_cache import KeptBuckets
-from api.query.bucket_reading import Buckets, needs_calls, rows_of_calls, rows_of_rollups
+from api.query.bucket_cache import BucketRows, KeptBuckets
+from api.query.bucket_reading import Buckets, Source, needs_calls, rows_of_calls, rows_of_rollups
 from api.query.buckets import bucket_starts, bucket_timestamps
 from api.query.granularity import resolve_granularity
 from api.query.questions import StatsQuestion
 from api.query.read_plan import bucket_edges
 from api.query.retained_window import Fitted, level_reach_us
-from api.query.rows_json import call_json, usage_json
-from api.query.window_refusals import check_calls_are_kept, fitted_window, refusing_what_is_not_kept
+from api.query.rows_json import AnswerSize, call_json, usage_json
+from api.query.turns import Turns
+from api.query.window_refusals import check_calls_are_kept, end_of_time, fitted_window, refusing_what_is_not_kept
 from api.query.zones import load_zone
 from api.refusals import invalid_at
 
-# No event is taken in that is further ahead of its time of arrival.
-AHEAD_US_MAX = DAY_US
+# An answer of more than this is put together aside: it takes some milliseconds.
+INLINE_BYTES_MAX = 500_000
 
 
 async def answer_stats(
     reader: StoreReader,
     kept: KeptBuckets,
+    turns: Turns,
     project: OpenedProject,
     question: StatsQuestion,
     now_us: int,
@@ -40,13 +43,20 @@ async def answer_stats(
         _check_edges(starts, window, question.timezone)
     timestamps = bucket_timestamps(starts, zone)
     buckets = Buckets(question, timestamps, bucket_edges(window.start_us, window.end_us, starts))
-    with refusing_what_is_not_kept():
+    source = Source(reader, project, turns)
+    with refusing_what_is_not_kept(), turns.rows() as room:
+        size = AnswerSize(question, len(starts), room)
         if needs_calls(question.filter):
             check_calls_are_kept(window, now_us, retention)
-            rows = await rows_of_calls(reader, project, buckets)
+            rows = await rows_of_calls(source, buckets, size)
         else:
             minutes_reach_us = level_reach_us(MINUTES, now_us, retention)
-            rows = await rows_of_rollups(reader, kept, project, buckets, minutes_reach_us)
+            rows = await rows_of_rollups(source, kept, buckets, minutes_reach_us, size)
+        encode = partial(_encoded, window, question, timestamps, rows)
+        return await turns.aside(encode) if room.size_bytes > INLINE_BYTES_MAX else encode()
+
+
+def _encoded(window: Fitted, question: StatsQuestion, timestamps: Sequence[str], rows: Sequence[BucketRows]) -> bytes:
     return msgspec.json.encode(
         {
             "start": format_utc(window.start_us),
@@ -61,8 +71,7 @@ async def answer_stats(
 
 def _window(question: StatsQuestion, now_us: int, retention: Retention) -> Fitted:
     end_us = now_us if question.end_us is None else question.end_us
-    # Nothing is counted that began later than that, so nothing beyond has to be read, nor listed.
-    end_us = max(question.start_us, min(end_us, now_us + AHEAD_US_MAX))
+    end_us = end_of_time(question.start_us, end_us, now_us)
     granularity_s = resolve_granularity(end_us - question.start_us, question.granularity_s)
     return fitted_window(question.start_us, end_us, granularity_s, now_us, retention)
 

@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from aggregator.reading.rollups import TooMuchToRead
-from aggregator.rollups.levels import Retention
+from aggregator.rollups.levels import DAY_US, Retention
 from aggregator.rollups.views import NotKept
 from aggregator.timestamps import format_utc
 from api.query.retained_window import BeyondRetention, Fitted, calls_reach_us, fit
 from api.refusals import invalid_at
+
+# No event is taken in that is further ahead of the time at which it comes; nothing beyond has to be read, nor listed.
+AHEAD_US_MAX = DAY_US
 
 
 @contextmanager
@@ -26,10 +29,15 @@ def refusing_what_is_not_kept() -> Iterator[None]:
         raise invalid_at(("filter",), f"{too_much}; ask for a shorter window or fewer values") from None
 
 
+def end_of_time(start_us: int, end_us: int, now_us: int) -> int:
+    """The end of a window for all that is computed: a day from now, where it was to be later."""
+    return max(start_us, min(end_us, now_us + AHEAD_US_MAX))
+
+
 def fitted_window(start_us: int, end_us: int, granularity_s: int, now_us: int, retention: Retention) -> Fitted:
     """The window as far as what is retained can answer it. Raises Refusal where that is nothing."""
     try:
-        return fit(start_us, end_us, granularity_s, now_us, retention)
+        return fit(start_us, end_of_time(start_us, end_us, now_us), granularity_s, now_us, retention)
     except BeyondRetention as beyond:
         raise invalid_at(
             ("start",), f"nothing of this window is kept; data reaches back to {format_utc(beyond.reaches_us)}"

@@ -129,3 +129,30 @@ def test_one_who_leaves_does_not_take_the_answer_along(leaves: str) -> None:
         await scenario(lambda: shared.run("q", 1, work), work)
 
     asyncio.run(main())
+
+
+def test_what_nobody_waits_for_is_given_up() -> None:
+    """Work goes on as long as one of those who asked for it stays; when the last leaves, at work or not, it ends."""
+
+    async def scenario() -> None:
+        shared: SharedWork[str, int] = SharedWork()
+        work = Work()
+        first = asyncio.ensure_future(shared.run("q", 1, work))
+        await settle()
+        waiting = [asyncio.ensure_future(shared.run("q", 2, work)) for _ in range(2)]
+        await settle()
+        waiting[0].cancel()
+        await settle()
+        waiting[1].cancel()
+        await settle()
+        first.cancel()
+        await settle()
+        assert work.begun == [1]
+        assert not shared._working
+        assert not shared._waiting
+        late = asyncio.ensure_future(shared.run("q", 3, work))
+        await settle()
+        work.ends[1].set()
+        assert (await late, work.begun) == (2, [1, 3])
+
+    asyncio.run(scenario())
