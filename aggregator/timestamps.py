@@ -12,9 +12,10 @@ DAY_US = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
-# RFC 3339 `date-time`, its separators in either case or a space, its offset optional (then UTC); no second 60.
+# RFC 3339 `date-time`, its separators in either case or a space; its offset optional (then UTC), and its seconds, which
+# some writers leave out (then 0); no second 60.
 _RFC_3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ]([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d+))?"
+    r"(\d{4}-\d\d-\d\d)[Tt ]([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:\.(\d+))?)?"
     r"(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))?",
     re.ASCII,
 )
@@ -35,7 +36,8 @@ _HOUR_MINUTE_SECOND_MAX = np.array([23.0, 59.0, 59.0])
 def parse_timestamp_us(value: str | int | float) -> int:
     """The instant in microseconds since 1970-01-01T00:00Z.
 
-    Text is RFC 3339, a missing offset means UTC. A number is seconds since 1970. Digits past the microsecond are cut.
+    Text is RFC 3339; a missing offset means UTC, missing seconds are 0. A number is seconds since 1970. Digits past
+    the microsecond are cut.
     Raises ValueError for anything else: a date without time, a leap second, 24:00, an offset without colon, a
     boolean, a number that is not finite.
     """
@@ -107,7 +109,7 @@ def _parse_any_us(text: str) -> int:
         offset = int(offset_hour) * 60 + int(offset_minute)
         minutes += offset if sign == "-" else -offset
     fraction_us = int(fraction[:6].ljust(6, "0")) if fraction else 0
-    return days * DAY_US + minutes * MINUTE_US + int(second) * 1_000_000 + fraction_us
+    return days * DAY_US + minutes * MINUTE_US + int(second or 0) * 1_000_000 + fraction_us
 
 
 def format_utc(instant_us: int) -> str:

@@ -86,10 +86,19 @@ class Call(msgspec.Struct, array_like=True):
 
     @property
     def latency_ms(self) -> int | None:
-        """Whole milliseconds from start to end, each floored first; None while either is missing."""
+        """Whole milliseconds from start to end, each floored first; None while either is missing.
+
+        None too where it would be negative: the clocks of two machines differ, and nothing is known of it.
+        """
         if self.started_us is None or self.ended_us is None:
             return None
-        return self.ended_us // 1000 - self.started_us // 1000
+        latency_ms = self.ended_us // 1000 - self.started_us // 1000
+        return latency_ms if latency_ms >= 0 else None
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it has a start too, so that its end counts."""
+        return self.started_us is not None and self.ended_us is not None
 
     @property
     def is_started(self) -> bool:

@@ -27,8 +27,9 @@ class UsageCounts(NamedTuple):
 
 
 class CallStart(msgspec.Struct, frozen=True, gc=False):
-    """What only a call's start tells. `may_roll_up`: its producer is known to repeat in a call's usage what the calls
-    below it used (see CallEnd).
+    """What only a call's start tells. `trace_id` and `parent_id` are never empty: such a one is absent.
+
+    `may_roll_up`: its producer is known to repeat in a call's usage what the calls below it used (see CallEnd).
     """
 
     op_name: str

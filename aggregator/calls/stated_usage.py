@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import to_builtins
 from msgspec.structs import astuple
 
 from aggregator.calls.event import UsageCounts
@@ -158,12 +157,12 @@ def _counts(stated: Any) -> UsageCounts:
     """As `read_counts`, of what was decoded as `_Usage`."""
     values = astuple(stated)
     if values[_USUAL_KEYS:] != _NOTHING_UNUSUAL:
-        return read_counts(to_builtins(stated))
+        return _decide(_names_of(values))
     prompt, completion, total, requests, net, output, read, creation, gross, *objects = values[:_USUAL_KEYS]
     input_tokens = (prompt or 0) + (net or 0) if gross is None else gross
     output_tokens = (completion or 0) + (output or 0)
     if not (input_tokens or output_tokens):
-        return read_counts(to_builtins(stated))
+        return _decide(_names_of(values))
     kept_1h = 0
     if objects != _NO_OBJECTS:
         read, creation, kept_1h = _cached(read, creation, *objects)
@@ -172,6 +171,19 @@ def _counts(stated: Any) -> UsageCounts:
     # As UsageCounts(...) does, without the call in Python: half the time of this function.
     counts = (input_tokens, output_tokens, total, read or 0, creation or 0, requests, kept_1h, True)
     return tuple.__new__(UsageCounts, counts)
+
+
+def _names_of(values: tuple[Any, ...]) -> Iterator[tuple[str, object]]:
+    """As `_names_in`, of the values of what was decoded as `_Usage`."""
+    for (key, inner), value in zip(KEYS.items(), values, strict=True):
+        if value is None or type(value) is list:
+            continue
+        if not inner:
+            yield key, value
+            continue
+        for inner_key, count in zip(inner, astuple(value), strict=True):
+            if count is not None:
+                yield f"{key}.{inner_key}", count
 
 
 def _cached(read: int | None, creation: int | None, *objects: Any) -> tuple[int | None, int | None, int]:

@@ -156,9 +156,8 @@ def _count(
         for number in numbers:
             tally = tallies.setdefault((minute, number), CallTally())
             tally.calls += 1
-            latency_ms = call.latency_ms
-            if latency_ms is not None:
-                tally.add_end(call, latency_ms)
+            if call.is_ended:
+                tally.add_end(call, call.latency_ms)
 
 
 def _by_cell(shard: ProjectShard, tallies: Mapping[_MinuteView, CallTally]) -> dict[_CellKey, PackedTally]:

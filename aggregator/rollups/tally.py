@@ -37,12 +37,14 @@ class CallTally:
         self.rows: dict[bytes, list[bytes]] = {}
         self.large: dict[bytes, list[Row]] = {}
 
-    def add_end(self, call: Call, latency_ms: int) -> None:
-        """Count what is known of a started call from its end on."""
+    def add_end(self, call: Call, latency_ms: int | None) -> None:
+        """Count what is known of a started call from its end on; without a latency where that makes no sense."""
         self.errors += call.failed
         rows = self.rows
         latencies = rows.get(LATENCY)
-        if latencies is None:
+        if latency_ms is None:
+            pass
+        elif latencies is None:
             rows[LATENCY] = [pack_latency(latency_ms)]
         else:
             latencies.append(pack_latency(latency_ms))
@@ -76,9 +78,8 @@ def tally_of(calls: Iterable[Call]) -> CallTally:
     tally = CallTally()
     for call in calls:
         tally.calls += 1
-        latency_ms = call.latency_ms
-        if latency_ms is not None:
-            tally.add_end(call, latency_ms)
+        if call.is_ended:
+            tally.add_end(call, call.latency_ms)
     return tally
 
 

@@ -54,7 +54,7 @@ class Fold:
         self._tallies: dict[int, CallTally] = {}
         self._ended: set[int] = set()
         self._subtrees = SubtreeChanges()
-        self._events = self._duplicates = self._unpriced = 0
+        self._events = self._duplicates = self._unpriced = self._negative_latencies = 0
         self.changes = BatchChanges()
 
     def add(self, event: Event, field: bytes) -> None:
@@ -104,7 +104,11 @@ class Fold:
                 changes.open_calls.setdefault((call.project, call.trace), {})[number] = entry
         counted = sum(tally.calls for tally in changes.groups.values())
         changes.counters.update(
-            events=self._events, calls=counted, duplicates=self._duplicates, unpriced=self._unpriced
+            events=self._events,
+            calls=counted,
+            duplicates=self._duplicates,
+            unpriced=self._unpriced,
+            negative_latencies=self._negative_latencies,
         )
         return changes
 
@@ -176,7 +180,9 @@ class Fold:
             self._ended.add(number)
             if call.usage:
                 self._price(call, project_id)
-            tally.add_end(call, call.ended_us // 1000 - call.started_us // 1000)
+            latency_ms = call.latency_ms
+            self._negative_latencies += latency_ms is None
+            tally.add_end(call, latency_ms)
 
     def _price(self, call: Call, project_id: str) -> None:
         assert call.started_us is not None

@@ -128,7 +128,7 @@ def read_breakdown_question(body: bytes, now_us: int) -> BreakdownQuestion:
         dimension=request.dimension,
         call_metrics=call_metrics,
         usage_metrics=usage_metrics,
-        filter=call_filter(request.filter or CallsFilter()),
+        filter=call_filter(request.filter or CallsFilter(), request.project_id),
         order_by=_order_by(request.order_by, (*call_metrics, *usage_metrics)),
         is_descending=request.order == "desc",
         limit=request.limit,

@@ -189,7 +189,7 @@ def _read(body: bytes) -> StatsQuestion:
         timezone=request.timezone,
         usage_metrics=metric_questions("usage_metrics", request.usage_metrics),
         call_metrics=metric_questions("call_metrics", request.call_metrics),
-        filter=call_filter(request.filter or CallsFilter()),
+        filter=call_filter(request.filter or CallsFilter(), request.project_id),
     )
 
 
@@ -214,10 +214,16 @@ def metric_questions(field: str, specs: Sequence[_MetricSpec] | None) -> tuple[M
     return metrics
 
 
-def call_filter(asked: CallsFilter) -> CallFilter:
+def call_filter(asked: CallsFilter, project_id: str) -> CallFilter:
     """Each list as a tuple; null and an empty list restrict nothing."""
     fields = asked.model_dump()
     roots_only = bool(fields.pop("trace_roots_only"))
+    fields["wb_run_ids"] = _run_ids(asked.wb_run_ids or (), project_id)
     return CallFilter(
         trace_roots_only=roots_only, **{name: tuple(values) if values else None for name, values in fields.items()}
     )
+
+
+def _run_ids(asked: Sequence[str], project_id: str) -> list[str]:
+    """The ids themselves; one without a `/` means the run of this project too, which SDKs write with its project."""
+    return [name for run_id in asked for name in (run_id, *([] if "/" in run_id else [f"{project_id}/{run_id}"]))]

@@ -18,7 +18,7 @@ from callmeter.settings import Settings
 from callmeter.stored_offsets import PartitionProgress, partition_progress
 from callmeter.top.words import age, short
 
-COUNTERS = ("calls", "duplicates", "dead_letters", "offsets_lost", "unpriced")
+COUNTERS = ("calls", "duplicates", "dead_letters", "offsets_lost", "unpriced", "negative_latencies")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -29,7 +29,8 @@ def status(settings: Settings, as_json: bool) -> None:
     """Show how far the workers are: lag by partition, as-of time, and what they counted.
 
     Lag is counted against the offsets stored with the state, in messages. Counters count since a shard began;
-    offsets lost are messages that the broker deleted before they were read.
+    offsets lost are messages that the broker deleted before they were read. Negative latencies are those of calls that
+    ended before they started, by the clocks of their producers; they are left out of every latency.
     """
     try:
         client = connect(settings.redis.url, settings.redis.cluster)
@@ -92,7 +93,8 @@ def status_table(found: dict[str, Any], now_s: float, width: int) -> Table:
     Where `width` is short a long topic gives way to the numbers. `now_s` (seconds since the epoch) makes ages.
     """
     rows = [*found["partitions"], found]
-    shown = [name for name in COUNTERS if name != "offsets_lost" or found[name]]  # seldom, and columns are few
+    # Columns are few: what is seldom is shown where there is any.
+    shown = [name for name in COUNTERS if name not in ("offsets_lost", "negative_latencies") or found[name]]
     numbers = {
         "part": [str(row.get("partition", "")) for row in rows],
         "lag": [short(row["lag_messages"]) for row in rows],

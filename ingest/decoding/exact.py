@@ -120,8 +120,8 @@ def _call_start(fields: RawFields, latest_us: int) -> CallStart:
     return CallStart(
         _missing("op_name") if op_name is None else op_name,
         _instant_us(fields.started_at, "started_at", latest_us),
-        _optional_id(fields.trace_id, "trace_id"),
-        _optional_id(fields.parent_id, "parent_id"),
+        _optional_id(fields.trace_id, "trace_id") or None,
+        _optional_id(fields.parent_id, "parent_id") or None,
         _optional_id(fields.thread_id, "thread_id"),
         _optional_id(fields.turn_id, "turn_id"),
         _optional_id(fields.wb_user_id, "wb_user_id"),

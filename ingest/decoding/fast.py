@@ -13,6 +13,7 @@ from aggregator.calls.event import CallEnd, CallStart, Event
 from aggregator.calls.rollup_marks import Attributes, is_from_js_sdk, sums_up_calls
 from aggregator.calls.stated_usage import StatedSummary, usage_of
 from aggregator.timestamps import parse_timestamp_us, parse_timestamps_us
+from ingest.decoding.prefix import PREFIXES, without_prefix
 from ingest.decoding.refs import refs_in_each
 from ingest.decoding.typed import ID_BYTES_MAX, OP_NAME_BYTES_MAX
 
@@ -114,13 +115,8 @@ def decode_fast(values: Sequence[bytes | None], earliest_us: int, latest_us: int
 
 
 def _fields(value: bytes | None) -> Fields | None:
-    if value is None:
-        return None
-    try:
-        if not value.isascii():
-            value.decode()  # msgspec does not look at the bytes of strings that it skips
-        envelope = _decode_envelope(value)
-    except (ValueError, RecursionError, msgspec.DecodeError):
+    envelope = None if value is None else _envelope(value)
+    if envelope is None:
         return None
     start, end, complete, mode = envelope.start, envelope.end, envelope.complete, envelope.mode
     if mode is None:
@@ -129,6 +125,16 @@ def _fields(value: bytes | None) -> Fields | None:
     if request is None or start or end or complete:
         return None
     return request.start if mode == "start" else request.end if mode == "end" else request.complete
+
+
+def _envelope(value: bytes) -> Envelope | None:
+    try:
+        if not value.isascii():
+            value.decode()  # msgspec does not look at the bytes of strings that it skips
+        return _decode_envelope(value)
+    except (ValueError, RecursionError, msgspec.DecodeError):
+        bare = without_prefix(value)
+        return _envelope(bare) if value.startswith(PREFIXES) and not bare.startswith(PREFIXES) else None
 
 
 def _instants_us(times: list[str]) -> list[int]:
@@ -180,8 +186,8 @@ def _start(fields: StartFields | CompleteFields, started_us: int, refs: tuple[st
     return CallStart(
         fields.op_name,
         started_us,
-        fields.trace_id,
-        fields.parent_id,
+        fields.trace_id or None,
+        fields.parent_id or None,
         fields.thread_id,
         fields.turn_id,
         fields.wb_user_id,

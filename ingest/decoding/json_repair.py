@@ -1,4 +1,4 @@
-"""JSON that is valid but that msgspec does not read, made readable: lone surrogates and nesting without bound."""
+"""JSON that msgspec does not read, made readable: lone surrogates, nesting without bound, and NaN, which is no JSON."""
 
 import re
 
@@ -21,6 +21,30 @@ _VALUE, _VALUE_OR_CLOSER = frozenset(b'{["0'), frozenset(b'{["0]')
 _KEY, _KEY_OR_CLOSER = frozenset(b'"'), frozenset(b'"}')
 _COLON, _COMMA_OR_CLOSER, _NOTHING = frozenset(b":"), frozenset(b",]}"), frozenset(b"")
 _OPENER, _CLOSER, _PUNCTUATION, _QUOTE = frozenset(b"[{"), frozenset(b"]}"), frozenset(b'[]{},:"'), ord('"')
+
+_STRING_OR_NO_NUMBER = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|(-?Infinity|NaN)', re.DOTALL)
+
+
+def mark_unreadable(message: bytes) -> tuple[bytes, bytes]:
+    """The message with a mark, a JSON string that is nowhere else in it, for each part that is no JSON in UTF-8.
+
+    Such parts are NaN, Infinity and -Infinity, as many languages write them, and strings of another encoding. The mark
+    is empty where there are none. What else may be wrong is left alone.
+    """
+    number = 0
+    while b"not JSON %d" % number in message:
+        number += 1
+    mark = b'"not JSON %d"' % number
+    marked = _STRING_OR_NO_NUMBER.sub(lambda match: mark if match[1] or not _is_utf_8(match[0]) else match[0], message)
+    return marked, mark if mark in marked else b""
+
+
+def _is_utf_8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def readable_json(message: bytes) -> bytes:

@@ -137,8 +137,8 @@ def _call_start(fields: Fields, latest_us: int) -> CallStart:
     return CallStart(
         fields.op_name,
         _instant_us(fields.started_at, latest_us),
-        fields.trace_id,
-        fields.parent_id,
+        fields.trace_id or None,
+        fields.parent_id or None,
         fields.thread_id,
         fields.turn_id,
         fields.wb_user_id,

@@ -27,10 +27,11 @@ class Call:
 
     @property
     def latency_ms(self) -> int | None:
-        """From start to end, each cut to milliseconds; None while unfinished."""
+        """From start to end, each cut to milliseconds; None while unfinished, or where it would be negative."""
         if self.start is None or self.end is None:
             return None
-        return self.end.ended_at_us // 1000 - self.start.started_at_us // 1000
+        latency_ms = self.end.ended_at_us // 1000 - self.start.started_at_us // 1000
+        return None if latency_ms < 0 else latency_ms
 
     def used(self, prices: PriceList) -> list[tuple[str, Counts, Cost | None]]:
         """Its own usage: model, counts, and cost (None without a price)."""
@@ -82,7 +83,9 @@ _MATCHES: dict[str, Callable[[Call, Start, str], bool]] = {
     "thread_ids": lambda call, start, value: start.thread_id == value,
     "turn_ids": lambda call, start, value: start.turn_id == value,
     "wb_user_ids": lambda call, start, value: start.wb_user_id == value,
-    "wb_run_ids": lambda call, start, value: start.wb_run_id == value,
+    "wb_run_ids": lambda call, start, value: (
+        start.wb_run_id == value or ("/" not in value and start.wb_run_id == f"{call.project_id}/{value}")
+    ),
 }
 
 

@@ -12,6 +12,8 @@ from tests.brute_force.usage import Counts, InvalidUsage, own_usage, sums_up_chi
 ID_BYTES_MAX = 256
 EARLIEST_US = instants.from_text("2000-01-01T00:00:00Z")
 REF_SCHEMES = ("weave:///", "weave-trace-internal:///", "wandb-artifact:///")
+# What NaN and the infinities are read as.
+_NO_JSON = object()
 SHAPES = ("start", "end", "complete")
 
 
@@ -65,6 +67,8 @@ def decode(value: object, now_us: int) -> Iterator[Event | Invalid]:
     """The events of one message value (bytes, text, or what JSON makes of them) in order, invalid ones as such."""
     try:
         message = _parse(value)
+        if any(_has_no_json(part) for name, part in _parts(message) if name != "batch" or not isinstance(part, list)):
+            raise Invalid("json")
         if not isinstance(message, dict):
             raise Invalid("shape")
         entries = [message]
@@ -77,24 +81,37 @@ def decode(value: object, now_us: int) -> Iterator[Event | Invalid]:
         return
     for entry in entries:
         try:
+            if _has_no_json(entry):
+                raise Invalid("json")
             yield _decode_one(entry, in_batch="batch" in message, now_us=now_us)
         except Invalid as invalid:
             yield invalid
 
 
 def _parse(value: object) -> Any:
-    def refuse_constant(name: str) -> None:
-        raise ValueError(name)
-
     try:
         text = value if isinstance(value, str) else None
         if isinstance(value, bytes):
-            text = value.decode("utf-8")
+            # The prefix of a schema registry, then a byte order mark.
+            bare = value[5:] if value[:1] == b"\0" else value
+            text = (bare[3:] if bare[:3] == b"\xef\xbb\xbf" else bare).decode("utf-8")
         if text is None:
             text = json.dumps(value)
-        return json.loads(text, parse_float=Decimal, parse_constant=refuse_constant)
+        return json.loads(text, parse_float=Decimal, parse_constant=lambda _: _NO_JSON)
     except ValueError as error:
         raise Invalid("json") from error
+
+
+def _parts(message: Any) -> Iterator[tuple[Any, Any]]:
+    """A message by its keys; one that is no object is a part as a whole."""
+    yield from message.items() if isinstance(message, dict) else [(None, message)]
+
+
+def _has_no_json(value: Any) -> bool:
+    """Whether NaN or an infinity stands anywhere in it."""
+    if isinstance(value, dict):
+        return any(map(_has_no_json, value.values()))
+    return any(map(_has_no_json, value)) if isinstance(value, list) else value is _NO_JSON
 
 
 def _decode_one(entry: Any, in_batch: bool, now_us: int) -> Event:
@@ -133,8 +150,8 @@ def _start(fields: dict[str, Any], now_us: int) -> Start:
     return Start(
         op_name=_required(fields, "op_name", str),
         started_at_us=_instant(fields, "started_at", now_us),
-        trace_id=_optional_id(fields, "trace_id"),
-        parent_id=_optional_id(fields, "parent_id"),
+        trace_id=_optional_id(fields, "trace_id") or None,
+        parent_id=_optional_id(fields, "parent_id") or None,
         thread_id=_optional_id(fields, "thread_id"),
         turn_id=_optional_id(fields, "turn_id"),
         wb_user_id=_optional_id(fields, "wb_user_id"),

@@ -9,12 +9,12 @@ DAY_US = 86_400 * SECOND_US
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _RFC_3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))?", re.ASCII
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?(?:[Zz]|([+-])(\d\d):(\d\d))?", re.ASCII
 )
 
 
 def from_text(text: str) -> int:
-    """The instant of an RFC 3339 text; no offset means UTC, digits past the microsecond are cut.
+    """The instant of an RFC 3339 text; no offset means UTC, no seconds 0, digits past the microsecond are cut.
 
     Raises ValueError for anything else (a date without time, a leap second, an offset without colon).
     """
@@ -22,7 +22,7 @@ def from_text(text: str) -> int:
     if match is None:
         raise ValueError(f"not an RFC 3339 instant: {text!r}")
     *date_and_time, fraction, sign, offset_hours, offset_minutes = match.groups()
-    year, month, day, hour, minute, second = map(int, date_and_time)
+    year, month, day, hour, minute, second = (int(number or 0) for number in date_and_time)
     offset = 0
     if sign is not None:
         if int(offset_hours) > 23 or int(offset_minutes) > 59:

@@ -42,7 +42,7 @@ ANY_COUNTS = GOOD_COUNTS | st.integers(-2, 2) | st.sampled_from(["", "x", "-1", 
 def usages(counts: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     """One model's usage, any of its keys there or not."""
     optional = {
-        key: st.none() | st.fixed_dictionaries({}, optional=dict.fromkeys(inner, counts)) | st.just([])
+        key: st.none() | st.fixed_dictionaries({}, optional=dict.fromkeys(inner, counts)) | st.just([{"x": 1}])
         if inner
         else counts
         for key, inner in KEYS.items()
@@ -222,6 +222,8 @@ def test_what_should_be_an_object_and_is_none_says_nothing(key: str, nothing: ob
     """Gemini lists modalities there; the counts beside it are as good as ever."""
     assert counts_of(prompt_tokens=7, cached_tokens=2, **{key: nothing}) == UsageCounts(7, 0, 7, 2, 0, 1)
     assert not counts_of(**{key: nothing}).is_read
+    if isinstance(nothing, list):
+        assert typed_counts({key: nothing}) == counts_of(**{key: nothing})
 
 
 def test_lists_of_modalities_are_decoded_in_one_pass() -> None:

@@ -80,14 +80,27 @@ def test_start_and_end_in_two_batches() -> None:
     }
 
 
-@pytest.mark.parametrize(("start_us", "end_us", "latency_ms"), [(999, 1_000, 1), (1_000, 999, -1), (1, 999, 0)])
+@pytest.mark.parametrize(("start_us", "end_us", "latency_ms"), [(999, 1_000, 1), (1_000, 1_999, 0), (999, 1, 0)])
 def test_latency_floors_each_end(start_us: int, end_us: int, latency_ms: int) -> None:
-    """Of microseconds: 999 to 1,000 is one millisecond, 1 to 999 none, and backwards is negative."""
+    """Of microseconds: 999 to 1,000 is one millisecond, and within one there is none, backwards neither."""
     records = Records({}, 0)
     changes = fold(records, [start("a", started_at_us=T0_US + start_us), end("a", ended_at_us=T0_US + end_us)])
     [tally] = changes.groups.values()
     assert rows(tally) == {LATENCY: [(latency_ms,)]}
     assert record(records, "a").latency_ms == latency_ms
+    assert changes.counters["negative_latencies"] == 0
+
+
+def test_a_call_that_ends_before_it_starts_has_no_latency() -> None:
+    """Clocks differ: it counts with all else that is known of it, and as one whose latency makes no sense."""
+    records = Records({}, 0)
+    used = {"gpt-4o": tokens(1_000)}
+    ended = end("a", ended_at_us=T0_US + 999, failed=True, usage=used)
+    changes = fold(records, [start("a", started_at_us=T0_US + 1_000), ended])
+    [tally] = changes.groups.values()
+    assert (tally.calls, tally.errors, list(tally.rows)) == (1, 1, [model_series("gpt-4o")])
+    assert record(records, "a").latency_ms is None
+    assert changes.counters["negative_latencies"] == 1
 
 
 def test_a_call_is_priced_at_its_start() -> None:

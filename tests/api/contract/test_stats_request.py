@@ -101,7 +101,7 @@ def test_first_and_last_instant() -> None:
     [
         "",
         "2026-03-01",
-        "2026-03-01T00:00Z",
+        "2026-03-01T00Z",
         "2026-03-01T24:00:00Z",
         "2026-03-01T23:59:60Z",
         "2026-02-29T00:00:00Z",
@@ -210,12 +210,18 @@ def test_most_metrics_and_keys() -> None:
 
 def test_filter_read() -> None:
     """Lists become tuples; an empty list, null and false restrict nothing."""
-    asked = {"op_names": ["a:*", "b"], "call_ids": [], "trace_ids": None, "trace_roots_only": True, "wb_run_ids": [""]}
+    asked = {"op_names": ["a:*", "b"], "call_ids": [], "trace_ids": None, "trace_roots_only": True, "wb_user_ids": [""]}
     assert read(filter=asked).filter == CallFilter(
-        op_names=("a:*", "b"), trace_roots_only=True, wb_run_ids=("",), call_ids=None, trace_ids=None
+        op_names=("a:*", "b"), trace_roots_only=True, wb_user_ids=("",), call_ids=None, trace_ids=None
     )
     for nothing in (None, {}, {"trace_roots_only": None}, {"trace_roots_only": False}):
         assert read(filter=nothing).filter == CallFilter()
+
+
+def test_a_bare_run_id_means_a_run_of_the_project_too() -> None:
+    """SDKs write entity, project and run; people paste the run's name alone, which may be the whole id too."""
+    found = read(project_id="acme/agents", filter={"wb_run_ids": ["run-1", "other/project/run-2", ""]}).filter
+    assert found.wb_run_ids == ("run-1", "acme/agents/run-1", "other/project/run-2", "", "acme/agents/")
 
 
 def test_every_filter_list_has_its_limit() -> None:
@@ -223,7 +229,7 @@ def test_every_filter_list_has_its_limit() -> None:
     lists = set(CallFilter.__dataclass_fields__) - {"trace_roots_only"}
     assert len(lists) == 10
     for name in lists:
-        assert len(getattr(read(filter={name: ["x"] * 1000}).filter, name)) == 1000
+        assert len(getattr(read(filter={name: ["x/y"] * 1000}).filter, name)) == 1000
         assert refused_at(filter={name: ["x"] * 1001}) == ("body", "filter", name)
 
 

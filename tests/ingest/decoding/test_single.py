@@ -70,10 +70,10 @@ def comparable(event: Event | brute_force.Event | brute_force.Invalid) -> object
     return parts
 
 
-def is_usual(message: object) -> bool:
+def is_usual(message: object, latest_us: int = LATEST_US) -> bool:
     """Whether the message is decoded in one pass."""
     try:
-        typed_events(json.dumps(message).encode(), LATEST_US)
+        typed_events(json.dumps(message).encode(), latest_us)
     except Exception:
         return False
     return True
@@ -160,12 +160,6 @@ def test_batch_with_invalid_elements() -> None:
         (6, "shape", None),
         (7, "shape", "batch"),
     ]
-
-
-def test_bad_json_in_a_batch_spoils_it_whole() -> None:
-    """Where the message is not JSON, no element can be told from another."""
-    text = json.dumps({"batch": [{"start": START}, {"start": START | {"attributes": "?"}}]}).replace('"?"', "NaN")
-    assert refused(text.encode())[::3] == ("json", None)
 
 
 # --- fields ---
@@ -282,7 +276,7 @@ def test_numbers_that_are_no_time(number: str, reason: str) -> None:
         None,
         b"",
         b" ",
-        b"\xef\xbb\xbf{}",
+        b"\xef\xbb\xbf",
         b"{} {}",
         b'{"start": {"id": 5}, "x": NaN}',
         b'[{"start": -Infinity}]',
@@ -363,4 +357,4 @@ def test_golden_events(events_file: Path) -> None:
         decoded = decode_message(value, now_us)
         assert decoded.invalid == []
         assert list(map(comparable, decoded.events)) == list(map(comparable, brute_force.decode(value, now_us)))
-    assert sum(map(is_usual, messages)) > len(messages) / 2
+    assert sum(is_usual(message, now_us) for message in messages) > len(messages) / 2
