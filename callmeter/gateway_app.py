@@ -26,7 +26,7 @@ def gateway_app(settings: Settings, auth: bool) -> Iterator[ASGIApp]:
     letters = DeadLetterTopic(kafka.bootstrap_servers, kafka.dead_letter_topic, kafka.extra)
     sending = Sending(producer, letters, MessageKeys(settings.gateway.keyed_by), wall_clock_us)
     try:
-        yield make_gateway(sending, _writers(settings, auth), GatewayLimits())
+        yield make_gateway(sending, _writers(settings, auth), GatewayLimits(default_project=settings.default_project))
     finally:
         producer.close()
 

@@ -14,69 +14,54 @@ from starlette.routing import Route
 
 from ingest.http.body import BodyLimits, BodyRoom, read_body
 from ingest.http.refusal import Refused, json_answer
+from ingest.http.routes import EventRoutes, digest_of_file, digest_of_object, graphql
 from ingest.http.sending import Sending
-from ingest.http.weave_bodies import NoBody, ReadBody, read_batch, read_single
-from ingest.http.weave_objects import OLDEST_CLIENT, file_digest, graphql_answer, object_digest
+from ingest.http.weave_bodies import NoBody
+from ingest.http.weave_objects import OLDEST_CLIENT
 from ingest.http.writers import Writer, Writers
 
 log = logging.getLogger(__name__)
 
 _Work = Callable[[Request, Writer, bytes], Awaitable[Response]]
-_Ready = Callable[[], None]
 
 PATHS = re.compile(
     r"/server_info|/graphql|/v2/[^/]+/[^/]+/(?:calls/complete|call/start|call/end)|/call/(?:start|end|upsert_batch)"
-    r"|/obj/create|/file/create"
+    r"|/obj/create|/file/create|(?:/agents/otel|/otel)?/v1/traces|/litellm"
 )
 """The paths that are the gateway's where one address serves the api too."""
 
 
 class GatewayLimits(msgspec.Struct, frozen=True):
-    """What requests may cost."""
+    """What requests may cost, and whose spans and payloads are that name no project."""
 
     body: BodyLimits = BodyLimits()
+    default_project: str = ""
 
 
 def make_gateway(sending: Sending, writers: Writers, limits: GatewayLimits) -> Starlette:
     """The app. Its routes share only these and the room there is for bodies."""
     room = BodyRoom(limits.body.all_bytes_max)
-
-    def route(path: str, work: _Work, *methods: str) -> Route:
-        return Route(path, partial(_respond, work, writers, limits, room), methods=methods or ("POST",))
-
-    async def complete(request: Request, writer: Writer, body: bytes) -> Response:
-        await _send(writer, read_batch(body, bare=True))
-        return json_answer(200, {})
-
-    async def upsert(request: Request, writer: Writer, body: bytes) -> Response:
-        read = read_batch(body, bare=False)
-        await _send(writer, read)
-        return json_answer(200, {"res": [{}] * (len(read.events) + len(read.bad))})
-
-    async def single(request: Request, writer: Writer, body: bytes) -> Response:
-        read = read_single(body)
-        await _send(writer, read)
-        return json_answer(200, _ids(read))
-
-    async def _send(writer: Writer, read: ReadBody) -> None:
-        await sending.send(writer, read.events, read.bad)
-
-    app = Starlette(
-        routes=[
-            Route("/server_info", _server_version),
-            route("/graphql", _graphql),
-            route("/v2/{entity}/{project}/calls/complete", complete),
-            route("/v2/{entity}/{project}/call/start", single),
-            route("/v2/{entity}/{project}/call/end", single),
-            route("/call/start", single),
-            route("/call/end", single),
-            route("/call/upsert_batch", upsert),
-            route("/obj/create", _object),
-            route("/file/create", _file),
-            Route("/health", _health),
-        ],
-        exception_handlers={HTTPException: _no_such_route},
-    )
+    events = EventRoutes(sending, limits.default_project)
+    posted: dict[str, _Work] = {
+        "/graphql": graphql,
+        "/v2/{entity}/{project}/calls/complete": events.complete,
+        "/v2/{entity}/{project}/call/start": events.single,
+        "/v2/{entity}/{project}/call/end": events.single,
+        "/call/start": events.single,
+        "/call/end": events.single,
+        "/call/upsert_batch": events.upsert,
+        "/obj/create": digest_of_object,
+        "/file/create": digest_of_file,
+        "/v1/traces": events.spans,
+        "/otel/v1/traces": events.spans,
+        "/agents/otel/v1/traces": events.spans,
+        "/litellm": events.payloads,
+    }
+    routes = [
+        Route(path, partial(_respond, work, writers, limits, room), methods=["POST"]) for path, work in posted.items()
+    ]
+    routes += [Route("/server_info", _server_version), Route("/health", _health)]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _no_such_route})
     app.router.redirect_slashes = False
     return app
 
@@ -95,36 +80,6 @@ async def _respond(work: _Work, writers: Writers, limits: GatewayLimits, room: B
     except Exception:
         log.exception("%s failed", request.url.path)
         return json_answer(500, {"detail": "The gateway made a mistake; it has been logged."})
-
-
-def _ids(read: ReadBody) -> dict[str, str]:
-    """What a start is answered with: its ids, as clients of older versions expect them."""
-    for event in read.events:
-        fields = next(iter(msgspec.json.decode(event.value).values()))
-        return {"id": str(fields["id"]), "trace_id": str(fields.get("trace_id") or fields["id"])}
-    return {}
-
-
-async def _object(request: Request, writer: Writer, body: bytes) -> Response:
-    return _digest_answer(partial(object_digest, body))
-
-
-async def _file(request: Request, writer: Writer, body: bytes) -> Response:
-    return _digest_answer(partial(file_digest, body, request.headers.get("content-type", "")))
-
-
-async def _graphql(request: Request, writer: Writer, body: bytes) -> Response:
-    try:
-        return json_answer(200, graphql_answer(body))
-    except ValueError as wrong:
-        raise NoBody(str(wrong)) from None
-
-
-def _digest_answer(digest: Callable[[], str]) -> Response:
-    try:
-        return json_answer(200, {"digest": digest()})
-    except ValueError as wrong:
-        raise NoBody(str(wrong)) from None
 
 
 async def _server_version(request: Request) -> Response:

@@ -55,7 +55,7 @@ class Sending:
         self._producer = producer
         self._letters = letters
         self._keys = keys
-        self._clock = clock
+        self.clock = clock
 
     async def send(self, writer: Writer, events: Sequence[SentEvent], bad: Sequence[BadElement] = ()) -> None:
         """Return when the broker has acknowledged all of it, as messages and as dead letters.
@@ -90,5 +90,5 @@ class Sending:
         return messages, bad
 
     def _letter(self, element: BadElement) -> DeadLetter:
-        message = Message(self._producer.topic, _NO_PLACE, _NO_PLACE, self._clock(), None, element.value)
+        message = Message(self._producer.topic, _NO_PLACE, _NO_PLACE, self.clock(), None, element.value)
         return DeadLetter(message, InvalidEvent("shape", None, element.reason, element.position))

@@ -12,6 +12,11 @@ from ingest.http.refusal import Refused, try_later
 class Writer(Protocol):
     """Someone who may send."""
 
+    @property
+    def projects(self) -> tuple[str, ...] | None:
+        """Those that may be sent to; None: all."""
+        ...
+
     def may_write(self, project_id: str) -> bool:
         """Whether events of this project may be sent, whether it exists or not."""
         ...
