@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from api.access.basic_auth import Access, Reader, forbidden, wall_clock_us
 from api.contract.breakdown_request import read_breakdown_question
+from api.contract.examples_request import read_examples_question
 from api.contract.projects_request import read_projects_question
 from api.contract.stats_request import read_stats_question
 from api.contract.stream_request import at_question, read_streamed_question
@@ -21,6 +22,7 @@ from api.http.body import BodyLimits, read_body
 from api.http.event_stream import EventStream
 from api.http.leaving import unless_client_leaves
 from api.query.breakdown_question import BreakdownQuestion
+from api.query.examples_question import ExamplesQuestion
 from api.query.projects_answer import ProjectsQuestion
 from api.query.questions import StatsQuestion, UsageQuestion
 from api.query.stream_watches import StreamLimits, Watches
@@ -46,6 +48,10 @@ class Answers(Protocol):
 
     async def breakdown(self, question: BreakdownQuestion, now_us: int) -> tuple[bytes, Freshness]:
         """The JSON of a CallBreakdownRes."""
+        ...
+
+    async def examples(self, question: ExamplesQuestion, now_us: int) -> tuple[bytes, Freshness]:
+        """The JSON of a CallExamplesRes."""
         ...
 
     async def values(self, question: ValuesQuestion, now_us: int) -> tuple[bytes, Freshness]:
@@ -99,6 +105,7 @@ class Endpoints:
                 lambda body, _: read_usage_question(body), lambda question, _: answers.usage(question)
             ),
             "/calls/breakdown": Asking(read_breakdown_question, answers.breakdown),
+            "/calls/examples": Asking(read_examples_question, answers.examples),
             "/calls/values": Asking(read_values_question, answers.values),
         }
 

@@ -19,6 +19,7 @@ from api.http.connection import Connection, ConnectionLimits, OpenConnections
 from api.http.open_files import allow_open_files
 from api.query.answers import StoreAnswers
 from api.query.bucket_cache import KEPT_BYTES_MAX
+from api.query.examples_answer import link_by
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,10 @@ STOP_S_MAX = 5
 
 
 class ServerSettings(msgspec.Struct, frozen=True):
-    """Where to listen, what to read, who may ask. `clock`: the `now` of all answers, in µs since the epoch."""
+    """Where to listen, what to read, who may ask.
+
+    `call_link`: see `link_by`. `clock`: the `now` of all answers, in µs since the epoch.
+    """
 
     host: str
     port: int
@@ -41,6 +45,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
     auth: bool
     keyed_by_project: bool = False
     kept_bytes_max: int = KEPT_BYTES_MAX
+    call_link: str = ""
     clock: Callable[[], int] = wall_clock_us
 
 
@@ -53,7 +58,9 @@ def serve(settings: ServerSettings, log_level: str, beside: Callable[[ASGIApp], 
     client = connect_readers(settings.redis_url, settings.redis_cluster)
     reader = StoreReader(client, settings.namespace, settings.keyed_by_project)
     access: Access = KeyAccess(AsyncKeyStore(client, settings.namespace)) if settings.auth else OpenAccess()
-    answers = StoreAnswers(reader, settings.retention, wall_clock_us, settings.kept_bytes_max)
+    answers = StoreAnswers(
+        reader, settings.retention, wall_clock_us, settings.kept_bytes_max, link_by(settings.call_link)
+    )
     app = make_app(answers, access, ApiSettings(clock=settings.clock, loopback_names_only=not settings.auth))
     serve_app(app if beside is None else beside(app), settings.host, settings.port, log_level)
 

@@ -80,6 +80,13 @@ def _file(written: object) -> object:
     return Path(written).expanduser() if isinstance(written, str) else written
 
 
+def _link(written: str) -> str:
+    without_places = written.replace("{project_id}", "").replace("{call_id}", "")
+    if written and (not written.startswith(("https://", "http://")) or "{" in without_places or "}" in without_places):
+        raise ValueError("is not a web address; {project_id} and {call_id} may stand in it, and no other braces")
+    return written
+
+
 DURATION = BeforeValidator(_duration_s)
 DurationS = Annotated[int, DURATION]
 FileThere = Annotated[Path, BeforeValidator(_file)]
@@ -214,6 +221,16 @@ class GatewaySettings(_Section):
     )
 
 
+class LinkSettings(_Section):
+    """Where more is to be seen of a call."""
+
+    call: Annotated[str, BeforeValidator(_link)] = Field(
+        default="",
+        description="Address of the page of a call, such as `https://wandb.ai/{project_id}/weave/calls/{call_id}`; "
+        "examples of calls link to it.",
+    )
+
+
 class LogSettings(_Section):
     """What is logged."""
 
@@ -240,6 +257,7 @@ class Settings(_Section):
     limits: LimitSettings = LimitSettings()
     api: ApiSettings = ApiSettings()
     gateway: GatewaySettings = GatewaySettings()
+    link: LinkSettings = LinkSettings()
     log: LogSettings = LogSettings()
     now: AwareDatetime | None = Field(
         default=None,

@@ -87,6 +87,33 @@ async def read_value_rollups(
     return ValueRollups(list(buckets), merged)
 
 
+DayViews = Sequence[tuple[ProjectShard, int, Sequence[int]]]
+"""By shard and day (since 1970), the numbers of views whose calls together are those of a filter."""
+
+
+async def views_of_days(
+    reader: StoreReader, project: OpenedProject, days: Sequence[int], wanted: ViewFilter
+) -> DayViews:
+    """The views of a filter's calls. Raises NotKept, and TooMuchToRead."""
+    pairs = [(shard, day) for shard in project.shards for day in days]
+    found = await _views(reader, pairs, wanted, 0, {})
+    return [(*pair, [number for number, _ in views]) for pair, views in zip(pairs, found, strict=True)]
+
+
+async def read_slots(
+    reader: StoreReader, views: DayViews, slots: Mapping[LevelBlock, Mapping[int, int]], into: Merged
+) -> None:
+    """Merge the cells of these views, each slot into its bucket, but no values of percentiles. Raises TooMuchToRead."""
+    for pieces in _round_trips(
+        {block: list(within) for block, within in slots.items()},
+        [(shard, day) for shard, day, _ in views],
+        [[(number, TOTAL) for number in numbers] for _, _, numbers in views],
+    ):
+        for place in await _read_cells(reader, pieces, slots):
+            into.add_cell(place.bucket, place.cell)
+        into.condense()
+
+
 async def _views(
     reader: StoreReader,
     pairs: Sequence[tuple[ProjectShard, int]],
@@ -147,18 +174,24 @@ def _together(all_of_them: Sequence[Part], sizes: Sequence[int], size_max: int) 
         yield together
 
 
-async def _read_cells(reader: StoreReader, pieces: Sequence[_Piece]) -> list[CellPlace]:
+async def _read_cells(
+    reader: StoreReader, pieces: Sequence[_Piece], slot_buckets: Mapping[LevelBlock, Mapping[int, int]] | None = None
+) -> list[CellPlace]:
+    """The cells that are there, each with the bucket of its view, or of its slot where slots have buckets."""
     commands: list[Command] = []
     asked: list[tuple[str, list[bytes], list[int]]] = []
     for shard, block, slots, views in pieces:
         key = shard.keys.rollups(shard.project, *block)
         places = [place_of(slot, view) for slot in slots for view, _ in views]
         commands.append(("HMGET", key, *places))
-        asked.append((key, places, [bucket for _, bucket in views] * len(slots)))
+        buckets = [bucket for _, bucket in views] * len(slots)
+        if slot_buckets is not None:
+            buckets = [slot_buckets[block][slot] for slot in slots for _ in views]
+        asked.append((key, places, buckets))
     unpack = CELL_CODEC.unpack
     return [
         CellPlace(key, place, bucket, unpack(packed))
-        for values, (key, places, buckets) in zip(await reader.fetch(commands), asked, strict=True)
-        for packed, place, bucket in zip(values, places, buckets, strict=True)
+        for values, (key, places, of_places) in zip(await reader.fetch(commands), asked, strict=True)
+        for packed, place, bucket in zip(values, places, of_places, strict=True)
         if packed is not None
     ]

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
 from api.contract.breakdown_request import CallBreakdownReq, CallBreakdownRes
+from api.contract.examples_request import CallExamplesReq, CallExamplesRes
 from api.contract.field_types import ContractSchema
 from api.contract.projects_request import ProjectsReq, ProjectsRes
 from api.contract.stats_request import CallStatsReq, CallStatsRes
@@ -53,6 +54,7 @@ def openapi_document() -> JsonObject:
             "/calls/usage": {"post": _usage_operation()},
             "/calls/breakdown": {"post": _breakdown_operation()},
             "/calls/values": {"post": _values_operation()},
+            "/calls/examples": {"post": _examples_operation()},
             "/calls/stream": {"get": _stream_operation()},
             "/projects": {"get": _projects_operation()},
             "/health": {"get": _probe("health", "The process is alive.")},
@@ -65,7 +67,15 @@ def openapi_document() -> JsonObject:
 def _schemas() -> JsonObject:
     models = (
         *(CallStatsReq, CallStatsRes, CallsUsageReq, CallsUsageRes),
-        *(CallBreakdownReq, CallBreakdownRes, CallValuesReq, CallValuesRes, ProjectsRes),
+        *(
+            CallBreakdownReq,
+            CallBreakdownRes,
+            CallValuesReq,
+            CallValuesRes,
+            CallExamplesReq,
+            CallExamplesRes,
+            ProjectsRes,
+        ),
         *(HTTPValidationError, Sentence),
     )
     _, schemas = models_json_schema(
@@ -109,6 +119,15 @@ def _values_operation() -> JsonObject:
         "description": "The ops, models, users or runs of a window's calls, by how many calls have them: to choose "
         "filters from. Instants may be relative: `-24h`, `now`.",
         "operationId": "call_values_calls_values_post",
+    }
+
+
+def _examples_operation() -> JsonObject:
+    return _question("CallExamplesReq", "CallExamplesRes") | {
+        "summary": "Single calls",
+        "description": "The newest, failing, slowest or dearest calls of a window that a filter lets through, as far "
+        "back as call records are kept. Instants may be relative: `-24h`, `now`.",
+        "operationId": "call_examples_calls_examples_post",
     }
 
 

@@ -12,6 +12,8 @@ from api.headers import Freshness
 from api.query.breakdown_answer import answer_breakdown
 from api.query.breakdown_question import BreakdownQuestion
 from api.query.bucket_cache import KEPT_BYTES_MAX, KeptBuckets
+from api.query.examples_answer import Link, answer_examples, no_link
+from api.query.examples_question import ExamplesQuestion
 from api.query.projects_answer import ProjectsQuestion, answer_projects
 from api.query.questions import StatsQuestion, UsageQuestion
 from api.query.shared_work import SharedWork
@@ -29,13 +31,14 @@ CHEAP_BREAKDOWN_US_MAX = DAY_US
 ATTEMPTS_MAX = 3
 
 
-Question = StatsQuestion | UsageQuestion | BreakdownQuestion | ValuesQuestion
+Question = StatsQuestion | UsageQuestion | BreakdownQuestion | ExamplesQuestion | ValuesQuestion
 
 
 class StoreAnswers:
     """Answers from one namespace of the store. Raises Refusal, and StoreAway while Redis is away.
 
-    `clock` tells how old the data is: a clock of its own, since `now_us` may be fixed for recorded data.
+    `clock` tells how old the data is: a clock of its own, since `now_us` may be fixed for recorded data. `link`: the
+    addresses of calls' pages.
     """
 
     def __init__(
@@ -44,10 +47,12 @@ class StoreAnswers:
         retention: Retention,
         clock: Callable[[], int],
         kept_bytes_max: int = KEPT_BYTES_MAX,
+        link: Link = no_link,
     ) -> None:
         self._reader = reader
         self._retention = retention
         self._clock = clock
+        self._link = link
         self._kept = KeptBuckets(kept_bytes_max)
         self._turns = Turns()
         self._said_s: tuple[int, ...] = ()
@@ -85,6 +90,19 @@ class StoreAnswers:
                     lambda project: answer_breakdown(
                         self._reader, project, question, latest_us, self._retention_of(project)
                     ),
+                ),
+            )
+
+        return await self._shared.run(question, now_us, work)
+
+    async def examples(self, question: ExamplesQuestion, now_us: int) -> tuple[bytes, Freshness]:
+        """The JSON of a CallExamplesRes."""
+
+        def work(latest_us: int) -> Awaitable[tuple[bytes, Freshness]]:
+            return self._answer(
+                question.project_id,
+                lambda project: answer_examples(
+                    self._reader, project, question, latest_us, self._retention_of(project), self._link
                 ),
             )
 

@@ -12,14 +12,15 @@ from api.query.breakdown_reading import Broken, read_breakdown
 from api.query.breakdown_rows import Ranked, rank, rows_of_values, share
 from api.query.bucket_reading import needs_calls
 from api.query.retained_window import BeyondRetention, Fitted, fit
-from api.query.window_refusals import check_calls_are_kept, fitted_window, refusing_what_is_not_kept
+from api.query.window_refusals import check_calls_are_kept, end_of_time, fitted_window, refusing_what_is_not_kept
 
 
 async def answer_breakdown(
     reader: StoreReader, project: OpenedProject, question: BreakdownQuestion, now_us: int, retention: Retention
 ) -> bytes:
     """The JSON of a CallBreakdownRes; raises Refusal, and StateLost."""
-    window = fitted_window(question.start_us, question.end_us, MINUTES.slot_s, now_us, retention)
+    end_us = end_of_time(question.start_us, question.end_us, now_us)
+    window = fitted_window(question.start_us, end_us, MINUTES.slot_s, now_us, retention)
     before = _window_before(window, now_us, retention) if question.compare else None
     with refusing_what_is_not_kept():
         if needs_calls(question.filter):

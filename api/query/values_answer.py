@@ -10,7 +10,7 @@ from aggregator.timestamps import format_utc
 from api.query.breakdown_question import BreakdownQuestion
 from api.query.breakdown_reading import read_breakdown
 from api.query.questions import CallFilter
-from api.query.window_refusals import fitted_window, refusing_what_is_not_kept
+from api.query.window_refusals import end_of_time, fitted_window, refusing_what_is_not_kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,8 @@ async def answer_values(
     reader: StoreReader, project: OpenedProject, question: ValuesQuestion, now_us: int, retention: Retention
 ) -> bytes:
     """The JSON of a CallValuesRes; raises Refusal, and StateLost."""
-    window = fitted_window(question.start_us, question.end_us, MINUTES.slot_s, now_us, retention)
+    end_us = end_of_time(question.start_us, question.end_us, now_us)
+    window = fitted_window(question.start_us, end_us, MINUTES.slot_s, now_us, retention)
     with refusing_what_is_not_kept():
         broken = await read_breakdown(reader, project, _counted_by(question), window)
     found = [

@@ -59,6 +59,7 @@ def api(settings: Settings, host: str | None, port: int | None, no_auth: bool, g
                     auth=auth,
                     keyed_by_project=settings.kafka.keyed_by == "project",
                     kept_bytes_max=settings.api.kept_bytes_max,
+                    call_link=settings.link.call,
                     clock=wall_clock_us if fixed_now_us is None else lambda: fixed_now_us,
                 ),
                 settings.log.level,

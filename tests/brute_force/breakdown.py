@@ -16,8 +16,8 @@ def answer_breakdown(calls: Iterable[Call], prices: PriceList, request: Json) ->
     """Answer for the calls of a project; instants are absolute."""
     started = [call for call in calls if call.start is not None]
     start_us, end_us = (instants.from_text(request[edge]) for edge in ("start", "end"))
-    inside = _selected(started, start_us, end_us, request)
-    before = _selected(started, 2 * start_us - end_us, start_us, request)
+    inside = selected(started, start_us, end_us, request)
+    before = selected(started, 2 * start_us - end_us, start_us, request)
     groups = _by_value(inside, prices, request["dimension"])
     rows: list[Json] = [
         ({"value": value} | _row(of_value, prices, request, value)) for value, of_value in groups.items()
@@ -56,7 +56,8 @@ def answer_breakdown(calls: Iterable[Call], prices: PriceList, request: Json) ->
     return answer
 
 
-def _selected(calls: Iterable[Call], start_us: int, end_us: int, request: Json) -> list[Call]:
+def selected(calls: Iterable[Call], start_us: int, end_us: int, request: Json) -> list[Call]:
+    """The started calls of a window that pass the request's filter."""
     filters = request.get("filter") or {}
     return [
         call
@@ -132,7 +133,7 @@ def _share(row: Mapping[str, Any], total: Mapping[str, Any], key: str) -> float 
 def answer_values(calls: Iterable[Call], prices: PriceList, request: Json) -> Json:
     """The answer of `POST /calls/values`; instants are absolute."""
     start_us, end_us = (instants.from_text(request[edge]) for edge in ("start", "end"))
-    groups = _by_value(_selected(calls, start_us, end_us, {}), prices, request["dimension"])
+    groups = _by_value(selected(calls, start_us, end_us, {}), prices, request["dimension"])
     found = [
         {"value": value, "count": len(of_value)}
         for value, of_value in groups.items()

@@ -1,4 +1,4 @@
-"""Any events, any breakdown or list of values: answers are those of a scan of all calls, so rows add up to stats."""
+"""Any events, any breakdown, values or examples: answers are those of a scan of all calls, so rows add up to stats."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +10,7 @@ from hypothesis.strategies import DrawFn
 
 from tests.brute_force import PriceList, fold
 from tests.brute_force.breakdown import answer_breakdown, answer_values
+from tests.brute_force.examples import answer_examples
 from tests.pipeline.in_process import InProcess
 from tests.pipeline.lifelike import Question
 from tests.scenarios.test_property import Folding, foldings
@@ -20,7 +21,7 @@ from tests.support.strategies import NOW, stats_requests
 Json = dict[str, Any]
 
 EXAMPLES = 30
-BREAKDOWNS_PER_EXAMPLE, VALUES_PER_EXAMPLE = 6, 2
+BREAKDOWNS_PER_EXAMPLE, VALUES_PER_EXAMPLE, EXAMPLES_PER_EXAMPLE = 6, 2, 4
 DIMENSIONS = ("op_name", "model", "wb_user_id", "wb_run_id", "trace_root")
 
 
@@ -51,18 +52,29 @@ def values_requests(draw: DrawFn) -> Json:
     return request | draw(st.fixed_dictionaries({}, optional=optional))
 
 
+@st.composite
+def examples_requests(draw: DrawFn) -> Json:
+    """A valid request over the data of `event_messages`, with an end."""
+    request = draw(stats_requests().filter(lambda asked: asked.get("end")))
+    request = {name: request[name] for name in request if name in ("project_id", "start", "end", "filter")}
+    optional = {"limit": st.integers(1, 4), "kind": st.sampled_from(["newest", "failing", "slowest", "dearest"])}
+    return request | draw(st.fixed_dictionaries({}, optional=optional))
+
+
 def questions() -> st.SearchStrategy[list[Question]]:
-    """Requests of both kinds."""
+    """Requests of all kinds."""
     breakdowns = st.tuples(st.just("/calls/breakdown"), breakdown_requests())
     values = st.tuples(st.just("/calls/values"), values_requests())
+    examples = st.tuples(st.just("/calls/examples"), examples_requests())
     return st.builds(
-        lambda some, others: some + others,
+        lambda some, others, more: some + others + more,
         st.lists(breakdowns, min_size=BREAKDOWNS_PER_EXAMPLE, max_size=BREAKDOWNS_PER_EXAMPLE),
         st.lists(values, min_size=VALUES_PER_EXAMPLE, max_size=VALUES_PER_EXAMPLE),
+        st.lists(examples, min_size=EXAMPLES_PER_EXAMPLE, max_size=EXAMPLES_PER_EXAMPLE),
     )
 
 
-ANSWER = {"/calls/breakdown": answer_breakdown, "/calls/values": answer_values}
+ANSWER = {"/calls/breakdown": answer_breakdown, "/calls/values": answer_values, "/calls/examples": answer_examples}
 
 
 @pytest.fixture

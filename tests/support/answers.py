@@ -81,6 +81,8 @@ def _compare_lists(path: Path, wanted: list[Any], actual: Any, ranges: Any) -> l
 def _same(path: Path, wanted: Any, actual: Any, allowed: Any) -> bool:
     if path in (("start",), ("end",)):
         return _same_instant(wanted, actual) and _instant(actual).utcoffset() == timedelta(0)
+    if path[-1:] in (("started_at",), ("ended_at",)) and wanted is not None:
+        return _same_instant(wanted, actual)
     if path[-1:] == ("timestamp",):
         return _same_instant(wanted, actual) and _instant(wanted).utcoffset() == _instant(actual).utcoffset()
     if isinstance(wanted, (int, float)) and not isinstance(wanted, bool):
@@ -107,7 +109,7 @@ def _same_number(key: str, wanted: float, actual: Any, allowed: Any) -> bool:
     if isinstance(actual, bool) or not isinstance(actual, (int, float)) or not math.isfinite(actual):
         return False
     counted = _COUNT_KEY.fullmatch(key) is not None
-    absolute = COST_ABSOLUTE_MAX if key.endswith("_cost") and not counted else 0.0
+    absolute = COST_ABSOLUTE_MAX if (key.endswith("_cost") or key == "cost") and not counted else 0.0
     relative = RELATIVE_MAX if absolute or _INEXACT_KEY.fullmatch(key) else 0.0
     if allowed is None:
         return math.isclose(actual, wanted, rel_tol=relative, abs_tol=absolute)

@@ -10,11 +10,12 @@ from api.access.basic_auth import Access, OpenAccess
 from api.app import ApiSettings, make_app
 from api.headers import Freshness
 from api.query.breakdown_question import BreakdownQuestion
+from api.query.examples_question import ExamplesQuestion
 from api.query.projects_answer import ProjectsQuestion
 from api.query.questions import StatsQuestion, UsageQuestion
 from api.query.values_answer import ValuesQuestion
 
-Question = StatsQuestion | UsageQuestion | BreakdownQuestion | ProjectsQuestion | ValuesQuestion
+Question = StatsQuestion | UsageQuestion | BreakdownQuestion | ProjectsQuestion | ValuesQuestion | ExamplesQuestion
 
 NOW_US = 1_780_000_000_000_000  # 2026-05-28T20:26:40Z
 STATS_ANSWER = (
@@ -24,6 +25,9 @@ STATS_ANSWER = (
 BREAKDOWN_ANSWER = (
     b'{"start":"2026-03-01T00:00:00Z","end":"2026-03-02T00:00:00Z","dimension":"op_name","order_by":"count",'
     b'"rows":[],"rest":null,"total":{"count":0}}'
+)
+EXAMPLES_ANSWER = (
+    b'{"start":"2026-03-01T00:00:00Z","end":"2026-03-02T00:00:00Z","kind":"newest","calls":[],"complete":true}'
 )
 VALUES_ANSWER = (
     b'{"start":"2026-03-01T00:00:00Z","end":"2026-03-02T00:00:00Z","dimension":"op_name","values":[],"more":false}'
@@ -51,6 +55,10 @@ class FakeAnswers:
     async def breakdown(self, question: BreakdownQuestion, now_us: int) -> tuple[bytes, Freshness]:
         self.now_us = now_us
         return self._answer(question, BREAKDOWN_ANSWER)
+
+    async def examples(self, question: ExamplesQuestion, now_us: int) -> tuple[bytes, Freshness]:
+        self.now_us = now_us
+        return self._answer(question, EXAMPLES_ANSWER)
 
     async def values(self, question: ValuesQuestion, now_us: int) -> tuple[bytes, Freshness]:
         self.now_us = now_us

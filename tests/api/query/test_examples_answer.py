@@ -1,0 +1,130 @@
+"""Single calls of a window: found by reading the calls of few minutes, however long the window is; links to them."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+
+from aggregator.reading import ranked_calls
+from aggregator.reading.slot_bounds import Order
+from aggregator.rollups.levels import DAY_US, MINUTE_US
+from aggregator.store.reader import StoreReader
+from api.query.examples_answer import answer_examples, link_by, no_link
+from api.query.examples_question import ExamplesQuestion
+from api.query.questions import CallFilter
+from tests.support.folding import KEEP_ALL, PROJECT, T0_US, apply, complete, open_shard, tokens
+
+HOURS = 60
+PER_MINUTE = 5
+# Those of hours are as slow as their number; the one minute of these has all of the slowest.
+SLOW_MINUTE = 17 * 60 + 31
+
+
+class CountingReader(StoreReader):
+    """Counts what it fetches."""
+
+    def __init__(self, client: Any) -> None:
+        super().__init__(client, "callmeter")
+        self.calls_read = self.round_trips = 0
+
+    async def fetch(self, commands: Any) -> list[Any]:
+        self.round_trips += 1
+        self.calls_read += sum(len(command) - 2 for command in commands if ":calls:" in str(command[1]))
+        return await super().fetch(commands)
+
+
+def examples(redis_url: str, order: Order, limit: int, op_name: str = "op") -> tuple[list[str], CountingReader]:
+    """Ids of the first calls in all that there is, and what was read for them."""
+
+    async def run() -> tuple[list[str], CountingReader]:
+        client = redis.asyncio.Redis.from_url(redis_url)
+        reader = CountingReader(client)
+        question = ExamplesQuestion(PROJECT, T0_US, T0_US + 30 * DAY_US, CallFilter(op_names=(op_name,)), order, limit)
+        project = await reader.open_project(PROJECT)
+        answer = await answer_examples(reader, project, question, T0_US + 30 * DAY_US, KEEP_ALL, no_link)
+        await client.aclose()
+        body = json.loads(answer)
+        assert body["complete"]
+        return [call["id"] for call in body["calls"]], reader
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def folded(redis_url: str) -> str:
+    """A Redis with five calls in each minute of 60 hours."""
+    shard = open_shard(redis.Redis.from_url(redis_url))
+    for hour in range(HOURS):
+        events = []
+        for minute in range(hour * 60, hour * 60 + 60):
+            for second in range(PER_MINUTE):
+                slow_s = 100 + second if minute == SLOW_MINUTE else minute // 60 / 10
+                events.append(
+                    complete(
+                        f"{minute}.{second}",
+                        minute * 60 + second,
+                        minute * 60 + second + slow_s,
+                        {"gpt-4o": tokens(1_000_000 if minute == SLOW_MINUTE else minute)},
+                    )
+                )
+        apply(shard, events)
+    return redis_url
+
+
+def test_few_minutes_are_read(folded: str) -> None:
+    """Of 18,000 calls the first are found by reading those of a few minutes, in a few round trips."""
+    slowest = [f"{SLOW_MINUTE}.{second}" for second in (4, 3, 2, 1, 0)]
+    newest = [f"{HOURS * 60 - 1 - minute}.{second}" for minute in range(2) for second in (4, 3, 2, 1, 0)]
+    for order, limit, first in ((Order.SLOWEST, 5, slowest), (Order.NEWEST, 10, newest)):
+        found, reader = examples(folded, order, limit)
+        assert found == first
+        assert reader.calls_read <= 10 * 4 * PER_MINUTE
+        assert reader.round_trips <= 40
+    found, reader = examples(folded, Order.DEAREST, 5)
+    assert sorted(found) == sorted(slowest)
+    assert reader.calls_read <= 10 * 4 * PER_MINUTE
+
+
+def test_nothing_is_read_where_nothing_is(folded: str) -> None:
+    """An op that no call has, and failures that there are none of."""
+    for order, op_name in ((Order.NEWEST, "other"), (Order.FAILING, "op")):
+        found, reader = examples(folded, order, 5, op_name)
+        assert found == []
+        assert reader.calls_read == 0
+
+
+def test_too_many_calls_are_said(folded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where minutes hold too many calls, the answer says that it may lack some."""
+    monkeypatch.setattr(ranked_calls, "RANKED_CALLS_READ_MAX", 0)
+    with pytest.raises(AssertionError):  # of `complete`
+        examples(folded, Order.NEWEST, 100)
+
+
+def test_links() -> None:
+    """What could end a path or begin a query is quoted; the slash of a project is not."""
+    link = link_by("https://example.org/{project_id}/weave/calls/{call_id}?x=1")
+    assert link("acme/my agents", "a/b?c#d") == "https://example.org/acme/my%20agents/weave/calls/a%2Fb%3Fc%23d?x=1"
+    assert link_by("")("p", "c") is None
+
+
+def test_minutes_are_of_the_window(folded: str) -> None:
+    """Bounds are those of whole slots inside the window: what lies beside it is not shown."""
+
+    async def run() -> list[str]:
+        client = redis.asyncio.Redis.from_url(folded)
+        reader = StoreReader(client, "callmeter")
+        start_us = T0_US + 61 * MINUTE_US + 1
+        question = ExamplesQuestion(PROJECT, start_us, start_us + 2 * MINUTE_US, CallFilter(), Order.NEWEST, 100)
+        project = await reader.open_project(PROJECT)
+        answer = await answer_examples(reader, project, question, T0_US + 30 * DAY_US, KEEP_ALL, no_link)
+        await client.aclose()
+        return [call["id"] for call in json.loads(answer)["calls"]]
+
+    assert asyncio.run(run()) == [
+        "63.0",
+        *(f"62.{second}" for second in (4, 3, 2, 1, 0)),
+        *(f"61.{second}" for second in (4, 3, 2, 1)),
+    ]
