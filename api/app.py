@@ -1,5 +1,7 @@
 """The HTTP app, wired in one place: paths and what answers them."""
 
+from collections.abc import Sequence
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -10,18 +12,23 @@ from starlette.routing import Route
 from api.access.basic_auth import Access
 from api.contract.docs_page import docs_page
 from api.contract.openapi import openapi_document
-from api.endpoints import Answers, Endpoints
+from api.endpoints import Answers, Endpoints, readable_projects
 from api.endpoints import ApiSettings as ApiSettings
 from api.http.loopback_names import LoopbackNamesOnly
 from api.page.serving import page_routes
+from api.prometheus.routes import prometheus_routes
+from api.prometheus.store_numbers import NumbersOf, StoreNumbers
 from api.refusals import json_response
 
 # The page needs no script and nothing from elsewhere; so nothing else may run in it.
 _PAGE_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
 
-def make_app(answers: Answers, access: Access, settings: ApiSettings) -> Starlette:
-    """The app. Its routes share nothing but these three, and the room there is for all requests."""
+def make_app(answers: Answers, access: Access, settings: ApiSettings, numbers: NumbersOf | None = None) -> Starlette:
+    """The app. Its routes share nothing but these, and the room there is for all requests.
+
+    `numbers`: of what Prometheus queries are answered; None: they are not.
+    """
     endpoints = Endpoints(answers, access, settings)
     app = Starlette(
         routes=[
@@ -33,12 +40,26 @@ def make_app(answers: Answers, access: Access, settings: ApiSettings) -> Starlet
             Route("/openapi.json", _openapi),
             Route("/docs", _docs),
             *page_routes(),
+            *_prometheus_routes(endpoints, access, settings, numbers),
         ],
         exception_handlers={HTTPException: _no_such_route},
         middleware=[Middleware(LoopbackNamesOnly)] if settings.loopback_names_only else [],
     )
     app.router.redirect_slashes = False  # a wrong path is a 404, not a detour
     return app
+
+
+def _prometheus_routes(
+    endpoints: Endpoints, access: Access, settings: ApiSettings, numbers: NumbersOf | None
+) -> Sequence[Route]:
+    if numbers is None:
+        return []
+
+    async def opened(request: Request) -> StoreNumbers:
+        reader = await access.reader(request.headers.get("authorization"))
+        return numbers(settings.clock(), readable_projects(reader), reader.may_read)
+
+    return prometheus_routes(opened, settings.clock, endpoints.guarded)
 
 
 async def _health(request: Request) -> Response:

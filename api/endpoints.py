@@ -165,7 +165,7 @@ class Endpoints:
     async def projects(self, request: Request) -> Response:
         """The projects that the key may read."""
         reader = await self._access.reader(request.headers.get("authorization"))
-        question = read_projects_question(request.query_params, _readable(reader))
+        question = read_projects_question(request.query_params, readable_projects(reader))
         with self._answering.holding(1):
             return _answer(await self._answers.projects(question), Freshness(None, None))
 
@@ -192,7 +192,7 @@ class Endpoints:
         return respond
 
 
-def _readable(reader: Reader) -> tuple[str, ...] | None:
+def readable_projects(reader: Reader) -> tuple[str, ...] | None:
     """The projects that may be read; None: every one."""
     if reader.projects is None:
         return None if reader.may_read("") else ()

@@ -17,6 +17,7 @@ from api.access.basic_auth import Access, KeyAccess, OpenAccess, check_exposure,
 from api.app import ApiSettings, make_app
 from api.http.connection import Connection, ConnectionLimits, OpenConnections
 from api.http.open_files import allow_open_files
+from api.prometheus.store_numbers import StoreNumbers
 from api.query.answers import StoreAnswers
 from api.query.bucket_cache import KEPT_BYTES_MAX
 from api.query.examples_answer import link_by
@@ -61,7 +62,9 @@ def serve(settings: ServerSettings, log_level: str, beside: Callable[[ASGIApp], 
     answers = StoreAnswers(
         reader, settings.retention, wall_clock_us, settings.kept_bytes_max, link_by(settings.call_link)
     )
-    app = make_app(answers, access, ApiSettings(clock=settings.clock, loopback_names_only=not settings.auth))
+    numbers = partial(StoreNumbers, reader, settings.retention)
+    api_settings = ApiSettings(clock=settings.clock, loopback_names_only=not settings.auth)
+    app = make_app(answers, access, api_settings, numbers)
     serve_app(app if beside is None else beside(app), settings.host, settings.port, log_level)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from aggregator.rollups.cell import Cell
 from aggregator.rollups.packed_sketch import Floats
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
-from aggregator.rollups.sketch import quantiles
+from aggregator.rollups.sketch import centroids, quantiles
 from aggregator.rollups.tally import CallTally
 from aggregator.rollups.totals import ABSENT, Integers, Totals
 
@@ -44,6 +44,19 @@ class Values:
         if not sketches and not len(values):
             return None
         return quantiles(sketches, values, wanted, minimum, maximum)
+
+    def counts_up_to(self, series: Series, metric: int, bounds: Floats) -> Floats:
+        """How many values of a metric are at most each of `bounds`, which ascend; a centroid counts at its mean."""
+        values = series.values(b"".join(self.rows)).T[metric].astype(np.float64)
+        if metric >= series.layout.costs_at:
+            values = values[values != ABSENT]
+        large = np.array([float(row[metric]) for row in self.large if metric < len(row)])
+        means, weights = centroids([sketch[metric] for sketch in self.sketches if sketch[metric]])
+        counts = np.searchsorted(np.sort(np.concatenate([values, large])), bounds, side="right").astype(np.float64)
+        if len(means):
+            ends = np.concatenate([[0.0], np.cumsum(np.abs(weights))])
+            counts += ends[np.searchsorted(means, bounds, side="right")]
+        return counts
 
 
 class SeriesTotals(NamedTuple):

@@ -4,8 +4,10 @@ import asyncio
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import httpx
 
@@ -20,10 +22,12 @@ from aggregator.store.shard_store import ShardStore
 from aggregator.writing.shard import Shard, ShardLimits
 from api.access.basic_auth import OpenAccess
 from api.app import ApiSettings, make_app
+from api.prometheus.store_numbers import StoreNumbers
 from api.query.answers import StoreAnswers
 from ingest.decoding.batch import decode_batch
 from tests.support.paths import CASES
 
+FORM = {"content-type": "application/x-www-form-urlencoded"}
 NAMESPACE = "in-process"
 RETENTION = Retention(*(3650 * DAY_S,) * 4)
 
@@ -44,8 +48,10 @@ class InProcess:
         self._prices = PriceBook(load_price_file(CASES / "prices.yaml"), PriceCatalogue())
         self._client = connect(redis_url)
         self._readers = connect_readers(redis_url)
-        answers = StoreAnswers(StoreReader(self._readers, NAMESPACE), RETENTION, lambda: now_us)
-        app = make_app(answers, OpenAccess(), ApiSettings(clock=lambda: now_us))
+        reader = StoreReader(self._readers, NAMESPACE)
+        answers = StoreAnswers(reader, RETENTION, lambda: now_us)
+        numbers = partial(StoreNumbers, reader, RETENTION)
+        app = make_app(answers, OpenAccess(), ApiSettings(clock=lambda: now_us), numbers)
         self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://callmeter", timeout=None)
         self._runner = asyncio.Runner()
 
@@ -75,6 +81,18 @@ class InProcess:
                 assert decoded.invalid == []
                 offset += len(batch.values)
                 shard.apply(decoded.events, offset, self._now_us, self._now_us, {})
+
+    def get(self, path: str, parameters: Sequence[tuple[str, str]], as_form: bool = False) -> tuple[int, Any]:
+        """Status and body of the answer to a query of Prometheus' kind, by GET or as a form."""
+
+        async def get() -> tuple[int, Any]:
+            if as_form:
+                response = await self._http.post(path, content=urlencode(parameters), headers=FORM)
+            else:
+                response = await self._http.get(path, params=list(parameters))
+            return response.status_code, response.json()
+
+        return self._runner.run(get())
 
     def ask(self, requests: Sequence[tuple[str, Any]]) -> list[tuple[int, Any]]:
         """Status and body of the answer to each (path, request)."""

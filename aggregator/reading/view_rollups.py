@@ -1,0 +1,123 @@
+"""Reading the rollups of every view of some dimensions, each by itself: what labelled series are made of."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from aggregator.reading.rollups import (
+    FIELDS_READ_MAX,
+    CellPlace,
+    TooMuchToRead,
+    Wanted,
+    read_directories,
+    read_percentile_values,
+)
+from aggregator.rollups.accumulator import Merged
+from aggregator.rollups.cell import CELL_CODEC, place_of
+from aggregator.rollups.views import ALL_CALLS, OP, RUN, USER, NotKept, View, ViewDirectory
+from aggregator.store.reader import Command, OpenedProject, ProjectShard, StoreReader
+
+# Series of one answer, before labels are added up: some KB each for every hundred steps.
+VIEWS_AT_ONCE_MAX = 5_000
+FIELDS_PER_ROUND_TRIP = 20_000
+
+ALL = View()
+_SINGLE = {OP, USER, RUN}
+
+
+class ViewRollups(NamedTuple):
+    """What was read: the bucket of the view `views[at]` in interval `i` is `at * intervals + i` of `merged`."""
+
+    views: list[View]
+    intervals: int
+    merged: Merged
+
+
+async def read_view_rollups(
+    reader: StoreReader,
+    project: OpenedProject,
+    wanted: Wanted,
+    intervals: int,
+    dimensions: int,
+    latency_values: bool,
+    usage_values: bool,
+) -> ViewRollups:
+    """Read the slots of `wanted` (by block: slot to interval) for all views that tell these dimensions apart.
+
+    No dimension: the view of all calls. One: its values, and all calls. Several: every combination, and every op.
+    Raises NotKept where a day has more values than are kept, and TooMuchToRead.
+    """
+    days = sorted({block.day for block in wanted})
+    pairs = [(shard, day) for shard in project.shards for day in days]
+    numbers: dict[View, int] = {}
+    chosen: dict[tuple[ProjectShard, int], list[tuple[int, int]]] = {}
+    directories = await _directories(reader, pairs) if dimensions else [ViewDirectory() for _ in pairs]
+    for pair, directory in zip(pairs, directories, strict=True):
+        of_day = _views(directory, dimensions)
+        chosen[pair] = [(number, numbers.setdefault(view, len(numbers))) for view, number in of_day.items()]
+    if len(numbers) > VIEWS_AT_ONCE_MAX:
+        raise TooMuchToRead(f"the query needs {len(numbers):,} series, more than {VIEWS_AT_ONCE_MAX:,}")
+    merged = Merged(max(1, len(numbers) * intervals))
+    await _read(reader, wanted, chosen, intervals, merged, latency_values, usage_values)
+    return ViewRollups(list(numbers), intervals, merged)
+
+
+async def _directories(reader: StoreReader, pairs: list[tuple[ProjectShard, int]]) -> list[ViewDirectory]:
+    keys = [shard.keys.views(shard.project, day) for shard, day in pairs]
+    return [ViewDirectory(fields) for fields in await read_directories(reader, keys, None)]
+
+
+def _views(directory: ViewDirectory, dimensions: int) -> dict[View, int]:
+    if not dimensions:
+        return {ALL: ALL_CALLS}
+    is_single = dimensions & (dimensions - 1) == 0
+    needed = {dimensions} if is_single else {full for full in directory.full if full & (full - 1) or full == OP}
+    if needed & directory.full:
+        raise NotKept
+    found = {ALL: ALL_CALLS} if is_single and dimensions in {*_SINGLE, 2} - {OP} else {}
+    for view, number in directory.numbers.items():
+        kept = view.dimensions
+        if kept == dimensions if is_single else (kept == OP or kept & (kept - 1)):
+            found[view] = number
+    return found
+
+
+async def _read(
+    reader: StoreReader,
+    wanted: Wanted,
+    chosen: Mapping[tuple[ProjectShard, int], list[tuple[int, int]]],
+    intervals: int,
+    merged: Merged,
+    latency_values: bool,
+    usage_values: bool,
+) -> None:
+    pieces = []
+    for (shard, day), views in chosen.items():
+        for block, slots in wanted.items():
+            if block.day == day:
+                pieces += [(shard.keys.rollups(shard.project, *block), slots, view) for view in views]
+    if sum(len(slots) for _, slots, _ in pieces) > FIELDS_READ_MAX:
+        raise TooMuchToRead(
+            f"the query needs more than {FIELDS_READ_MAX:,} rollups: ask for a shorter range or fewer labels"
+        )
+    at = 0
+    while at < len(pieces):
+        commands: list[Command] = []
+        asked: list[tuple[str, list[bytes], list[int]]] = []
+        fields = 0
+        while at < len(pieces) and (not fields or fields + len(pieces[at][1]) <= FIELDS_PER_ROUND_TRIP):
+            key, slots, (number, position) = pieces[at]
+            places = [place_of(slot, number) for slot in slots]
+            commands.append(("HMGET", key, *places))
+            asked.append((key, places, [position * intervals + interval for interval in slots.values()]))
+            fields += len(places)
+            at += 1
+        found = [
+            CellPlace(key, place, bucket, CELL_CODEC.unpack(packed))
+            for values, (key, places, buckets) in zip(await reader.fetch(commands), asked, strict=True)
+            for packed, place, bucket in zip(values, places, buckets, strict=True)
+            if packed is not None
+        ]
+        for place in found:
+            merged.add_cell(place.bucket, place.cell)
+        if latency_values or usage_values:
+            await read_percentile_values(reader, found, merged, latency_values, usage_values)

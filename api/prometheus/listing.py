@@ -1,0 +1,82 @@
+"""Lists for drop-downs: names of labels, values of one, series that a selector means, and what each metric is."""
+
+from typing import Any
+
+from api.prometheus.matching import Matcher, matchers_of
+from api.prometheus.metrics import DIMENSION_LABELS, METRICS, MODEL, NAME, PROJECT, family
+from api.prometheus.selection import metrics_meant, select, windows
+from api.prometheus.store_numbers import StoreNumbers
+from api.prometheus.vectors import Vector
+
+# Values of one drop-down; more are no list to choose from.
+VALUES_MAX = 10_000
+# Series looked at for one list, each with one value: 200 bytes each.
+SERIES_LOOKED_AT_MAX = 200_000
+# Series of one list: what Grafana asks for to know which metrics there are.
+SERIES_LISTED_MAX = 10_000
+_CALLS, _COUNTED = "callmeter_calls_total", "callmeter_tokens_total"
+
+
+def label_names() -> list[str]:
+    """All names of labels there are."""
+    fixed = {name for kinds in METRICS.values() for one in kinds for name, _ in one.fixed}
+    models = {one.model_label for kinds in METRICS.values() for one in kinds if one.model_label}
+    return sorted({NAME, PROJECT, "le", *DIMENSION_LABELS, *fixed, *models})
+
+
+def metadata(name: str | None) -> dict[str, list[dict[str, str]]]:
+    """By the name of each metric (or of one) its type and meaning; a histogram's three parts are one."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for one, kinds in METRICS.items():
+        if name is None or name == family(one):
+            found[family(one)] = [{"type": kinds[0].type, "help": kinds[0].help, "unit": ""}]
+    return found
+
+
+async def label_values(
+    numbers: StoreNumbers, label: str, start_us: int, end_us: int, selectors: list[Any]
+) -> list[str]:
+    """The values that a label has in a window, of the series that selectors mean. Raises BadQuery."""
+    if label == NAME and not any(one.matchers.matchers for one in selectors):
+        named = {one.name for one in selectors if one.name}
+        return sorted(name for name in METRICS if not named or name in named)
+    if label == PROJECT and not selectors:
+        return await numbers.known_projects(VALUES_MAX)
+    fixed = {value for kinds in METRICS.values() for one in kinds for name, value in one.fixed if name == label}
+    if fixed:
+        return sorted(fixed)
+    asked = [matchers_of(one) for one in selectors] or [()]
+    found: set[str] = set()
+    for matchers in asked:
+        for one in await _increased(numbers, _named(matchers, label), start_us, end_us, label):
+            found.update(value for name, value in one.labels if name == label)
+    return sorted(found)[:VALUES_MAX]
+
+
+async def series(numbers: StoreNumbers, start_us: int, end_us: int, selectors: list[Any]) -> list[dict[str, str]]:
+    """The labels of all series with calls in a window that selectors mean, up to a limit. Raises BadQuery."""
+    found: dict[Any, None] = {}
+    for selector in selectors:
+        matchers = matchers_of(selector)
+        for name in metrics_meant(matchers):
+            if len(found) < SERIES_LISTED_MAX:
+                only = (*matchers, Matcher(NAME, False, name))
+                found |= dict.fromkeys(one.labels for one in await _increased(numbers, only, start_us, end_us, None))
+    return [dict(labels) for labels in found][:SERIES_LISTED_MAX]
+
+
+async def _increased(
+    numbers: StoreNumbers, matchers: tuple[Matcher, ...], start_us: int, end_us: int, label: str | None
+) -> Vector:
+    within = windows([start_us], [end_us + 60_000_000])
+    wanted = None if label is None else [label]
+    return [
+        one for one in await select(numbers, matchers, within, wanted, False, SERIES_LOOKED_AT_MAX) if one.values[0] > 0
+    ]
+
+
+def _named(matchers: tuple[Matcher, ...], label: str) -> tuple[Matcher, ...]:
+    """A selector without a name means calls, or for a model what models counted."""
+    if any(one.label == NAME for one in matchers):
+        return matchers
+    return (Matcher(NAME, False, _COUNTED if label == MODEL else _CALLS), *matchers)

@@ -1,0 +1,122 @@
+"""The metrics that can be queried: what each counts, its labels, and the bounds of its histograms.
+
+Every number of a metric adds up over slots, calls and shards, so a rate is a difference of sums and nothing else.
+"""
+
+from typing import NamedTuple
+
+from aggregator.rollups.series import USAGE_METRICS
+
+DIMENSION_LABELS = ("op_name", "root", "wb_user_id", "wb_run_id")
+PROJECT, MODEL, NAME, BOUND = "project", "model", "__name__", "le"
+
+# Latencies from a millisecond to an hour: six bounds a decade keep a quantile within a fifth of its value.
+LATENCY_BOUNDS_S = tuple(
+    round(step * 10.0**decade, 6)
+    for decade in range(-3, 4)
+    for step in (1, 1.5, 2, 3, 5, 7)
+    if step * 10.0**decade <= 3600
+)
+# Tokens of a call: powers of two up to sixteen million.
+TOKEN_BOUNDS = tuple(float(2**power) for power in range(25))
+# Dollars of a call: from a millionth to a hundred.
+COST_BOUNDS = (*(round(step * 10.0**decade, 9) for decade in range(-6, 2) for step in (1, 2, 5)), 100.0)
+
+LATENCY_MS = "latency_ms"
+MS_PER_S = 1_000.0
+PICO_PER_DOLLAR = 1e12
+
+
+class Metric(NamedTuple):
+    """One metric: `part` is what of `quantity` it is (`count`, `sum`, `bucket`), `scale` what a unit of it is divided
+    by, `fixed` labels that are always there, and by which name it calls a model (None: it has no models).
+    """
+
+    quantity: str
+    part: str
+    help: str
+    scale: float = 1.0
+    fixed: tuple[tuple[str, str], ...] = ()
+    model_label: str | None = None
+    bounds: tuple[float, ...] = ()
+
+    @property
+    def type(self) -> str:
+        """As Prometheus' metadata names it."""
+        return "histogram" if self.bounds else "counter"
+
+
+def _histogram(
+    quantity: str, text: str, scale: float, bounds: tuple[float, ...], model: str | None = None
+) -> list[Metric]:
+    return [Metric(quantity, part, text, scale, (), model, bounds) for part in ("bucket", "sum", "count")]
+
+
+_TOKEN_TYPES = {
+    "input": "input_tokens",
+    "output": "output_tokens",
+    "cache_read": "cache_read_input_tokens",
+    "cache_creation": "cache_creation_input_tokens",
+}
+_GEN_AI_TYPES = {"input": "input_tokens", "output": "output_tokens"}
+
+
+def _table() -> dict[str, tuple[Metric, ...]]:
+    calls = "Calls that started."
+    table: dict[str, tuple[Metric, ...]] = {
+        "callmeter_calls_total": (Metric("calls", "count", calls),),
+        "callmeter_call_errors_total": (Metric("errors", "count", "Calls that ended with an exception."),),
+        "callmeter_cost_usd_total": (
+            Metric("total_cost", "sum", "Dollars of calls whose models have a price.", PICO_PER_DOLLAR, (), MODEL),
+        ),
+        "callmeter_tokens_total": tuple(
+            Metric(
+                quantity,
+                "sum",
+                "Tokens, by type; cached ones are also among the input.",
+                1.0,
+                (("type", type_),),
+                MODEL,
+            )
+            for type_, quantity in _TOKEN_TYPES.items()
+        ),
+    }
+    families = {
+        "callmeter_call_latency_seconds": [
+            _histogram(LATENCY_MS, "Seconds from start to end of calls that ended.", MS_PER_S, LATENCY_BOUNDS_S)
+        ],
+        "gen_ai.client.operation.duration": [
+            _histogram(
+                LATENCY_MS, "As callmeter_call_latency_seconds, under OpenTelemetry's name.", MS_PER_S, LATENCY_BOUNDS_S
+            )
+        ],
+        "gen_ai.client.token.usage": [
+            [
+                one._replace(fixed=(("gen_ai.token.type", type_),), model_label="gen_ai.request.model")
+                for one in _histogram(
+                    quantity, "Tokens of a call, under OpenTelemetry's name.", 1.0, TOKEN_BOUNDS, MODEL
+                )
+            ]
+            for type_, quantity in _GEN_AI_TYPES.items()
+        ],
+    }
+    for quantity in USAGE_METRICS:
+        is_cost = quantity.endswith("cost")
+        name = f"callmeter_usage_{quantity}" + ("_usd" if is_cost else "")
+        scale, bounds = (PICO_PER_DOLLAR, COST_BOUNDS) if is_cost else (1.0, TOKEN_BOUNDS)
+        families[name] = [_histogram(quantity, f"{quantity} of a call and model.", scale, bounds, MODEL)]
+    for name, kinds in families.items():
+        for position, suffix in enumerate(("_bucket", "_sum", "_count")):
+            table[name + suffix] = tuple(kind[position] for kind in kinds)
+    return table
+
+
+METRICS = _table()
+"""By name: the metrics that are under it, one for each value of its fixed labels."""
+
+
+def family(name: str) -> str:
+    """The name that metadata has: of a histogram's parts it is the histogram's."""
+    if METRICS[name][0].bounds:
+        return name.rpartition("_")[0]
+    return name

@@ -1,0 +1,131 @@
+"""From a selector and steps to series: which views tell its labels apart, and which intervals its windows need."""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from aggregator.rollups.views import View
+from api.prometheus.bad_query import BadQuery
+from api.prometheus.matching import Matcher, all_match, of_label
+from api.prometheus.metrics import BOUND, DIMENSION_LABELS, METRICS, NAME, PROJECT, Metric
+from api.prometheus.sampled_numbers import Numbers, labels_of_view
+from api.prometheus.vectors import Series, Values, Vector, labels_of
+
+MINUTE_US = 60_000_000
+# Metrics that one selector without a name may mean.
+METRICS_AT_ONCE_MAX = 40
+# Series of an answer: 2 MB of JSON for a hundred steps.
+SERIES_MAX = 5_000
+# Values of an answer, over all series and steps: 50 MB of JSON.
+POINTS_MAX = 2_000_000
+
+
+class Windows(NamedTuple):
+    """At each step the window whose calls count: `[edges_us[begins[i]], edges_us[ends[i]])`."""
+
+    edges_us: Sequence[int]
+    begins: Sequence[int]
+    ends: Sequence[int]
+
+
+class NumberSource(Protocol):
+    """Where numbers of a project come from. Raises BadQuery."""
+
+    async def numbers(
+        self, project_id: str, metrics: Sequence[Metric], dimensions: int, edges_us: Sequence[int]
+    ) -> list[Numbers]:
+        """For each metric the numbers between neighbouring edges, which may have been moved to what is kept."""
+        ...
+
+    async def project_ids(self, matchers: Sequence[Matcher]) -> list[str]:
+        """The readable projects that a selector means."""
+        ...
+
+
+def windows(begins_us: Sequence[int], ends_us: Sequence[int]) -> Windows:
+    """Windows on whole minutes, with the edges of all of them in order."""
+    begins = [at // MINUTE_US * MINUTE_US for at in begins_us]
+    ends = [at // MINUTE_US * MINUTE_US for at in ends_us]
+    edges = sorted({*begins, *ends})
+    places = {at: place for place, at in enumerate(edges)}
+    return Windows(edges, [places[at] for at in begins], [places[at] for at in ends])
+
+
+def metrics_meant(matchers: Sequence[Matcher]) -> dict[str, tuple[Metric, ...]]:
+    """By name, the metrics that a selector means. Raises BadQuery where it means too many."""
+    of_name = of_label(matchers, NAME)
+    if not of_name:
+        raise BadQuery("a selector needs the name of a metric")
+    found = {name: kinds for name, kinds in METRICS.items() if all(one.matches(name) for one in of_name)}
+    if len(found) > METRICS_AT_ONCE_MAX:
+        raise BadQuery(f"the selector means {len(found)} metrics, more than {METRICS_AT_ONCE_MAX}: name one")
+    return found
+
+
+def dimensions_needed(matchers: Sequence[Matcher], wanted: Collection[str] | None) -> int:
+    """Which dimensions must be told apart: those that a matcher names, and those wanted of the answer (None: all)."""
+    needed = 0
+    for at, label in enumerate(DIMENSION_LABELS):
+        if wanted is None or label in wanted or of_label(matchers, label):
+            needed |= 1 << at
+    return needed
+
+
+async def select(
+    source: NumberSource,
+    matchers: Sequence[Matcher],
+    within: Windows,
+    wanted: Collection[str] | None,
+    cumulative: bool,
+    series_max: int = SERIES_MAX,
+) -> Vector:
+    """The increase of each series in each window. `wanted`: the labels that the query looks at, None: all.
+
+    `cumulative`: a series is absent while nothing of it has been counted.
+    """
+    meant = metrics_meant(matchers)
+    dimensions = dimensions_needed(matchers, wanted)
+    others = [one for one in matchers if one.label != NAME]
+    found: Vector = []
+    for project_id in await source.project_ids(matchers):
+        kinds = [(name, metric) for name, of_name in meant.items() for metric in of_name]
+        of_project = await source.numbers(project_id, [metric for _, metric in kinds], dimensions, within.edges_us)
+        for (name, metric), numbers in zip(kinds, of_project, strict=True):
+            for (view, model), values in numbers.by_group.items():
+                found += _series(name, metric, project_id, view, model, dimensions, values, within, others, cumulative)
+        if len(found) > series_max:
+            raise BadQuery(
+                f"the query has more than {series_max:,} series: aggregate, or match fewer", "execution", 422
+            )
+    return found
+
+
+def _series(
+    name: str,
+    metric: Metric,
+    project_id: str,
+    view: View,
+    model: str,
+    dimensions: int,
+    values: Values,
+    within: Windows,
+    others: Sequence[Matcher],
+    cumulative: bool,
+) -> Vector:
+    labels = {NAME: name, PROJECT: project_id, **labels_of_view(view, dimensions), **dict(metric.fixed)}
+    if metric.model_label is not None:
+        labels[metric.model_label] = model
+    found: Vector = []
+    rows = [(None, values)] if metric.part != "bucket" else list(zip(_bounds(metric), values, strict=True))
+    for bound, row in rows:
+        named = labels if bound is None else labels | {BOUND: bound}
+        if all_match(others, named):
+            summed = np.concatenate([[0.0], np.cumsum(row)])
+            increase = summed[list(within.ends)] - summed[list(within.begins)]
+            found.append(Series(labels_of(named), np.where(increase > 0, increase, np.nan) if cumulative else increase))
+    return found
+
+
+def _bounds(metric: Metric) -> list[str]:
+    return [*(format(bound, "g") if bound < 1e5 else str(int(bound)) for bound in metric.bounds), "+Inf"]

@@ -1,0 +1,137 @@
+"""Numbers for queries from the store: which projects may be read, which slots fill the intervals, within limits."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import pairwise
+from typing import NoReturn
+
+from aggregator.reading.rollups import TooMuchToRead, Wanted
+from aggregator.reading.view_rollups import read_view_rollups
+from aggregator.rollups.levels import DAY_US, FIVE_MINUTES, HOURS, MINUTES, Retention
+from aggregator.rollups.views import NotKept
+from aggregator.store.reader import OpenedProject, StateLost, StoreAway, StoreReader, UnknownLayout
+from api.prometheus.bad_query import BadQuery
+from api.prometheus.matching import Matcher, of_label
+from api.prometheus.metrics import LATENCY_MS, PROJECT, Metric
+from api.prometheus.sampled_numbers import Numbers, numbers_of
+from api.query.read_plan import cover, plan_reads
+from api.query.retained_window import level_reach_us
+
+# Intervals between the edges of all windows: 11,000 steps with both their ends.
+INTERVALS_MAX = 22_000
+# Projects of one query that names none; beyond, a matcher must tell.
+PROJECTS_MAX = 20
+ATTEMPTS_MAX = 3
+
+
+class StoreNumbers:
+    """See NumberSource. `readable`: the projects that may be read, None: all; `may_read` decides for a named one."""
+
+    def __init__(
+        self,
+        reader: StoreReader,
+        retention: Retention,
+        now_us: int,
+        readable: tuple[str, ...] | None,
+        may_read: Callable[[str], bool],
+    ) -> None:
+        self._reader = reader
+        self._retention = retention
+        self._now_us = now_us
+        self._readable = readable
+        self._may_read = may_read
+
+    @property
+    def origin_us(self) -> int:
+        """Since when counters count: the first day of which all hours are kept."""
+        return -(-level_reach_us(HOURS, self._now_us, self._retention) // DAY_US) * DAY_US
+
+    async def project_ids(self, matchers: Sequence[Matcher]) -> list[str]:
+        """The readable projects that a selector means, no more than PROJECTS_MAX. Raises BadQuery."""
+        of_project = of_label(matchers, PROJECT)
+        named = [one.value for one in of_project if one.pattern is None and not one.negated]
+        if named:
+            if any(not self._may_read(project_id) for project_id in named):
+                raise BadQuery("the key may not read this project", "forbidden", 403)
+            return [one for one in dict.fromkeys(named) if all(matcher.matches(one) for matcher in of_project)]
+        known = await self.known_projects(PROJECTS_MAX + 1)
+        found = [one for one in known if all(matcher.matches(one) for matcher in of_project)]
+        if len(found) > PROJECTS_MAX:
+            why = f"{len(found):,} projects are meant, more than {PROJECTS_MAX}: name one"
+            raise BadQuery(why)
+        return found
+
+    async def known_projects(self, limit: int) -> list[str]:
+        """Readable projects by name, of which events have been applied."""
+        with answering_away():
+            if self._readable is None:
+                return list(await self._reader.project_ids("", limit))
+            states = await self._reader.project_states(sorted(self._readable))
+            return [project_id for project_id, _ in states]
+
+    async def numbers(
+        self, project_id: str, metrics: Sequence[Metric], dimensions: int, edges_us: Sequence[int]
+    ) -> list[Numbers]:
+        """See NumberSource."""
+        if len(edges_us) - 1 > INTERVALS_MAX:
+            raise BadQuery(f"the query has more than {INTERVALS_MAX:,} intervals: widen its step", "execution", 422)
+
+        async def read(project: OpenedProject) -> list[Numbers]:
+            retention = project.retention or self._retention  # the workers' own word first
+            edges = [self._kept(at, retention) for at in edges_us]
+            plan = plan_reads([cover(begin, end) for begin, end in pairwise(edges)])
+            return await self._read(project, metrics, dimensions, plan.slots, max(1, len(edges) - 1))
+
+        return await self._opened(project_id, read)
+
+    async def _read(
+        self, project: OpenedProject, metrics: Sequence[Metric], dimensions: int, slots: Wanted, intervals: int
+    ) -> list[Numbers]:
+        latency = any(one.part == "bucket" and one.quantity == LATENCY_MS for one in metrics)
+        usage = any(one.part == "bucket" and one.quantity != LATENCY_MS for one in metrics)
+        try:
+            found = await read_view_rollups(self._reader, project, slots, intervals, dimensions, latency, usage)
+        except NotKept:
+            _refuse("more values of these labels came than are kept (CALLMETER_LIMITS__VIEWS): aggregate by fewer")
+        except TooMuchToRead as much:
+            _refuse(str(much))
+        return await asyncio.to_thread(lambda: [numbers_of(found, metric, dimensions) for metric in metrics])
+
+    async def _opened(
+        self, project_id: str, read: Callable[[OpenedProject], Awaitable[list[Numbers]]]
+    ) -> list[Numbers]:
+        with answering_away():
+            for _ in range(ATTEMPTS_MAX):
+                project = await self._reader.open_project(project_id)
+                with suppress(StateLost):
+                    found = await read(project)
+                    await self._reader.fetch_of(project, [])
+                    return found
+        raise BadQuery("Redis has lost data again and again while it was read", "unavailable", 503)
+
+    def _kept(self, at_us: int, retention: Retention) -> int:
+        """The edge, moved to the next earlier one of the finest slots that are kept; none lies in the far future."""
+        at_us = min(at_us, self._now_us + DAY_US)
+        for level in (MINUTES, FIVE_MINUTES, HOURS):
+            edge = at_us // level.slot_us * level.slot_us
+            if edge >= level_reach_us(level, self._now_us, retention):
+                return edge
+        return level_reach_us(HOURS, self._now_us, retention)
+
+
+@contextmanager
+def answering_away() -> Iterator[None]:
+    """Turns what the store raises while it is away into an answer that says so."""
+    try:
+        yield
+    except (*StoreAway, UnknownLayout) as away:
+        raise BadQuery(f"the store is away: {away}", "unavailable", 503) from away
+
+
+NumbersOf = Callable[[int, tuple[str, ...] | None, Callable[[str], bool]], StoreNumbers]
+"""Numbers as of an instant (microseconds since 1970) for who may read these projects; see StoreNumbers."""
+
+
+def _refuse(why: str) -> NoReturn:
+    raise BadQuery(why, "execution", 422)
