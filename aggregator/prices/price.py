@@ -37,6 +37,8 @@ class Rates(NamedTuple):
     cache_read: Decimal
     cache_creation: Decimal
     output: Decimal
+    cache_creation_1h: Decimal | None = None
+    """Of cache creation that is kept for an hour; None: as all cache creation."""
 
 
 class Tier(NamedTuple):
@@ -69,7 +71,7 @@ class Price:
     """Pico-dollars per token by class, where all are whole and the size of the call does not matter: nearly always."""
 
     def __post_init__(self) -> None:
-        scales = tuple(_scales(rates) for rates in (self.rates, *(tier.rates for tier in self.tiers)))
+        scales = tuple(_scales(rates[:4]) for rates in (self.rates, *(tier.rates for tier in self.tiers)))
         is_whole = not self.tiers and all(scale.denominator == 1 for scale in scales[0])
         object.__setattr__(self, "_thresholds", tuple(tier.above_input_tokens for tier in self.tiers))
         object.__setattr__(self, "_scales", scales)
@@ -87,14 +89,24 @@ class Price:
             uncached = given
         elif uncached < 0:
             uncached = 0
+        if kept_1h:
+            return self._cost_with_1h(uncached, read, creation, output, min(kept_1h, creation))
         if self._whole is not None:
             per_input, per_read, per_creation, per_output = self._whole
             return Costs(uncached * per_input, read * per_read, creation * per_creation, output * per_output)
         scales = self._scales[bisect_left(self._thresholds, uncached + read + creation)]
         return Costs(*map(_picodollars, (uncached, read, creation, output), scales))
 
+    def _cost_with_1h(self, uncached: int, read: int, creation: int, output: int, kept_1h: int) -> Costs:
+        tier = bisect_left(self._thresholds, uncached + read + creation)
+        rates = self.tiers[tier - 1].rates if tier else self.rates
+        per_kept = rates.cache_creation if rates.cache_creation_1h is None else rates.cache_creation_1h
+        usd = (creation - kept_1h) * Fraction(rates.cache_creation) + kept_1h * Fraction(per_kept)
+        costs = Costs(*map(_picodollars, (uncached, read, 0, output), self._scales[tier]))
+        return costs._replace(cache_creation=round(usd * _PICODOLLARS_PER_TOKEN))
 
-def _scales(rates: Rates) -> tuple[_Scale, ...]:
+
+def _scales(rates: Sequence[Decimal]) -> tuple[_Scale, ...]:
     return tuple(_Scale(*(Fraction(rate) * _PICODOLLARS_PER_TOKEN).as_integer_ratio()) for rate in rates)
 
 

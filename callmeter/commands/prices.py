@@ -16,7 +16,13 @@ from aggregator.prices.price import Price, Rates
 from aggregator.timestamps import format_utc
 from callmeter.instants import instant_us
 
-_CLASSES = dict(zip(Rates._fields, ("uncached input", "cache read", "cache creation", "output"), strict=True))
+_CLASSES = dict(
+    zip(
+        Rates._fields,
+        ("uncached input", "cache read", "cache creation", "output", "cache creation kept an hour"),
+        strict=True,
+    )
+)
 
 
 @click.command()
@@ -71,7 +77,7 @@ def _as_json(price: Price) -> dict[str, object]:
 
 
 def _texts(rates: Rates) -> dict[str, str]:
-    return {name: format(rate, "f") for name, rate in rates._asdict().items()}
+    return {name: format(rate, "f") for name, rate in rates._asdict().items() if rate is not None}
 
 
 def _since(price: Price) -> str | None:
@@ -85,7 +91,8 @@ def _show(model: str, price: Price) -> None:
         table.add_column(f"above {tier.above_input_tokens:,} input tokens", justify="right")
     columns = [_texts(rates) for rates in (price.rates, *(tier.rates for tier in price.tiers))]
     for name, title in _CLASSES.items():
-        table.add_row(title, *(column[name] for column in columns))
+        if name in columns[0]:
+            table.add_row(title, *(column.get(name, "") for column in columns))
     Console().print(table)
     since = _since(price)
     click.echo(price.source + (f", in force since {since}" if since else ""))
