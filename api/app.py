@@ -1,10 +1,10 @@
 """The HTTP app, wired in one place: paths and what answers them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
@@ -12,9 +12,8 @@ from starlette.routing import Route
 from api.access.basic_auth import Access
 from api.contract.docs_page import docs_page
 from api.contract.openapi import openapi_document
-from api.endpoints import Answers, Endpoints, readable_projects
+from api.endpoints import Answers, Endpoints, Processes, readable_projects
 from api.endpoints import ApiSettings as ApiSettings
-from api.http.loopback_names import LoopbackNamesOnly
 from api.page.serving import page_routes
 from api.prometheus.routes import prometheus_routes
 from api.prometheus.store_numbers import NumbersOf, StoreNumbers
@@ -35,7 +34,7 @@ def make_app(answers: Answers, access: Access, settings: ApiSettings, numbers: N
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.asked_by_post.items()),
             Route("/calls/stream", endpoints.guarded(endpoints.stream), methods=["GET"]),
             Route("/projects", endpoints.guarded(endpoints.projects), methods=["GET"]),
-            Route("/health", _health),
+            Route("/health", partial(_health, settings.processes)),
             Route("/ready", endpoints.guarded(endpoints.ready)),
             Route("/openapi.json", _openapi),
             Route("/docs", _docs),
@@ -43,7 +42,6 @@ def make_app(answers: Answers, access: Access, settings: ApiSettings, numbers: N
             *_prometheus_routes(endpoints, access, settings, numbers),
         ],
         exception_handlers={HTTPException: _no_such_route},
-        middleware=[Middleware(LoopbackNamesOnly)] if settings.loopback_names_only else [],
     )
     app.router.redirect_slashes = False  # a wrong path is a 404, not a detour
     return app
@@ -62,8 +60,10 @@ def _prometheus_routes(
     return prometheus_routes(opened, settings.clock, endpoints.guarded)
 
 
-async def _health(request: Request) -> Response:
-    return json_response(200, {"status": "ok"})
+async def _health(processes: Callable[[], Processes] | None, request: Request) -> Response:
+    """This process answers; beside it, how many do on the same address."""
+    together = {} if processes is None else {"processes": processes()._asdict()}
+    return json_response(200, {"status": "ok"} | together)
 
 
 async def _openapi(request: Request) -> Response:

@@ -67,6 +67,13 @@ class Answers(Protocol):
         ...
 
 
+class Processes(NamedTuple):
+    """How many processes there should be, and how many there are."""
+
+    wanted: int
+    running: int
+
+
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
     """`clock` is the `now` of all answers, in microseconds since the epoch."""
@@ -75,8 +82,8 @@ class ApiSettings:
     body: BodyLimits = field(default_factory=BodyLimits)
     # Questions that are being answered; those beyond 64 wait for a connection to Redis, a few milliseconds each.
     answers_max: int = 1_000
-    # Without access keys any page in a browser on this machine could ask, under a name of its own that leads here.
-    loopback_names_only: bool = False
+    # Those that answer on one address together; None: it is one.
+    processes: Callable[[], Processes] | None = None
     streams: StreamLimits = field(default_factory=StreamLimits)
     # Redis is back within seconds of a restart or a failover.
     retry_after_s: int = 2

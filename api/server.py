@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -15,7 +16,9 @@ from aggregator.store.key_store import AsyncKeyStore
 from aggregator.store.reader import StoreReader
 from api.access.basic_auth import Access, KeyAccess, OpenAccess, check_exposure, wall_clock_us
 from api.app import ApiSettings, make_app
+from api.endpoints import Processes
 from api.http.connection import Connection, ConnectionLimits, OpenConnections
+from api.http.loopback_names import LoopbackNamesOnly
 from api.http.open_files import allow_open_files
 from api.prometheus.store_numbers import StoreNumbers
 from api.query.answers import StoreAnswers
@@ -29,6 +32,11 @@ OTHER_FILES_MAX = 500
 CONNECTIONS_MIN = 10
 # Answers under way when the api is told to stop may take so long to finish.
 STOP_S_MAX = 5
+# How long a thread that makes rows may keep Python to itself while the event loop wants to go on; Python's own 5 ms
+# would be added to every wait of a cheap question.
+SWITCH_INTERVAL_S = 0.0005
+# Connections that wait to be taken in; uvicorn's own number.
+CONNECTIONS_TO_TAKE_MAX = 2_048
 
 
 class ServerSettings(msgspec.Struct, frozen=True):
@@ -50,12 +58,20 @@ class ServerSettings(msgspec.Struct, frozen=True):
     clock: Callable[[], int] = wall_clock_us
 
 
-def serve(settings: ServerSettings, log_level: str, beside: Callable[[ASGIApp], ASGIApp] | None = None) -> None:
+def serve(
+    settings: ServerSettings,
+    log_level: str,
+    beside: Callable[[ASGIApp], ASGIApp] | None = None,
+    listening: socket.socket | None = None,
+    processes: Callable[[], Processes] | None = None,
+) -> None:
     """Answer until SIGTERM or SIGINT. Raises ExposedWithoutKeys, and OSError where the address cannot be had.
 
-    `beside` puts another app on the same address: of the api's app it makes the one that is served.
+    `beside` puts another app on the same address: of the api's app it makes the one that is served. `listening`: the
+    address, where it is had already (see `listen`). `processes`: what health says of those that answer on it together.
     """
     check_exposure(settings.host, settings.auth)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     client = connect_readers(settings.redis_url, settings.redis_cluster)
     reader = StoreReader(client, settings.namespace, settings.keyed_by_project)
     access: Access = KeyAccess(AsyncKeyStore(client, settings.namespace)) if settings.auth else OpenAccess()
@@ -63,15 +79,15 @@ def serve(settings: ServerSettings, log_level: str, beside: Callable[[ASGIApp], 
         reader, settings.retention, wall_clock_us, settings.kept_bytes_max, link_by(settings.call_link)
     )
     numbers = partial(StoreNumbers, reader, settings.retention)
-    api_settings = ApiSettings(clock=settings.clock, loopback_names_only=not settings.auth)
-    app = make_app(answers, access, api_settings, numbers)
-    serve_app(app if beside is None else beside(app), settings.host, settings.port, log_level)
+    api: ASGIApp = make_app(answers, access, ApiSettings(clock=settings.clock, processes=processes), numbers)
+    app = api if beside is None else beside(api)
+    serve_app(app if settings.auth else LoopbackNamesOnly(app), settings.host, settings.port, log_level, listening)
 
 
-def serve_app(app: ASGIApp, host: str, port: int, log_level: str) -> None:
+def serve_app(app: ASGIApp, host: str, port: int, log_level: str, listening: socket.socket | None = None) -> None:
     """Serve any app until SIGTERM or SIGINT, within the limits of connections. Raises OSError for the address."""
     config = http_config(app, connection_limits(), log_level)
-    listening = _listen(host, port)
+    listening = listen(host, port) if listening is None else listening
     bound = listening.getsockname()[1]  # of port 0 it is another one
     log.info("listening", extra={"url": f"http://{host if '[' in host or ':' not in host else f'[{host}]'}:{bound}"})
     try:
@@ -108,11 +124,26 @@ def http_config(app: ASGIApp, limits: ConnectionLimits, log_level: str) -> uvico
     )
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen_together(host: str, port: int, sockets: int) -> list[socket.socket]:
+    """Sockets on one address, among which the system shares out connections. Raises OSError.
+
+    Whoever makes them keeps them open: then what waits for a process that has ended is taken by the one that is
+    started instead.
+    """
+    first = listen(host, port, shared=sockets > 1)
+    others = [listen(host, first.getsockname()[1], shared=True) for _ in range(sockets - 1)]
+    for one in (first, *others):
+        one.listen(CONNECTIONS_TO_TAKE_MAX)
+    return [first, *others]
+
+
+def listen(host: str, port: int, shared: bool = False) -> socket.socket:
     """Bind before the server starts, so that an address that is taken is an error of ours to word."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listening.bind((host.strip("[]"), port))
     except OSError:

@@ -112,6 +112,7 @@ class Stage:
                 "REDIS__URL": self.redis_server.url,
                 "REDIS__NAMESPACE": namespace,
                 "API__AUTH": "false",
+                "API__WORKERS": "1",
                 "API__PORT": str(port),
                 **RETENTION_SETTINGS,
                 **settings,

@@ -195,6 +195,9 @@ class ApiSettings(_Section):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="Address that the api listens on.")
     port: int = Field(default=8080, ge=0, le=65_535, description="Port that the api listens on; 0: any free one.")
+    workers: int = Field(
+        default=0, ge=0, le=64, description="Processes that answer on the port together; 0: one for each core."
+    )
     auth: bool = Field(
         default=True,
         description="Ask for access keys (`callmeter keys`); `false` is allowed on loopback addresses only.",

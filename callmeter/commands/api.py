@@ -1,7 +1,9 @@
 """`callmeter api`: answers over HTTP until it is told to stop."""
 
 import logging
+import os
 import signal
+import socket
 from contextlib import nullcontext
 from functools import partial
 
@@ -9,12 +11,14 @@ import click
 
 from aggregator.store.connection import connect
 from aggregator.store.shard_store import StoreAway
-from api.access.basic_auth import ExposedWithoutKeys, wall_clock_us
-from api.server import ServerSettings, serve
+from api.access.basic_auth import ExposedWithoutKeys, check_exposure, wall_clock_us
+from api.endpoints import Processes
+from api.server import ServerSettings, listen_together, serve
 from callmeter.garbage import collect_seldom
 from callmeter.gateway_app import gateway_app, on_one_address
 from callmeter.logs import redacted
 from callmeter.settings import Settings
+from callmeter.supervision import Crew, supervise
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +26,17 @@ log = logging.getLogger(__name__)
 @click.command()
 @click.option("--host", help="Address to listen on.  [default: CALLMETER_API__HOST]")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on.  [default: CALLMETER_API__PORT]")
+@click.option(
+    "--workers",
+    type=click.IntRange(0, 64),
+    help="Processes that answer together; 0: one for each core.  [default: CALLMETER_API__WORKERS]",
+)
 @click.option("--no-auth", is_flag=True, help="Answer without access keys; on a loopback address only.")
 @click.option("--gateway", is_flag=True, help="Take events from SDKs on the same address (see `callmeter gateway`).")
 @click.pass_obj
-def api(settings: Settings, host: str | None, port: int | None, no_auth: bool, gateway: bool) -> None:
+def api(
+    settings: Settings, host: str | None, port: int | None, workers: int | None, no_auth: bool, gateway: bool
+) -> None:
     """Answer /calls/stats and /calls/usage over HTTP, until SIGTERM or Ctrl-C.
 
     Asks for access keys (see `callmeter keys`) unless told not to, by --no-auth or CALLMETER_API__AUTH=false, which
@@ -34,41 +45,65 @@ def api(settings: Settings, host: str | None, port: int | None, no_auth: bool, g
     \b
     callmeter keys create --name dashboards --all-projects
     callmeter api --host 0.0.0.0 --port 8080
+    callmeter api --workers 1   # one process; usually there is one for each core
     callmeter api --no-auth     # on this machine only
     callmeter api --gateway     # one address for what SDKs send and ask
     """
     host = settings.api.host if host is None else host
     port = settings.api.port if port is None else port
-    fixed_now_us = settings.now_us()
+    workers = (settings.api.workers if workers is None else workers) or len(os.sched_getaffinity(0))
     _say_if_redis_is_away(settings)
     collect_seldom()
+    auth = settings.api.auth and not no_auth
+    served = partial(_serve, settings, host, port, auth, gateway, workers)
     # The server stops in order by itself and then raises the signal again; to have stopped when told is no failure.
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)
-    auth = settings.api.auth and not no_auth
     try:
-        with gateway_app(settings, auth) if gateway else nullcontext() as door:
-            serve(
-                ServerSettings(
-                    host=host,
-                    port=port,
-                    redis_url=settings.redis.url,
-                    redis_cluster=settings.redis.cluster,
-                    namespace=settings.redis.namespace,
-                    retention=settings.retention.kept(),
-                    auth=auth,
-                    keyed_by_project=settings.kafka.keyed_by == "project",
-                    kept_bytes_max=settings.api.kept_bytes_max,
-                    call_link=settings.link.call,
-                    clock=wall_clock_us if fixed_now_us is None else lambda: fixed_now_us,
-                ),
-                settings.log.level,
-                None if door is None else partial(on_one_address, door),
-            )
+        check_exposure(host, auth)
+        sockets = listen_together(host, port, workers)
+        if workers == 1:
+            served(sockets[0], None)
+        elif not supervise([partial(served, one) for one in sockets]):
+            raise SystemExit(1)
     except ExposedWithoutKeys as exposed:
         raise click.UsageError(f"{exposed} Set CALLMETER_API__AUTH=true, or listen there.") from None
     except OSError as taken:
         raise click.ClickException(f"cannot listen on {host}:{port}: {taken.strerror or taken}") from None
+
+
+def _serve(
+    settings: Settings,
+    host: str,
+    port: int,
+    auth: bool,
+    gateway: bool,
+    workers: int,
+    listening: socket.socket,
+    crew: Crew | None,
+) -> None:
+    """Answer on a socket, alone or as one of a crew, until told to stop."""
+    fixed_now_us = settings.now_us()
+    with gateway_app(settings, auth) if gateway else nullcontext() as door:
+        serve(
+            ServerSettings(
+                host=host,
+                port=port,
+                redis_url=settings.redis.url,
+                redis_cluster=settings.redis.cluster,
+                namespace=settings.redis.namespace,
+                retention=settings.retention.kept(),
+                auth=auth,
+                keyed_by_project=settings.kafka.keyed_by == "project",
+                kept_bytes_max=settings.api.kept_bytes_max // workers,
+                call_link=settings.link.call,
+                clock=wall_clock_us if fixed_now_us is None else lambda: fixed_now_us,
+            ),
+            settings.log.level,
+            None if door is None else partial(on_one_address, door),
+            listening,
+            None if crew is None else lambda: Processes(crew.wanted, crew.running),
+        )
 
 
 def _say_if_redis_is_away(settings: Settings) -> None:

@@ -66,6 +66,7 @@ class Processes:
             "CALLMETER_API__HOST": LOOPBACK,
             "CALLMETER_API__PORT": str(api_port),
             "CALLMETER_API__AUTH": "false",
+            "CALLMETER_API__WORKERS": "1",
             "CALLMETER_LOG__LEVEL": "info",
         }
         self._client = connect(self.redis.url)

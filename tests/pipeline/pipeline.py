@@ -147,7 +147,8 @@ class Api:
 
     def __init__(self, settings: Mapping[str, str], log_path: Path, options: Sequence[str] = ()) -> None:
         self.port = free_loopback_port()
-        self.program = Program("api", {**settings, "API__PORT": str(self.port)}, log_path, options)
+        settings = {"API__WORKERS": "1", **settings, "API__PORT": str(self.port)}
+        self.program = Program("api", settings, log_path, options)
         self._client = httpx.Client(base_url=f"http://{LOOPBACK}:{self.port}", timeout=60)
 
     def start(self) -> None:

@@ -2,17 +2,17 @@
 
 import pytest
 
-from api.access.basic_auth import OpenAccess
-from api.app import ApiSettings, make_app
-from tests.support.asking import NOW_US, FakeAnswers, ask
+from api.http.loopback_names import LoopbackNamesOnly
+from tests.support.asking import FakeAnswers, app_of, ask
 
 PATHS = ["/health", "/docs", "/calls/usage", "/nowhere"]
 
 
 def status(host: str, origin: str | None = None, path: str = "/health") -> int:
     """Of a GET by this name."""
-    app = make_app(FakeAnswers(), OpenAccess(), ApiSettings(clock=lambda: NOW_US, loopback_names_only=True))
     headers = {"Host": host} | ({} if origin is None else {"Origin": origin})
+    app = app_of(FakeAnswers())
+    app.add_middleware(LoopbackNamesOnly)
     return ask(app, "GET", path, headers=headers).status_code
 
 
