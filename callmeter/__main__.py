@@ -15,6 +15,7 @@ COMMANDS = {
     "gateway": "Take events from SDKs over HTTP, and send them to Kafka.",
     "top": "Calls, errors, latency and cost now, in a terminal: by op, model, user.",
     "produce": "Send events from a file or a pipe to Kafka.",
+    "events": "The JSON Schema of the events that callmeter takes.",
     "status": "How far the workers are, and what they counted.",
     "dead-letters": "What was no event: list, look at, send again.",
     "shard": "Where a shard goes on reading, when the log is not the one it was.",

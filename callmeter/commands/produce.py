@@ -2,12 +2,14 @@
 
 import logging
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO
 
 import click
 
+from callmeter.event_mistakes import Doubts, mistakes
 from callmeter.progress.transfer import TransferProgress
 from callmeter.settings import Settings
 from ingest.kafka.message_key import KeyedBy, MessageKeys, NoEvent
@@ -18,6 +20,9 @@ BROKER_TIMEOUT_S = 10.0
 LINES_PER_LOOK = 512
 # The largest message there may be, and its line's end; whole batches that go event by event too.
 LINE_BYTES_MAX = MESSAGE_BYTES_MAX + 1
+
+# Ends without a start that are told one by one; a file of ends alone would tell of each.
+ENDS_SHOWN_MAX = 20
 
 log = logging.getLogger(__name__)
 
@@ -37,18 +42,31 @@ class BadLine(click.ClickException):
     help="What shares a partition. `trace` spreads a project too hot for one partition.",
 )
 @click.option("--topic", help="Topic to write to.  [default: the first of CALLMETER_KAFKA__TOPICS]")
+@click.option("--check", is_flag=True, help="Send nothing; say all that is wrong, and what is surely not meant.")
 @click.pass_obj
-def produce(settings: Settings, source: str, keyed_by: KeyedBy, topic: str | None) -> None:
+def produce(settings: Settings, source: str, keyed_by: KeyedBy, topic: str | None, check: bool) -> None:
     """Send the events of FILE (or of standard input) to Kafka, one JSON object a line.
 
     A line is an event, {"key": ..., "value": event}, or a batch, whose events are sent one by one. A key that a line
-    brings along is kept. The first line that is no event ends the run with its number and status 1; those before it
-    are delivered.
+    brings along is kept. The first line that a worker would not take ends the run with its number, all that is wrong
+    with it, and status 1; those before it are delivered.
 
     \b
+    An event is a start, an end, or both at once (docs/events.md; `callmeter events schema`):
+        {"start": {"project_id", "id", "op_name", "started_at", "trace_id"?, "parent_id"?, ...}}
+        {"end": {"project_id", "id", "ended_at", "summary": {"usage": {MODEL: {"input_tokens", ...}}}, "exception"?}}
+        {"complete": {all of both}}
+    Usage counts in summary.usage alone, by model; only a text in `exception` is an error.
+
+    \b
+    callmeter produce events.jsonl --check    # sends nothing
     callmeter produce events.jsonl
     zcat events.jsonl.gz | callmeter produce - --key trace
     """
+    if check:
+        with click.open_file(source, "rb") as lines:
+            _check(lines, MessageKeys(keyed_by), _now_us(settings))
+        return
     topic = topic or settings.kafka.topics[0]
     producer = EventProducer(settings.kafka.bootstrap_servers, settings.kafka.extra)
     _require_topic(producer, topic, settings.kafka.bootstrap_servers)
@@ -56,7 +74,7 @@ def produce(settings: Settings, source: str, keyed_by: KeyedBy, topic: str | Non
     keys = MessageKeys(keyed_by)
     bytes_total = None if source == "-" else Path(source).stat().st_size
     with click.open_file(source, "rb") as lines, TransferProgress("sending events", bytes_total) as progress:
-        bad_line = _send(lines, keys, producer, topic, progress)
+        bad_line = _send(lines, keys, producer, topic, progress, _now_us(settings))
         try:
             producer.flush()
         except DeliveryFailed as failed:
@@ -89,8 +107,50 @@ def _require_topic(producer: EventProducer, topic: str, bootstrap_servers: str) 
         raise click.ClickException(f"the topic {topic!r} does not exist at {bootstrap_servers}; create it first")
 
 
+def _now_us(settings: Settings) -> int:
+    return settings.now_us() or time.time_ns() // 1_000
+
+
+def _check(lines: IO[bytes], keys: MessageKeys, now_us: int) -> None:
+    """Tell of every line what is wrong with it, and what is not meant. Raises BadLine if a worker would refuse one."""
+    doubts = Doubts()
+    bad = doubtful = events = 0
+    for number, line in _numbered(lines):
+        try:
+            values = [message.value for message in keys.messages(line)]
+        except NoEvent as wrong:
+            found, values = [str(wrong)], []
+        else:
+            found = [mistake for value in values for mistake in mistakes(value, now_us)]
+        for mistake in found:
+            click.echo(f"line {number}: {mistake}", err=True)
+        warned = [] if found else [doubt for value in values for doubt in doubts.about(value, number, now_us)]
+        for doubt in warned:
+            click.echo(f"line {number}: warning: {doubt}", err=True)
+        bad, doubtful, events = bad + bool(found), doubtful + bool(warned), events + len(values)
+    for number in doubts.ends_without_start()[:ENDS_SHOWN_MAX]:
+        click.echo(
+            f"line {number}: warning: an end without a start in this file: it counts when its start comes", err=True
+        )
+    if bad:
+        raise BadLine(f"{bad} lines are no events; nothing was sent")
+    click.echo(f"{events} events are right; {doubtful} lines with warnings; nothing was sent")
+
+
+def _numbered(lines: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not empty, each with its number, no longer than one byte more than is allowed."""
+    for number, line in enumerate(iter(partial(lines.readline, LINE_BYTES_MAX + 1), b""), start=1):
+        if not line.isspace():
+            yield number, line.strip()
+
+
 def _send(
-    lines: IO[bytes], keys: MessageKeys, producer: EventProducer, topic: str, progress: TransferProgress
+    lines: IO[bytes],
+    keys: MessageKeys,
+    producer: EventProducer,
+    topic: str,
+    progress: TransferProgress,
+    now_us: int,
 ) -> str | None:
     """Queue the messages of all lines; the reason, with the line's number, where one is no event."""
     for number, line in enumerate(iter(partial(lines.readline, LINE_BYTES_MAX + 1), b""), start=1):
@@ -106,6 +166,8 @@ def _send(
             return f"line {number}: is longer than {LINE_BYTES_MAX:,} bytes"
         try:
             for key, value in keys.messages(line.strip()):
+                if wrong_with_it := mistakes(value, now_us):
+                    return f"line {number}: is not an event: {'; '.join(wrong_with_it)}"
                 producer.produce(topic, key, value, name=f"line {number}")
         except (NoEvent, DeliveryFailed) as wrong:
             return f"line {number}: {wrong}"

@@ -15,6 +15,7 @@ from ingest.kafka.watermarks import watermarks
 from tests.servers.kafka_server import create_topic
 
 PARTITIONS = 3
+BEGUN = b'{"start":{"project_id":"p","id":"1","op_name":"o","started_at":"2026-06-10T00:00:00Z","inputs":"'
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def test_a_bad_line_is_named(bootstrap_servers: str, topic: str) -> None:
 def test_a_message_that_the_broker_refuses(bootstrap_servers: str, topic: str) -> None:
     """A message over the broker's limit (1 MiB by default) is an undelivered one: status 1, with the reason."""
     noise = random.Random(1).randbytes(4_000_000).hex()  # it does not compress below the limit
-    big = b'{"start":{"project_id":"p","id":"1","inputs":"' + noise.encode() + b'"}}\n'
+    big = BEGUN + noise.encode() + b'"}}\n'
     run = produce(bootstrap_servers, topic, "-", text=start("a") + big)
     assert run.returncode == 1
     assert b"1 of 2 messages were not delivered: line 2: Broker: Message size too large (8000" in run.stderr
@@ -129,7 +130,7 @@ def test_the_longest_line(bootstrap_servers: str, topic: str, tmp_path: Path) ->
     """A line of the largest message is sent; with one byte more it is refused by its number, and not read further."""
     create_topic(bootstrap_servers, topic + "-large", 1, {"max.message.bytes": str(LINE_BYTES_MAX)})
     path = tmp_path / "events.jsonl"
-    begun, ended = b'{"start":{"project_id":"p","id":"1","inputs":"', b'"}}'
+    begun, ended = BEGUN, b'"}}'
     largest = begun.ljust(LINE_BYTES_MAX - 1 - len(ended) - len(b"p"), b"x") + ended  # a key counts too
     path.write_bytes(start("a") + largest + b"\n")
     run = produce(bootstrap_servers, topic + "-large", str(path))
