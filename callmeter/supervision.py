@@ -102,15 +102,26 @@ def _be_child(run: Run, crew: Crew, parent: int) -> NoReturn:
     try:
         # A terminal's Ctrl-C reaches all processes; the parent tells its children.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda *_: None)
+        # Told before it has begun, or again at its end, it leaves; in between `run` hears of it by its own means.
+        signal.signal(signal.SIGTERM, _leave)
         threading.Thread(target=_stop_without_parent, args=(parent,), daemon=True).start()
         run(crew)
+        status = 0
+    except _Told:
         status = 0
     except BaseException:
         log.exception("a process failed")
     finally:
         logging.shutdown()
         os._exit(status)
+
+
+class _Told(BaseException):
+    """The process was told to stop."""
+
+
+def _leave(*_: object) -> NoReturn:
+    raise _Told
 
 
 def _stop_without_parent(parent: int) -> None:
