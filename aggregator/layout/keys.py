@@ -7,6 +7,7 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     {tag}:shard           hash    layout version, next record number, as-of time, counters for operations
     {tag}:writer          hash    session: random bytes, drawn anew whenever Redis may have lost something;
                                   retention: what the writer keeps (aggregator/layout/kept.py)
+    {tag}:unpriced        hash    how many calls have no cost, by model (aggregator/layout/unpriced.py)
     {tag}:projects        hash    project id -> P
     {tag}:ids             hash    P + packed call id -> record number
     {tag}:calls:C         hash    record number % 256 -> packed Call; C = record number // 256, so a batch of new
@@ -71,6 +72,7 @@ class ShardKeys:
         self.writer = f"{self._tag}:writer"
         self.projects = f"{self._tag}:projects"
         self.ids = f"{self._tag}:ids"
+        self.unpriced = f"{self._tag}:unpriced"
 
     def calls(self, chunk: int) -> str:
         return f"{self._tag}:calls:{chunk}"

@@ -13,6 +13,7 @@ from aggregator.calls.event import CallEnd, CallStart, Event
 from aggregator.calls.packed_id import pack_id
 from aggregator.calls.subtree import SubtreeChanges, closes_ring
 from aggregator.layout import keys as layout
+from aggregator.layout.unpriced import Unpriced
 from aggregator.prices.book import PriceBook
 from aggregator.rollups.levels import MINUTE_US
 from aggregator.rollups.tally import CallTally
@@ -30,7 +31,7 @@ Postings = defaultdict[str, defaultdict[bytes, list[bytes]]]
 
 class BatchChanges(msgspec.Struct):
     """What a batch changes: records by number, tallies of groups of calls, packed postings by index and value, open
-    calls, counters.
+    calls, counters, calls without a cost.
     """
 
     records: set[int] = msgspec.field(default_factory=set)
@@ -40,6 +41,7 @@ class BatchChanges(msgspec.Struct):
         default_factory=dict
     )
     counters: Counter[str] = msgspec.field(default_factory=Counter)
+    unpriced: Counter[Unpriced] = msgspec.field(default_factory=Counter)
 
 
 class Fold:
@@ -193,6 +195,7 @@ class Fold:
             price = self._prices.price(project_id, model, call.started_us) if kept_1h != UNREAD else None
             if price is None:
                 unpriced = True
+                self.changes.unpriced[Unpriced(call.project, model, kept_1h == UNREAD)] += 1
             else:
                 numbers.extend(price.cost(numbers, kept_1h))
         self._unpriced += unpriced

@@ -27,6 +27,7 @@ from aggregator.writing.expiry import ExpiredChunks
 from aggregator.writing.fold import BatchChanges, CallGroup, Fold, ProjectDay
 from aggregator.writing.loading import load_records
 from aggregator.writing.records import Records
+from aggregator.writing.unpriced import UnpricedCounts
 
 
 class ShardLimits(msgspec.Struct, frozen=True):
@@ -77,7 +78,9 @@ class Shard:
         self._next_offset = self._sent_offset = self._store.next_offset()
         self._under_way: Callable[[], None] | None = None
         fields = self._store.shard_fields()
-        projects, written_by = self._store.read_hashes([self._keys.projects, self._keys.writer])
+        hashes = [self._keys.projects, self._keys.writer, self._keys.unpriced]
+        projects, written_by, unpriced = self._store.read_hashes(hashes)
+        self._unpriced = UnpricedCounts(unpriced)
         self._kept = written_by.get(b"retention")
         numbers = {name.decode(): int(number) for name, number in projects.items()}
         self._store.register(numbers)  # known already, unless Redis forgot that, or the node that holds it
@@ -140,6 +143,7 @@ class Shard:
         note_blocks(touched, self._keys, self._retention, write)
         dropped = set(self._expired.drop(min(now_us, self._as_of_us), known.records, self._records.calls, write))
         self._note_retention(now_us, write)
+        self._unpriced.add(changes.unpriced, self._keys, write)
         count(changes.counters + Counter(counters), self._records.next_number, self._as_of_us, self._keys, write)
         self._leave_known_expiries(now_us, write)
         self._register(events)

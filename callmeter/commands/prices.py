@@ -1,4 +1,4 @@
-"""`callmeter prices`: which price a model has at an instant, and where it comes from."""
+"""`callmeter prices`: which price a model has at an instant, and where it comes from; which models have none."""
 
 import json
 import time
@@ -14,6 +14,7 @@ from aggregator.prices.catalogue import PriceCatalogue
 from aggregator.prices.file import PriceFileError, load_price_file
 from aggregator.prices.price import Price, Rates
 from aggregator.timestamps import format_utc
+from callmeter.commands.unpriced_models import read_unpriced_models, show_unpriced_models
 from callmeter.instants import instant_us
 
 _CLASSES = dict(
@@ -26,7 +27,7 @@ _CLASSES = dict(
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", required=False)
 @click.option("--project", default="", help="A project, for the entries of the price file that are its own.")
 @click.option(
     "--at",
@@ -43,14 +44,29 @@ _CLASSES = dict(
     help="Your own prices, before the catalogue's.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def prices(model: str, project: str, at_us: int | None, prices_file: Path | None, as_json: bool) -> None:
-    """Show the price of MODEL in USD per million tokens, and where it comes from."""
+@click.pass_context
+def prices(
+    context: click.Context,
+    model: str | None,
+    project: str,
+    at_us: int | None,
+    prices_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Show the price of MODEL in USD per million tokens, and where it comes from.
+
+    Without MODEL: list the models whose calls have no cost, how many calls that are, and why.
+    """
     if at_us is None:
         at_us = time.time_ns() // 1_000
     try:
         file = load_price_file(prices_file) if prices_file else None
     except PriceFileError as trouble:
         raise click.ClickException(str(trouble)) from trouble
+    if model is None:
+        rows = [row for row in read_unpriced_models(context.obj) if project in ("", row.project_id)]
+        show_unpriced_models(rows, PriceBook(file, PriceCatalogue()), at_us, as_json)
+        return
     price = PriceBook(file, PriceCatalogue()).price(project, model, at_us)
     if price is None:
         places = "the catalogue" if file is None else f"{file.name} and the catalogue"

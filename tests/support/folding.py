@@ -15,6 +15,7 @@ from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
 from aggregator.calls.packed_id import pack_id, unpack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import ShardName, id_field
+from aggregator.layout.unpriced import read_unpriced
 from aggregator.prices.book import UNPRICED, PriceBook, Timeline
 from aggregator.prices.file import load_price_file
 from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell
@@ -155,6 +156,11 @@ class _StateReader:
                 state["shard"] = self._shard(kept)
             elif first == "calls":
                 state["calls"] |= self._calls(int(rest), kept)
+            elif first == "unpriced":
+                state["unpriced"] = {
+                    (self._projects.get(unpriced.project), *unpriced[1:]): calls
+                    for unpriced, calls in read_unpriced(kept).items()
+                }
             elif first not in ("projects", "ids", "writer"):
                 state.update(self._of_project(int(first), rest, kept))
         return state

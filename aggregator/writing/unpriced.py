@@ -1,0 +1,23 @@
+"""The count of calls without a cost, by project and model: bounded, and written with the batch that changes it."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from aggregator.layout.keys import ShardKeys
+from aggregator.layout.unpriced import MODELS_KEPT_MAX, OTHERS, Unpriced, read_unpriced, unpriced_field
+from aggregator.layout.write import ShardWrite
+
+
+class UnpricedCounts:
+    """Counts since the shard began; `stored` is what Redis holds of them."""
+
+    def __init__(self, stored: Mapping[bytes, bytes], models_max: int = MODELS_KEPT_MAX) -> None:
+        self._calls = read_unpriced(stored)
+        self._models_max = models_max
+
+    def add(self, more: Counter[Unpriced], keys: ShardKeys, write: ShardWrite) -> None:
+        """Count more, and write what changed."""
+        for unpriced, calls in more.items():
+            kept = unpriced if unpriced in self._calls or len(self._calls) < self._models_max else OTHERS
+            self._calls[kept] = self._calls.get(kept, 0) + calls
+            write.set(keys.unpriced, unpriced_field(kept), self._calls[kept])
