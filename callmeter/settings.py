@@ -234,6 +234,19 @@ class LinkSettings(_Section):
     )
 
 
+class MetricsSettings(_Section):
+    """Where a worker tells Prometheus of itself; api and gateway do on their own addresses."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address of a worker's `/metrics`.")
+    port: int = Field(
+        default=9464,
+        ge=0,
+        le=65_535,
+        description="Port of a worker's `/metrics`, `/health`, `/ready`; 0: none. A second worker on a machine needs "
+        "another one: where the port is taken a worker says so and works without.",
+    )
+
+
 class LogSettings(_Section):
     """What is logged."""
 
@@ -261,6 +274,7 @@ class Settings(_Section):
     api: ApiSettings = ApiSettings()
     gateway: GatewaySettings = GatewaySettings()
     link: LinkSettings = LinkSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
     now: AwareDatetime | None = Field(
         default=None,

@@ -79,6 +79,7 @@ class Worker:
         self._left_events = 0  # applied in partitions that others have now
         self._committed_us = 0
         self._reported = (0, clock())
+        self.stepped_us = clock()
         self._stopping = False
 
     def stop(self) -> None:
@@ -115,6 +116,12 @@ class Worker:
         self._ask()
         self._commit(wait=False)
         self._report()
+        self.stepped_us = self._clock()
+
+    def partitions(self) -> list[tuple[str, int, str]]:
+        """Topic, number and state of each partition that is assigned; safe to call from another thread."""
+        assignments = list(self._assignments.values())
+        return [(one.partition.topic, one.partition.number, one.state.name.lower()) for one in assignments]
 
     def assign(self, partition: Partition) -> int | None:
         """Take on a partition: the offset to read it from; if Redis is away, it is found out as soon as it answers."""

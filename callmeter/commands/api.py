@@ -6,8 +6,10 @@ import signal
 import socket
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 
 import click
+from starlette.types import ASGIApp
 
 from aggregator.store.connection import connect
 from aggregator.store.shard_store import StoreAway
@@ -17,6 +19,8 @@ from api.server import ServerSettings, listen_together, serve
 from callmeter.garbage import collect_seldom
 from callmeter.gateway_app import gateway_app, on_one_address
 from callmeter.logs import redacted
+from callmeter.metrics.request_metrics import MeasuredApp
+from callmeter.metrics.shared_values import sharing_values
 from callmeter.settings import Settings
 from callmeter.supervision import Crew, supervise
 
@@ -63,9 +67,11 @@ def api(
         check_exposure(host, auth)
         sockets = listen_together(host, port, workers)
         if workers == 1:
-            served(sockets[0], None)
-        elif not supervise([partial(served, one) for one in sockets]):
-            raise SystemExit(1)
+            served(None, sockets[0], None)
+        else:
+            with sharing_values() as directory:
+                if not supervise([partial(served, directory, one) for one in sockets]):
+                    raise SystemExit(1)
     except ExposedWithoutKeys as exposed:
         raise click.UsageError(f"{exposed} Set CALLMETER_API__AUTH=true, or listen there.") from None
     except OSError as taken:
@@ -79,6 +85,7 @@ def _serve(
     auth: bool,
     gateway: bool,
     workers: int,
+    shared_values: Path | None,
     listening: socket.socket,
     crew: Crew | None,
 ) -> None:
@@ -100,10 +107,15 @@ def _serve(
                 clock=wall_clock_us if fixed_now_us is None else lambda: fixed_now_us,
             ),
             settings.log.level,
-            None if door is None else partial(on_one_address, door),
+            partial(_measured, door, shared_values),
             listening,
             None if crew is None else lambda: Processes(crew.wanted, crew.running),
         )
+
+
+def _measured(door: ASGIApp | None, shared_values: Path | None, app: ASGIApp) -> ASGIApp:
+    """The api's app, with the gateway's beside it where there is one, and both counted."""
+    return MeasuredApp(app if door is None else on_one_address(door, app), "api", shared_values)
 
 
 def _say_if_redis_is_away(settings: Settings) -> None:

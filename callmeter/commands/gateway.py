@@ -8,6 +8,7 @@ from api.access.basic_auth import ExposedWithoutKeys, check_exposure
 from api.server import serve_app
 from callmeter.garbage import collect_seldom
 from callmeter.gateway_app import gateway_app
+from callmeter.metrics.request_metrics import MeasuredApp
 from callmeter.settings import Settings
 
 
@@ -41,6 +42,6 @@ def gateway(settings: Settings, host: str | None, port: int | None, no_auth: boo
     signal.signal(signal.SIGINT, lambda *_: None)
     try:
         with gateway_app(settings, auth) as app:
-            serve_app(app, host, port, settings.log.level)
+            serve_app(MeasuredApp(app, "gateway"), host, port, settings.log.level)
     except OSError as taken:
         raise click.ClickException(f"cannot listen on {host}:{port}: {taken.strerror or taken}") from None

@@ -1,24 +1,32 @@
 """`callmeter worker`: wires Kafka, prices and Redis to a worker and runs it until it is told to stop."""
 
+import logging
 import resource
 import signal
 import sys
 import time
+from functools import partial
 
 import click
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
 from aggregator.store.connection import connect
 from aggregator.store.generation import live_namespace
 from aggregator.store.shard_store import EvictingPolicy, OtherLayout
 from aggregator.writing.shard import Shard
 from callmeter.garbage import collect_seldom
+from callmeter.metrics.worker_metrics import WorkerCollector, why_unready
+from callmeter.metrics.worker_server import serve_metrics
 from callmeter.settings import Settings
 from callmeter.shard_opening import ShardOpener
+from callmeter.stored_offsets import partition_progress
 from ingest.batch_limits import BatchLimits
 from ingest.dead_letters import DeadLetterTopic
 from ingest.kafka.consumer import Source
 from ingest.kafka.partition import Partition
 from ingest.worker import Worker, WorkerSettings
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -39,10 +47,31 @@ def worker(settings: Settings) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    _serve_metrics(settings, worker)
     try:
         worker.run()
     except (OtherLayout, EvictingPolicy) as refused:
         raise click.ClickException(str(refused)) from None
+
+
+def _serve_metrics(settings: Settings, worker: Worker) -> None:
+    """Tell Prometheus of the worker; where the port is taken, say so and go on."""
+    host, port = settings.metrics.host, settings.metrics.port
+    if not port:
+        return
+    client = connect(settings.redis.url, settings.redis.cluster)
+    kafka = settings.kafka
+    progress = partial(
+        partition_progress, client, settings.redis.namespace, kafka.bootstrap_servers, kafka.topics, kafka.extra
+    )
+    registry = CollectorRegistry()
+    registry.register(WorkerCollector(worker, progress, _now_us))
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    try:
+        serve_metrics(host, port, registry, lambda: why_unready(worker, _now_us()))
+    except OSError as taken:
+        log.warning("no metrics: the address is taken", extra={"host": host, "port": port, "why": str(taken)})
 
 
 def make_worker(settings: Settings) -> Worker:

@@ -19,6 +19,8 @@ fi
 if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
     missing=()
     command -v mvn >/dev/null || missing+=(maven)
+    command -v promtool >/dev/null || missing+=(prometheus)
+    command -v chromium >/dev/null || missing+=(chromium)
     if ((${#missing[@]})) || ! tests/servers/require_java.sh 2>/dev/null; then
         apt-get update -qq
         ((${#missing[@]} == 0)) || install "${missing[@]}"

@@ -1,0 +1,107 @@
+"""A worker's metrics: how far its partitions are, what was counted in them, and its process.
+
+Counters come from the shards, so they go on over restarts; they are read at the scrape, from Redis and the broker.
+Labels are topics and partitions: never ids, users or models without bound.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from callmeter.stored_offsets import PartitionProgress
+
+_LABELS = ("topic", "partition")
+MICROSECONDS = 1_000_000
+UNREAD = frozenset({"opening", "refused"})
+
+# By the name of a shard's counter: the metric, and what it counts.
+COUNTERS = {
+    "messages": ("callmeter_messages", "Messages applied."),
+    "events": ("callmeter_events", "Events applied, repeats among them."),
+    "calls": ("callmeter_calls_counted", "Calls counted, by their starts."),
+    "duplicates": ("callmeter_duplicate_events", "Events that came again and changed nothing."),
+    "dead_letters": ("callmeter_dead_letters", "Invalid events sent to the dead-letter topic."),
+    "unpriced": ("callmeter_unpriced_calls", "Calls that ended with a model that has no price."),
+    "offsets_lost": ("callmeter_lost_offsets", "Messages that the broker deleted before they were read."),
+    "offsets_skipped": ("callmeter_skipped_offsets", "Offsets without a message: control records, compacted ones."),
+    "negative_latencies": ("callmeter_negative_latencies", "Calls that ended before they started, by their clocks."),
+}
+
+
+class Assigned(Protocol):
+    """A worker, as far as its metrics look at it."""
+
+    def partitions(self) -> Sequence[tuple[str, int, str]]:
+        """Topic, number and state of each partition that is assigned."""
+        ...
+
+    @property
+    def stepped_us(self) -> int:
+        """When it last finished a step (microseconds since 1970)."""
+        ...
+
+
+# A step takes some hundred milliseconds; recovering from a Redis that is away, which is no step, longer.
+STEP_AGE_US_MAX = 30 * MICROSECONDS
+
+
+def why_unready(worker: Assigned, now_us: int) -> str | None:
+    """Why a worker is not ready, in a sentence: it stands, or a partition is not read; None: it is."""
+    stands_us = now_us - worker.stepped_us
+    if stands_us > STEP_AGE_US_MAX:
+        return f"it finished its last step {stands_us // MICROSECONDS} s ago"
+    stuck = [f"{topic}/{number} is {state}" for topic, number, state in worker.partitions() if state in UNREAD]
+    return f"partitions are not read: {', '.join(stuck)}" if stuck else None
+
+
+class WorkerCollector(Collector):
+    """Collects at each scrape. `progress` may raise: then only what the worker itself knows is told, and `up` is 0."""
+
+    def __init__(
+        self, worker: Assigned, progress: Callable[[], Iterable[PartitionProgress]], clock: Callable[[], int]
+    ) -> None:
+        self._worker = worker
+        self._progress = progress
+        self._clock = clock
+
+    def collect(self) -> Iterator[Metric]:
+        """All families, of the partitions that are this worker's."""
+        mine = {(topic, number): state for topic, number, state in self._worker.partitions()}
+        states = GaugeMetricFamily("callmeter_partition_state", "1 for the state it is in.", labels=(*_LABELS, "state"))
+        for (topic, number), state in mine.items():
+            states.add_metric((topic, str(number), state), 1)
+        yield states
+        since_step = GaugeMetricFamily("callmeter_worker_step_age_seconds", "Seconds since the last finished step.")
+        since_step.add_metric((), max(0, self._clock() - self._worker.stepped_us) / MICROSECONDS)
+        yield since_step
+        try:
+            rows = [row for row in self._progress() if (row.topic, row.partition) in mine]
+        except Exception:  # whatever Redis or the broker say: a scrape must still tell the rest
+            yield _store_up(0)
+            return
+        yield _store_up(1)
+        yield from self._of_partitions(rows)
+
+    def _of_partitions(self, rows: Sequence[PartitionProgress]) -> Iterator[Metric]:
+        lag = GaugeMetricFamily("callmeter_lag_messages", "Messages that are not applied yet.", labels=_LABELS)
+        age = GaugeMetricFamily(
+            "callmeter_as_of_age_seconds", "Seconds since the instant through which all is applied.", labels=_LABELS
+        )
+        counters = {field: CounterMetricFamily(name, text, labels=_LABELS) for field, (name, text) in COUNTERS.items()}
+        for row in rows:
+            labels = (row.topic, str(row.partition))
+            lag.add_metric(labels, row.lag_messages)
+            as_of_us = row.fields.get("as_of_us")
+            if as_of_us is not None:
+                age.add_metric(labels, max(0, self._clock() - as_of_us) / MICROSECONDS)
+            for field, counter in counters.items():
+                counter.add_metric(labels, row.fields.get(field, 0))
+        yield from (lag, age, *counters.values())
+
+
+def _store_up(up: int) -> GaugeMetricFamily:
+    family = GaugeMetricFamily("callmeter_sources_up", "1 while Redis and the broker answered this scrape.")
+    family.add_metric((), up)
+    return family
