@@ -80,7 +80,9 @@ _entry_decoder = msgspec.msgpack.Decoder(tuple[int | None, bytes | None])
 
 
 def _by_model(usage: Usage, include_costs: bool) -> dict[str, dict[str, Any]]:
-    return {model: _fields(numbers, include_costs) for model, numbers in usage.items() if any(numbers[:COUNTS])}
+    """By model in byte order: the same calls give the same answer, in whatever order they came."""
+    used = sorted(model for model, numbers in usage.items() if any(numbers[:COUNTS]))
+    return {model: _fields(usage[model], include_costs) for model in used}
 
 
 def _fields(numbers: list[int], include_costs: bool) -> dict[str, Any]:
