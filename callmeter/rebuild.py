@@ -3,15 +3,19 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import msgspec
 import redis
 
+from aggregator.calls.event import Event
 from aggregator.layout.keys import ShardKeys, ShardName
 from aggregator.rollups.levels import DAY_US
+from aggregator.store.elsewhere import Elsewhere
 from aggregator.store.generation import Generations, RebuildRuns
 from aggregator.store.shard_store import Fenced, ShardStore
 from aggregator.writing.shard import Shard
@@ -20,11 +24,12 @@ from callmeter.settings import Settings
 from callmeter.shard_opening import ShardOpener
 from callmeter.window_verification import NothingKept, verify_window
 from ingest.batch_limits import BatchLimits
-from ingest.fold_step import Folding, fold_step
+from ingest.fold_step import Folding, LargeMessages, fold_step
 from ingest.kafka.consumer import offset_of
 from ingest.kafka.log_reader import LogReader
 from ingest.kafka.partition import Partition
 from ingest.kafka.watermarks import watermarks
+from ingest.sending_on import SendingOn
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +91,8 @@ class Rebuild:
         )
         self._opener = ShardOpener(settings, client)
         self._shards: dict[Partition, Shard] = {}
+        self._partitions: set[Partition] = set()
+        self._sending: dict[Partition, SendingOn] = {}
         self._namespace = ""
         self._kept_s = 0.0
 
@@ -99,6 +106,7 @@ class Rebuild:
         topics = dict.fromkeys([*kafka.topics, *(shard.topic for shard in shards)])
         logs = {topic: watermarks(kafka.bootstrap_servers, topic, kafka.extra) for topic in topics}
         partitions = {Partition(topic, partition) for topic, partitions in logs.items() for partition in partitions}
+        self._partitions = partitions | offsets.keys()
         return [
             Source(partition, *logs[partition.topic].get(partition.number, (0, 0)), offsets.get(partition))
             for partition in sorted(partitions | offsets.keys())
@@ -141,6 +149,7 @@ class Rebuild:
                 for source in sources:
                     until = min(source.live_next_offset or 0, source.log_ends)
                     folded += self._fold(reader, source.partition, until, progress.add)
+                    self._note_as_of(self._generations.live(), source.partition)
                 if not lag:
                     return
 
@@ -155,15 +164,54 @@ class Rebuild:
                 of_live.register(())  # so that what is fenced is found when it has to be undone
                 final = of_live.move_away() or 0
                 self._fold(reader, partition, source.log_ends if source.is_other_log else final, lambda _: None)
-                before, after = self._counters(live, partition), self._counters(self._namespace, partition)
-                if before.get("calls") != after.get("calls") and not self._accept:
-                    raise RebuildDiffers(
-                        f"{partition.topic}/{partition.number} has {before.get('calls', 0)} calls, "
-                        f"folded again {after.get('calls', 0)}"
-                    )
-                if "as_of_us" in before:  # which an idle shard is told without a message
-                    self._shard(partition).touch(max(before["as_of_us"], after.get("as_of_us", 0)))
+                self._note_as_of(live, partition)
+        self._find_waiting()
+        self._compare(live)
         self._generations.keep(self._namespace, _now_s())
+
+    def _note_as_of(self, live: str, partition: Partition) -> None:
+        """An idle shard is told as of when it is without a message."""
+        as_of_us = self._counters(live, partition).get("as_of_us")
+        if as_of_us is not None:
+            self._shard(partition).touch(as_of_us)
+
+    def _find_waiting(self) -> None:
+        """Ends that were folded before their starts, which are in other shards, find them now."""
+        for partition, shard in self._shards.items():
+            while self._sending_on(partition).look_for_starts(shard, time.time_ns() // 1_000):
+                self._keep_alive()
+
+    def _compare(self, live: str) -> None:
+        """Raise RebuildDiffers if a topic has not as many calls as before.
+
+        Where messages of a call come through several partitions, another of them may count it now.
+        """
+        before: Counter[str] = Counter()
+        after: Counter[str] = Counter()
+        for source in self.sources():
+            topic = source.partition.topic
+            before[topic] += self._counters(live, source.partition).get("calls", 0)
+            after[topic] += self._counters(self._namespace, source.partition).get("calls", 0)
+        for topic, calls in before.items():
+            if calls != after[topic] and not self._accept:
+                raise RebuildDiffers(f"{topic} has {calls} calls, folded again {after[topic]}")
+
+    def _sending_on(self, partition: Partition) -> SendingOn:
+        """What a fold asks of the other partitions, and gives to them, as a worker does by way of their logs."""
+        if partition not in self._sending:
+            elsewhere = Elsewhere(
+                self._client, ShardName(self._namespace, *partition), self._settings.retention.kept().calls_s
+            )
+            count = sum(one.topic == partition.topic for one in self._partitions)
+            live = Elsewhere(self._client, ShardName(self._generations.live(), *partition), 0)
+            grown_us = live.grown_us(count, time.time_ns() // 1_000)
+            self._sending[partition] = SendingOn(elsewhere, partial(self._give, partition.topic), count, grown_us)
+        return self._sending[partition]
+
+    def _give(self, topic: str, events: list[tuple[int, Event]]) -> None:
+        for number, event in events:
+            shard = self._shard(Partition(topic, number))
+            shard.take_in([event], time.time_ns() // 1_000)
 
     def _counters(self, namespace: str, partition: Partition) -> dict[str, int]:
         """Whatever the layout: counters are no part of it."""
@@ -176,11 +224,12 @@ class Rebuild:
         first = shard.next_offset
         if (first or 0) >= until:
             return 0
+        large = LargeMessages()
         for messages in reader.read_received(partition, first, until):
             new = [message for message in messages if offset_of(message) >= (shard.next_offset or 0)]
             while new:
                 before = shard.next_offset or offset_of(new[0])
-                folded = fold_step(shard, new, self._folding)
+                folded = fold_step(shard, new, self._folding, large, None, self._sending_on(partition))
                 shard.finish()
                 new = new[folded.messages :]
                 done((shard.next_offset or 0) - before)

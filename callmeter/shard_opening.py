@@ -7,9 +7,11 @@ from aggregator.layout.keys import ShardName
 from aggregator.prices.book import PriceBook
 from aggregator.prices.catalogue import PriceCatalogue
 from aggregator.prices.file import PriceFileError, load_price_file
+from aggregator.store.elsewhere import Elsewhere
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.shard import Shard, ShardLimits
 from callmeter.settings import Settings
+from ingest.assignment import Assignment
 from ingest.kafka.partition import Partition
 from ingest.kafka.watermarks import partition_count
 
@@ -32,6 +34,10 @@ class ShardOpener:
             views_max=settings.limits.views,
         )
         self._partitions: dict[str, int] = {}
+
+    def elsewhere(self, assignment: Assignment) -> Elsewhere:
+        """What the other shards of an assignment's topic know."""
+        return Elsewhere(self._client, assignment.shard.store.shard, self._retention.calls_s)
 
     def open(self, namespace: str, partition: Partition) -> Shard:
         """The writer of a place in a generation, with what Redis holds. Raises what the store raises."""

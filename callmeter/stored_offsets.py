@@ -42,7 +42,7 @@ def rewind(client: redis.Redis, namespace: str) -> None:
     The state stays as it is, so the end of a call still finds the start that came through the log before.
     """
     for store in stores(client, namespace):
-        store.apply(store.next_offset(), 0, ShardWrite())
+        store.apply(store.next_offset(), 0, ShardWrite(drops=[store.keys.log]))
 
 
 def partition_progress(

@@ -11,6 +11,7 @@
 Only the end that answers a question says what the state is as of: an end that nobody asked for may be long on its way.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
@@ -18,10 +19,17 @@ from confluent_kafka import Message as KafkaMessage
 
 from aggregator.rollups.levels import SECOND_US
 from aggregator.writing.shard import Shard
-from ingest.fold_step import Folding, fold_step
+from ingest.caution import Caution, Position
+from ingest.decoding.invalid_event import InvalidEvent
+from ingest.decoding.pieces import is_large
+from ingest.fold_step import Folding, LargeMessages, fold_step, set_aside
+from ingest.invalid_share import InvalidShare
 from ingest.kafka.consumer import LogEnd, offset_of
 from ingest.kafka.log_ends import EndMark
-from ingest.kafka.partition import Partition
+from ingest.kafka.partition import Partition, named
+from ingest.sending_on import SendingOn
+
+log = logging.getLogger(__name__)
 
 # How old the as-of time of an idle partition may get, and how often a refused one looks whether it has been reset.
 LOOK_INTERVAL_US = SECOND_US
@@ -70,10 +78,12 @@ TRANSITIONS: dict[tuple[State, Happening], State] = {
 class Assignment:
     """A partition that is this worker's. Methods raise what the store raises; call `open` then.
 
-    `open_shard` gives the writer of the partition's shard, with what Redis holds.
+    `open_shard` gives the writer of the partition's shard, with what Redis holds. `invalid` counts invalid events.
     """
 
-    def __init__(self, partition: Partition, open_shard: Callable[[Partition], Shard]) -> None:
+    def __init__(
+        self, partition: Partition, open_shard: Callable[[Partition], Shard], invalid: InvalidShare | None = None
+    ) -> None:
         self.partition = partition
         self.state = State.OPENING
         self.applied_events = 0
@@ -83,6 +93,12 @@ class Assignment:
         self._since_us = 0
         self._under_way_events: int | None = None
         self._mark: EndMark | None = None
+        self._invalid = invalid
+        self.sending_on: SendingOn | None = None
+        self._is_new = True
+        self._noted_messages: int | None = None
+        self._caution = Caution()
+        self._large = LargeMessages()
 
     @property
     def shard(self) -> Shard:
@@ -97,16 +113,31 @@ class Assignment:
         return None if self._shard is None else self._shard.next_offset
 
     @property
+    def is_opened(self) -> bool:
+        """Whether its shard is known."""
+        return self._shard is not None
+
+    @property
     def is_under_way(self) -> bool:
         """Whether a step has been sent to Redis and not been answered yet."""
         return self._under_way_events is not None
 
     def open(self, now_us: int) -> None:
         """Forget what is in memory, and start again from what Redis holds."""
-        self._under_way_events = self._mark = None
-        self._shard = self._open_shard(self.partition)
-        self.to_commit = self._shard.next_offset  # who applied it may have died before it was committed
+        self._under_way_events = self._mark = self._noted_messages = None
+        self._large = LargeMessages()
+        self.state, self._shard = State.OPENING, None
+        shard = self._shard = self._open_shard(self.partition)
+        if self._is_new:
+            self._is_new = False
+            self._caution.opened(shard.store.read_attempt(), _position(shard))
+        self.to_commit = shard.next_offset  # who applied it may have died before it was committed
         self._happens(Happening.OPENED, now_us)
+
+    def close(self) -> None:
+        """Forget what is in memory until it is opened again."""
+        self.state, self._shard = State.OPENING, None
+        self._under_way_events = self._mark = self._noted_messages = None
 
     def apply(self, messages: list[KafkaMessage], folding: Folding) -> None:
         """Fold messages that follow each other, in steps; those that are applied already are passed over."""
@@ -120,12 +151,41 @@ class Assignment:
             new = self._apply_some(shard, new, folding)
 
     def _apply_some(self, shard: Shard, new: Sequence[KafkaMessage], folding: Folding) -> list[KafkaMessage]:
+        large = is_large(new[0].value())
+        if self._caution.is_noting or large:
+            self.finish()  # which may be what caution waits for
+        is_noted = self._caution.is_noting or large
+        attempt = self._caution.begin(_position(shard), 1 if large else len(new))
+        if is_noted:
+            if self._caution.sets_aside():
+                return self._set_aside(shard, new, folding)
+            shard.store.note_attempt(attempt)
+        taken = new[: attempt.messages]
         before, self._under_way_events = self._under_way_events, None
-        folded = fold_step(shard, new, folding, self._mark)
+        folded = fold_step(shard, taken, folding, self._large, self._mark, self.sending_on)
         if before is not None:
             self._note_stored(shard, before)
         self._under_way_events = folded.events
+        if self._invalid is not None:
+            self._invalid.count(folded.events, folded.invalid, folding.clock())
+        self._noted_messages = max(folded.messages, 1) if is_noted else None
         return list(new[folded.messages :])
+
+    def _set_aside(self, shard: Shard, new: Sequence[KafkaMessage], folding: Folding) -> list[KafkaMessage]:
+        log.error(
+            "a message has ended its worker, or failed, again and again; it is set aside as a dead letter",
+            extra={**named(self.partition), "offset": offset_of(new[0]), "element": shard.next_element},
+        )
+        why = "folding it ended the worker, or failed for a reason that is not known, each time it was tried"
+        set_aside(shard, new[0], InvalidEvent("set_aside", None, why, shard.next_element or None), folding)
+        shard.finish()
+        self._note_stored(shard, 0)
+        self._caution.succeeded(1)
+        return list(new[1:])
+
+    def failed(self) -> None:
+        """The last step raised what nobody expects: go through its messages with care."""
+        self._caution.failed()
 
     def finish(self) -> None:
         """See what is under way stored."""
@@ -138,6 +198,9 @@ class Assignment:
     def _note_stored(self, shard: Shard, events: int) -> None:
         self.to_commit = shard.next_offset
         self.applied_events += events
+        if self._noted_messages is not None:
+            self._caution.succeeded(self._noted_messages)
+            self._noted_messages = None
 
     def note_end(self, end: LogEnd, now_us: int) -> None:
         """All messages before the log's end are applied: if that was asked for, the shard is as of the question.
@@ -163,6 +226,14 @@ class Assignment:
         if self._mark is None or (self.next_offset or 0) >= self._mark.offset:
             self._mark = mark
 
+    def look_for_starts(self, now_us: int) -> None:
+        """See whether other shards have got the starts that ends wait for here."""
+        if self.sending_on is not None and self.state is not State.REFUSED and self.shard.waiting:
+            self.finish()
+            sent_on = self.sending_on.look_for_starts(self.shard, now_us)
+            if sent_on:
+                log.info("sent waiting ends on to their starts", extra={**named(self.partition), "events": sent_on})
+
     def ask_end(self, now_us: int) -> bool:
         """Whether it is time to have the broker say again that the log ends here; it is taken as asked then.
 
@@ -173,6 +244,24 @@ class Assignment:
             self._happens(Happening.QUESTION_WAS_ASKED, now_us)
         return due
 
+    def is_of_another_topic(self, topic_id: str | None) -> bool:
+        """Whether what was folded came from a topic of this name with another id; else it is noted which it is.
+
+        A new shard, or one of an earlier version, takes the topic as it is.
+        """
+        if topic_id is None or self.state in (State.OPENING, State.REFUSED):
+            return False
+        known = self.shard.log.get("topic_id")
+        if known is not None and known != topic_id and self.next_offset is not None:
+            return True
+        self.shard.note_log("topic_id", topic_id)
+        return False
+
+    @property
+    def leader_epoch(self) -> int:
+        """The leader epoch of the message before the next offset; -1 if it is not known."""
+        return -1 if self._shard is None else int(self._shard.log.get("leader_epoch", -1))
+
     def refuse(self, now_us: int) -> None:
         """Read no more of a log that is not the one that was folded."""
         self._happens(Happening.LOG_IS_ANOTHER, now_us)
@@ -182,8 +271,13 @@ class Assignment:
         if self.state is not State.REFUSED or now_us - self._since_us < LOOK_INTERVAL_US:
             return False
         self._since_us = now_us
-        return self._open_shard(self.partition).next_offset != self.shard.next_offset
+        stored, known = self._open_shard(self.partition), self.shard
+        return stored.next_offset != known.next_offset or (bool(known.log) and not stored.log)
 
     def _happens(self, happening: Happening, since_us: int) -> None:
         self.state = TRANSITIONS[self.state, happening]
         self._since_us = since_us
+
+
+def _position(shard: Shard) -> Position:
+    return Position(shard.next_offset or 0, shard.next_element)

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from ingest.dead_letters import REPLAY_OF, REPLAYED, texts
+from ingest.dead_letters import CUT_OF, REPLAY_OF, REPLAYED, texts
 from ingest.kafka.message import Message
 from ingest.kafka.partition import Partition
 
@@ -42,6 +42,11 @@ class StoredDeadLetter(NamedTuple):
         """How often the message had been sent again when this letter was written."""
         written = self.headers.get(REPLAYED, "")
         return int(written) if re.fullmatch(r"\d{1,9}", written, re.ASCII) else 0
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it holds only the beginning of its message, which cannot be sent again from it."""
+        return CUT_OF in self.headers
 
     def replay_headers(self) -> dict[str, str | bytes | None]:
         """Headers for the message when it is sent again."""

@@ -5,6 +5,7 @@ shard, so whatever dies, reading goes on from the offset that the state itself h
 sent, the next batch is decoded, and other partitions are folded.
 """
 
+import gc
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -13,15 +14,18 @@ from typing import Protocol
 import msgspec
 
 from aggregator.rollups.levels import SECOND_US
-from aggregator.store.shard_store import Fenced, StoreTrouble
+from aggregator.store.shard_store import EvictingPolicy, Fenced, OtherLayout, StoreTrouble
 from aggregator.writing.shard import Shard
 from ingest.assignment import Assignment, State, Unopened
 from ingest.batch_limits import BatchLimits
 from ingest.dead_letters import DeadLettersUndelivered
 from ingest.fold_step import Folding
+from ingest.invalid_share import InvalidLimit, InvalidShare
 from ingest.kafka.consumer import BrokerAway, Polled, Source
 from ingest.kafka.message import DeadLetter
 from ingest.kafka.partition import Partition, named
+from ingest.kafka.sent_events import NotSentOn
+from ingest.topology import SETTLING_S, Topology
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +33,7 @@ RETRY_S = 0.5  # after a failure, before the next attempt
 COMMIT_INTERVAL_US = SECOND_US
 REPORT_INTERVAL_US = 10 * SECOND_US
 
-Recoverable = (*StoreTrouble, Fenced, DeadLettersUndelivered, Unopened, BrokerAway)
+Recoverable = (*StoreTrouble, Fenced, DeadLettersUndelivered, NotSentOn, Unopened, BrokerAway)
 """What is waited for: Redis away or refusing, whatever it says, another writer, a broker that does not answer."""
 
 
@@ -43,6 +47,7 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     limits: BatchLimits = BatchLimits()
     fixed_now_us: int | None = None
     default_project: str = ""
+    invalid: InvalidLimit = InvalidLimit()
 
 
 class DeadLetters(Protocol):
@@ -56,6 +61,7 @@ class Worker:
     """Folds what it is assigned until it is told to stop.
 
     `open_shard` gives the shard of a partition, with what Redis holds. `clock`: microseconds since the epoch.
+    `topology`: what is asked of other shards; None where each message is known to come through its one partition.
     """
 
     def __init__(
@@ -66,9 +72,11 @@ class Worker:
         open_shard: Callable[[Partition], Shard],
         clock: Callable[[], int],
         memory_bytes: Callable[[], int],
+        topology: Topology | None = None,
     ) -> None:
         self._settings = settings
         self._source = source
+        self._topology = topology
         self._open_shard = open_shard
         self._clock = clock
         self._memory_bytes = memory_bytes
@@ -76,6 +84,7 @@ class Worker:
             settings.retention_us, clock, dead_letters.send, settings.fixed_now_us, settings.default_project
         )
         self._assignments: dict[Partition, Assignment] = {}
+        self._invalid = InvalidShare(settings.invalid)
         self._left_events = 0  # applied in partitions that others have now
         self._committed_us = 0
         self._reported = (0, clock())
@@ -86,9 +95,14 @@ class Worker:
         """Finish the batch in hand, commit, and return from `run`. Safe to call from a signal handler."""
         self._stopping = True
 
+    @property
+    def input_is_broken(self) -> bool:
+        """Whether what comes is wholly invalid, or as much of it as the limit says: a producer is broken."""
+        return self._invalid.is_broken(self._clock())
+
     def run(self) -> None:
         """Read and fold until `stop`. Raises OtherLayout, and what nothing can be done about."""
-        self._source.subscribe(self.assign, self.revoke)
+        self._source.subscribe(self.assign, self.revoke, self._leader_epoch)
         log.info("worker started")
         try:
             while not self._stopping:
@@ -102,7 +116,13 @@ class Worker:
 
     def step(self, limits: BatchLimits) -> None:
         """Read one batch, and do with it, and with all else that is due, what is to be done."""
-        polled = self._source.poll(limits)
+        try:
+            polled = self._source.poll(limits)
+        except MemoryError:
+            log.exception("what was read does not fit into memory")
+            self._let_go(None)
+            self._read_again()
+            return
         for topic in set(polled.missing_topics):
             log.warning("waiting for a topic that does not exist yet", extra={"topic": topic})
         for assignment in list(self._assignments.values()):
@@ -112,6 +132,13 @@ class Worker:
                 self._try(assignment, Assignment.finish)
         for partition in polled.out_of_range:
             self._try_in(partition, self._find_log)
+        for partition in polled.truncated:
+            self._try_in(partition, self._refuse_truncated)
+        for assignment in self._assignments.values():
+            if assignment.is_of_another_topic(self._source.topic_id(assignment.partition.topic)):
+                self._refuse(assignment, "the topic is not the one that was folded: it was deleted and made again")
+        if self._topology is not None and polled.messages:
+            self._look_at_partitions(self._topology, {partition.topic for partition in polled.messages})
         self._fold(polled)
         self._ask()
         self._commit(wait=False)
@@ -125,7 +152,7 @@ class Worker:
 
     def assign(self, partition: Partition) -> int | None:
         """Take on a partition: the offset to read it from; if Redis is away, it is found out as soon as it answers."""
-        assignment = self._assignments[partition] = Assignment(partition, self._open_shard)
+        assignment = self._assignments[partition] = Assignment(partition, self._open_shard, self._invalid)
         try:
             assignment.open(self._clock())
         except (*StoreTrouble, Fenced) as away:
@@ -166,6 +193,13 @@ class Worker:
             return True
         except Recoverable as failed:
             log.warning("will read again from the stored offset", extra={**fields, "why": str(failed)})
+        except (OtherLayout, EvictingPolicy):
+            raise
+        except Exception as failed:  # whatever a message may do to us, the partition goes on
+            log.exception("a step failed; its messages are tried one by one", extra=fields)
+            assignment.failed()
+            if isinstance(failed, MemoryError):
+                self._let_go(assignment)
         # Revoked meanwhile, it is another's to open.
         while self._assignments.get(assignment.partition) is assignment and not self._stopping:
             self._source.keep_alive(RETRY_S)
@@ -175,12 +209,25 @@ class Worker:
                 break
             except Recoverable as failed:
                 log.warning("waiting for Redis", extra={**fields, "why": str(failed)})
-        # Waiting may have let messages of other partitions pass too; what comes twice is skipped by its offset.
+            except MemoryError:
+                self._let_go(assignment)
+        self._read_again()
+        return False
+
+    def _read_again(self) -> None:
+        """Waiting may have let messages of any partition pass; what comes twice is skipped by its offset."""
         for other in self._assignments.values():
             if other.state is not State.OPENING:
                 self._source.seek(other.partition, other.next_offset)
                 log.info("reading again", extra={**named(other.partition), "offset": other.next_offset})
-        return False
+
+    def _let_go(self, of: Assignment | None) -> None:
+        """Memory has run out: forget what the other partitions keep in it, too; they open again in the next step."""
+        for assignment in self._assignments.values():
+            if assignment is not of:
+                self._finish_leaving(assignment)
+                assignment.close()
+        gc.collect()
 
     def _finish_leaving(self, assignment: Assignment) -> None:
         """See stored what is under way of a partition that is given up.
@@ -201,6 +248,8 @@ class Worker:
                 self._source.seek(assignment.partition, assignment.next_offset)
             elif assignment.state is State.REFUSED:
                 self._try(assignment, self._ask_reset)
+            elif assignment.is_opened:
+                self._try(assignment, lambda one: one.look_for_starts(self._clock()))
         reading = [one.partition for one in opened if one.state is State.READING]
         for partition, mark in self._source.ask_ends(reading).items():
             if partition in self._assignments:
@@ -210,9 +259,40 @@ class Worker:
             {one.partition.topic: one.shard.register_partitions for one in opened if one.partition.number == 0}
         )
 
+    def _look_at_partitions(self, topology: Topology, topics: set[str]) -> None:
+        first, *_ = self._assignments.values() if self._assignments else [None]
+        has_grown = False
+
+        def look(_: Assignment) -> None:
+            nonlocal has_grown
+            has_grown = topology.look(list(self._assignments.values()), topics, self._clock())
+
+        if first is not None:
+            self._try(first, look)
+        if has_grown:
+            self._source.keep_alive(SETTLING_S)
+            self._read_again()
+
     def _ask_reset(self, assignment: Assignment) -> None:
         if assignment.was_reset(self._clock()):
             raise Fenced("its shard has been reset")
+
+    def _leader_epoch(self, partition: Partition) -> int:
+        return self._assignments[partition].leader_epoch
+
+    def _refuse_truncated(self, assignment: Assignment) -> None:
+        self._refuse(assignment, "the log has lost messages that were folded, and has grown past them since")
+
+    def _refuse(self, assignment: Assignment, why: str, **fields: int | None) -> None:
+        """Read a log no more that is not the one that was folded, until an operator says where to go on."""
+        partition = assignment.partition
+        command = f"callmeter shard reset --topic {partition.topic} --partition {partition.number} --to-beginning"
+        log.error(
+            why + "; not reading it until its shard is reset",
+            extra={**named(partition), "next_offset": assignment.next_offset, **fields, "command": command},
+        )
+        assignment.refuse(self._clock())
+        self._source.hold(partition)
 
     def _find_log(self, assignment: Assignment) -> None:
         """The stored offset is not in the log: go on where the log begins, or, if it ends before, refuse to guess."""
@@ -222,14 +302,8 @@ class Worker:
         if next_offset is None:
             self._source.seek(partition, low)
         elif next_offset > high:
-            command = f"callmeter shard reset --topic {partition.topic} --partition {partition.number} --to-beginning"
-            log.error(
-                "the topic ends before the stored offset: it was deleted and made again, or lost messages; "
-                "not reading it until its shard is reset",
-                extra={**extra, "command": command},
-            )
-            assignment.refuse(self._clock())
-            self._source.hold(partition)
+            why = "the topic ends before the stored offset: it was deleted and made again, or lost messages"
+            self._refuse(assignment, why, log_begins=low, log_ends=high)
         else:
             if next_offset < low:
                 log.error("messages were deleted before they were read; going on where the log begins", extra=extra)
@@ -248,6 +322,8 @@ class Worker:
     def _report(self) -> None:
         events_before, reported_us = self._reported
         now_us, events = self._clock(), self._applied_events
+        if broken := self._invalid.to_tell(now_us):
+            log.error("what comes is invalid: a producer is broken; all of it goes to the dead letters", extra=broken)
         if now_us - reported_us < REPORT_INTERVAL_US:
             return
         if events > events_before:

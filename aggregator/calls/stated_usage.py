@@ -13,8 +13,9 @@ from aggregator.calls.usage_names import TOKEN_QUANTITIES, USAGE_NAMES
 COUNT_MAX = 2**63 - 1
 # A model's name is a key of every rollup it appears in; providers' longest names (ARNs, deployments) have some 200.
 MODEL_CHARACTERS_MAX = 1024
-# Models of one call; each is a row of its minute and of every ancestor. A call uses one or two, a roll-up some dozens.
-MODELS_OF_CALL_MAX = 1_000
+# Models of one call; each is a row of its minute and of every ancestor, of which there may be ten thousand. A call uses
+# one or two, a roll-up some dozens.
+MODELS_OF_CALL_MAX = 100
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)] | None
 _Model = Annotated[str, msgspec.Meta(max_length=MODEL_CHARACTERS_MAX)]

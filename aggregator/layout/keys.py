@@ -3,7 +3,12 @@
 Every key of a shard carries its hash tag `{namespace/topic/partition}`, so a shard lives in one slot of a Redis
 Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V` a view's number on that day.
 
-    {tag}:next            string  next offset: the fence, written with everything else in one step
+    {tag}:next            string  next offset: the fence, written with everything else in one step; `10+5000` where
+                                  5,000 elements of the batch that is message 10 are applied already
+    {tag}:attempt         string  the step that was begun last, where it might end its worker (layout/attempt.py)
+    {tag}:waiting         hash    P + packed call id -> an end whose start has not come (layout/event_text.py)
+    {tag}:log             hash    topic_id of the topic that is folded; leader_epoch of the message before the next
+                                  offset (-1: not known)
     {tag}:shard           hash    layout version, next record number, as-of time, counters for operations
     {tag}:writer          hash    session: random bytes, drawn anew whenever Redis may have lost something;
                                   retention: what the writer keeps (aggregator/layout/kept.py)
@@ -30,6 +35,8 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
 Outside the shards, two sets per namespace say which shards hold a project (`namespace:project:<id>`) and which there
 are (`namespace:shards`), and a sorted set has all projects by name (`namespace:projects`). Beside `namespace:shards`,
 in its slot, the hash `{namespace:shards}:counted` says of each topic when all its partitions were known there.
+`{namespace:shards}:grown` says when topics got more partitions, and `namespace:claims:<topic>:D:<part>` which
+partition counts a call that may come through several (aggregator/store/elsewhere.py).
 `base:live` names the namespace of the live generation (aggregator/store/generation.py); without it that is the base.
 """
 
@@ -68,6 +75,9 @@ class ShardKeys:
     def __init__(self, shard: ShardName) -> None:
         self._tag = shard.tag
         self.next = f"{self._tag}:next"
+        self.log = f"{self._tag}:log"
+        self.waiting = f"{self._tag}:waiting"
+        self.attempt = f"{self._tag}:attempt"
         self.shard = f"{self._tag}:shard"
         self.writer = f"{self._tag}:writer"
         self.projects = f"{self._tag}:projects"
@@ -105,8 +115,18 @@ MOVED = b"moved:"
 
 def stored_offset(fence: bytes | None) -> int | None:
     """The next offset that a fence holds, also of a shard that has moved away; None for none."""
-    written = (fence or b"").removeprefix(MOVED)
+    written = (fence or b"").removeprefix(MOVED).partition(b"+")[0]
     return int(written) if written else None
+
+
+def stored_element(fence: bytes | None) -> int:
+    """How many elements of the message at the next offset are applied, by what a fence holds."""
+    return int((fence or b"").partition(b"+")[2] or 0)
+
+
+def fence_at(next_offset: int, element: int) -> bytes:
+    """What a fence holds."""
+    return b"%d+%d" % (next_offset, element) if element else b"%d" % next_offset
 
 
 def project_registry(namespace: str, project_id: str) -> str:
@@ -127,6 +147,23 @@ def shard_registry(namespace: str) -> str:
 def counted_topics(namespace: str) -> str:
     """The hash of when the partitions of each topic were last counted, in the slot of the registry and lost with it."""
     return f"{{{shard_registry(namespace)}}}:counted"
+
+
+def grown_topics(namespace: str) -> str:
+    """The hash of how many partitions each topic has, and when it got them: `6:1767225600000000` (0: always had)."""
+    return f"{{{shard_registry(namespace)}}}:grown"
+
+
+def claims_prefix(namespace: str) -> str:
+    """What all keys of claims begin with."""
+    return f"{namespace}:claims:"
+
+
+def claims_key(namespace: str, topic: str, day: int, part: int) -> str:
+    """A hash of the calls of a day that may come through several partitions: project, a zero byte, packed id -> the
+    partition that counts the call.
+    """
+    return f"{claims_prefix(namespace)}{topic}:{day}:{part}"
 
 
 def shard_member(shard: ShardName) -> str:

@@ -14,7 +14,9 @@ import redis.asyncio
 
 from aggregator.layout.keys import (
     ShardName,
+    claims_prefix,
     counted_topics,
+    grown_topics,
     member_shard,
     project_registry,
     projects_by_name,
@@ -145,12 +147,14 @@ class Generations:
     def _keys(self, namespace: str) -> Iterator[bytes]:
         tag, projects = f"{{{namespace}/".encode(), project_registry(namespace, "").encode()
         registries = {shard_registry(namespace).encode(), counted_topics(namespace).encode()}
+        registries.add(grown_topics(namespace).encode())
+        claims = claims_prefix(namespace).encode()
         registries.add(projects_by_name(namespace).encode())
         for key in self._client.scan_iter(match=f"*{_literal(namespace)}*", count=KEYS_PER_SCAN):
             # A topic has no slash in its name, so a namespace that goes on after this one has more of them.
             topic, _, partition = key.partition(b"}")[0][len(tag) :].rpartition(b"/")
             of_shard = key.startswith(tag) and b"/" not in topic and partition.isdigit()
-            if of_shard or key.startswith(projects) or key in registries:
+            if of_shard or key.startswith((projects, claims)) or key in registries:
                 yield key
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import redis
 from redis.exceptions import WatchError
 
+from aggregator.layout.attempt import Attempt, decode_attempt, encode_attempt
 from aggregator.layout.keys import (
     LAYOUT_VERSION,
     MOVED,
@@ -18,10 +19,12 @@ from aggregator.layout.keys import (
     ShardKeys,
     ShardName,
     counted_topics,
+    fence_at,
     project_registry,
     projects_by_name,
     shard_member,
     shard_registry,
+    stored_element,
     stored_offset,
 )
 from aggregator.layout.write import Field, Key, ShardWrite, Value
@@ -29,49 +32,11 @@ from aggregator.store.connection import StoreAway as StoreAway
 from aggregator.store.connection import StoreFull as StoreFull
 from aggregator.store.connection import StoreTrouble as StoreTrouble
 from aggregator.store.eviction import MayEvict, check_eviction
+from aggregator.store.scripts import APPEND_POSTINGS, MOVE_AWAY, MOVE_BACK
 from aggregator.store.transaction import Command, Overtaken, send
 
 # Fields of one HMGET; more only makes one reply block the server longer.
 FIELDS_PER_READ_MAX = 10_000
-
-# Appends to postings, moving each full block away. KEYS: postings, blocks. ARGV: field, bytes, field, bytes, ...
-# The first four bytes of a posting count its full blocks. Sent whole each time: a script that is not known to the
-# server would fail alone inside the transaction, and leave the rest of it written.
-_APPEND = f"""
-local fields, blocks = KEYS[1], KEYS[2]
-for i = 1, #ARGV, 2 do
-  local field, more = ARGV[i], ARGV[i + 1]
-  local kept = redis.call('HGET', fields, field)
-  if not kept then kept = string.char(0, 0, 0, 0) end
-  if #kept + #more > {POSTING_BLOCK_BYTES} and #kept > 4 then
-    local a, b, c, d = string.byte(kept, 1, 4)
-    local full = ((a * 256 + b) * 256 + c) * 256 + d
-    redis.call('HSET', blocks, full .. ':' .. field, string.sub(kept, 5))
-    full = full + 1
-    kept = string.char(math.floor(full / 16777216) % 256, math.floor(full / 65536) % 256,
-                       math.floor(full / 256) % 256, full % 256)
-  end
-  redis.call('HSET', fields, field, kept .. more)
-end
-"""
-
-_MOVE_AWAY = """
-local next = redis.call('GET', KEYS[1]) or ''
-if string.sub(next, 1, 6) ~= 'moved:' then
-  next = 'moved:' .. next
-  redis.call('SET', KEYS[1], next)
-end
-return next
-"""
-_MOVE_BACK = """
-local next = redis.call('GET', KEYS[1])
-if next == 'moved:' then
-  redis.call('DEL', KEYS[1])
-elseif next and string.sub(next, 1, 6) == 'moved:' then
-  redis.call('SET', KEYS[1], string.sub(next, 7))
-end
-return 0
-"""
 
 
 class Fenced(Exception):
@@ -100,6 +65,7 @@ class ShardStore:
         self._partitions = partitions
         self._asked = False
         self._continued_at: bytes | None = None
+        self.next_element = 0  # how many elements of the message at the next offset are applied
         self._session = secrets.token_bytes(SESSION_BYTES)
         self.keys = ShardKeys(shard)
 
@@ -118,6 +84,7 @@ class ShardStore:
         certain = session is not None and (not self._asked or stored == self._continued_at)
         self._session = session if certain else secrets.token_bytes(SESSION_BYTES)
         self._asked, self._continued_at = True, stored
+        self.next_element = stored_element(stored)
         return self._writable(stored)
 
     def read_offset(self) -> int | None:
@@ -126,16 +93,25 @@ class ShardStore:
 
     def move_away(self) -> int | None:
         """Let no writer continue this shard, since another generation does; returns the final next offset."""
-        return stored_offset(self._client.eval(_MOVE_AWAY, 1, self.keys.next))
+        return stored_offset(self._client.eval(MOVE_AWAY, 1, self.keys.next))
 
     def move_back(self) -> None:
         """Let writers continue this shard, if it has moved away."""
-        self._client.eval(_MOVE_BACK, 1, self.keys.next)
+        self._client.eval(MOVE_BACK, 1, self.keys.next)
 
     def _writable(self, stored: bytes | None) -> int | None:
         if stored is not None and stored.startswith(MOVED):
             raise Fenced(f"shard {self.shard.tag} is moving to another generation")
-        return None if stored is None else int(stored)
+        return stored_offset(stored)
+
+    def read_attempt(self) -> Attempt | None:
+        """The step that was begun last of those that are noted."""
+        stored = self._client.get(self.keys.attempt)
+        return None if stored is None else decode_attempt(stored)
+
+    def note_attempt(self, attempt: Attempt) -> None:
+        """Note that a step begins; whoever opens the shard next and finds it there knows that it was not applied."""
+        self._client.set(self.keys.attempt, encode_attempt(attempt))
 
     def shard_fields(self) -> dict[str, str]:
         """Layout version, next record number, as-of time and counters; raises OtherLayout."""
@@ -219,17 +195,20 @@ class ShardStore:
         """
         self.send(first_offset, next_offset, write)()
 
-    def send(self, first_offset: int | None, next_offset: int | None, write: ShardWrite) -> Callable[[], None]:
+    def send(
+        self, first_offset: int | None, next_offset: int | None, write: ShardWrite, next_element: int = 0
+    ) -> Callable[[], None]:
         """The same, but for its end: what is returned returns when everything is written, or raises what `apply` does.
 
         It is to be called once, before anything else is asked of this store.
         """
 
         def check(stored: bytes | None) -> None:
-            if self._writable(stored) != first_offset:
+            if self._writable(stored) != first_offset or stored_element(stored) != self.next_element:
                 raise Fenced(f"shard {self.shard.tag}: expected next offset {first_offset}, found {stored!r}")
 
-        commands = self._commands(write, next_offset)
+        fence = None if next_offset is None else fence_at(next_offset, next_element)
+        commands = self._commands(write, fence)
         with self._unless_overtaken(first_offset):
             if isinstance(self._client, redis.Redis):
                 wait = send(self._client, self.keys.next, check, commands)
@@ -239,8 +218,8 @@ class ShardStore:
         def finish() -> None:
             with self._unless_overtaken(first_offset):
                 wait()
-            if next_offset is not None:
-                self._continued_at = b"%d" % next_offset
+            if fence is not None:
+                self._continued_at, self.next_element = fence, next_element
 
         return finish
 
@@ -264,7 +243,7 @@ class ShardStore:
             pipeline.execute()  # raises WatchError also when the connection is lost while watching
         return lambda: None
 
-    def _commands(self, write: ShardWrite, next_offset: int | None) -> Iterator[Command]:
+    def _commands(self, write: ShardWrite, fence: bytes | None) -> Iterator[Command]:
         for key, fields in write.fields.items():
             yield ("HSET", key, *chain.from_iterable(fields.items()))
         for key, deleted in write.deletions.items():
@@ -278,7 +257,7 @@ class ShardStore:
                 for field, postings in more.items()
                 for at in range(0, len(postings), POSTING_BLOCK_BYTES)
             )
-            yield ("EVAL", _APPEND, 2, key, blocks, *chain.from_iterable(pieces))
+            yield ("EVAL", APPEND_POSTINGS, 2, key, blocks, *chain.from_iterable(pieces))
         for ref_key, names in write.names.items():
             scored: list[Value] = [part for name in names for part in (0, name)]
             yield ("ZADD", ref_key, *scored)
@@ -290,7 +269,7 @@ class ShardStore:
             yield ("HINCRBY", self.keys.shard, counter, count)
         for key, at_unix_s in write.expiries.items():
             yield ("EXPIREAT", key, at_unix_s)
-        if next_offset is not None:
+        if fence is not None:
             # Numbers of calls and projects may be others after a replay; who reads is told by this that there was one.
             yield ("HSET", self.keys.writer, "session", self._session)
-            yield ("SET", self.keys.next, next_offset)
+            yield ("SET", self.keys.next, fence)

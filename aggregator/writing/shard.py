@@ -5,7 +5,7 @@ refused or cut off) `recover` drops everything in memory and starts again from w
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from itertools import islice
 from typing import Any
 
@@ -28,6 +28,7 @@ from aggregator.writing.fold import BatchChanges, CallGroup, Fold, ProjectDay
 from aggregator.writing.loading import load_records
 from aggregator.writing.records import Records
 from aggregator.writing.unpriced import UnpricedCounts
+from aggregator.writing.waiting import WaitingEnds
 
 
 class ShardLimits(msgspec.Struct, frozen=True):
@@ -78,15 +79,18 @@ class Shard:
         self._next_offset = self._sent_offset = self._store.next_offset()
         self._under_way: Callable[[], None] | None = None
         fields = self._store.shard_fields()
-        hashes = [self._keys.projects, self._keys.writer, self._keys.unpriced]
-        projects, written_by, unpriced = self._store.read_hashes(hashes)
+        hashes = [self._keys.projects, self._keys.writer, self._keys.unpriced, self._keys.log]
+        projects, written_by, unpriced, log = self._store.read_hashes(hashes)
         self._unpriced = UnpricedCounts(unpriced)
+        self._log = {name.decode(): value.decode() for name, value in log.items()}
+        self._log_to_write: dict[str, str] = {}
         self._kept = written_by.get(b"retention")
         numbers = {name.decode(): int(number) for name, number in projects.items()}
         self._store.register(numbers)  # known already, unless Redis forgot that, or the node that holds it
         self._registered = set(numbers)
         self._as_of_us = int(fields.get("as_of_us", 0))
         self._records = Records(numbers, int(fields.get("calls_numbered", 0)))
+        self._waiting = WaitingEnds(self._store)
         self._cells = Cells(self._keys, self._read_present)
         self._directories: dict[tuple[int, int], ViewDirectory] = {}
         self._expiries: dict[Key, int] = {}
@@ -112,6 +116,26 @@ class Shard:
         """Calls from before this instant may have no record any more: whether they were counted is not known."""
         return self._expired.dropped_before_us
 
+    @property
+    def next_element(self) -> int:
+        """How many elements of the message at the next offset, which is a batch, are applied already."""
+        return self._store.next_element
+
+    @property
+    def store(self) -> ShardStore:
+        """Where it is stored."""
+        return self._store
+
+    @property
+    def log(self) -> Mapping[str, str]:
+        """Which log has been folded: `topic_id`, and `leader_epoch` of the message before the next offset."""
+        return self._log
+
+    def note_log(self, name: str, value: str) -> None:
+        """Say which log is folded; stored with the next step."""
+        if self._log.get(name) != value:
+            self._log[name] = self._log_to_write[name] = value
+
     def apply(
         self, events: Sequence[Event], next_offset: int, as_of_us: int | None, now_us: int, counters: Mapping[str, int]
     ) -> Applied:
@@ -125,10 +149,24 @@ class Shard:
         self.finish()
         return applied
 
+    def take_in(self, events: Sequence[Event], now_us: int) -> None:
+        """Fold events that another shard's log holds, where nobody else writes: the next offset stays as it is."""
+        self.begin(events, self._next_offset, None, now_us, {}, self._store.next_element)
+        self.finish()
+
     def begin(
-        self, events: Sequence[Event], next_offset: int, as_of_us: int | None, now_us: int, counters: Mapping[str, int]
+        self,
+        events: Sequence[Event],
+        next_offset: int | None,
+        as_of_us: int | None,
+        now_us: int,
+        counters: Mapping[str, int],
+        next_element: int = 0,
     ) -> Applied:
-        """The same up to where Redis has been sent everything; `finish`, or the next call here, sees it stored."""
+        """Do what `apply` does, up to where Redis has been sent everything; `finish`, or the next step, sees it stored.
+
+        `next_element`: of the message at `next_offset`, a batch, the elements before this one are among the events.
+        """
         self.finish()
         self._as_of_us = max(self._as_of_us, as_of_us or 0)
         known = Known(self._records.next_number, len(self._records.projects))
@@ -138,19 +176,26 @@ class Shard:
             fold.add(event, field)
         changes = fold.finish()
         write = ShardWrite()
+        self._waiting.note(events, fields, self._records, write)
         write_changes(changes, self._records, known, self._keys, self._retention, write)
         touched = self._cells.add(self._by_view(changes, write), write)
         note_blocks(touched, self._keys, self._retention, write)
         dropped = set(self._expired.drop(min(now_us, self._as_of_us), known.records, self._records.calls, write))
         self._note_retention(now_us, write)
         self._unpriced.add(changes.unpriced, self._keys, write)
+        self._write_log(write)
         count(changes.counters + Counter(counters), self._records.next_number, self._as_of_us, self._keys, write)
         self._leave_known_expiries(now_us, write)
         self._register(events)
-        self._under_way = self._store.send(self._next_offset, next_offset, write)
+        self._under_way = self._store.send(self._next_offset, next_offset, write, next_element)
         self._sent_offset = next_offset
         self._forget_excess(changes, write, dropped)
         return Applied(*(changes.counters[name] for name in Applied.__struct_fields__))
+
+    def _write_log(self, write: ShardWrite) -> None:
+        for name, value in self._log_to_write.items():
+            write.set(self._keys.log, name, value)
+        self._log_to_write = {}
 
     def _note_retention(self, now_us: int, write: ShardWrite) -> None:
         """Store what is kept where that is new, so that no answer claims more."""
@@ -186,8 +231,39 @@ class Shard:
             write.set(self._keys.shard, "as_of_us", self._as_of_us)
         if next_offset is not None and self._next_offset is not None and next_offset > self._next_offset:
             write.increments["offsets_skipped"] = next_offset - self._next_offset
-        self._store.apply(self._next_offset, next_offset, write)
+            self.note_log("leader_epoch", "-1")
+        self._write_log(write)
+        element = self._store.next_element if next_offset == self._next_offset else 0
+        self._store.send(self._next_offset, next_offset, write, element)()
         self._next_offset = self._sent_offset = next_offset
+
+    @property
+    def partition(self) -> int:
+        """The partition that it belongs to."""
+        return self._store.shard.partition
+
+    @property
+    def waiting(self) -> Set[bytes]:
+        """The ends whose starts have not come, by the id fields of their calls."""
+        return self._waiting.fields
+
+    def waiting_ends(self, fields: Sequence[bytes]) -> dict[bytes, Event]:
+        """The ends that wait by these fields."""
+        return self._waiting.read(fields)
+
+    def forget_waiting(self, fields: Iterable[bytes]) -> None:
+        """These wait no more: another shard has them."""
+        self.finish()
+        write = self._waiting.forget(fields)
+        self._store.send(self._next_offset, self._next_offset, write, self._store.next_element)()
+
+    def have_started(self, events: Sequence[Event]) -> list[bool]:
+        """Of each event, whether this shard holds the start of its call."""
+        projects, numbers, calls = self._records.projects, self._records.numbers, self._records.calls
+        known = [event for event in events if event.project_id in projects]
+        fields = dict(zip(map(id, known), load_records(known, self._records, self._store), strict=True))
+        found = (numbers.get(fields.get(id(event), b"")) for event in events)
+        return [number is not None and calls[number].is_started for number in found]
 
     def register_partitions(self, partitions: int, counted_us: int) -> None:
         """The topic had so many partitions at this instant, whoever reads them and when: answers are as of then.

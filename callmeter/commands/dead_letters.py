@@ -212,7 +212,10 @@ def replay(settings: Settings, reason: str | None, since_us: int | None, until_u
         raise click.ClickException(str(failed)) from None
     click.echo(f"{sent} messages sent again.")
     if unsent:
-        raise click.ClickException(f"{unsent} messages were not sent: the topics they came from are gone or not named")
+        raise click.ClickException(
+            f"{unsent} messages were not sent: the topics they came from are gone or not named, or "
+            "the letters hold only a part of them"
+        )
 
 
 class _Addresses:
@@ -225,7 +228,7 @@ class _Addresses:
     def send(self, letter: StoredDeadLetter) -> bool:
         """Queue the message; False where there is no topic for it."""
         source, message = letter.source, letter.message
-        if source is None:
+        if source is None or letter.is_cut:
             return False
         if source.topic not in self._partitions:
             self._partitions[source.topic] = self._producer.partitions(source.topic, BROKER_TIMEOUT_S)

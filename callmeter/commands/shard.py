@@ -112,7 +112,9 @@ def _set(store: ShardStore, plan: Reset) -> Reset:
     """Store the new next offset; the plan as it then was, since a live worker may have gone on."""
     for _ in range(TRIES_MAX - 1):
         try:
-            store.apply(plan.next_offset, plan.new_next_offset, ShardWrite(increments={"resets": 1}))
+            store.apply(
+                plan.next_offset, plan.new_next_offset, ShardWrite(increments={"resets": 1}, drops=[store.keys.log])
+            )
             return plan
         except Fenced:
             plan = msgspec.structs.replace(plan, next_offset=store.next_offset())

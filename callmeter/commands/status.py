@@ -18,7 +18,7 @@ from callmeter.settings import Settings
 from callmeter.stored_offsets import PartitionProgress, partition_progress
 from callmeter.top.words import age, short
 
-COUNTERS = ("calls", "duplicates", "dead_letters", "offsets_lost", "unpriced", "negative_latencies")
+COUNTERS = ("calls", "duplicates", "ends_waiting", "dead_letters", "offsets_lost", "unpriced", "negative_latencies")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -24,6 +24,8 @@ from ingest.batch_limits import BatchLimits
 from ingest.dead_letters import DeadLetterTopic
 from ingest.kafka.consumer import Source
 from ingest.kafka.partition import Partition
+from ingest.kafka.sent_events import SentEvents
+from ingest.topology import Topology
 from ingest.worker import Worker, WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -83,6 +85,7 @@ def make_worker(settings: Settings) -> Worker:
         return opener.open(live_namespace(client, settings.redis.namespace), partition)
 
     kafka = settings.kafka
+    source = Source(kafka.bootstrap_servers, kafka.group_id, kafka.topics, kafka.extra, _now_us)
     return Worker(
         WorkerSettings(
             settings.retention.kept().calls_s * 1_000_000,
@@ -90,11 +93,12 @@ def make_worker(settings: Settings) -> Worker:
             settings.now_us(),
             settings.default_project,
         ),
-        Source(kafka.bootstrap_servers, kafka.group_id, kafka.topics, kafka.extra, _now_us),
+        source,
         DeadLetterTopic(kafka.bootstrap_servers, kafka.dead_letter_topic, kafka.extra),
         open_shard,
         _now_us,
         _memory_high_water_bytes,
+        Topology(source, opener.elsewhere, SentEvents(kafka.bootstrap_servers, kafka.extra)),
     )
 
 

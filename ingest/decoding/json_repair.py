@@ -54,7 +54,7 @@ def readable_json(message: bytes) -> bytes:
     too deep to be decoded, what is deeper than DEPTH_MAX keeps only its strings (refs are among them), without keys.
     """
     if b"\\ud" in message or b"\\uD" in message:
-        message = _ESCAPE.sub(lambda match: rb"\ufffd" if match[1] else match[0], message)
+        message = _without_lone_surrogates(message)
     try:
         msgspec.json.decode(message, type=msgspec.Raw)
     except RecursionError:
@@ -69,8 +69,8 @@ def flatten(message: bytes) -> bytes:
 
     Goes by tokens, without recursion. Raises ValueError when the message is not JSON.
     """
-    pieces: list[bytes] = []
-    closers: list[int] = []
+    pieces = bytearray()  # a token as an object takes ten times its bytes
+    closers = bytearray()
     expected = _VALUE
     at = 0
     while expected:
@@ -90,14 +90,24 @@ def flatten(message: bytes) -> bytes:
             token = token if len(closers) < DEPTH_MAX else b"null]" if len(closers) == DEPTH_MAX else b""
         elif len(closers) > DEPTH_MAX:
             token = token + b"," if kind == _QUOTE and not is_key else b""
-        pieces.append(token)
+        pieces += token
         expected = _next(kind, is_key, closers)
     if message[at:].strip(b" \t\r\n"):
         raise ValueError(f"JSON is malformed after byte {at}")
-    return b"".join(pieces)
+    return bytes(pieces)
 
 
-def _next(kind: int, is_key: bool, closers: list[int]) -> frozenset[int]:
+def _without_lone_surrogates(message: bytes) -> bytes:
+    """The message with U+FFFD for each; built as bytes, since a substitution keeps an object for each escape."""
+    replaced, begin = bytearray(), 0
+    for match in _ESCAPE.finditer(message):
+        if match[1]:
+            replaced += message[begin : match.start()] + rb"\ufffd"
+            begin = match.end()
+    return bytes(replaced + message[begin:])
+
+
+def _next(kind: int, is_key: bool, closers: bytearray) -> frozenset[int]:
     if kind in _OPENER:
         return _KEY_OR_CLOSER if kind == ord("{") else _VALUE_OR_CLOSER
     if kind == ord(","):

@@ -11,6 +11,8 @@ import numpy as np
 REF_BYTES_MAX = 4096
 # Distinct refs of the inputs, or of the output, of one call: each is looked up and written by itself.
 REFS_OF_CALL_MAX = 10_000
+# All of these together: Redis stands still while it stores them.
+REFS_BYTES_OF_CALL_MAX = 2**20
 
 _PREFIXES = ("weave:///", "weave-trace-internal:///", "wandb-artifact:///")
 
@@ -54,7 +56,7 @@ def refs_in(value: bytes | msgspec.Raw) -> tuple[str, ...]:
     for token in _REF_STRING.finditer(bytes(value)):
         refs[_ref(token[0])] = None
         _check_number(refs)
-    return tuple(refs)
+    return _checked_size(refs)
 
 
 def refs_in_each(values: Sequence[bytes | msgspec.Raw]) -> list[tuple[str, ...]]:
@@ -96,7 +98,7 @@ def _refs_in_piece(values: Sequence[bytes | msgspec.Raw], ends: _Numbers) -> lis
         else:
             found[position] = (ref,)
     for position, refs in several.items():
-        found[position] = tuple(refs)
+        found[position] = _checked_size(refs)
     return found
 
 
@@ -112,6 +114,12 @@ def _quotes_to_look_at(piece: bytes) -> _Numbers:
 def _check_number(refs: Collection[str]) -> None:
     if len(refs) > REFS_OF_CALL_MAX:
         raise ValueError(f"it holds more than {REFS_OF_CALL_MAX:,} refs")
+
+
+def _checked_size(refs: Collection[str]) -> tuple[str, ...]:
+    if sum(map(len, refs)) > REFS_BYTES_OF_CALL_MAX:
+        raise ValueError(f"its refs come to more than {REFS_BYTES_OF_CALL_MAX:,} characters")
+    return tuple(refs)
 
 
 def _ref(token: bytes) -> str:

@@ -13,6 +13,7 @@ from ingest.kafka.log_ends import EndMark, LogEnds
 from ingest.kafka.message import Headers, Message
 from ingest.kafka.partition import Partition as Partition
 from ingest.kafka.partition_counts import PartitionCounts, Register
+from ingest.kafka.topic_ids import TopicIds
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +56,14 @@ class LogEnd(NamedTuple):
 
 
 class Polled(NamedTuple):
-    """What one poll brought: messages by partition, in order; which are read to their end; whose offset is gone."""
+    """What one poll brought: messages by partition, in order; which are read to their end; whose offset is gone; whose
+    log has lost its tail and has grown past the offset since, with other messages.
+    """
 
     messages: dict[Partition, list[KafkaMessage]]
     ended: dict[Partition, LogEnd]
     out_of_range: list[Partition]
+    truncated: list[Partition]
     missing_topics: list[str]
 
 
@@ -82,7 +86,9 @@ class Source:
         self._counts = PartitionCounts(self._count_partitions, clock)
         self._largest_bytes = 1_000
         self._polled_s = 0.0
-        self._polled = Polled({}, {}, [], [])
+        self._polled = Polled({}, {}, [], [], [])
+        self._epoch_of: Callable[[Partition], int] = lambda _: -1
+        self._topic_ids = TopicIds({"bootstrap.servers": bootstrap_servers, **extra})
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -107,10 +113,17 @@ class Source:
         )
 
     def subscribe(
-        self, on_assign: Callable[[Partition], int | None], on_revoke: Callable[[list[Partition]], None]
+        self,
+        on_assign: Callable[[Partition], int | None],
+        on_revoke: Callable[[list[Partition]], None],
+        epoch_of: Callable[[Partition], int] = lambda _: -1,
     ) -> None:
-        """Join the group. `on_assign` gives the offset to read each new partition from; None: its beginning."""
-        self._on_assign, self._on_revoke = on_assign, on_revoke
+        """Join the group. `on_assign` gives the offset to read each new partition from; None: its beginning.
+
+        `epoch_of`: the leader epoch of the message before that offset (-1: not known), by which a log is found out that
+        has lost its tail and has grown again.
+        """
+        self._on_assign, self._on_revoke, self._epoch_of = on_assign, on_revoke, epoch_of
         self._consumer.subscribe(self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
 
     def poll(self, limits: BatchLimits) -> Polled:
@@ -122,7 +135,7 @@ class Source:
         Until the next poll, a partition that is revoked or assigned anew disappears from its messages and from those
         that have ended: a new assignment may begin at another offset than the one that follows what is in hand.
         """
-        polled = self._polled = Polled({}, {}, [], [])
+        polled = self._polled = Polled({}, {}, [], [], [])
         left_messages, left_bytes = limits.messages_max, limits.bytes_max
         wait_s = max(0.0, self._polled_s + limits.wait_s - time.perf_counter())
         while left_messages > 0 and left_bytes > 0:
@@ -160,10 +173,13 @@ class Source:
         code, partition = error.code(), _partition_of(message)
         if code == KafkaError._PARTITION_EOF:
             polled.ended[partition] = self._log_end(partition, message.offset() or 0)
+        elif code in NO_OFFSET and "truncation" in error.str().lower():
+            polled.truncated.append(partition)
         elif code in NO_OFFSET:
             polled.out_of_range.append(partition)
         elif code in _NO_TOPIC:
             polled.missing_topics.append(partition.topic)
+            self._topic_ids.forget(partition.topic)
         else:
             log.warning("kafka", extra={"why": error.str()})
 
@@ -213,6 +229,14 @@ class Source:
         """Where these end, open transactions included: the answers to the question before, once they are here."""
         return self._ends.ask(partitions, self._clock())
 
+    def partition_count(self, topic: str) -> int | None:
+        """How many partitions the topic has now; None where the broker does not say."""
+        return self._count_partitions(topic)
+
+    def topic_id(self, topic: str) -> str | None:
+        """The id that the topic got when it was made, as of a moment ago; None where the broker does not say."""
+        return self._topic_ids.find(topic, self._clock())
+
     def commit(self, next_offsets: Mapping[Partition, int], wait: bool) -> None:
         """Tell Kafka how far each partition is applied, for lag tools; nothing here reads it back."""
         if next_offsets:
@@ -245,7 +269,12 @@ class Source:
             self._drop(partition)
             offset = self._on_assign(partition)
             start = OFFSET_BEGINNING if offset is None else offset
-            starts.append(TopicPartition(assigned.topic, assigned.partition, start))
+            epoch = self._epoch_of(partition)
+            starts.append(
+                TopicPartition(*partition, start, leader_epoch=epoch)
+                if epoch >= 0 and offset is not None
+                else TopicPartition(*partition, start)
+            )
         consumer.incremental_assign(starts)
         consumer.resume(starts)  # the client remembers that a partition was paused before it was lost
 

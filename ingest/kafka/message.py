@@ -26,3 +26,5 @@ class DeadLetter(NamedTuple):
 
     message: Message
     invalid: InvalidEvent
+    # Whether the message goes with it, which may have gone with others already.
+    is_whole: bool = True

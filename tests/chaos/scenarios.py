@@ -12,6 +12,7 @@ from tests.chaos import (
     topics,
     worker_deaths,
 )
+from tests.chaos.kafka_ways import WAYS
 from tests.chaos.trial import Stage
 
 # Returns what was done; raises where the product did not do what it must.
@@ -33,6 +34,7 @@ SCENARIOS: dict[str, Scenario] = {
     "topic-grows": topics.more_partitions,
     "topic-made-anew": topics.made_anew,
     "topic-trimmed": topics.trimmed,
+    **WAYS,
 }
 
 # These bring their own messages.

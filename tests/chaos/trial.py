@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import redis
 from confluent_kafka.admin import AdminClient
 
-from aggregator.layout.keys import ShardKeys, ShardName
+from aggregator.layout.keys import ShardKeys, ShardName, stored_offset
 from aggregator.store.connection import StoreAway, connect
 from tests.chaos.asker import Asker, Interval, wrong_answers
 from tests.chaos.history import Appended, History, log_ends, read_log
@@ -262,7 +262,8 @@ class Trial:
         pipeline = client.pipeline(transaction=False)
         for partition in range(self._partitions):
             pipeline.get(self.shard_keys(partition).next)
-        return {partition: int(offset) for partition, offset in enumerate(pipeline.execute()) if offset is not None}
+        offsets = enumerate(map(stored_offset, pipeline.execute()))
+        return {partition: offset for partition, offset in offsets if offset is not None}
 
 
 def _raise(mistakes: list[str]) -> None:

@@ -9,7 +9,7 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, TI
 from confluent_kafka import Message as KafkaMessage
 
 from aggregator.rollups.levels import DAY_US, SECOND_US
-from ingest.fold_step import Folding, fold_step, message_times, span_projects
+from ingest.fold_step import Folding, LargeMessages, fold_step, message_times, span_projects
 from ingest.kafka.log_ends import EndMark
 from ingest.kafka.message import DeadLetter
 from tests.support.folding import NOW_US, SHARD, open_shard
@@ -29,10 +29,10 @@ def fold(url: str, messages: Iterable[KafkaMessage], mark: EndMark | None = None
     """The shard's fields after these messages, step by step, and the dead letters."""
     letters: list[DeadLetter] = []
     client: Any = redis.Redis.from_url(url)
-    shard, left = open_shard(client), list(messages)
+    shard, left, large = open_shard(client), list(messages), LargeMessages()
     folding = Folding(30 * DAY_US, lambda: NOW_US, letters.extend)
     while left:
-        left = left[fold_step(shard, left, folding, mark).messages :]
+        left = left[fold_step(shard, left, folding, large, mark).messages :]
         shard.finish()
     return {name.decode(): int(value) for name, value in client.hgetall(f"{SHARD.tag}:shard").items()}, letters
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from aggregator.calls.event import Event
+from aggregator.layout.attempt import Attempt
 from aggregator.rollups.levels import SECOND_US
 from aggregator.store.shard_store import Fenced
 from aggregator.writing.shard import Applied, Shard
@@ -25,17 +26,33 @@ class NotedShard:
     """Takes everything, and notes when."""
 
     dropped_before_us = 0
+    next_element = 0
 
     def __init__(self, partition: Partition, noted: list[tuple[Partition, int]]) -> None:
         self.next_offset = self.sent_offset = 0
+        self.store = self
+        self.log: dict[str, str] = {}
         self.as_of_us = 0
         self.counted: list[tuple[int, int]] = []
         self.fails = False
         self._place = partition
         self._noted = noted
 
+    def read_attempt(self) -> Attempt | None:
+        return None
+
+    def note_log(self, name: str, value: str) -> None: ...
+
+    def note_attempt(self, attempt: Attempt) -> None: ...
+
     def begin(
-        self, events: Sequence[Event], next_offset: int, as_of_us: int | None, now_us: int, counters: Mapping[str, int]
+        self,
+        events: Sequence[Event],
+        next_offset: int,
+        as_of_us: int | None,
+        now_us: int,
+        counters: Mapping[str, int],
+        next_element: int,
     ) -> Applied:
         self.sent_offset = next_offset
         self._noted.append((self._place, next_offset))
@@ -63,7 +80,7 @@ class Steps:
         self.committed: dict[Partition, int] = {}
         self.to_count: Mapping[str, Register] = {}
         self.shards: dict[Partition, NotedShard] = {}
-        self._polled = Polled({}, {}, [], [])
+        self._polled = Polled({}, {}, [], [], [])
         settings = WorkerSettings(30 * 86_400 * SECOND_US)
         self._worker = Worker(settings, cast(Source, self), NoTopic(), self._open, lambda: self.now_us, lambda: 0)
         for partition in (HOT, QUIET):
@@ -79,11 +96,14 @@ class Steps:
                 as_received(Message(*partition, first + number, 1_000, None, b"")) for number in range(count)
             ]
         ends = {partition: LogEnd(self.shards[partition].sent_offset) for partition in ended}
-        self._polled = Polled(polled, ends, [], [])
+        self._polled = Polled(polled, ends, [], [], [])
         self._worker.step(BatchLimits())
 
     def poll(self, limits: BatchLimits) -> Polled:
         return self._polled
+
+    def topic_id(self, topic: str) -> str | None:
+        return None
 
     def ask_ends(self, partitions: Iterable[Partition]) -> dict[Partition, EndMark]:
         return {}

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import redis
 
-from aggregator.layout.keys import ShardKeys, ShardName
+from aggregator.layout.keys import ShardKeys, ShardName, stored_offset
 from callmeter.local.loopback_port import LOOPBACK, free_loopback_port
 from tests.pipeline.feed import Feed, Line
 from tests.pipeline.patience import wait_until
@@ -112,8 +112,9 @@ class Pipeline:
 
     def applied(self) -> dict[int, int]:
         """The next offset of each shard that has one, by partition."""
-        stored = self.redis.mget([self._keys(partition).next for partition in range(self.partitions)])
-        return {partition: int(offset) for partition, offset in enumerate(stored) if offset is not None}
+        stored: Any = self.redis.mget([self._keys(partition).next for partition in range(self.partitions)])
+        offsets = enumerate(map(stored_offset, stored))
+        return {partition: offset for partition, offset in offsets if offset is not None}
 
     def applied_messages(self) -> int:
         """How many messages all shards have applied."""

@@ -46,7 +46,7 @@ class MemorySource(Source):
     def __init__(self, log: MemoryLog, pause: Callable[[str], None]) -> None:
         self._log = log
         self._pause = pause
-        self._polled = Polled({}, {}, [], [])
+        self._polled = Polled({}, {}, [], [], [])
         # As a consumer says it: again when it is sent elsewhere or reads more.
         self._told_ended: set[Partition] = set()
         # What it noticed a while ago, and says before it says more.
@@ -55,13 +55,16 @@ class MemorySource(Source):
         self.rebalances: list[Partition] = []
 
     def subscribe(
-        self, on_assign: Callable[[Partition], int | None], on_revoke: Callable[[list[Partition]], None]
+        self,
+        on_assign: Callable[[Partition], int | None],
+        on_revoke: Callable[[list[Partition]], None],
+        epoch_of: Callable[[Partition], int] = lambda _: -1,
     ) -> None:
         self._on_assign, self._on_revoke = on_assign, on_revoke
 
     def poll(self, limits: BatchLimits) -> Polled:
         """Up to `messages_max` messages of each partition; each end twice, the second time alone and late."""
-        polled = self._polled = Polled({}, {}, [], [])
+        polled = self._polled = Polled({}, {}, [], [], [])
         self._serve_rebalances()
         for partition in self.positions:
             if partition in self._ends_on_their_way:
@@ -89,6 +92,9 @@ class MemorySource(Source):
 
     def count_partitions(self, topics: Mapping[str, Register]) -> None:
         """The log never gets more partitions."""
+
+    def topic_id(self, topic: str) -> str | None:
+        return None
 
     def ask_ends(self, partitions: Iterable[Partition]) -> dict[Partition, EndMark]:
         """Messages tell the broker's time."""

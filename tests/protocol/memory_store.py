@@ -11,6 +11,7 @@ from typing import NamedTuple
 import redis
 
 from aggregator.layout import keys as layout
+from aggregator.layout.attempt import Attempt
 from aggregator.layout.keys import POSTING_BLOCK_BYTES, VERSION_BYTES, ShardKeys, ShardName
 from aggregator.layout.write import Field, Key, ShardWrite, Value
 from aggregator.store.shard_store import Fenced, ShardStore
@@ -48,6 +49,7 @@ class MemoryStore(ShardStore):
         self._server = server
         self._before = before
         self._asked = False
+        self.next_element = 0
         self._continued_at: bytes | None = None
         self.shard = shard
         self.keys = ShardKeys(shard)
@@ -101,7 +103,15 @@ class MemoryStore(ShardStore):
 
         self._write(self._before("register"), lambda: self._server.change(transaction))
 
-    def send(self, first_offset: int | None, next_offset: int | None, write: ShardWrite) -> Callable[[], None]:
+    def read_attempt(self) -> Attempt | None:
+        """In the model no step ends its process."""
+        return None
+
+    def note_attempt(self, attempt: Attempt) -> None: ...
+
+    def send(
+        self, first_offset: int | None, next_offset: int | None, write: ShardWrite, next_element: int = 0
+    ) -> Callable[[], None]:
         """Done at once; what failed is told at the end, as a connection that is cut is."""
         failed: list[Exception] = []
         try:

@@ -41,9 +41,9 @@ def real_server(url: str) -> Server:
         class Overtaken(ShardStore):
             """Lets another act between a transaction's WATCH and its MULTI."""
 
-            def _commands(self, write: ShardWrite, next_offset: int | None) -> Iterator[Command]:
+            def _commands(self, write: ShardWrite, fence: bytes | None) -> Iterator[Command]:
                 action()
-                yield from super()._commands(write, next_offset)
+                yield from super()._commands(write, fence)
 
         return Overtaken(client, SHARD)
 

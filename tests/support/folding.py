@@ -161,12 +161,12 @@ class _StateReader:
                     (self._projects.get(unpriced.project), *unpriced[1:]): calls
                     for unpriced, calls in read_unpriced(kept).items()
                 }
-            elif first not in ("projects", "ids", "writer"):
+            elif first not in ("projects", "ids", "writer", "waiting", "log", "attempt"):
                 state.update(self._of_project(int(first), rest, kept))
         return state
 
     def _shard(self, fields: Mapping[bytes, bytes]) -> Json:
-        left_out = (b"events", b"duplicates")
+        left_out = (b"events", b"duplicates", b"ends_waiting")
         return {name.decode(): int(value) for name, value in fields.items() if name not in left_out}
 
     def _calls(self, chunk: int, fields: Mapping[bytes, bytes]) -> dict[tuple[str, str], Json]:
