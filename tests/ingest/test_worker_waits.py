@@ -1,9 +1,11 @@
 """What the worker needs may come late, go away or forget: it waits, reads again what was forgotten, and says so."""
 
 import json
+import secrets
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
+from ingest.kafka.log_reader import LogReader
+from ingest.kafka.partition import Partition
 from tests.pipeline.feed import Line
 from tests.pipeline.golden import read_dataset
 from tests.pipeline.patience import wait_until
@@ -143,7 +147,7 @@ def test_redis_is_wiped(midway: bool, kafka_server: KafkaServer, own_redis: Redi
 def test_dead_letters_are_refused(kafka_server: KafkaServer, redis_url: str, tmp_path: Path) -> None:
     """While the dead-letter topic takes nothing, the batch is not applied; once it does, all goes on."""
     letters = f"letters-{tmp_path.name}"
-    create_topic(kafka_server.bootstrap_servers, letters, 1, {"max.message.bytes": "300"})
+    create_topic(kafka_server.bootstrap_servers, letters, 1, {"max.message.bytes": "100"})
     settings = {"KAFKA__DEAD_LETTER_TOPIC": letters}
     with Pipeline(tmp_path, kafka_server.bootstrap_servers, redis_url, settings, partitions=1) as pipeline:
         pipeline.create_topic()
@@ -164,6 +168,28 @@ def test_dead_letters_are_refused(kafka_server: KafkaServer, redis_url: str, tmp
         pipeline.wait_until_applied()
         counters = pipeline.counters()
         assert (counters["calls"], counters["dead_letters"]) == (1, 1)
+        assert worker.terminate() == 0
+
+
+def test_a_dead_letter_too_large_for_its_topic(kafka_server: KafkaServer, redis_url: str, tmp_path: Path) -> None:
+    """It is sent with the beginning of its message only, and with its origin; what follows is counted."""
+    letters = f"letters-{tmp_path.name}"
+    create_topic(kafka_server.bootstrap_servers, letters, 1, {"max.message.bytes": "2000"})
+    settings = {"KAFKA__DEAD_LETTER_TOPIC": letters}
+    with Pipeline(tmp_path, kafka_server.bootstrap_servers, redis_url, settings, partitions=1) as pipeline:
+        pipeline.create_topic()
+        no_event = json.dumps({"nonsense": secrets.token_hex(50_000)}).encode()
+        pipeline.produce([Line("k", b"{}"), Line("k", no_event), complete("a", datetime.now(UTC))])
+        worker = pipeline.start_worker()
+        pipeline.wait_until_applied()
+        counters = pipeline.counters()
+        assert (counters["calls"], counters["dead_letters"]) == (1, 2)
+        with closing(LogReader(pipeline.bootstrap_servers, {}, lambda: 0)) as reader:
+            found = [letter for batch in reader.read(Partition(letters, 0), None) for letter in batch]
+        texts_of = {dict(letter.headers)["offset"]: letter for letter in found}
+        assert texts_of[b"0"].value == b"{}"
+        assert no_event.startswith(texts_of[b"1"].value or b"-")
+        assert dict(texts_of[b"1"].headers)["cut_of_bytes"] == str(len(no_event)).encode()
         assert worker.terminate() == 0
 
 
