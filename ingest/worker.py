@@ -33,6 +33,9 @@ RETRY_S = 0.5  # after a failure, before the next attempt
 COMMIT_INTERVAL_US = SECOND_US
 REPORT_INTERVAL_US = 10 * SECOND_US
 
+REFUSED = "the log is not the one that was folded; not reading it until its shard is reset"
+"""The event of a partition that is refused; its fields say why, and name the command that lets the worker go on."""
+
 Recoverable = (*StoreTrouble, Fenced, DeadLettersUndelivered, NotSentOn, Unopened, BrokerAway)
 """What is waited for: Redis away or refusing, whatever it says, another writer, a broker that does not answer."""
 
@@ -288,8 +291,8 @@ class Worker:
         partition = assignment.partition
         command = f"callmeter shard reset --topic {partition.topic} --partition {partition.number} --to-beginning"
         log.error(
-            why + "; not reading it until its shard is reset",
-            extra={**named(partition), "next_offset": assignment.next_offset, **fields, "command": command},
+            REFUSED,
+            extra={**named(partition), "why": why, "next_offset": assignment.next_offset, **fields, "command": command},
         )
         assignment.refuse(self._clock())
         self._source.hold(partition)

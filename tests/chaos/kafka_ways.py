@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
+from ingest.worker import REFUSED
 from tests.chaos.history import log_ends
 from tests.chaos.trial import SETTINGS, ChaosFailed, Stage
 from tests.pipeline.feed import Line
@@ -231,13 +232,11 @@ def made_anew_and_grown(stage: Stage) -> str:
         ways.pipeline.create_topic(LOG_APPEND_TIME)
         ways.produce(stage.workload.lines)
         worker = ways.pipeline.start_worker()
-        refused = "the topic is not the one that was folded: it was deleted and made again; "
-        refused += "not reading it until its shard is reset"
-        worker.wait_until_logged(refused, 2)
+        worker.wait_until_logged(REFUSED, 2)
         if ways.pipeline.applied() != before:
             raise ChaosFailed("something of the new topic was applied")
         ways.workers.append(worker)
-        for line in worker.logged(refused):
+        for line in worker.logged(REFUSED):
             _operate(ways.pipeline, line["command"])
         ways.settle()
         ways.check()

@@ -6,6 +6,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
+from ingest.worker import REFUSED
 from tests.chaos.history import Appended
 from tests.chaos.trial import ChaosFailed, Stage, Trial
 from tests.pipeline.feed import Line
@@ -16,10 +17,6 @@ from tests.servers.redis_server import RedisServer
 ADMIN_TIMEOUT_S = 30.0
 # What is first in a topic that was made anew, less than was in the old one: messages of the old one, and others.
 AGAIN, NEW = 30, 40
-REFUSED = (
-    "the topic ends before the stored offset: it was deleted and made again, or lost messages; "
-    "not reading it until its shard is reset"
-)
 
 
 class StickyPartitions:

@@ -8,6 +8,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from callmeter.commands.shard import Reset
+from ingest.worker import REFUSED
 from tests.pipeline.feed import Feed
 from tests.pipeline.golden import read_dataset
 from tests.pipeline.operator import Said, operate
@@ -111,12 +112,8 @@ def test_a_topic_made_again(pipeline: Pipeline, restarted: bool) -> None:
     pipeline.produce(DATASET.lines[:half])
     if restarted:
         worker.start_until_logged("worker started")
-    refusal = (
-        "the topic ends before the stored offset: it was deleted and made again, or lost messages; "
-        "not reading it until its shard is reset"
-    )
-    worker.wait_until_logged(refusal)
-    command = worker.logged(refusal)[0]["command"].split()
+    worker.wait_until_logged(REFUSED)
+    command = worker.logged(REFUSED)[0]["command"].split()
     assert pipeline.applied() == {0: LINES}
     said = operate(pipeline.settings, *command[1:], "--yes")
     assert said.status == 0
