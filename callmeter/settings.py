@@ -17,6 +17,7 @@ from aggregator.rollups.levels import Retention
 from api.query.bucket_cache import KEPT_BYTES_MAX
 from callmeter.durations import parse_duration_s
 from callmeter.logs import redacted
+from callmeter.settings_files import FileWrong, with_files
 
 PREFIX = "CALLMETER_"
 JSON_VARIABLE = "CALLMETER_KAFKA__EXTRA"  # may hold passwords anywhere, so what it holds is never repeated
@@ -289,12 +290,16 @@ class Settings(_Section):
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Settings from `environ`; an empty variable is one that is not set.
+    """Settings from `environ`; an empty variable is one that is not set, one with `_FILE` behind it names a file.
 
     Raises SettingsWrong for the first variable that is unknown (with the closest name there is) or holds a wrong value.
     """
     paths = {variable(path): path for path, _, _ in leaves(Settings())}
-    given = {name: text for name, text in environ.items() if _is_meant(name) and text.strip()}
+    set_here = {name: text for name, text in environ.items() if _is_meant(name) and text.strip()}
+    try:
+        given = with_files(set_here, paths)
+    except FileWrong as wrong:
+        raise SettingsWrong(str(wrong)) from None
     tree: dict[str, Any] = {}
     for name, text in given.items():
         if name not in paths:
