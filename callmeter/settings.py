@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from aggregator.rollups.levels import Retention
 from api.query.bucket_cache import KEPT_BYTES_MAX
-from callmeter.durations import parse_duration_s
+from callmeter.durations import format_duration, parse_duration_s
 from callmeter.logs import redacted
 from callmeter.settings_files import FileWrong, with_files
 
@@ -312,9 +312,24 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
             branch = branch.setdefault(section, {})
         branch[field] = text.strip()
     try:
-        return Settings.model_validate(tree)
+        settings = Settings.model_validate(tree)
     except ValidationError as wrong:
         raise SettingsWrong(_sentence(wrong, given)) from None
+    _check_retention(settings.retention)
+    return settings
+
+
+def _check_retention(retention: RetentionSettings) -> None:
+    """Raises SettingsWrong where a finer level would be kept for longer than a coarser one."""
+    for finer, coarser in (("minutes", "five_minutes"), ("five_minutes", "hours")):
+        longer_s, shorter_s = getattr(retention, finer), getattr(retention, coarser)
+        if longer_s > shorter_s:
+            longer, shorter = format_duration(longer_s), format_duration(shorter_s)
+            longer_name, shorter_name = variable(("retention", finer)), variable(("retention", coarser))
+            raise SettingsWrong(
+                f"{longer_name}={longer} is longer than {shorter_name}={shorter}: what is coarser is kept at least as "
+                f"long. Set {shorter_name}={longer} or more."
+            )
 
 
 def leaves(section: BaseModel, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, FieldInfo]]:

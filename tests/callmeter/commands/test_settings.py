@@ -127,10 +127,15 @@ def test_no_password_is_repeated() -> None:
 
 
 def test_a_coarser_level_outlives_a_finer_one() -> None:
-    """Minutes kept for longer than hours keep the hours as long; calls are left as they are."""
-    kept = read_settings({"CALLMETER_RETENTION__MINUTES": "500d"}).retention.kept()
+    """What contradicts that is refused, with what to set; as long is no contradiction, nor is a longer call record."""
+    with pytest.raises(SettingsWrong) as wrong:
+        read_settings({"CALLMETER_RETENTION__MINUTES": "500d", "CALLMETER_RETENTION__HOURS": "600d"})
+    assert "CALLMETER_RETENTION__MINUTES=500d is longer than CALLMETER_RETENTION__FIVE_MINUTES=90d" in str(wrong.value)
+    with pytest.raises(SettingsWrong, match="Set CALLMETER_RETENTION__HOURS=500d or more"):
+        read_settings({"CALLMETER_RETENTION__FIVE_MINUTES": "500d"})
+    same = dict.fromkeys((f"CALLMETER_RETENTION__{level}" for level in ("MINUTES", "FIVE_MINUTES", "HOURS")), "500d")
+    kept = read_settings(same | {"CALLMETER_RETENTION__CALLS": "900d"}).retention.kept()
     assert [kept.level_s(level) for level in (MINUTES, FIVE_MINUTES, HOURS)] == [500 * 86_400] * 3
-    assert kept.calls_s == 30 * 86_400
 
 
 def test_settings_do_not_change() -> None:
