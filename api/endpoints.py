@@ -14,6 +14,7 @@ from api.contract.examples_request import read_examples_question
 from api.contract.projects_request import read_projects_question
 from api.contract.stats_request import read_stats_question
 from api.contract.stream_request import at_question, read_streamed_question
+from api.contract.trace_usage_request import read_trace_usage_question
 from api.contract.usage_request import read_usage_question
 from api.contract.values_request import read_values_question
 from api.headers import Freshness, freshness_headers
@@ -24,7 +25,7 @@ from api.http.leaving import unless_client_leaves
 from api.query.breakdown_question import BreakdownQuestion
 from api.query.examples_question import ExamplesQuestion
 from api.query.projects_answer import ProjectsQuestion
-from api.query.questions import StatsQuestion, UsageQuestion
+from api.query.questions import StatsQuestion, TraceUsageQuestion, UsageQuestion
 from api.query.stream_watches import StreamLimits, Watches
 from api.query.turns import ASKER
 from api.query.values_answer import ValuesQuestion
@@ -44,6 +45,10 @@ class Answers(Protocol):
 
     async def usage(self, question: UsageQuestion) -> tuple[bytes, Freshness]:
         """The JSON of a CallsUsageRes."""
+        ...
+
+    async def trace_usage(self, question: TraceUsageQuestion, now_us: int) -> tuple[bytes, Freshness]:
+        """The JSON of a TraceUsageRes."""
         ...
 
     async def breakdown(self, question: BreakdownQuestion, now_us: int) -> tuple[bytes, Freshness]:
@@ -111,6 +116,7 @@ class Endpoints:
             "/calls/usage": Asking(
                 lambda body, _: read_usage_question(body), lambda question, _: answers.usage(question)
             ),
+            "/trace/usage": Asking(lambda body, _: read_trace_usage_question(body), answers.trace_usage),
             "/calls/breakdown": Asking(read_breakdown_question, answers.breakdown),
             "/calls/examples": Asking(read_examples_question, answers.examples),
             "/calls/values": Asking(read_values_question, answers.values),

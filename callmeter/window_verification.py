@@ -2,7 +2,8 @@
 
 import msgspec
 
-from aggregator.reading.verification import Difference, pieces, reach_us
+from aggregator.reading.differences import Difference
+from aggregator.reading.verification import pieces, reach_us
 from aggregator.reading.verification import verify as verify_piece
 from aggregator.rollups.levels import MINUTE_US
 from aggregator.store.connection import connect_readers

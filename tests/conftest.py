@@ -11,12 +11,17 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from hypothesis import settings
 
 from callmeter.local.embedded_broker import EmbeddedBroker
 from tests.servers.clustered import lead_to
 from tests.servers.kafka_server import KafkaServer
 from tests.servers.redis_cluster import RedisCluster
 from tests.servers.redis_server import RedisServer
+
+# Ten times as many datasets in the tests that compare with the brute-force model.
+settings.register_profile("full")
+
 
 CLUSTERED = os.environ.get("CALLMETER_TEST_REDIS") == "cluster"
 EMBEDDED = os.environ.get("CALLMETER_TEST_BROKER") == "embedded"

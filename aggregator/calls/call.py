@@ -4,33 +4,10 @@ Never inputs, outputs or attributes. A record also stands for what is not a call
 have named, or an end that waits for its start.
 """
 
-from collections.abc import Mapping
-
 import msgspec
 
-from aggregator.calls.event import UsageCounts
+from aggregator.calls.usage_vector import COUNTS, Usage, add_usage
 from aggregator.packing import Packing
-
-COUNTS = 6  # input, output, total, cache read, cache creation, requests
-COSTS = 4  # uncached input, cache read, cache creation, output, in pico-dollars
-PRICED = COUNTS + COSTS
-
-# Per model: COUNTS numbers, and COSTS more where the model has a price.
-Usage = dict[str, list[int]]
-
-
-UNREAD = -1
-"""Stands in `Call.price_by` for a model whose usage says nothing of tokens: no price makes a cost of it."""
-
-
-def price_by(usage: Mapping[str, UsageCounts]) -> dict[str, int] | None:
-    """What the first six counts do not tell of a cost, by model; None where there is nothing, as nearly always."""
-    more = {
-        model: counts.cache_creation_1h_input_tokens if counts.is_read else UNREAD
-        for model, counts in usage.items()
-        if counts.cache_creation_1h_input_tokens or not counts.is_read
-    }
-    return more or None
 
 
 class Subtree(msgspec.Struct, array_like=True):
@@ -40,30 +17,19 @@ class Subtree(msgspec.Struct, array_like=True):
     unfinished: int = 0
 
     def merge(self, other: "Subtree") -> None:
-        """Add `other`, which is left alone."""
+        """Add `other`, which is left alone and may be negative."""
         self.unfinished += other.unfinished
-        merge_usage(self.usage, other.usage)
-
-
-def merge_usage(into: Usage, more: Usage) -> None:
-    """Add `more` to `into`, model by model; costs appear once a priced usage has come."""
-    for model, numbers in more.items():
-        mine = into.get(model)
-        if mine is None:
-            into[model] = list(numbers)
-            continue
-        for position in range(min(len(mine), len(numbers))):
-            mine[position] += numbers[position]
-        mine.extend(numbers[len(mine) :])
+        add_usage(self.usage, other.usage)
 
 
 class Call(msgspec.Struct, array_like=True):
     """One record. `packed_id` names it; `number` counts the records of its shard and is where it is stored.
 
-    `parent` is the packed id its start named; `parent_number` the record it rolls up to, if any. `subtree` is None
-    while it equals the call's own usage and state. `waiting` holds, by packed trace, what children have brought
-    before the start. `seen_us` is the event time that decides how long the record is kept. `price_by` holds, by model,
-    the tokens of the cache creation that are kept for an hour, or UNREAD.
+    `parent` is the packed id its start named; `parent_number` the record it rolls up to, if any. `usage` is what the
+    call counts as its own. `stated` is what it states where that may repeat what is below it (`may_roll_up`) and both
+    start and end are known. `subtree` is None while it equals the call's own usage and state. `waiting` holds, by
+    packed trace, what children have brought before the start. `seen_us` is the event time that decides how long the
+    record is kept.
     """
 
     project: int
@@ -82,13 +48,13 @@ class Call(msgspec.Struct, array_like=True):
     subtree: Subtree | None = None
     waiting: dict[bytes, Subtree] | None = None
     waiting_output_refs: list[str] | None = None
-    price_by: dict[str, int] | None = None
+    may_roll_up: bool = False
+    stated: Usage | None = None
 
     @property
     def latency_ms(self) -> int | None:
-        """Whole milliseconds from start to end, each floored first; None while either is missing.
-
-        None too where it would be negative: the clocks of two machines differ, and nothing is known of it.
+        """Whole milliseconds from start to end, each floored first; None while either is missing, and where clocks
+        differ so much that it would be negative.
         """
         if self.started_us is None or self.ended_us is None:
             return None
@@ -96,13 +62,18 @@ class Call(msgspec.Struct, array_like=True):
         return latency_ms if latency_ms >= 0 else None
 
     @property
+    def is_started(self) -> bool:
+        return self.started_us is not None
+
+    @property
     def is_ended(self) -> bool:
-        """Whether it has a start too, so that its end counts."""
+        """Whether both its start and its end are known."""
         return self.started_us is not None and self.ended_us is not None
 
     @property
-    def is_started(self) -> bool:
-        return self.started_us is not None
+    def is_root(self) -> bool:
+        """Whether its start names no parent."""
+        return self.started_us is not None and self.parent is None
 
     @property
     def unfinished(self) -> bool:
@@ -112,11 +83,27 @@ class Call(msgspec.Struct, array_like=True):
         """The call alone, as a subtree."""
         if self.started_us is None:
             return Subtree()
-        return Subtree({model: list(numbers) for model, numbers in self.usage.items()}, int(self.unfinished))
+        usage: Usage = {}
+        add_usage(usage, self.usage)
+        return Subtree(usage, int(self.unfinished))
 
     def total(self) -> Subtree:
         """The call with all its descendants."""
         return self.subtree if self.subtree is not None else self.own()
+
+    def tree_usage(self) -> Usage:
+        """What a question about roots counts of the call: its usage with that of all its descendants.
+
+        Only of a root that has ended, and of models of which any count is left.
+        """
+        if not (self.is_root and self.is_ended):
+            return {}
+        return counted_usage(self.total().usage)
+
+
+def counted_usage(usage: Usage) -> Usage:
+    """The models of which any count is not 0."""
+    return {model: vector for model, vector in usage.items() if any(vector[COUNTS])}
 
 
 CALL_CODEC = Packing(Call)

@@ -1,13 +1,19 @@
 """Subtree totals: what changed in some calls, added to all their ancestors, each once, however deep the tree is.
 
-A call rolls up to its parent when both are of one trace. To a parent that has not started yet it brings its totals in
-advance, kept by trace; the parent takes those of its own trace when it starts. Links never form a ring (see
-`closes_ring`).
+A call rolls up to its parent when both are of one trace. What a call states that may be a roll-up of the calls below it
+counts only as far as it exceeds what they count: so each change below it changes what it counts itself, too. To a
+parent that has not started yet a call brings its totals in advance, kept by trace; the parent takes those of its own
+trace when it starts. Links never form a ring (see `closes_ring`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-from aggregator.calls.call import Call, Subtree
+from aggregator.calls.call import Call, Subtree, counted_usage
+from aggregator.calls.usage_vector import Usage, add_usage, less_below, usage_change
+
+Pricing = Callable[[Call, Usage, Usage], Usage]
+"""Gives the usage of a call its costs: the call, what is its own of what it states, and what it states."""
 
 
 def closes_ring(calls: Mapping[int, Call], number: int, parent_number: int) -> bool:
@@ -24,18 +30,26 @@ def closes_ring(calls: Mapping[int, Call], number: int, parent_number: int) -> b
     return False
 
 
+class UsageReplaced(NamedTuple):
+    """What calls counted before a batch and count otherwise after it, by number: themselves, and as roots of trees.
+
+    What they count now is in their records.
+    """
+
+    own: dict[int, Usage]
+    trees: dict[int, Usage]
+
+
 class SubtreeChanges:
-    """What a batch changes in subtree totals: of a call's own, and below it."""
+    """What a batch changes in subtree totals: of a call's own, and below it. `finished`: the calls that got their
+    missing start or end in this batch.
+    """
 
     def __init__(self) -> None:
         self.own: dict[int, Subtree] = {}
         self.below: dict[int, Subtree] = {}
-
-    def add_own(self, number: int, change: Subtree) -> None:
-        """The call itself changed by `change`, which its record already shows."""
-        known = self.own.setdefault(number, change)
-        if known is not change:
-            known.merge(change)
+        self.finished: set[int] = set()
+        self.replaced = UsageReplaced({}, {})
 
     def add_below(self, number: int, change: Subtree) -> None:
         """Descendants of the call changed by `change`, which is left alone."""
@@ -44,8 +58,8 @@ class SubtreeChanges:
             known = self.below[number] = Subtree()
         known.merge(change)
 
-    def roll_up(self, calls: Mapping[int, Call]) -> dict[int, int]:
-        """Change the totals in `calls`, which holds the ancestors too.
+    def roll_up(self, calls: Mapping[int, Call], price: Pricing) -> dict[int, int]:
+        """Change the totals in `calls`, which holds the ancestors too, and what roll-ups among them count as their own.
 
         Returns the numbers of all calls changed, and how many unfinished calls each had at or below it before.
         """
@@ -56,6 +70,13 @@ class SubtreeChanges:
             change = own or below
             if change is None:
                 continue
+            if call.ended_us is not None and call.parent is None and call.started_us is not None:
+                # A root that has just ended was counted by no question about roots.
+                before = {} if number in self.finished else counted_usage(call.total().usage)
+                self.replaced.trees[number] = before
+            if call.stated is not None:
+                own = self._settle(number, call, own, below, price)
+                change = own or below or Subtree()
             if own is not None and below is not None:
                 change = Subtree()
                 change.merge(own)
@@ -70,6 +91,25 @@ class SubtreeChanges:
                     call.subtree.merge(below)
             self._pass_up(calls, call, change, unfinished_before)
         return unfinished_before
+
+    def _settle(
+        self, number: int, call: Call, own: Subtree | None, below: Subtree | None, price: Pricing
+    ) -> Subtree | None:
+        """Work out anew what a roll-up counts as its own; returns how the call alone has changed by that, too."""
+        assert call.stated is not None
+        below_now: Usage = {}
+        if call.subtree is not None:
+            below_now = usage_change(call.usage, call.subtree.usage)
+        if below is not None:
+            add_usage(below_now, below.usage)
+        left = {model: less_below(stated, below_now.get(model)) for model, stated in call.stated.items()}
+        before = call.usage
+        call.usage = price(call, {model: vector for model, vector in left.items() if vector is not None}, call.stated)
+        change = usage_change(before, call.usage)
+        if not change:
+            return own
+        self.replaced.own[number] = before
+        return Subtree(change, own.unfinished if own is not None else 0)
 
     def _pass_up(self, calls: Mapping[int, Call], call: Call, change: Subtree, changed: dict[int, int]) -> None:
         if call.parent_number is None or not (change.usage or change.unfinished):

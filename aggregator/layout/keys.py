@@ -28,9 +28,7 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
                                   four bytes count the full blocks that have moved to
     {tag}:P:y:K:D         hash    block number + ":" + value -> a full block of postings
     {tag}:P:z:K:D         zset    the distinct refs of index K, by name, for prefixes
-    {tag}:P:open:T        hash    record number -> [number of the parent, own packed id if it has no end yet]: the
-    calls of
-                                  trace T that are unfinished or have an unfinished descendant
+    {tag}:P:open:T        hash    record number -> open call of trace T (aggregator/layout/open_calls.py)
 
 Outside the shards, two sets per namespace say which shards hold a project (`namespace:project:<id>`) and which there
 are (`namespace:shards`), and a sorted set has all projects by name (`namespace:projects`). Beside `namespace:shards`,
@@ -44,7 +42,7 @@ from typing import NamedTuple
 
 from aggregator.rollups.levels import DAY_US, Level
 
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 CALLS_PER_CHUNK = 256
 PROJECT_BYTES = 4
 POSTING_BYTES = 5  # a record number: 10^12 calls a shard

@@ -15,8 +15,7 @@ from aggregator.reading.calls import calls_in_pieces, select_minutes
 from aggregator.reading.slot_bounds import Order, Slot, read_bounds
 from aggregator.reading.value_rollups import DayViews
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES, Level
-from aggregator.rollups.series import USAGE_METRICS, Row
-from aggregator.rollups.tally import usage_row
+from aggregator.rollups.series import USAGE_METRICS, Row, usage_row
 from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 
 # Call records read for one answer, 3 µs each: where calls are so many that those of a few minutes are more, what was

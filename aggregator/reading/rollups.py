@@ -168,12 +168,12 @@ async def read_percentile_values(
     by_key: dict[str, list[tuple[bytes, int, bytes]]] = {}
     for key, place, bucket, cell in places:
         for name, rows in cell.rows.items():
-            if latency if name == LATENCY else usage:
+            if (latency if name == LATENCY else usage) and into.wants(name):
                 into.values_of(bucket, name).rows.append(rows)
         if cell.totals or cell.large:
             fields = by_key.setdefault(key, [])
             for name in cell.overflow:
-                if latency if name == LATENCY else usage:
+                if (latency if name == LATENCY else usage) and into.wants(name):
                     fields.append((rows_field(place, name), bucket, name))
                     fields.append((sketches_field(place, name), bucket, name))
     by_key = {key: fields for key, fields in by_key.items() if fields}

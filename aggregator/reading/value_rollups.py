@@ -76,7 +76,7 @@ async def read_value_rollups(
     views = await _views(reader, pairs, wanted, dimension, buckets)
     if len(buckets) > VALUES_READ_MAX:
         raise TooMuchToRead(f"the window has more than {VALUES_READ_MAX:,} values")
-    merged = Merged(1 + len(buckets))
+    merged = Merged(1 + len(buckets), wanted.roots_only)
     for pieces in _round_trips(slots, pairs, views):
         places = await _read_cells(reader, pieces)
         for place in places:

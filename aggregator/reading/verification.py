@@ -1,19 +1,19 @@
 """Recomputes rollups and subtree totals from call records and compares them with what is stored, number by number."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any, TypeVar
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
-from aggregator.calls.call import Call, Subtree
-from aggregator.calls.packed_id import unpack_id
-from aggregator.layout.keys import PARENT, day_of
+from aggregator.calls.call import Call
+from aggregator.layout.keys import day_of
 from aggregator.layout.slots import slots_of
-from aggregator.reading.calls import IndexValues, read_calls, select_by_index, select_minutes
+from aggregator.reading.calls import read_calls, select_minutes
+from aggregator.reading.differences import Difference, differences, sliced
+from aggregator.reading.tree_verification import verify_trees
 from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, place_of, rows_field, sketches_field
 from aggregator.rollups.levels import HOURS, LEVELS, MINUTE_US, SECOND_US, Level, Retention
-from aggregator.rollups.series import LATENCY, TOKEN_METRICS, USAGE_METRICS, model_of, series_of
+from aggregator.rollups.series import LATENCY, USAGE_METRICS, is_of_trees, model_of, series_of, tree_series
 from aggregator.rollups.sketch import centroids
 from aggregator.rollups.tally import CallTally, PackedTally, merge_tallies
 from aggregator.rollups.totals import PRICED, ROWS, Totals
@@ -24,28 +24,14 @@ from aggregator.timestamps import format_utc
 # Calls in memory at once are those of so many minutes: at 1,000 calls a second some 300 MB.
 MINUTES_PER_READ = 5
 COMMANDS_PER_READ = 500
-IDS_PER_READ = 1_000
 # While a shard is being written, records and rollups are read at different moments: then all is read again.
 READS_MAX = 10
-
-Element = TypeVar("Element")
 
 _MinuteView = tuple[int, int]
 """A minute (since 1970) and a view."""
 
 _CellKey = tuple[str, bytes]
 """The key of a block of rollups, and the place of a cell in it."""
-
-_USAGE = (*TOKEN_METRICS, "requests", "uncached_input_cost", "cache_read_cost", "cache_creation_cost", "output_cost")
-
-
-class Difference(msgspec.Struct, frozen=True):
-    """A number that is stored differently from what the call records give. `key` says of what it is."""
-
-    key: str
-    field: str
-    stored: int
-    recomputed: int
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -119,12 +105,13 @@ async def _verify_shard(
     directory = ViewDirectory(stored_views)
     tallies: dict[_MinuteView, CallTally] = {}
     found: list[Difference] = []
-    for minutes in _sliced(piece.minutes, MINUTES_PER_READ):
+    for minutes in sliced(piece.minutes, MINUTES_PER_READ):
         calls = await _calls(reader, shard, minutes)
         found += _count(calls.values(), shard, directory, tallies)
         if tree:
-            found += await _verify_trees(reader, shard, calls, day, day_of(now_us))
-    expected = _by_cell(shard, tallies)
+            found += await verify_trees(reader, shard, calls, day, day_of(now_us))
+    with_trees = {number for view, number in directory.numbers.items() if view.has_trees}
+    expected = _by_cell(shard, tallies, with_trees)
     names = {number: _view_text(view) for view, number in directory.numbers.items()} | {ALL_CALLS: "all calls"}
     for level in LEVELS:
         slots = piece.slots(level, now_us - retention.level_s(level) * SECOND_US)
@@ -157,14 +144,17 @@ def _count(
             tally = tallies.setdefault((minute, number), CallTally())
             tally.calls += 1
             if call.is_ended:
-                tally.add_end(call, call.latency_ms)
+                tally.add_end(call)
+            tally.tree_rows.replace(tree_series, {}, call.tree_usage())
 
 
-def _by_cell(shard: ProjectShard, tallies: Mapping[_MinuteView, CallTally]) -> dict[_CellKey, PackedTally]:
-    """What each cell of each level should count."""
+def _by_cell(
+    shard: ProjectShard, tallies: Mapping[_MinuteView, CallTally], with_trees: Container[int]
+) -> dict[_CellKey, PackedTally]:
+    """What each cell of each level should count; `with_trees`: views that count trees."""
     packed_tallies: dict[_CellKey, list[PackedTally]] = {}
     for (minute, view), tally in tallies.items():
-        packed = tally.packed()
+        packed = tally.packed(view in with_trees)
         for slot in slots_of(shard.project, minute, shard.keys):
             packed_tallies.setdefault((slot.key, place_of(slot.number, view)), []).append(packed)
     return {cell_key: merge_tallies(of_cell) for cell_key, of_cell in packed_tallies.items()}
@@ -182,7 +172,7 @@ async def _verify_block(
     """The cells of some slots of a block, in all views; `names` say what a view is."""
     found: list[Difference] = []
     key = shard.keys.rollups(shard.project, level, block)
-    for views in _sliced(names, COMMANDS_PER_READ):
+    for views in sliced(names, COMMANDS_PER_READ):
         places = {place_of(slot, view): (slot, view) for view in views for slot in slots}
         [values] = await reader.fetch([("HMGET", key, *places)])
         cells: dict[str, tuple[bytes, Cell]] = {}
@@ -191,7 +181,7 @@ async def _verify_block(
             start_us = (block * level.block_slots + slot) * level.slot_us
             label = f"{shard.keys.shard} {level.slot_s} s from {format_utc(start_us)} {names[view]}"
             recomputed = expected.get((key, place), CallTally().packed())
-            found += _differences(label, _stored_numbers(stored), _recomputed_numbers(recomputed))
+            found += differences(label, _stored_numbers(stored), _recomputed_numbers(recomputed))
             cells[label] = place, stored
         found += await _verify_values(reader, key, cells)
     return found
@@ -201,13 +191,13 @@ async def _verify_values(reader: StoreReader, key: str, cells: Mapping[str, tupl
     """Whether as many values are beside the cells as their totals count; which ones is for the tests of the sketch."""
     found: list[Difference] = []
     named = [(label, place, cell, name) for label, (place, cell) in cells.items() for name in cell.overflow]
-    for part in _sliced(named, COMMANDS_PER_READ):
+    for part in sliced(named, COMMANDS_PER_READ):
         commands: list[Command] = [
             ("HMGET", key, rows_field(place, name), sketches_field(place, name)) for _, place, _, name in part
         ]
         for (label, _, cell, name), overflow in zip(part, await reader.fetch(commands), strict=True):
             metrics = ("latency_ms",) if name == LATENCY else USAGE_METRICS
-            prefix = "" if name == LATENCY else f"{model_of(name)} "
+            prefix = "" if name == LATENCY else f"{_usage_text(name)} "
             stored = {
                 f"{prefix}{metric} sketch values": count
                 for metric, count in zip(metrics, _values_in_overflow(name, *overflow), strict=True)
@@ -218,7 +208,7 @@ async def _verify_values(reader: StoreReader, key: str, cells: Mapping[str, tupl
                 f"{prefix}{metric} sketch values": totals[PRICED if at >= costs_at else ROWS]
                 for at, metric in enumerate(metrics)
             }
-            found += _differences(label, stored, counted)
+            found += differences(label, stored, counted)
     return found
 
 
@@ -234,7 +224,7 @@ def _values_in_overflow(name: bytes, rows: bytes | None, sketches: bytes | None)
 
 
 def _totals_of(cell: Cell, name: bytes, overflow: bool = False) -> Totals:
-    """All that a cell says of a series, in one; `beside`: without the rows in the cell."""
+    """All that a cell says of a series, in one; `overflow`: without the rows in the cell."""
     series = series_of(name)
     layout = series.layout
     totals = layout.none() if overflow else layout.of_values(series.unpack(cell.rows.get(name, b"")))
@@ -259,44 +249,6 @@ def _recomputed_numbers(packed: PackedTally) -> dict[str, int]:
     return _numbers(packed.calls, packed.errors, totals)
 
 
-async def _verify_trees(
-    reader: StoreReader, shard: ProjectShard, calls: Mapping[int, Call], first_day: int, last_day: int
-) -> list[Difference]:
-    """Whether each call's total is its own usage and state with the totals of its children, which roll up to it."""
-    summed = {number: call.own() for number, call in calls.items()}
-    project = OpenedProject([shard], None)
-    # Clocks of children may differ by some minutes, over midnight too.
-    days = await _days_with_children(reader, shard, range(first_day - 1, last_day + 2))
-    for ids in _sliced((unpack_id(call.packed_id) for call in calls.values()), IDS_PER_READ):
-        selected = await select_by_index(reader, project, IndexValues(PARENT, ids), days)
-        for child in (await read_calls(reader, selected)).values():
-            parent = calls.get(-1 if child.parent_number is None else child.parent_number)
-            if parent is not None and child.parent_number is not None and child.trace == parent.trace:
-                summed[child.parent_number].merge(child.total())
-    found: list[Difference] = []
-    for number, call in calls.items():
-        label = f"{shard.keys.shard} subtree of {unpack_id(call.packed_id)}"
-        found += _differences(label, _tree_numbers(call.total()), _tree_numbers(summed[number]))
-    return found
-
-
-async def _days_with_children(reader: StoreReader, shard: ProjectShard, days: Sequence[int]) -> list[int]:
-    there = await reader.fetch([("EXISTS", shard.keys.postings(shard.project, PARENT, day)) for day in days])
-    return [day for day, is_there in zip(days, there, strict=True) if is_there]
-
-
-def _sliced(elements: Iterable[Element], size: int) -> Iterator[tuple[Element, ...]]:
-    left = iter(elements)
-    while part := tuple(islice(left, size)):
-        yield part
-
-
-def _differences(label: str, stored: Mapping[str, int], recomputed: Mapping[str, int]) -> Iterator[Difference]:
-    for name in dict.fromkeys([*stored, *recomputed]):
-        if stored.get(name, 0) != recomputed.get(name, 0):
-            yield Difference(label, name, stored.get(name, 0), recomputed.get(name, 0))
-
-
 def _numbers(calls: int, errors: int, totals: Mapping[bytes, Totals]) -> dict[str, int]:
     numbers = {"calls": calls, "errors": errors}
     for name, of_series in totals.items():
@@ -305,7 +257,7 @@ def _numbers(calls: int, errors: int, totals: Mapping[bytes, Totals]) -> dict[st
             metrics: Sequence[str] = ("latency_ms",)
             numbers["finished"] = of_series[ROWS]
         else:
-            model = model_of(name)
+            model = _usage_text(name)
             metrics = [f"{model} {metric}" for metric in USAGE_METRICS]
             numbers |= {f"{model} rows": of_series[ROWS], f"{model} priced": of_series[PRICED]}
         for at, metric in enumerate(metrics):
@@ -318,11 +270,8 @@ def _numbers(calls: int, errors: int, totals: Mapping[bytes, Totals]) -> dict[st
     return numbers
 
 
-def _tree_numbers(subtree: Subtree) -> dict[str, int]:
-    numbers = {"unfinished": subtree.unfinished}
-    for model, usage in subtree.usage.items():
-        numbers |= {f"{model} {name}": number for name, number in zip(_USAGE, usage, strict=False)}
-    return numbers
+def _usage_text(name: bytes) -> str:
+    return f"{model_of(name)} of whole trees" if is_of_trees(name) else model_of(name)
 
 
 def _view_text(view: View) -> str:

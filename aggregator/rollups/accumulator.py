@@ -7,7 +7,7 @@ import numpy as np
 
 from aggregator.rollups.cell import Cell
 from aggregator.rollups.packed_sketch import Floats
-from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
+from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, is_of_trees, series_of
 from aggregator.rollups.sketch import centroids, quantiles
 from aggregator.rollups.tally import CallTally
 from aggregator.rollups.totals import ABSENT, Integers, Totals
@@ -72,9 +72,12 @@ class Merged:
     """Gathers the cells and calls of buckets: counts by bucket, and all that `totals` then adds up at once.
 
     `size_bytes`: how much that is, about.
+
+    `trees`: usage is that of roots with all that is below them, not that of the calls themselves.
     """
 
-    def __init__(self, buckets: int) -> None:
+    def __init__(self, buckets: int, trees: bool = False) -> None:
+        self._trees = trees
         self.calls = [0] * buckets
         self.errors = [0] * buckets
         self.values: dict[BucketSeries, Values] = {}
@@ -88,20 +91,25 @@ class Merged:
         self.calls[bucket] += cell.calls
         self.errors[bucket] += cell.errors
         self.size_bytes += sum(map(len, cell.rows.values())) + sum(map(len, cell.totals.values()))
-        _add_parts(self._rows, bucket, cell.rows)
+        self._add_parts(self._rows, bucket, cell.rows)
         if cell.totals:
-            _add_parts(self._totals, bucket, cell.totals)
+            self._add_parts(self._totals, bucket, cell.totals)
         for name, large in cell.large.items():
+            if not self.wants(name):
+                continue
             series = series_of(name)
             series.layout.merge(self._large[series].setdefault((bucket, name), series.layout.none()), large)
 
     def add_calls(self, bucket: int, tally: CallTally) -> None:
         """Count single calls, and their values."""
-        self.add_cell(bucket, tally.cell())
-        for name, rows in tally.rows.items():
-            self.values_of(bucket, name).rows += rows
-        for name, large in tally.large.items():
-            self.values_of(bucket, name).large += large
+        packed = tally.packed(with_trees=self._trees)
+        self.add_cell(bucket, packed.cell())
+        for name, rows in packed.rows.items():
+            if self.wants(name):
+                self.values_of(bucket, name).rows.append(rows)
+        for name, large in packed.large.items():
+            if self.wants(name):
+                self.values_of(bucket, name).large += large
 
     def add_totals(self, bucket: int, name: bytes, packed: bytes) -> None:
         """Count packed totals of a series, one row or several; `calls` and `errors` are left alone."""
@@ -128,12 +136,31 @@ class Merged:
             }
             self._large[series] = dict(found.large)
 
+    def wants(self, name: bytes) -> bool:
+        """Whether a series is of the kind of usage that is asked for, or of latencies."""
+        return name == LATENCY or is_of_trees(name) == self._trees
+
     def values_of(self, bucket: int, name: bytes) -> Values:
         """The values of a series, to add to."""
         values = self.values.get((bucket, name))
         if values is None:
             values = self.values[bucket, name] = Values()
         return values
+
+    def _add_parts(self, parts: Mapping[Series, Parts], bucket: int, more: Mapping[bytes, bytes]) -> None:
+        latencies, usage = parts[OF_LATENCY], parts[OF_USAGE]
+        for name, packed in more.items():
+            if name == LATENCY:
+                of_series = latencies
+            elif is_of_trees(name) == self._trees:
+                of_series = usage
+            else:
+                continue
+            known = of_series.get((bucket, name))
+            if known is None:
+                of_series[bucket, name] = [packed]
+            else:
+                known.append(packed)
 
     def totals(self, series: Series) -> SeriesTotals:
         """The totals of all series of a kind that have rows, by bucket."""
@@ -157,17 +184,6 @@ class Merged:
         for key, totals in large.items():
             layout.merge(totals, found[places[key]].tolist())
         return SeriesTotals(series, list(places), found, large)
-
-
-def _add_parts(parts: Mapping[Series, Parts], bucket: int, more: Mapping[bytes, bytes]) -> None:
-    latencies, usage = parts[OF_LATENCY], parts[OF_USAGE]
-    for name, packed in more.items():
-        of_series = latencies if name == LATENCY else usage
-        known = of_series.get((bucket, name))
-        if known is None:
-            of_series[bucket, name] = [packed]
-        else:
-            known.append(packed)
 
 
 def _starts(parts: Mapping[BucketSeries, list[bytes]], size: int) -> Integers:

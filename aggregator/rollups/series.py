@@ -1,6 +1,8 @@
 """The series of a cell: the latencies of its calls, and the usage of each model; their values as packed rows.
 
-A series is named by the bytes that stand for it in stored cells: LATENCY, or a colon and the model.
+Usage is kept twice where the calls of a cell are roots: a row of each call's own, and a row of each ended root with all
+that is below it (`tree`), which is what questions about roots count. A series is named by the bytes that stand for it
+in stored cells: LATENCY, a colon and the model, or a caret and the model for trees.
 """
 
 from collections.abc import Sequence
@@ -9,6 +11,14 @@ from struct import Struct, error
 
 import numpy as np
 
+from aggregator.calls.usage_vector import (
+    CACHE_CREATION_COST,
+    CACHE_READ_COST,
+    OUTPUT_COST,
+    PRICED_ROWS,
+    TOKENS,
+    UNCACHED_COST,
+)
 from aggregator.rollups.totals import ABSENT, Integers, Layout
 
 TOKEN_METRICS = (
@@ -25,7 +35,7 @@ USAGE_METRICS = TOKEN_METRICS + COST_METRICS
 Row = tuple[int, ...]
 
 LATENCY = b"l"
-_MODEL = b":"
+_MODEL, _TREE = b":", b"^"
 
 # Names come again with every call; some 200 bytes each.
 MODELS_CACHED_MAX = 10_000
@@ -79,8 +89,19 @@ def model_series(model: str) -> bytes:
     return _MODEL + model.encode()
 
 
+@lru_cache(MODELS_CACHED_MAX)
+def tree_series(model: str) -> bytes:
+    """The name of the series of what roots used of a model with all calls below them."""
+    return _TREE + model.encode()
+
+
+def is_of_trees(name: bytes) -> bool:
+    """Whether a series is of roots with all that is below them."""
+    return name.startswith(_TREE)
+
+
 def model_of(name: bytes) -> str:
-    """The model whose series has this name."""
+    """The model whose series, of calls or of trees, has this name."""
     return name[1:].decode()
 
 
@@ -89,14 +110,24 @@ def pack_latency(latency_ms: int) -> bytes:
     return latency_ms.to_bytes(8, "little", signed=True)
 
 
-def pack_usage(numbers: Sequence[int]) -> bytes | None:
-    """One row of the numbers of a call's usage ; None where one of them is too large for it."""
+def usage_row(vector: Sequence[int]) -> Row:
+    """The metrics of one row of usage, in the order of USAGE_METRICS."""
+    tokens = tuple(vector[TOKENS])
+    if not vector[PRICED_ROWS]:
+        return tokens
+    input_cost = vector[UNCACHED_COST] + vector[CACHE_READ_COST] + vector[CACHE_CREATION_COST]
+    return (*tokens, input_cost, vector[OUTPUT_COST], input_cost + vector[OUTPUT_COST])
+
+
+def pack_usage(vector: Sequence[int]) -> bytes | None:
+    """One row of usage, packed; None where one of its numbers is too large for that."""
     try:
-        if len(numbers) == 6:
-            return _USAGE_ROW.pack(*numbers[:5], *_UNPRICED)
-        input_cost, output_cost = numbers[6] + numbers[7] + numbers[8], numbers[9]
+        if not vector[PRICED_ROWS]:
+            return _USAGE_ROW.pack(*vector[TOKENS], *_UNPRICED)
+        input_cost = vector[UNCACHED_COST] + vector[CACHE_READ_COST] + vector[CACHE_CREATION_COST]
+        output_cost = vector[OUTPUT_COST]
         if input_cost >= _COSTS_MAX or output_cost >= _COSTS_MAX:
             return None
-        return _USAGE_ROW.pack(*numbers[:5], input_cost, output_cost)
+        return _USAGE_ROW.pack(*vector[TOKENS], input_cost, output_cost)
     except error:
         return None

@@ -40,6 +40,24 @@ def compress_each(stored: Sequence[bytes], values: Sequence[Floats]) -> list[byt
     return [new if len(more) else old for old, new, more in zip(stored, packed, values, strict=True)]
 
 
+def take_out(stored: bytes, values: Sequence[float]) -> bytes:
+    """What is stored of a sketch once `values`, which it counts, are counted no more.
+
+    Exact where a value stands for itself; else the mixed centroid next to it loses one of its values, and keeps its
+    mean.
+    """
+    [(means, weights)] = unpack_each([stored])
+    weights = weights.copy()
+    for value in values:
+        apart = np.abs(means - value)
+        # What stands for this value alone, else what may hold it, else what is left.
+        rank = np.where(weights < 0, 1, np.where(apart == 0, 0, 2))
+        at = np.lexsort((apart, rank))[:1]
+        weights[at] -= np.sign(weights[at])
+        means, weights = means[weights != 0], weights[weights != 0]
+    return pack_centroids([(means, weights)])[0]
+
+
 def centroids(stored: Sequence[bytes]) -> tuple[Floats, Floats]:
     """Means and weights of all centroids of stored sketches, by ascending mean; weights of mixed ones are negative."""
     means, weights = unpack_centroids(stored)

@@ -1,104 +1,171 @@
-"""Calls being counted, before they are added to cells."""
+"""Calls being counted, before they are added to cells; and rows that were counted before, being replaced."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from aggregator.calls.call import PRICED, Call
+from aggregator.calls.call import Call
+from aggregator.calls.usage_vector import Usage, Vector
 from aggregator.rollups.cell import Cell
-from aggregator.rollups.series import LATENCY, Row, model_series, pack_latency, pack_usage, series_of
+from aggregator.rollups.series import (
+    LATENCY,
+    Row,
+    model_series,
+    pack_latency,
+    pack_usage,
+    series_of,
+    tree_series,
+    usage_row,
+)
 
-
-def usage_row(numbers: list[int]) -> Row:
-    """The metrics of one model's usage, in the order of USAGE_METRICS."""
-    row = tuple(numbers[:5])
-    if len(numbers) == PRICED:
-        input_cost = numbers[6] + numbers[7] + numbers[8]
-        return (*row, input_cost, numbers[9], input_cost + numbers[9])
-    return row
+NO_ROWS: Mapping[bytes, bytes] = {}
+NO_LARGE: Mapping[bytes, list[Row]] = {}
 
 
 class PackedTally(NamedTuple):
-    """A tally as cells take it in, which leave it alone: rows of a series are one after the other."""
+    """A tally as cells take it in, which leave it alone: rows of a series are one after the other.
+
+    `lost` and `lost_large`: rows that a cell has counted before and counts no more.
+    """
 
     calls: int
     errors: int
-    rows: dict[bytes, bytes]
-    large: dict[bytes, list[Row]]
+    rows: Mapping[bytes, bytes]
+    large: Mapping[bytes, list[Row]]
+    lost: Mapping[bytes, bytes] = NO_ROWS
+    lost_large: Mapping[bytes, list[Row]] = NO_LARGE
+
+    def cell(self) -> Cell:
+        """What was counted as a cell that keeps all its rows, however many."""
+        large = {name: series_of(name).layout.of_values(rows) for name, rows in self.large.items()}
+        return Cell(self.calls, self.errors, dict(self.rows), large=large)
+
+
+class Rows:
+    """Rows by series: packed ones, and apart from them those too large to be packed."""
+
+    __slots__ = ("large", "packed")
+
+    def __init__(self) -> None:
+        self.packed: dict[bytes, list[bytes]] = {}
+        self.large: dict[bytes, list[Row]] = {}
+
+    def add(self, name: bytes, vector: Vector) -> None:
+        """Add a row of usage to a series."""
+        packed = pack_usage(vector)
+        if packed is None:
+            self.large.setdefault(name, []).append(usage_row(vector))
+        elif name in self.packed:
+            self.packed[name].append(packed)
+        else:
+            self.packed[name] = [packed]
+
+    def joined(self) -> dict[bytes, bytes]:
+        """The packed rows of each series, one after the other."""
+        return {name: b"".join(rows) for name, rows in self.packed.items()}
+
+
+class RowChanges:
+    """Rows that are counted from now on, and rows that no longer are."""
+
+    __slots__ = ("added", "lost")
+
+    def __init__(self) -> None:
+        self.added = Rows()
+        self.lost: Rows | None = None
+
+    def replace(self, name_of: Callable[[str], bytes], before: Usage, after: Usage) -> None:
+        """Count what a call, or a tree, used instead of what it had used before; `name_of`: the series of a model."""
+        for model, vector in after.items():
+            if before.get(model) != vector:
+                self.added.add(name_of(model), vector)
+        for model, vector in before.items():
+            if after.get(model) != vector:
+                if self.lost is None:
+                    self.lost = Rows()
+                self.lost.add(name_of(model), vector)
 
 
 class CallTally:
-    """How many calls, how many failed, and by series packed rows; apart from them rows too large to be packed."""
+    """How many calls, how many failed, and rows by series: of the calls, and apart from them of the trees of roots."""
 
-    __slots__ = ("calls", "errors", "large", "rows")
+    __slots__ = ("calls", "errors", "rows", "tree_rows")
 
     def __init__(self) -> None:
         self.calls = 0
         self.errors = 0
-        self.rows: dict[bytes, list[bytes]] = {}
-        self.large: dict[bytes, list[Row]] = {}
+        self.rows = RowChanges()
+        self.tree_rows = RowChanges()
 
-    def add_end(self, call: Call, latency_ms: int | None) -> None:
-        """Count what is known of a started call from its end on; without a latency where that makes no sense."""
+    def add_end(self, call: Call) -> None:
+        """Count what is known of a started call from its end on: its error, its latency and its own usage."""
         self.errors += call.failed
-        rows = self.rows
-        latencies = rows.get(LATENCY)
-        if latency_ms is None:
-            pass
-        elif latencies is None:
-            rows[LATENCY] = [pack_latency(latency_ms)]
-        else:
-            latencies.append(pack_latency(latency_ms))
-        for model, numbers in call.usage.items():
-            name, packed = model_series(model), pack_usage(numbers)
-            if packed is None:
-                self.large.setdefault(name, []).append(usage_row(numbers))
-            elif name in rows:
-                rows[name].append(packed)
+        added = self.rows.added
+        latency_ms = call.latency_ms
+        if latency_ms is not None:
+            latencies = added.packed.get(LATENCY)
+            if latencies is None:
+                added.packed[LATENCY] = [pack_latency(latency_ms)]
             else:
-                rows[name] = [packed]
+                latencies.append(pack_latency(latency_ms))
+        for model, vector in call.usage.items():
+            added.add(model_series(model), vector)
 
-    def packed(self) -> PackedTally:
-        """What was counted."""
-        return PackedTally(
-            self.calls, self.errors, {name: b"".join(rows) for name, rows in self.rows.items()}, self.large
-        )
-
-    def cell(self) -> Cell:
-        """What was counted as a cell that keeps all its rows, however many."""
-        return Cell(
-            self.calls,
-            self.errors,
-            {name: b"".join(rows) for name, rows in self.rows.items()},
-            large={name: series_of(name).layout.of_values(rows) for name, rows in self.large.items()},
-        )
+    def packed(self, with_trees: bool = False) -> PackedTally:
+        """What was counted, of the calls, and if asked of the trees of roots."""
+        changes = [self.rows, self.tree_rows] if with_trees else [self.rows]
+        rows: dict[bytes, bytes] = {}
+        large: dict[bytes, list[Row]] = {}
+        lost, lost_large = NO_ROWS, NO_LARGE
+        for change in changes:
+            rows |= change.added.joined()
+            large |= change.added.large
+            if change.lost is not None:
+                lost = {**lost, **change.lost.joined()}
+                lost_large = {**lost_large, **change.lost.large}
+        return PackedTally(self.calls, self.errors, rows, large, lost, lost_large)
 
 
 def tally_of(calls: Iterable[Call]) -> CallTally:
-    """Started calls, counted."""
+    """Started calls, counted, and the trees of those that are roots."""
     tally = CallTally()
     for call in calls:
         tally.calls += 1
         if call.is_ended:
-            tally.add_end(call, call.latency_ms)
+            tally.add_end(call)
+        if call.is_root:
+            tally.tree_rows.replace(tree_series, {}, call.tree_usage())
     return tally
 
 
-def merge_tallies(packed_tallies: Sequence[PackedTally]) -> PackedTally:
+def merge_tallies(tallies: Sequence[PackedTally]) -> PackedTally:
     """What several bring, at least one."""
-    if len(packed_tallies) == 1:
-        return packed_tallies[0]
-    calls = errors = 0
+    if len(tallies) == 1:
+        return tallies[0]
+    return PackedTally(
+        sum(packed.calls for packed in tallies),
+        sum(packed.errors for packed in tallies),
+        _joined([packed.rows for packed in tallies]),
+        _listed([packed.large for packed in tallies]),
+        _joined([packed.lost for packed in tallies if packed.lost]),
+        _listed([packed.lost_large for packed in tallies if packed.lost_large]),
+    )
+
+
+def _joined(of_tallies: Iterable[Mapping[bytes, bytes]]) -> dict[bytes, bytes]:
     rows: dict[bytes, list[bytes]] = {}
-    large: dict[bytes, list[Row]] = {}
-    for packed in packed_tallies:
-        calls += packed.calls
-        errors += packed.errors
-        for name, more in packed.rows.items():
+    for of_tally in of_tallies:
+        for name, packed in of_tally.items():
             known = rows.get(name)
             if known is None:
-                rows[name] = [more]
+                rows[name] = [packed]
             else:
-                known.append(more)
-        for name, of_series in packed.large.items():
-            large.setdefault(name, []).extend(of_series)
-    return PackedTally(calls, errors, {name: b"".join(packed) for name, packed in rows.items()}, large)
+                known.append(packed)
+    return {name: b"".join(packed) for name, packed in rows.items()}
+
+
+def _listed(of_tallies: Iterable[Mapping[bytes, list[Row]]]) -> dict[bytes, list[Row]]:
+    rows: dict[bytes, list[Row]] = {}
+    for of_tally in of_tallies:
+        for name, of_series in of_tally.items():
+            rows.setdefault(name, []).extend(of_series)
+    return rows

@@ -81,6 +81,18 @@ class Layout:
             into[at] += more[at]
         self.carry(into)
 
+    def take(self, into: Totals, less: Totals) -> None:
+        """Take `less`, which is left alone, from `into`, of which it is a part.
+
+        Minima and maxima stay as they are but where no value is left.
+        """
+        for at in range(self.minima):
+            into[at] -= less[at]
+        self.carry(into)
+        for metric, count in enumerate(self.counts):
+            if not into[count]:
+                into[self.minima + metric], into[self.maxima + metric] = _MOST, _LEAST
+
     def carry(self, totals: Totals) -> None:
         """Bring the sums into their one form."""
         for low, high in zip(range(self.low, self.high), range(self.high, self.ones), strict=True):

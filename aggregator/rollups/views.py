@@ -8,6 +8,8 @@ records.
 Views are numbered per project and UTC day; the directory of a day holds at most `views_max` of them per set of
 dimensions. A set that is full is marked: its further values are not kept that day, and a filter that would need them
 is refused.
+
+The cells of views of roots keep the usage of whole trees besides that of the calls: questions about roots ask for it.
 """
 
 from collections.abc import Iterable
@@ -43,6 +45,11 @@ class View(NamedTuple):
             + RUN * (self.run_id is not None)
         )
 
+    @property
+    def has_trees(self) -> bool:
+        """Whether its cells keep the usage of whole trees, too."""
+        return self.root is not None
+
 
 def views_of(op_name: str, root: bool, user_id: str | None, run_id: str | None) -> list[View]:
     """The views, besides that of all calls, that count a call with these values."""
@@ -70,7 +77,7 @@ class ViewDirectory:
         self.full: set[int] = set()
         self._counts = dict.fromkeys(DIMENSION_SETS, 0)
         # What was admitted lately: once a set is full it stays so, and a view stays where it is.
-        self._admitted: dict[tuple[str, bool, str | None, str | None], list[int]] = {}
+        self._admitted: dict[tuple[str, bool, str | None, str | None], list[tuple[int, bool]]] = {}
         for field, value in (stored or {}).items():
             if field.startswith(_FULL):
                 self.full.add(int(field.removeprefix(_FULL)))
@@ -97,23 +104,23 @@ class ViewDirectory:
 
     def admit_call(
         self, op_name: str, root: bool, user_id: str | None, run_id: str | None, views_max: int
-    ) -> tuple[list[int], dict[bytes, bytes]]:
-        """Numbers of all views that count a call with these values, and the fields to store."""
+    ) -> tuple[list[tuple[int, bool]], dict[bytes, bytes]]:
+        """The views that count a call with these values, by number and whether they have trees, and fields to store."""
         values = (op_name, root, user_id, run_id)
         known = self._admitted.get(values)
         if known is not None:
             return known, {}
-        numbers = [ALL_CALLS]
+        views = [(ALL_CALLS, False)]
         to_set: dict[bytes, bytes] = {}
         for view in views_of(*values):
             number, fields = self.admit(view, views_max)
             to_set |= fields
             if number is not None:
-                numbers.append(number)
+                views.append((number, view.has_trees))
         if len(self._admitted) >= ADMITTED_CACHED_MAX:
             self._admitted.clear()
-        self._admitted[values] = numbers
-        return numbers, to_set
+        self._admitted[values] = views
+        return views, to_set
 
 
 class ViewFilter(NamedTuple):

@@ -21,9 +21,8 @@ from aggregator.rollups.cell import (
     sketches_field,
 )
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
-from aggregator.rollups.sketch import compress_each
 from aggregator.rollups.tally import PackedTally, merge_tallies
-from aggregator.rollups.totals import ABSENT
+from aggregator.writing.overflow import Overflow, take_rows_beside, without_rows
 
 LATENCIES_BYTES_MAX = ROWS_IN_CELL_MAX * OF_LATENCY.row_bytes
 USAGE_BYTES_MAX = ROWS_IN_CELL_MAX * OF_USAGE.row_bytes
@@ -42,29 +41,6 @@ class TouchedBlock(NamedTuple):
     slots: set[int]
 
 
-class _Overflow:
-    """What is stored beside a cell of one series: the newest rows, and a sketch for each metric."""
-
-    __slots__ = ("rows", "sketches")
-
-    def __init__(self, rows: bytes = b"", sketches: list[bytes] | None = None) -> None:
-        self.rows = rows
-        self.sketches = sketches or []
-
-    def compress(self, series: Series, large: Iterable[Row] = ()) -> None:
-        """Count all rows, and those too large to be packed, in the sketches."""
-        values = series.values(self.rows).T.astype(np.float64)
-        self.rows = b""
-        large = list(large)
-        columns = []
-        for metric, column in enumerate(values):
-            more = [float(row[metric]) for row in large if metric < len(row)]
-            if metric >= series.layout.costs_at:
-                column = column[column != ABSENT]
-            columns.append(np.concatenate([column, more]) if more else column)
-        self.sketches = compress_each(self.sketches or [b""] * len(columns), columns)
-
-
 class _CachedCell:
     """A cell at hand, where it is stored, and what is beside it of the series that batches needed."""
 
@@ -74,9 +50,18 @@ class _CachedCell:
         self.key = key
         self.place = place
         self.cell = Cell()
-        self.overflow: dict[bytes, _Overflow] = {}
+        self.overflow: dict[bytes, Overflow] = {}
         self.packed_tallies: list[PackedTally] = []  # of the batch at hand
         self.batch = 0  # the last one that it was in; 0: it has not been read yet
+
+
+class _Loss(NamedTuple):
+    """Rows of a series that a cell counts no more and that are not in the cell: packed ones, and large ones."""
+
+    cached: _CachedCell
+    name: bytes
+    rows: bytes
+    large: list[Row]
 
 
 class _Growth(NamedTuple):
@@ -99,6 +84,8 @@ class Cells:
         self._read = read
         self._blocks: dict[str, dict[int, _CachedCell]] = {}
         self._batches = 0
+        self.rows_still_shown = 0
+        """Rows that were replaced after they had been compressed: minimum, maximum, percentiles may still show them."""
 
     def add(
         self, gained: Mapping[ProjectMinute, Mapping[int, PackedTally]], write: ShardWrite
@@ -112,10 +99,18 @@ class Cells:
                 blocks.setdefault(slot.key, TouchedBlock(slot.block, set())).slots.add(slot.number)
                 touched += self._in_slot(slot, views)
         self._load(touched)
-        growths, large = _count(touched)
+        gains = [(cached, merge_tallies(cached.packed_tallies)) for cached in touched]
+        losses = [loss for cached, gain in gains if gain.lost or gain.lost_large for loss in _take(cached, gain)]
+        growths, large = _count(gains)
         self._load_overflow(
-            [*((cached, name) for cached, name, _ in growths), *((cached, name) for cached, name, _ in large)]
+            [
+                *((cached, name) for cached, name, _, _ in losses),
+                *((cached, name) for cached, name, _ in growths),
+                *((cached, name) for cached, name, _ in large),
+            ]
         )
+        for loss in losses:
+            self.rows_still_shown += _take_beside(loss, write)
         for cached, name, rows in large:
             _add_large(cached, name, rows, write)
         for series in (OF_LATENCY, OF_USAGE):
@@ -164,7 +159,7 @@ class Cells:
             stored = self._read(wanted)
             for (key, place, name), cached in unknown.items():
                 sketches = stored.get((key, sketches_field(place, name)))
-                cached.overflow[name] = _Overflow(
+                cached.overflow[name] = Overflow(
                     stored.get((key, rows_field(place, name)), b""),
                     SKETCHES_CODEC.unpack(sketches) if sketches else None,
                 )
@@ -185,14 +180,42 @@ class Cells:
                 del self._blocks[key]
 
 
-def _count(touched: Iterable[_CachedCell]) -> tuple[list[_Growth], list[tuple[_CachedCell, bytes, list[Row]]]]:
+def _take(cached: _CachedCell, packed: PackedTally) -> Iterator[_Loss]:
+    """Take rows that are counted no more out of their cell; yields those that are not in it."""
+    rows_of = cached.cell.rows
+    for name in dict.fromkeys([*packed.lost, *packed.lost_large]):
+        missing = packed.lost.get(name, b"")
+        if missing and name in rows_of:
+            rows_of[name], missing = without_rows(rows_of[name], missing, series_of(name).row_bytes)
+            if not rows_of[name]:
+                del rows_of[name]
+        large = packed.lost_large.get(name, [])
+        if missing or large:
+            yield _Loss(cached, name, missing, large)
+
+
+def _take_beside(loss: _Loss, write: ShardWrite) -> int:
+    """Take rows out of what is beside their cell; returns how many may still show in minimum, maximum, percentiles."""
+    cached, name, rows, large = loss
+    overflow = cached.overflow.get(name)
+    if overflow is None:  # nothing was read: the block was past its retention
+        return 0
+    still_shown = take_rows_beside(cached.cell, overflow, name, rows, large)
+    write.set(cached.key, rows_field(cached.place, name), overflow.rows)
+    if still_shown:
+        write.set(cached.key, sketches_field(cached.place, name), SKETCHES_CODEC.pack(overflow.sketches))
+    return still_shown
+
+
+def _count(
+    gains: Iterable[tuple[_CachedCell, PackedTally]],
+) -> tuple[list[_Growth], list[tuple[_CachedCell, bytes, list[Row]]]]:
     """Add what cells gain to the cells; returns rows that are too many for theirs, and rows that are too large."""
     growths: list[_Growth] = []
     large: list[tuple[_CachedCell, bytes, list[Row]]] = []
-    for cached in touched:
+    for cached, packed in gains:
         cell = cached.cell
         rows_of = cell.rows
-        packed = merge_tallies(cached.packed_tallies)
         cell.calls += packed.calls
         cell.errors += packed.errors
         for name, rows in packed.rows.items():
@@ -223,7 +246,7 @@ def _grow(growths: list[_Growth], series: Series, write: ShardWrite) -> None:
     for at, growth in enumerate(growths):
         growth.cached.cell.totals[growth.name] = after[at * width : (at + 1) * width]
         cached, name = growth.cached, growth.name
-        overflow = cached.overflow.setdefault(name, _Overflow())
+        overflow = cached.overflow.setdefault(name, Overflow())
         overflow.rows += growth.rows
         if len(overflow.rows) > ROWS_BESIDE_MAX * series.row_bytes:
             overflow.compress(series)
@@ -235,7 +258,7 @@ def _add_large(cached: _CachedCell, name: bytes, rows: list[Row], write: ShardWr
     """Count rows that are too large to be packed: exact totals of any size, and at once in the sketches."""
     series = series_of(name)
     series.layout.merge(cached.cell.large.setdefault(name, series.layout.none()), series.layout.of_values(rows))
-    overflow = cached.overflow.setdefault(name, _Overflow())
+    overflow = cached.overflow.setdefault(name, Overflow())
     overflow.compress(series, rows)
     write.set(cached.key, sketches_field(cached.place, name), SKETCHES_CODEC.pack(overflow.sketches))
     write.set(cached.key, rows_field(cached.place, name), overflow.rows)

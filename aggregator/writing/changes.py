@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import NamedTuple
 
-import msgspec
-
 from aggregator.calls.call import CALL_CODEC
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import CALLS_PER_CHUNK, LAYOUT_VERSION, ShardKeys
+from aggregator.layout.open_calls import pack_open_call
 from aggregator.layout.write import ShardWrite
 from aggregator.rollups.levels import DAY_S, Retention
 from aggregator.writing.cell_cache import TouchedBlock
@@ -67,7 +66,7 @@ def _write_open_calls(
             if entry is None:
                 write.deletions.setdefault(key, []).append(number)
             else:
-                write.set(key, number, msgspec.msgpack.encode(entry))
+                write.set(key, number, pack_open_call(entry))
                 day = layout.day_of(records.calls[number].seen_us)
                 write.expiries[key] = max(write.expiries.get(key, 0), _expiry(day, retention.calls_s))
 

@@ -1,21 +1,33 @@
 """Folding events into records: what one batch changes, decided without any I/O or clock.
 
 For each call the first start and the first end win. An end whose start is unknown waits in its record. A call counts in
-rollups from its start; its latency, error and usage from when both are known.
+rollups from its start; its latency, error and usage from when both are known. What a batch adds to a tree may change
+what calls above it count, that were counted before: their rows are replaced.
 """
 
 from collections import Counter, defaultdict
 
 import msgspec
 
-from aggregator.calls.call import COUNTS, UNREAD, Call, Subtree, price_by
+from aggregator.calls.call import Call, Subtree
 from aggregator.calls.event import CallEnd, CallStart, Event
 from aggregator.calls.packed_id import pack_id
 from aggregator.calls.subtree import SubtreeChanges, closes_ring
+from aggregator.calls.usage_vector import (
+    CACHE_CREATION_1H,
+    PRICED_ROWS,
+    UNREAD_ROWS,
+    Usage,
+    is_net,
+    stated_vector,
+    with_costs,
+)
 from aggregator.layout import keys as layout
+from aggregator.layout.open_calls import OpenCall
 from aggregator.layout.unpriced import Unpriced
 from aggregator.prices.book import PriceBook
 from aggregator.rollups.levels import MINUTE_US
+from aggregator.rollups.series import model_series, tree_series
 from aggregator.rollups.tally import CallTally
 from aggregator.writing.records import Records
 
@@ -37,9 +49,7 @@ class BatchChanges(msgspec.Struct):
     records: set[int] = msgspec.field(default_factory=set)
     groups: dict[CallGroup, CallTally] = msgspec.field(default_factory=dict)
     postings: dict[ProjectDay, Postings] = msgspec.field(default_factory=dict)
-    open_calls: dict[tuple[int, bytes], dict[int, tuple[int | None, bytes | None] | None]] = msgspec.field(
-        default_factory=dict
-    )
+    open_calls: dict[tuple[int, bytes], dict[int, OpenCall | None]] = msgspec.field(default_factory=dict)
     counters: Counter[str] = msgspec.field(default_factory=Counter)
     unpriced: Counter[Unpriced] = msgspec.field(default_factory=Counter)
 
@@ -50,11 +60,9 @@ class Fold:
     def __init__(self, records: Records, prices: PriceBook) -> None:
         self._records = records
         self._prices = prices
-        # Of each call that events changed: whether it was unfinished before, the tally that counts it, and whether it
-        # is counted with its end now.
+        # Of each call that events changed: whether it was unfinished before, and the tally that counts it.
         self._was_unfinished: dict[int, bool] = {}
         self._tallies: dict[int, CallTally] = {}
-        self._ended: set[int] = set()
         self._subtrees = SubtreeChanges()
         self._events = self._duplicates = self._unpriced = self._negative_latencies = 0
         self.changes = BatchChanges()
@@ -83,7 +91,7 @@ class Fold:
         if start is not None:
             self._start(number, call, start, is_named)
         if call.started_us is not None:
-            self._count(number, call, start is not None, event.project_id)
+            self._count(number, call, start is not None)
 
     def finish(self) -> BatchChanges:
         """Roll subtree totals up; call once, after all events."""
@@ -92,18 +100,21 @@ class Fold:
         for number, was_unfinished in self._was_unfinished.items():
             call = calls[number]
             unfinished = (call.started_us is not None and call.ended_us is None) - was_unfinished
-            usage = call.usage if number in self._ended else {}
-            if unfinished or usage:
+            is_ended = number in subtrees.finished
+            usage = call.usage if is_ended else {}
+            if unfinished or usage or (is_ended and call.stated is not None):
                 subtrees.own[number] = Subtree(usage, unfinished)
-        for number, before in subtrees.roll_up(calls).items():
+        for number, before in subtrees.roll_up(calls, self._priced).items():
             changes.records.add(number)
             call = calls[number]
             if call.started_us is None:
+                self._note_waiting(number, call)
                 continue
             after = call.subtree.unfinished if call.subtree is not None else int(call.unfinished)
             if before or after:
-                entry = (call.parent_number, call.packed_id if call.unfinished else None) if after else None
+                entry = OpenCall(call.parent_number, call.packed_id if call.unfinished else None) if after else None
                 changes.open_calls.setdefault((call.project, call.trace), {})[number] = entry
+        self._replace_rows()
         counted = sum(tally.calls for tally in changes.groups.values())
         changes.counters.update(
             events=self._events,
@@ -114,9 +125,30 @@ class Fold:
         )
         return changes
 
+    def _replace_rows(self) -> None:
+        """Count roll-ups, and the trees of roots, as they are now instead of as they were before the batch."""
+        calls, replaced = self._records.calls, self._subtrees.replaced
+        for number, before in replaced.own.items():
+            call = calls[number]
+            self._tally(number, call).rows.replace(model_series, before, call.usage)
+            self._count_unpriced(call, before, -1)
+            self._count_unpriced(call, call.usage, 1)
+        for number, before in replaced.trees.items():
+            call = calls[number]
+            after = call.tree_usage()
+            if after != before:
+                self._tally(number, call).tree_rows.replace(tree_series, before, after)
+
+    def _note_waiting(self, number: int, call: Call) -> None:
+        """Traces of which something waits for a parent that has not started here: others may hold the rest of them."""
+        for trace, brought in (call.waiting or {}).items():
+            entry = OpenCall(None, None) if brought.usage or brought.unfinished else None
+            self.changes.open_calls.setdefault((call.project, trace), {})[number] = entry
+
     def _start(self, number: int, call: Call, start: CallStart, is_named: bool) -> None:
         call.started_us = call.seen_us = start.started_at_us
         call.op_name, call.user_id, call.run_id = start.op_name, start.user_id, start.run_id
+        call.may_roll_up |= start.may_roll_up
         trace_id, parent_id = start.trace_id, start.parent_id
         trace = call.trace = call.packed_id if trace_id is None else pack_id(trace_id)
         post, posting = self._postings(call), layout.posting(number)
@@ -138,6 +170,8 @@ class Fold:
             self._link(number, call, parent, is_named)
         if call.waiting is not None:
             brought = call.waiting.get(trace)
+            for waited in call.waiting:
+                self.changes.open_calls.setdefault((call.project, waited), {})[number] = None
             call.waiting = None
             if brought is not None:
                 self._subtrees.add_below(number, brought)
@@ -153,9 +187,9 @@ class Fold:
 
     def _end(self, number: int, call: Call, end: CallEnd) -> None:
         call.ended_us, call.failed = end.ended_at_us, end.failed
-        if end.usage and not end.may_roll_up:
-            call.usage = {model: list(counts[:COUNTS]) for model, counts in end.usage.items()}
-            call.price_by = price_by(end.usage)
+        if end.usage:
+            call.usage = {model: stated_vector(counts) for model, counts in end.usage.items()}
+            call.may_roll_up |= end.may_roll_up
         if not end.output_refs:
             return
         if call.started_us is None:
@@ -165,40 +199,53 @@ class Fold:
             for ref in end.output_refs:
                 post[layout.OUTPUT_REF][ref.encode()].append(posting)
 
-    def _count(self, number: int, call: Call, is_new: bool, project_id: str) -> None:
-        """Count a started call: when it starts, when it ends, or both at once."""
-        assert call.started_us is not None
+    def _count(self, number: int, call: Call, is_new: bool) -> None:
+        """Count a started call: when it starts, when it ends, or both. What a roll-up counts is left to `finish`."""
+        tally = self._tally(number, call)
+        if is_new:
+            tally.calls += 1
+        if call.ended_us is None:
+            return
+        self._subtrees.finished.add(number)
+        if call.usage and call.may_roll_up:
+            call.stated, call.usage = call.usage, {}
+        elif call.usage:
+            call.usage = self._priced(call, call.usage, call.usage)
+            self._count_unpriced(call, call.usage, 1)
+        tally.add_end(call)
+        self._negative_latencies += call.latency_ms is None
+
+    def _tally(self, number: int, call: Call) -> CallTally:
+        """The tally of all calls of the batch that no filter on dimensions tells apart from this one."""
         tally = self._tallies.get(number)
         if tally is None:
+            assert call.started_us is not None
             minute = call.started_us // MINUTE_US
             group = (call.project, minute, call.op_name, call.parent is None, call.user_id, call.run_id)
             tally = self.changes.groups.get(group)
             if tally is None:
                 tally = self.changes.groups[group] = CallTally()
             self._tallies[number] = tally
-        if is_new:
-            tally.calls += 1
-        if call.ended_us is not None:
-            self._ended.add(number)
-            if call.usage:
-                self._price(call, project_id)
-            latency_ms = call.latency_ms
-            self._negative_latencies += latency_ms is None
-            tally.add_end(call, latency_ms)
+        return tally
 
-    def _price(self, call: Call, project_id: str) -> None:
+    def _priced(self, call: Call, own: Usage, stated: Usage) -> Usage:
+        """What is a call's own of what it states, with the costs of what has a price."""
         assert call.started_us is not None
-        unpriced = False
-        price_by = call.price_by or {}
-        for model, numbers in call.usage.items():
-            kept_1h = price_by.get(model, 0)
-            price = self._prices.price(project_id, model, call.started_us) if kept_1h != UNREAD else None
-            if price is None:
-                unpriced = True
-                self.changes.unpriced[Unpriced(call.project, model, kept_1h == UNREAD)] += 1
-            else:
-                numbers.extend(price.cost(numbers, kept_1h))
-        self._unpriced += unpriced
+        project_id, priced = self._records.project_id(call.project), {}
+        for model, vector in own.items():
+            price = None if vector[UNREAD_ROWS] else self._prices.price(project_id, model, call.started_us)
+            if price is not None:
+                costs = price.cost(vector, vector[CACHE_CREATION_1H], is_net(stated[model]))
+                vector = with_costs(vector, costs)
+            priced[model] = vector
+        return priced
+
+    def _count_unpriced(self, call: Call, usage: Usage, sign: int) -> None:
+        """Count the call, and its rows by model, among those without a price; -1: no more."""
+        unpriced = [(model, vector[UNREAD_ROWS] > 0) for model, vector in usage.items() if not vector[PRICED_ROWS]]
+        for model, is_unread in unpriced:
+            self.changes.unpriced[Unpriced(call.project, model, is_unread)] += sign
+        self._unpriced += sign if unpriced else 0
 
     def _postings(self, call: Call) -> Postings:
         """Postings of the call's day."""

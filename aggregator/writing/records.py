@@ -12,13 +12,22 @@ class Records:
 
     def __init__(self, projects: dict[str, int], next_number: int) -> None:
         self.projects = projects
+        self._project_ids = {number: project_id for project_id, number in projects.items()}
         self.next_number = next_number
         self.numbers: dict[bytes, int] = {}
         self.calls: dict[int, Call] = {}
 
     def project(self, project_id: str) -> int:
         """The project's number, a new one for a new project."""
-        return self.projects.setdefault(project_id, len(self.projects) + 1)
+        number = self.projects.get(project_id)
+        if number is None:
+            number = self.projects[project_id] = len(self.projects) + 1
+            self._project_ids[number] = project_id
+        return number
+
+    def project_id(self, number: int) -> str:
+        """The project that has this number."""
+        return self._project_ids[number]
 
     def at(self, field: bytes, seen_us: int) -> tuple[int, Call]:
         """The record of an id field, with its number; a new one where there is none."""

@@ -4,7 +4,6 @@ The order of a batch: load what it touches, fold in memory, apply in one atomic 
 refused or cut off) `recover` drops everything in memory and starts again from what Redis holds.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from itertools import islice
 from typing import Any
@@ -178,13 +177,16 @@ class Shard:
         write = ShardWrite()
         self._waiting.note(events, fields, self._records, write)
         write_changes(changes, self._records, known, self._keys, self._retention, write)
+        rows_still_shown = self._cells.rows_still_shown
         touched = self._cells.add(self._by_view(changes, write), write)
+        changes.counters["rows_still_shown"] += self._cells.rows_still_shown - rows_still_shown
+        changes.counters.update(counters)  # some may be negative: what was unpriced may not be counted any more
         note_blocks(touched, self._keys, self._retention, write)
         dropped = set(self._expired.drop(min(now_us, self._as_of_us), known.records, self._records.calls, write))
         self._note_retention(now_us, write)
         self._unpriced.add(changes.unpriced, self._keys, write)
         self._write_log(write)
-        count(changes.counters + Counter(counters), self._records.next_number, self._as_of_us, self._keys, write)
+        count(changes.counters, self._records.next_number, self._as_of_us, self._keys, write)
         self._leave_known_expiries(now_us, write)
         self._register(events)
         self._under_way = self._store.send(self._next_offset, next_offset, write, next_element)
@@ -285,9 +287,10 @@ class Shard:
         self._load_directories({(group[0], layout.day_of(group[1] * MINUTE_US)) for group in changes.groups})
         minutes: dict[ProjectMinute, dict[int, list[PackedTally]]] = {}
         for group, tally in changes.groups.items():
-            packed = tally.packed()
+            without_trees, with_trees = tally.packed(), tally.packed(with_trees=True)
             of_minute = minutes.setdefault(group[:2], {})
-            for view in self._views(group, write):
+            for view, has_trees in self._views(group, write):
+                packed = with_trees if has_trees else without_trees
                 packed_tallies = of_minute.get(view)
                 if packed_tallies is None:
                     of_minute[view] = [packed]
@@ -298,15 +301,15 @@ class Shard:
             for minute, of_minute in minutes.items()
         }
 
-    def _views(self, group: CallGroup, write: ShardWrite) -> list[int]:
-        """Numbers of the views that count a group; new ones are written to the day's directory."""
+    def _views(self, group: CallGroup, write: ShardWrite) -> list[tuple[int, bool]]:
+        """The views that count a group, and whether they have trees; new ones are written to the day's directory."""
         project, minute, op_name, root, user_id, run_id = group
         day = layout.day_of(minute * MINUTE_US)
         directory = self._directories[project, day]
-        numbers, fields_to_set = directory.admit_call(op_name, root, user_id, run_id, self._limits.views_max)
+        views, fields_to_set = directory.admit_call(op_name, root, user_id, run_id, self._limits.views_max)
         for field, value in fields_to_set.items():
             write.set(self._keys.views(project, day), field, value)
-        return numbers
+        return views
 
     def _load_directories(self, days: set[ProjectDay]) -> None:
         unknown = sorted(day for day in days if day not in self._directories)

@@ -16,8 +16,14 @@ class UnpricedCounts:
         self._models_max = models_max
 
     def add(self, more: Counter[Unpriced], keys: ShardKeys, write: ShardWrite) -> None:
-        """Count more, and write what changed."""
+        """Count more, or fewer where what a call counts has changed, and write what changed."""
         for unpriced, calls in more.items():
+            if not calls:
+                continue
             kept = unpriced if unpriced in self._calls or len(self._calls) < self._models_max else OTHERS
             self._calls[kept] = self._calls.get(kept, 0) + calls
-            write.set(keys.unpriced, unpriced_field(kept), self._calls[kept])
+            if self._calls[kept]:
+                write.set(keys.unpriced, unpriced_field(kept), self._calls[kept])
+            else:
+                del self._calls[kept]
+                write.deletions.setdefault(keys.unpriced, []).append(unpriced_field(kept))

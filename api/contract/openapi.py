@@ -13,6 +13,7 @@ from api.contract.field_types import ContractSchema
 from api.contract.projects_request import ProjectsReq, ProjectsRes
 from api.contract.stats_request import CallStatsReq, CallStatsRes
 from api.contract.stream_request import CallStreamReq
+from api.contract.trace_usage_request import TraceUsageReq, TraceUsageRes
 from api.contract.usage_request import CallsUsageReq, CallsUsageRes
 from api.contract.values_request import CallValuesReq, CallValuesRes
 
@@ -52,6 +53,7 @@ def openapi_document() -> JsonObject:
         "paths": {
             "/calls/stats": {"post": _stats_operation()},
             "/calls/usage": {"post": _usage_operation()},
+            "/trace/usage": {"post": _trace_usage_operation()},
             "/calls/breakdown": {"post": _breakdown_operation()},
             "/calls/values": {"post": _values_operation()},
             "/calls/examples": {"post": _examples_operation()},
@@ -76,6 +78,7 @@ def _schemas() -> JsonObject:
             CallExamplesRes,
             ProjectsRes,
         ),
+        *(TraceUsageReq, TraceUsageRes),
         *(HTTPValidationError, Sentence),
     )
     _, schemas = models_json_schema(
@@ -97,11 +100,23 @@ def _stats_operation() -> JsonObject:
 
 
 def _usage_operation() -> JsonObject:
-    return _question("CallsUsageReq", "CallsUsageRes") | {
+    found = _question("CallsUsageReq", "CallsUsageRes") | {
         "summary": "Calls Usage",
         "description": "Compute aggregated usage for multiple root calls, with descendant rollup.",
         "operationId": "calls_usage_calls_usage_post",
     }
+    found["responses"]["200"]["headers"] |= _INCOMPLETE
+    return found
+
+
+def _trace_usage_operation() -> JsonObject:
+    found = _question("TraceUsageReq", "TraceUsageRes") | {
+        "summary": "Trace Usage",
+        "description": "The usage of every call that a filter selects, each with that of all its descendants.",
+        "operationId": "trace_usage_trace_usage_post",
+    }
+    found["responses"]["200"]["headers"] |= _INCOMPLETE
+    return found
 
 
 def _breakdown_operation() -> JsonObject:
@@ -236,4 +251,12 @@ _LAG: JsonObject = _header("Seconds from that instant to the answer; absent befo
 _KNOWN: JsonObject = {
     "description": "Whether any event of the project has been applied: `false` for a name that was mistyped.",
     "schema": {"type": "string", "enum": ["true", "false"]},
+}
+_INCOMPLETE: JsonObject = {
+    "X-Incomplete-Calls": _header(
+        "How many of the answered calls have calls of their trace in other partitions, too, so that what is below them "
+        "may not all be counted. Absent where there are none.",
+        "integer",
+    ),
+    "X-Incomplete-Call-Ids": _header("The first 50 of their ids, percent-encoded, with commas between them."),
 }

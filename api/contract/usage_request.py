@@ -10,7 +10,8 @@ from api.query.questions import UsageQuestion
 from api.refusals import Refusal, invalid
 
 
-def _limit(limit: int) -> int:
+def usage_limit(limit: int) -> int:
+    """A limit that allows anything."""
     if limit < 1:
         raise PydanticCustomError("limit", "Limit should be at least 1")
     return limit
@@ -30,7 +31,7 @@ class CallsUsageReq(BaseModel):
         description="Root call IDs to aggregate. Each result key corresponds to one input call ID."
     )
     include_costs: StrictBool = Field(default=False, description="If true, include cost calculations in the usage.")
-    limit: Annotated[WholeNumber, AfterValidator(_limit)] = Field(
+    limit: Annotated[WholeNumber, AfterValidator(usage_limit)] = Field(
         default=10_000, description="Maximum number of distinct calls that may be asked; more are refused with 413."
     )
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import NoReturn
 
 from aggregator.rollups.levels import DAY_US, SECOND_US, Retention
@@ -15,11 +16,12 @@ from api.query.bucket_cache import KEPT_BYTES_MAX, KeptBuckets
 from api.query.examples_answer import Link, answer_examples, no_link
 from api.query.examples_question import ExamplesQuestion
 from api.query.projects_answer import ProjectsQuestion, answer_projects
-from api.query.questions import StatsQuestion, UsageQuestion
+from api.query.questions import StatsQuestion, TraceUsageQuestion, UsageQuestion
 from api.query.shared_work import SharedWork
 from api.query.stats_answer import answer_stats
+from api.query.trace_usage_answer import answer_trace_usage
 from api.query.turns import Turns
-from api.query.usage_answer import answer_usage
+from api.query.usage_answer import UsageAnswer, answer_usage
 from api.query.values_answer import ValuesQuestion, answer_values
 from api.refusals import StoreAway
 
@@ -31,7 +33,7 @@ CHEAP_BREAKDOWN_US_MAX = DAY_US
 ATTEMPTS_MAX = 3
 
 
-Question = StatsQuestion | UsageQuestion | BreakdownQuestion | ExamplesQuestion | ValuesQuestion
+Question = StatsQuestion | UsageQuestion | TraceUsageQuestion | BreakdownQuestion | ExamplesQuestion | ValuesQuestion
 
 
 class StoreAnswers:
@@ -75,9 +77,24 @@ class StoreAnswers:
         """The JSON of a CallsUsageRes."""
 
         def work(_: int) -> Awaitable[tuple[bytes, Freshness]]:
-            return self._answer(question.project_id, lambda project: answer_usage(self._reader, project, question))
+            return self._answer_usage(
+                question.project_id, lambda project: answer_usage(self._reader, project, question)
+            )
 
         return await self._shared.run(question, 0, work)
+
+    async def trace_usage(self, question: TraceUsageQuestion, now_us: int) -> tuple[bytes, Freshness]:
+        """The JSON of a TraceUsageRes."""
+
+        def work(latest_us: int) -> Awaitable[tuple[bytes, Freshness]]:
+            return self._answer_usage(
+                question.project_id,
+                lambda project: answer_trace_usage(
+                    self._reader, project, question, latest_us, self._retention_of(project)
+                ),
+            )
+
+        return await self._shared.run(question, now_us, work)
 
     async def breakdown(self, question: BreakdownQuestion, now_us: int) -> tuple[bytes, Freshness]:
         """The JSON of a CallBreakdownRes."""
@@ -162,6 +179,20 @@ class StoreAnswers:
                 },
             )
         return kept
+
+    async def _answer_usage(
+        self, project_id: str, answer: Callable[[OpenedProject], Awaitable[UsageAnswer]]
+    ) -> tuple[bytes, Freshness]:
+        """An answer of `_answer`, which says of which calls it may not know all."""
+        split: list[str] = []
+
+        async def body(project: OpenedProject) -> bytes:
+            answered = await answer(project)
+            split[:] = answered.split_call_ids
+            return answered.body
+
+        answered, freshness = await self._answer(project_id, body)
+        return answered, replace(freshness, split_call_ids=tuple(split))
 
     async def _answer(
         self, project_id: str, answer: Callable[[OpenedProject], Awaitable[bytes]]

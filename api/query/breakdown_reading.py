@@ -40,7 +40,7 @@ async def read_breakdown(
 ) -> Broken:
     """Read a window by value. Raises NotKept, TooMuchToRead and StateLost."""
     if needs_calls(question.filter):
-        read = _Read([], Merged(1))
+        read = _Read([], Merged(1, question.filter.trace_roots_only))
         if window.start_us < window.end_us:
             selected = await select_calls(reader, project, question.filter, window.start_us, window.end_us)
             read = await _with_calls(reader, selected, question, window, read)

@@ -69,7 +69,7 @@ class Source(NamedTuple):
 
 async def rows_of_calls(source: Source, buckets: Buckets, size: AnswerSize) -> list[BucketRows]:
     """The rows of buckets whose calls are looked up one by one. Raises TooMuchToRead, StateLost, and Refusal."""
-    merged = Merged(len(buckets.edges_us))
+    merged = Merged(len(buckets.edges_us), buckets.question.filter.trace_roots_only)
     if buckets.edges_us:
         selected = await select_calls(
             source.reader, source.project, buckets.question.filter, buckets.edges_us[0][0], buckets.edges_us[-1][1]
@@ -167,8 +167,8 @@ def _digest(question: StatsQuestion) -> bytes:
 
 
 async def _read(source: Source, buckets: Buckets, covers: Sequence[Cover]) -> Merged:
-    merged = Merged(len(covers))
     question, plan = buckets.question, plan_reads(covers)
+    merged = Merged(len(covers), question.filter.trace_roots_only)
     latency_values = any(m.metric == "latency_ms" and m.percentiles for m in question.call_metrics)
     usage_values = any(metric.percentiles for metric in question.usage_metrics)
     dimensions = view_filter(question.filter)

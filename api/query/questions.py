@@ -64,6 +64,16 @@ class UsageQuestion:
     include_costs: bool
 
 
+@dataclass(frozen=True, slots=True)
+class TraceUsageQuestion:
+    """A question to `/trace/usage`: all calls that the filter selects, `limit` at most."""
+
+    project_id: str
+    filter: CallFilter
+    include_costs: bool
+    limit: int
+
+
 def _plain(percentile: float) -> str:
     """The shortest decimal that is this percentile: 95.0 is "95", 99.9 is "99.9", 1e-05 is "0.00001"."""
     if percentile.is_integer():

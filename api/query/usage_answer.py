@@ -1,105 +1,114 @@
 """Answering `/calls/usage`: one record per requested id, and the open calls of its trace where it has any."""
 
-from collections.abc import Mapping
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from aggregator.calls.call import COUNTS, PRICED, Usage
+from aggregator.calls.call import Call, counted_usage
 from aggregator.calls.packed_id import unpack_id
+from aggregator.calls.usage_vector import COSTS, COUNTS, PRICED_ROWS, Usage, Vector
 from aggregator.reading.calls import read_calls, select_ids
+from aggregator.reading.open_calls import TraceOfShard, read_open_calls, traces_elsewhere, unfinished_below
+from aggregator.reading.rollups import TooMuchToRead
 from aggregator.rollups.totals import PICO_PER_DOLLAR
 from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 from api.query.questions import UsageQuestion
 from api.refusals import Refusal
 
-# Unfinished calls, with their ancestors, in the traces of the requested calls: 3 µs and 100 bytes of an answer each.
-OPEN_CALLS_READ_MAX = 200_000
+# The fields of an answer, in the order of the numbers of a usage vector.
+_COUNT_FIELDS = (
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "requests",
+)
+_COST_FIELDS = (
+    "prompt_tokens_total_cost",
+    "cache_read_input_tokens_total_cost",
+    "cache_creation_input_tokens_total_cost",
+    "completion_tokens_total_cost",
+)
 
-OpenCalls = Mapping[int, tuple[int | None, bytes | None]]
-"""The unfinished calls of a trace and all their ancestors: number -> (parent's number, packed id if unfinished)."""
+
+class UsageAnswer(NamedTuple):
+    """The JSON of an answer, and those of its calls of whose trace another shard holds a part, too.
+
+    What is below these may not be known here, so that too little may be told of them.
+    """
+
+    body: bytes
+    split_call_ids: tuple[str, ...]
 
 
-async def answer_usage(reader: StoreReader, project: OpenedProject, question: UsageQuestion) -> bytes:
+class UsageOfCalls:
+    """Gathers the usage of calls with all their descendants, and what is still unfinished of them."""
+
+    def __init__(self, include_costs: bool) -> None:
+        self.by_id: dict[str, dict[str, Any]] = {}
+        self._include_costs = include_costs
+        self._open_roots: dict[TraceOfShard, set[int]] = {}
+        self._traces: dict[TraceOfShard, list[str]] = {}
+
+    def add(self, call_id: str, place: tuple[ProjectShard, int], call: Call) -> None:
+        """Report a started call, whose record is at this place."""
+        shard, number = place
+        total = call.total()
+        self.by_id[call_id] = by_model(total.usage, self._include_costs)
+        self._traces.setdefault((shard, call.trace), []).append(call_id)
+        if total.unfinished:
+            self._open_roots.setdefault((shard, call.trace), set()).add(number)
+
+    def add_unknown(self, call_id: str) -> None:
+        """Report a call that has no start."""
+        self.by_id[call_id] = {}
+
+    async def answer(self, reader: StoreReader, project: OpenedProject) -> UsageAnswer:
+        """Read what is still open, and put the answer together. Raises Refusal (413), and StateLost."""
+        try:
+            opened = await read_open_calls(reader, list(self._open_roots))
+        except TooMuchToRead as too_much:
+            raise Refusal(413, ("body", "call_ids"), f"{too_much}; ask for fewer.", "too_long") from None
+        unfinished: set[str] = set()
+        for open_calls, wanted in zip(opened, self._open_roots.values(), strict=True):
+            unfinished.update(unpack_id(packed) for packed in unfinished_below(open_calls, wanted))
+        split = await traces_elsewhere(reader, project, self._traces)
+        await reader.fetch_of(project, [])
+        return UsageAnswer(
+            msgspec.json.encode({"call_usage": self.by_id, "unfinished_call_ids": sorted(unfinished)}),
+            tuple(call_id for trace, call_ids in self._traces.items() if trace in split for call_id in call_ids),
+        )
+
+
+async def answer_usage(reader: StoreReader, project: OpenedProject, question: UsageQuestion) -> UsageAnswer:
     """The JSON of a CallsUsageRes. Raises Refusal (413) where too many calls are unfinished, and StateLost."""
     places = await select_ids(reader, project, question.call_ids)
     selected: dict[ProjectShard, set[int]] = {}
     for shard, number in chain.from_iterable(places.values()):
         selected.setdefault(shard, set()).add(number)
     calls = await read_calls(reader, selected)
-    usage: dict[str, dict[str, Any]] = {}
-    open_roots: dict[tuple[ProjectShard, bytes], set[int]] = {}
+    usage = UsageOfCalls(question.include_costs)
     for call_id in question.call_ids:
         place = next((one for one in places.get(call_id, ()) if one in calls and calls[one].is_started), None)
         if place is None:
-            usage[call_id] = {}
-            continue
-        call = calls[place]
-        total = call.total()
-        usage[call_id] = _by_model(total.usage, question.include_costs)
-        if total.unfinished:
-            open_roots.setdefault((place[0], call.trace), set()).add(place[1])
-    unfinished = await _unfinished(reader, open_roots)
-    await reader.fetch_of(project, [])
-    return msgspec.json.encode({"call_usage": usage, "unfinished_call_ids": sorted(unfinished)})
+            usage.add_unknown(call_id)
+        else:
+            usage.add(call_id, place, calls[place])
+    return await usage.answer(reader, project)
 
 
-async def _unfinished(reader: StoreReader, roots: Mapping[tuple[ProjectShard, bytes], set[int]]) -> set[str]:
-    keys = [shard.keys.open_calls(shard.project, trace) for shard, trace in roots]
-    if sum(await reader.fetch([("HLEN", key) for key in keys])) > OPEN_CALLS_READ_MAX:
-        sentence = f"The traces of these calls have more than {OPEN_CALLS_READ_MAX:,} unfinished calls; ask for fewer."
-        raise Refusal(413, ("body", "call_ids"), sentence, "too_long")
-    replies = await reader.fetch([("HGETALL", key) for key in keys])
-    found: set[str] = set()
-    for stored, wanted in zip(replies, roots.values(), strict=True):
-        open_calls = {int(number): _entry_decoder.decode(entry) for number, entry in stored.items()}
-        found.update(unpack_id(packed) for packed in unfinished_below(open_calls, wanted))
-    return found
+def by_model(usage: Usage, include_costs: bool) -> dict[str, dict[str, Any]]:
+    """Usage as an answer states it, by model in byte order: an object for each of which any count is not 0.
+
+    The same calls give the same answer, in whatever order they came.
+    """
+    return {model: _fields(vector, include_costs) for model, vector in sorted(counted_usage(usage).items())}
 
 
-def unfinished_below(open_calls: OpenCalls, roots: set[int]) -> list[bytes]:
-    """Packed ids of the unfinished calls among `roots` and their descendants, each once."""
-    children: dict[int | None, list[int]] = {}
-    for number, (parent, _) in open_calls.items():
-        children.setdefault(parent, []).append(number)
-    found = []
-    to_visit, seen = [number for number in roots if number in open_calls], set(roots)
-    while to_visit:
-        number = to_visit.pop()
-        packed_id = open_calls[number][1]
-        if packed_id is not None:
-            found.append(packed_id)
-        below = [child for child in children.get(number, ()) if child not in seen]
-        seen.update(below)
-        to_visit.extend(below)
-    return found
-
-
-_entry_decoder = msgspec.msgpack.Decoder(tuple[int | None, bytes | None])
-
-
-def _by_model(usage: Usage, include_costs: bool) -> dict[str, dict[str, Any]]:
-    """By model in byte order: the same calls give the same answer, in whatever order they came."""
-    used = sorted(model for model, numbers in usage.items() if any(numbers[:COUNTS]))
-    return {model: _fields(usage[model], include_costs) for model in used}
-
-
-def _fields(numbers: list[int], include_costs: bool) -> dict[str, Any]:
+def _fields(vector: Vector, include_costs: bool) -> dict[str, Any]:
     costs: list[float | None] = [None] * 4
-    if include_costs and len(numbers) == PRICED:
-        costs = [pico_dollars / PICO_PER_DOLLAR for pico_dollars in numbers[COUNTS:]]
-    prompt_tokens, completion_tokens, total_tokens, cache_read, cache_creation, requests = numbers[:COUNTS]
-    uncached_cost, cache_read_cost, cache_creation_cost, completion_cost = costs
-    return {
-        "requests": requests,
-        "prompt_tokens": prompt_tokens,
-        "completion_tokens": completion_tokens,
-        "total_tokens": total_tokens,
-        "cache_read_input_tokens": cache_read,
-        "cache_creation_input_tokens": cache_creation,
-        "prompt_tokens_total_cost": uncached_cost,
-        "completion_tokens_total_cost": completion_cost,
-        "cache_read_input_tokens_total_cost": cache_read_cost,
-        "cache_creation_input_tokens_total_cost": cache_creation_cost,
-    }
+    if include_costs and vector[PRICED_ROWS]:
+        costs = [pico_dollars / PICO_PER_DOLLAR for pico_dollars in vector[COSTS]]
+    return dict(zip(_COUNT_FIELDS, vector[COUNTS], strict=True)) | dict(zip(_COST_FIELDS, costs, strict=True))

@@ -18,8 +18,18 @@ from callmeter.settings import Settings
 from callmeter.stored_offsets import PartitionProgress, partition_progress
 from callmeter.top.words import age, short
 
-COUNTERS = ("calls", "duplicates", "ends_waiting", "dead_letters", "offsets_lost", "unpriced", "negative_latencies")
-SELDOM = ("ends_waiting", "offsets_lost", "negative_latencies")
+COUNTERS = (
+    "calls",
+    "duplicates",
+    "ends_waiting",
+    "dead_letters",
+    "offsets_lost",
+    "unpriced",
+    "negative_latencies",
+    "rows_still_shown",
+)
+# Columns are few: what is seldom is shown where there is any.
+SELDOM = ("ends_waiting", "offsets_lost", "negative_latencies", "rows_still_shown")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -94,10 +104,7 @@ def status_table(found: dict[str, Any], now_s: float, width: int) -> Table:
     Where `width` is short a long topic gives way to the numbers. `now_s` (seconds since the epoch) makes ages.
     """
     rows = [*found["partitions"], found]
-    # Columns are few: what is seldom is shown where there is any.
-    shown = [
-        name for name in COUNTERS if name not in ("ends_waiting", "offsets_lost", "negative_latencies") or found[name]
-    ]
+    shown = [name for name in COUNTERS if name not in SELDOM or found[name]]
     numbers = {
         "part": [str(row.get("partition", "")) for row in rows],
         "lag": [short(row["lag_messages"]) for row in rows],

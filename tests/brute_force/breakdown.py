@@ -18,7 +18,7 @@ def answer_breakdown(calls: Iterable[Call], prices: PriceList, request: Json) ->
     start_us, end_us = (instants.from_text(request[edge]) for edge in ("start", "end"))
     inside = selected(started, start_us, end_us, request)
     before = selected(started, 2 * start_us - end_us, start_us, request)
-    groups = _by_value(inside, prices, request["dimension"])
+    groups = _by_value(inside, prices, request)
     rows: list[Json] = [
         ({"value": value} | _row(of_value, prices, request, value)) for value, of_value in groups.items()
     ]
@@ -31,7 +31,7 @@ def answer_breakdown(calls: Iterable[Call], prices: PriceList, request: Json) ->
     total = _row(inside, prices, request | {"dimension": "op_name"}, "total")
     first, others = rows[:limit], [row["value"] for row in rows[limit:]]
     compare = request.get("compare") == "previous"
-    of_before = _by_value(before, prices, request["dimension"])
+    of_before = _by_value(before, prices, request)
     for row in first:
         row["share"] = _share(row, total, key)
         earlier = _row(of_before.get(row["value"], []), prices, request, row["value"])
@@ -56,6 +56,10 @@ def answer_breakdown(calls: Iterable[Call], prices: PriceList, request: Json) ->
     return answer
 
 
+def _roots_only(request: Json) -> bool:
+    return bool((request.get("filter") or {}).get("trace_roots_only"))
+
+
 def selected(calls: Iterable[Call], start_us: int, end_us: int, request: Json) -> list[Call]:
     """The started calls of a window that pass the request's filter."""
     filters = request.get("filter") or {}
@@ -68,7 +72,7 @@ def selected(calls: Iterable[Call], start_us: int, end_us: int, request: Json) -
     ]
 
 
-def _by_value(calls: Sequence[Call], prices: PriceList, dimension: str) -> dict[Value, list[Call]]:
+def _by_value(calls: Sequence[Call], prices: PriceList, request: Json) -> dict[Value, list[Call]]:
     groups: dict[Value, list[Call]] = {}
     for call in calls:
         assert call.start is not None
@@ -77,9 +81,9 @@ def _by_value(calls: Sequence[Call], prices: PriceList, dimension: str) -> dict[
             "wb_user_id": [call.start.wb_user_id],
             "wb_run_id": [call.start.wb_run_id],
             "trace_root": [call.start.parent_id is None],
-            "model": [model for model, *_ in call.used(prices)],
+            "model": [row.model for row in call.used(prices, _roots_only(request))],
         }
-        for value in by_dimension[dimension]:
+        for value in by_dimension[request["dimension"]]:
             groups.setdefault(value, []).append(call)
     return groups
 
@@ -95,7 +99,7 @@ def _row(calls: Sequence[Call], prices: PriceList, request: Json, value: Value, 
         UsageRow(call.start.started_at_us, *used)
         for call in distinct
         if call.start is not None
-        for used in call.used(prices)
+        for used in call.used(prices, _roots_only(request))
         if request["dimension"] != "model" or used[0] in (others or (value,))
     ]
     row: Json = {}

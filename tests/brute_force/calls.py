@@ -1,19 +1,20 @@
-"""The calls as the events tell them: the first start and the first end of each win (behaviour §1)."""
+"""The calls as the events tell them: the first start and the first end of each win; what they count (behaviour §1)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.brute_force.events import End, Event, Start
 from tests.brute_force.prices import Cost, PriceList, cost_of
 from tests.brute_force.subtree import Links, Place
-from tests.brute_force.usage import Counts
+from tests.brute_force.usage import COUNTED, Counts
 
 
 @dataclass
 class Call:
     """What is known of one call; without a start it is in no answer."""
 
+    known: "Calls"
     project_id: str
     call_id: str
     start: Start | None = None
@@ -27,21 +28,30 @@ class Call:
 
     @property
     def latency_ms(self) -> int | None:
-        """From start to end, each cut to milliseconds; None while unfinished, or where it would be negative."""
+        """From start to end, each cut to milliseconds; None while unfinished, and where the clocks ran backwards."""
         if self.start is None or self.end is None:
             return None
         latency_ms = self.end.ended_at_us // 1000 - self.start.started_at_us // 1000
         return None if latency_ms < 0 else latency_ms
 
-    def used(self, prices: PriceList) -> list[tuple[str, Counts, Cost | None]]:
-        """Its own usage: model, counts, and cost (None without a price)."""
-        if self.start is None or self.end is None or self.end.may_roll_up:
-            return []
-        rows = []
-        for model, counts in self.end.usage.items():
-            price = prices.find(model, self.project_id, self.start.started_at_us)
-            rows.append((model, counts, None if price is None or not counts.is_read else cost_of(counts, price)))
-        return rows
+    @property
+    def may_roll_up(self) -> bool:
+        """Whether what it states may repeat what is below it, as its start or its end shows."""
+        return (self.start is not None and self.start.may_roll_up) or (self.end is not None and self.end.may_roll_up)
+
+    def used(self, prices: PriceList, roots_only: bool = False) -> "list[Row]":
+        """What usage metrics count of it: its own usage; where roots are asked for, once it has ended, its tree's."""
+        if not roots_only:
+            return self.known.own(self, prices)
+        return [] if self.end is None else self.known.tree(self, prices)
+
+
+class Row(NamedTuple):
+    """What a call, or a root with all below it, used of one model; the cost is None without a price."""
+
+    model: str
+    counts: Counts
+    cost: Cost | None
 
 
 class Calls:
@@ -54,7 +64,7 @@ class Calls:
     def add(self, event: Event) -> None:
         """Take in what the event tells that is not yet known."""
         identity = event.project_id, event.call_id
-        call = self.by_identity.setdefault(identity, Call(*identity))
+        call = self.by_identity.setdefault(identity, Call(self, *identity))
         if call.start is None and event.start is not None:
             call.start = event.start
             self.links.add(*call.place, event.start.parent_id)
@@ -68,6 +78,49 @@ class Calls:
             for call in self.by_identity.values()
             if call.project_id == project_id and call.start is not None
         }
+
+    def subtree(self, call: Call) -> list[Call]:
+        """A call and all below it that have a start."""
+        known = {other.place: other for other in self.by_identity.values() if other.start is not None}
+        return [known[place] for place in self.links.subtree(call.place) if place in known]
+
+    def own(self, call: Call, prices: PriceList) -> list[Row]:
+        """What it counts itself: of a roll-up what it states less what the calls below it count, never below 0."""
+        if call.start is None or call.end is None:
+            return []
+        below: dict[str, list[int]] = {}
+        if call.may_roll_up:
+            for other in self.subtree(call):
+                for row in self.own(other, prices) if other is not call else []:
+                    counted = below.setdefault(row.model, [0] * COUNTED)
+                    below[row.model] = [one + more for one, more in zip(counted, row.counts, strict=False)]
+        rows = []
+        for model, stated in call.end.usage.items():
+            own = stated
+            if call.may_roll_up:
+                own = stated.less(below.get(model, [0] * COUNTED))
+                if not any(own[:6]):
+                    continue
+            price = prices.find(model, call.project_id, call.start.started_at_us) if stated.is_read else None
+            rows.append(Row(model, own, None if price is None else cost_of(own, stated, price)))
+        return rows
+
+    def tree(self, call: Call, prices: PriceList) -> list[Row]:
+        """What it and all below it count, by model; models of which nothing was used are left out."""
+        counts: dict[str, list[int]] = {}
+        costs: dict[str, list[int]] = {}
+        for other in self.subtree(call):
+            for row in self.own(other, prices):
+                known = counts.get(row.model, [0] * 6)
+                counts[row.model] = [one + more for one, more in zip(known, row.counts[:6], strict=True)]
+                if row.cost is not None:
+                    known = costs.get(row.model, [0] * 4)
+                    costs[row.model] = [one + more for one, more in zip(known, row.cost, strict=True)]
+        return [
+            Row(model, Counts._make([*numbers, 0, True]), Cost(*costs[model]) if model in costs else None)
+            for model, numbers in counts.items()
+            if any(numbers)
+        ]
 
 
 # How each list of a filter matches one of its values against a call.

@@ -1,15 +1,14 @@
 """The whole product in memory: fold messages, then ask."""
 
-from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from tests.brute_force import instants
-from tests.brute_force.calls import Call, Calls
+from tests.brute_force.calls import Call, Calls, Row, passes
 from tests.brute_force.events import Invalid, decode
 from tests.brute_force.prices import PICO_PER_USD, PriceList
-from tests.brute_force.requests import Refused, check_usage
+from tests.brute_force.requests import USAGE_LIMIT_DEFAULT, Refused, check_trace_usage, check_usage
 from tests.brute_force.stats import answer_stats
 
 # A key of the usage answer and the field of the counts that it shows.
@@ -49,6 +48,8 @@ class Model:
         try:
             if path == "/calls/usage":
                 return case | {"expected": self.usage(request)}
+            if path == "/trace/usage":
+                return case | {"expected": self.trace_usage(request)}
             now_us = instants.from_datetime(now)
             answer = answer_stats(self._started(request), self.prices, request, now_us)
             return case | {"expected": answer.body, "ranges": answer.ranges}
@@ -57,48 +58,48 @@ class Model:
 
     def stats(self, request: Any, now: datetime) -> dict[str, Any]:
         """The exact body of the answer to `POST /calls/stats`. Raises Refused."""
-        return answer_stats(self._started(request), self.prices, request, instants.from_datetime(now)).body
+        now_us = instants.from_datetime(now)
+        return answer_stats(self._started(request), self.prices, request, now_us).body
 
     def usage(self, request: Any) -> dict[str, Any]:
         """The exact body of the answer to `POST /calls/usage`. Raises Refused."""
         check_usage(request)
         started = self.calls.started(request["project_id"])
+        return self._answer({call_id: started.get(call_id) for call_id in request["call_ids"]}, request)
+
+    def trace_usage(self, request: Any) -> dict[str, Any]:
+        """The exact body of the answer to `POST /trace/usage`. Raises Refused."""
+        check_trace_usage(request)
+        started = self.calls.started(request["project_id"])
+        filters = request.get("filter") or {}
+        selected: dict[str, Call | None] = {
+            call_id: call
+            for call_id, call in started.items()
+            if call.start is not None and passes(call, call.start, filters)
+        }
+        if len(selected) > request.get("limit", USAGE_LIMIT_DEFAULT):
+            raise Refused(413)
+        return self._answer(selected, request)
+
+    def _answer(self, asked: dict[str, Call | None], request: Any) -> dict[str, Any]:
         call_usage, unfinished = {}, set()
-        for call_id in request["call_ids"]:
-            below = self._subtree(started, call_id)
-            unfinished |= {call.call_id for call in below if call.end is None}
-            call_usage[call_id] = self._sum_usage(below, request.get("include_costs", False))
+        for call_id, call in asked.items():
+            below = [] if call is None else self.calls.subtree(call)
+            unfinished |= {one.call_id for one in below if one.end is None}
+            rows = [] if call is None else self.calls.tree(call, self.prices)
+            call_usage[call_id] = {row.model: _fields(row, request.get("include_costs", False)) for row in rows}
         return {"call_usage": call_usage, "unfinished_call_ids": sorted(unfinished)}
 
     def _started(self, request: Any) -> Iterable[Call]:
         project_id = request.get("project_id") if isinstance(request, dict) else None
         return self.calls.started(project_id).values() if isinstance(project_id, str) else []
 
-    def _subtree(self, started: dict[str, Call], call_id: str) -> list[Call]:
-        """A call and its descendants; nothing of a call that has no start."""
-        if call_id not in started:
-            return []
-        places = self.calls.links.subtree(started[call_id].place)
-        known = {call.place: call for call in started.values()}
-        return [known[place] for place in places if place in known]
 
-    def _sum_usage(self, calls: Iterable[Call], include_costs: bool) -> dict[str, Any]:
-        counts: dict[str, Counter[str]] = {}
-        costs: dict[str, Counter[str]] = {}
-        for call in calls:
-            for model, used, cost in call.used(self.prices):
-                counts.setdefault(model, Counter()).update(used._asdict())
-                if include_costs and cost is not None:
-                    costs.setdefault(model, Counter()).update(cost._asdict())
-        return {
-            model: {key: of_model[field] for key, field in USAGE_COUNTS.items()}
-            | {
-                key: costs[model][field] / PICO_PER_USD if model in costs else None
-                for key, field in USAGE_COSTS.items()
-            }
-            for model, of_model in counts.items()
-            if any(of_model.values())
-        }
+def _fields(row: Row, include_costs: bool) -> dict[str, Any]:
+    counts, costs = row.counts._asdict(), row.cost._asdict() if include_costs and row.cost is not None else {}
+    return {key: counts[field] for key, field in USAGE_COUNTS.items()} | {
+        key: costs[field] / PICO_PER_USD if costs else None for key, field in USAGE_COSTS.items()
+    }
 
 
 def fold(messages: Iterable[object], prices: PriceList, now: datetime) -> Model:

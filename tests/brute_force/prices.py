@@ -65,12 +65,15 @@ class PriceList:
         return max(candidates, key=lambda p: (p.project is not None, "*" not in p.model, p.from_us))
 
 
-def cost_of(counts: Counts, price: Price) -> Cost:
-    """The cost of one (call, model), each class rounded half-even to the pico-dollar."""
+def cost_of(counts: Counts, stated: Counts, price: Price) -> Cost:
+    """The cost of one (call, model), each class rounded half-even to the pico-dollar.
+
+    What the call states decides whether input counts are gross or net of the cache.
+    """
     read, creation = counts.cache_read_input_tokens, counts.cache_creation_input_tokens
-    uncached = counts.input_tokens - read - creation
-    if uncached < 0:
-        uncached = counts.input_tokens
+    uncached = counts.input_tokens
+    if stated.input_tokens >= stated.cache_read_input_tokens + stated.cache_creation_input_tokens:
+        uncached = max(counts.input_tokens - read - creation, 0)
     return Cost(
         _pico(uncached, price.input),
         _pico(read, price.cache_read),

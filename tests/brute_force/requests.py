@@ -44,6 +44,7 @@ STATS_FIELDS = (
     "filter",
     "timezone",
 )
+TRACE_USAGE_FIELDS = ("project_id", "filter", "query", "include_costs", "limit")
 USAGE_FIELDS = ("project_id", "call_ids", "include_costs", "limit")
 SPEC_FIELDS = ("metric", "aggregations", "percentiles")
 
@@ -90,6 +91,17 @@ def check_usage(request: Any) -> None:
     _check_integer(limit, 1, ("body", "limit"))
     if len(set(request["call_ids"])) > limit:
         raise Refused(413)
+
+
+def check_trace_usage(request: Any) -> None:
+    """Raise Refused unless `request` is a valid TraceUsageReq; a query is known, but not answered."""
+    _check_fields(request, TRACE_USAGE_FIELDS, ("body",))
+    _check_text(request, "project_id")
+    if request.get("filter") is not None:
+        _check_filter(request["filter"])
+    _require(request.get("query") is None, ("body", "query"))
+    _require(isinstance(request.get("include_costs", False), bool), ("body", "include_costs"))
+    _check_integer(request.get("limit", USAGE_LIMIT_DEFAULT), 1, ("body", "limit"))
 
 
 def check_instant(value: Any, field: str) -> int:

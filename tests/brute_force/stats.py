@@ -70,7 +70,14 @@ def answer_stats(calls: Iterable[Call], prices: PriceList, request: Any, now_us:
         buckets = buckets_of(start_us, end_us, granularity_s, timezone)
         selected = _select(calls, start_us, end_us, request.get("filter") or {})
         call_table = _call_table(selected, buckets, call_specs) if call_specs else []
-        usage_table = _usage_table(selected, prices, buckets, usage_specs) if usage_specs else []
+        roots_only = bool((request.get("filter") or {}).get("trace_roots_only"))
+        usage_rows = [
+            UsageRow(call.start.started_at_us, *row)
+            for call in (selected if usage_specs else [])
+            if call.start is not None
+            for row in call.used(prices, roots_only)
+        ]
+        usage_table = _usage_table(usage_rows, buckets, usage_specs) if usage_specs else []
         for part, table in (("call_buckets", call_table), ("usage_buckets", usage_table)):
             body[part] = [row for row, _ in table]
             allowed = {str(number): allowed for number, (_, allowed) in enumerate(table) if allowed}
@@ -124,14 +131,8 @@ def _call_table(calls: Sequence[Call], buckets: Sequence[Bucket], specs: Sequenc
     return table
 
 
-def _usage_table(calls: Sequence[Call], prices: PriceList, buckets: Sequence[Bucket], specs: Sequence[Any]) -> Table:
+def _usage_table(rows: Sequence[UsageRow], buckets: Sequence[Bucket], specs: Sequence[Any]) -> Table:
     """One row per bucket and model seen in the window, with the ranges of its percentiles."""
-    rows = [
-        UsageRow(call.start.started_at_us, *used)
-        for call in calls
-        if call.start is not None
-        for used in call.used(prices)
-    ]
     models = sorted({row.model for row in rows}, key=lambda model: model.encode("utf-8", "surrogatepass"))
     priced = {row.model for row in rows if row.cost is not None}
     table: Table = []

@@ -1,6 +1,7 @@
 """What one call itself used, by model: the token counts of its summary (behaviour §1, "Usage of one call")."""
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -61,6 +62,9 @@ class InvalidUsage(Exception):
         self.field = field
 
 
+COUNTED = 7  # of the counts, those that add up: the six that answers show, and tokens kept for an hour
+
+
 class Counts(NamedTuple):
     """Counts of one (call, model), none negative; input tokens as stated, with or without what came from a cache."""
 
@@ -73,6 +77,12 @@ class Counts(NamedTuple):
     cache_creation_1h_input_tokens: int = 0
     is_read: bool = True
     """Whether any token count was found; else it costs an unknown amount."""
+
+    def less(self, below: Sequence[int]) -> "Counts":
+        """What is left of these without what is counted below, each by itself and never below 0."""
+        left = [max(mine - theirs, 0) for mine, theirs in zip(self[:COUNTED], below, strict=True)]
+        left[-1] = min(left[-1], left[4])  # tokens kept for an hour are a part of the cache creation
+        return Counts._make([*left, self.is_read])
 
 
 def own_usage(summary: dict[str, Any]) -> dict[str, Counts]:

@@ -1,5 +1,6 @@
 """What a topic holds, message by message, and what an answer may say when so many of them are applied."""
 
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from typing import NamedTuple
@@ -8,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from confluent_kafka import Consumer, TopicPartition
 
-from tests.brute_force.calls import Call
-from tests.brute_force.events import Event
+from tests.brute_force.calls import Call, Calls
 from tests.chaos.load import Delivered
 from tests.chaos.workload import Workload
 
@@ -30,6 +30,9 @@ class Totals(NamedTuple):
     errors: int
     latency_ms: int
     tokens: int
+
+
+_TOKENS = Totals._fields.index("tokens")
 
 
 class Appended(NamedTuple):
@@ -67,16 +70,22 @@ class History:
 
     def _running(self, messages: list[Appended]) -> dict[str, Counts]:
         """By project: the sums after each number of messages of a partition."""
-        calls: dict[tuple[str, str], Call] = {}
+        known = Calls()
         sums: dict[str, Counts] = {}
+        trees: dict[tuple[str, str], _Tree] = {}
         for number, message in enumerate(messages, start=1):
             for event in self._workload.events[message.value]:
                 running = sums.get(event.project_id)
                 if running is None:
                     running = sums[event.project_id] = np.zeros((len(messages) + 1, len(Totals._fields)), np.int64)
-                identity = event.project_id, event.call_id
-                call = calls.setdefault(identity, Call(*identity))
-                running[number] += _take(call, event)
+                call = known.by_identity.get((event.project_id, event.call_id))
+                was_started = call is not None and call.start is not None
+                was_ended = call is not None and call.end is not None
+                known.add(event)
+                call = known.by_identity[event.project_id, event.call_id]
+                running[number] += _taken(call, was_started, was_ended)
+                if call.start is not None:
+                    running[number][_TOKENS] += trees.setdefault(call.place[:2], _Tree()).add(call)
         return {project_id: np.cumsum(running, axis=0) for project_id, running in sums.items()}
 
 
@@ -85,22 +94,48 @@ def _times_us(messages: list[Appended]) -> Counts:
     return np.minimum.accumulate(np.array([one.at_us for one in messages], np.int64)[::-1])[::-1]
 
 
-def _take(call: Call, event: Event) -> Totals:
-    """What the event adds to the sums, as the first start and the first end."""
-    starts = call.start is None and event.start is not None
-    ends = call.end is None and event.end is not None
-    if starts:
-        call.start = event.start
-    if ends:
-        call.end = event.end
-    if not (starts or ends) or call.start is None:
+def _taken(call: Call, was_started: bool, was_ended: bool) -> Totals:
+    """What an event adds to the sums but for tokens, as the first start and the first end."""
+    if call.start is None or (was_started and (was_ended or call.end is None)):
         return Totals(0, 0, 0, 0)
     if call.end is None:
         return Totals(1, 0, 0, 0)
     latency_ms = call.latency_ms
     assert latency_ms is not None
-    tokens = sum(counts.total_tokens for counts in call.end.usage.values())
-    return Totals(int(starts), int(call.end.failed), latency_ms, tokens)
+    return Totals(int(not was_started), int(call.end.failed), latency_ms, 0)
+
+
+class _Tree:
+    """The tokens of a trace: what a roll-up states counts only as far as it exceeds what is below it."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, Call] = {}
+        self._tokens = 0
+
+    def add(self, call: Call) -> int:
+        """Count a call that has started, again when it has ended; how many tokens more the trace has."""
+        self._calls[call.call_id] = call
+        children: dict[str, list[Call]] = {}
+        tops = []
+        for one in self._calls.values():
+            parent_id = one.start.parent_id if one.start is not None else None
+            if parent_id in self._calls:
+                children.setdefault(parent_id or "", []).append(one)
+            else:
+                tops.append(one)
+        before = self._tokens
+        self._tokens = sum(sum(self._below(top, children).values()) for top in tops)
+        return self._tokens - before
+
+    def _below(self, call: Call, children: Mapping[str, list[Call]]) -> Counter[str]:
+        """By model, the tokens of a call and all below it."""
+        below: Counter[str] = Counter()
+        for child in children.get(call.call_id, ()):
+            below.update(self._below(child, children))
+        for model, counts in call.end.usage.items() if call.end is not None else ():
+            stated = counts.total_tokens
+            below[model] = max(stated, below[model]) if call.may_roll_up else below[model] + stated
+        return below
 
 
 def read_log(bootstrap_servers: str, topic: str, delivered: Delivered) -> dict[int, list[Appended]]:

@@ -12,10 +12,18 @@ from api.headers import Freshness
 from api.query.breakdown_question import BreakdownQuestion
 from api.query.examples_question import ExamplesQuestion
 from api.query.projects_answer import ProjectsQuestion
-from api.query.questions import StatsQuestion, UsageQuestion
+from api.query.questions import StatsQuestion, TraceUsageQuestion, UsageQuestion
 from api.query.values_answer import ValuesQuestion
 
-Question = StatsQuestion | UsageQuestion | BreakdownQuestion | ProjectsQuestion | ValuesQuestion | ExamplesQuestion
+Question = (
+    StatsQuestion
+    | UsageQuestion
+    | TraceUsageQuestion
+    | BreakdownQuestion
+    | ProjectsQuestion
+    | ValuesQuestion
+    | ExamplesQuestion
+)
 
 NOW_US = 1_780_000_000_000_000  # 2026-05-28T20:26:40Z
 STATS_ANSWER = (
@@ -50,6 +58,10 @@ class FakeAnswers:
         return self._answer(question, STATS_ANSWER)
 
     async def usage(self, question: UsageQuestion) -> tuple[bytes, Freshness]:
+        return self._answer(question, USAGE_ANSWER)
+
+    async def trace_usage(self, question: TraceUsageQuestion, now_us: int) -> tuple[bytes, Freshness]:
+        self.now_us = now_us
         return self._answer(question, USAGE_ANSWER)
 
     async def breakdown(self, question: BreakdownQuestion, now_us: int) -> tuple[bytes, Freshness]:

@@ -7,12 +7,13 @@ from aggregator.layout.keys import ShardKeys
 from aggregator.layout.write import Field, Key, ShardWrite
 from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, rows_field, sketches_field
 from aggregator.rollups.levels import HOURS
-from aggregator.rollups.series import LATENCY, Row, model_series, pack_latency, pack_usage, series_of
+from aggregator.rollups.series import LATENCY, Row, model_series, pack_latency, series_of
 from aggregator.rollups.sketch import centroids
-from aggregator.rollups.tally import CallTally, PackedTally, usage_row
+from aggregator.rollups.tally import CallTally, PackedTally
 from aggregator.rollups.totals import Totals
 from aggregator.writing.cell_cache import Cells
 from tests.support.folding import SHARD, totals_of
+from tests.support.vectors import vector
 
 CellKey = tuple[str, bytes]
 """The key of a block of rollups, and the place of a cell in it."""
@@ -28,18 +29,14 @@ Kept = dict[tuple[Key, Field], bytes]
 def tally(
     latencies_ms: Sequence[int] = (), usage: Mapping[str, Sequence[list[int]]] | None = None, calls: int | None = None
 ) -> CallTally:
-    """A call for each latency, and by model numbers of usage (see aggregator.calls.call), whosever they are."""
+    """A call for each latency, and by model counts and costs of usage, whosever they are."""
     made = CallTally()
     made.calls = len(latencies_ms) if calls is None else calls
     if latencies_ms:
-        made.rows[LATENCY] = [pack_latency(one) for one in latencies_ms]
+        made.rows.added.packed[LATENCY] = [pack_latency(one) for one in latencies_ms]
     for model, of_calls in (usage or {}).items():
         for numbers in of_calls:
-            packed = pack_usage(numbers)
-            if packed is None:
-                made.large.setdefault(model_series(model), []).append(usage_row(numbers))
-            else:
-                made.rows.setdefault(model_series(model), []).append(packed)
+            made.rows.added.add(model_series(model), vector(numbers))
     return made
 
 

@@ -15,6 +15,7 @@ from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
 from aggregator.calls.packed_id import pack_id, unpack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import ShardName, id_field
+from aggregator.layout.open_calls import unpack_open_calls
 from aggregator.layout.unpriced import read_unpriced
 from aggregator.prices.book import UNPRICED, PriceBook, Timeline
 from aggregator.prices.file import load_price_file
@@ -215,7 +216,7 @@ class _StateReader:
         return {f"{name} {rest}": kept} if kind == "z" else {}
 
     def _open_calls(self, fields: Mapping[bytes, bytes]) -> dict[tuple[str, str], Any]:
-        entries = {int(number): msgspec.msgpack.decode(entry) for number, entry in fields.items()}
+        entries = unpack_open_calls(fields)
         return {
             self._names[number]: (None if parent is None else self._names[parent], packed)
             for number, (parent, packed) in entries.items()

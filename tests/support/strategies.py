@@ -184,6 +184,9 @@ CONTENTS: tuple[Any, ...] = (
     {"a": {"b": {"c": {"d": REFS[0]}}}, "e": REFS[1] + "/with/path"},
     REFS[2],
 )
+# What SDKs say of themselves; of the TypeScript SDK's calls each may repeat what is below it.
+_JS = {"weave": {"source": "js-sdk"}}
+ATTRIBUTES = (_JS, _JS, {"ref": REFS[0]}, {"weave": {"source": "python-sdk"}}, {"weave": "js-sdk"}, None)
 _start_options = st.fixed_dictionaries(
     {
         "op_name": pool(OP_NAMES),
@@ -195,7 +198,7 @@ _start_options = st.fixed_dictionaries(
         "wb_run_id": pool([*RUN_IDS, None]),
         "inputs": pool(CONTENTS),
     },
-    optional={"attributes": st.just({"ref": REFS[0]}), "unknown": st.just({"parent_id": "x"})},
+    optional={"attributes": pool(ATTRIBUTES), "unknown": st.just({"parent_id": "x"})},
 )
 
 
@@ -386,4 +389,12 @@ def usage_requests(draw: DrawFn) -> Json:
     call_ids = draw(st.lists(pool([*CALL_IDS, NEVER_SENT]), min_size=draw(pool([0, 1, 3])), max_size=6))
     optional = {"include_costs": st.booleans(), "limit": st.integers(max(1, len(set(call_ids))), 10_000)}
     request = {"project_id": draw(pool(PROJECTS)), "call_ids": call_ids}
+    return request | draw(st.fixed_dictionaries({}, optional=optional))
+
+
+@st.composite
+def trace_usage_requests(draw: DrawFn) -> Json:
+    """A valid request of /trace/usage: any filter, or none, and now and then a limit that may be too low."""
+    optional = {"include_costs": st.booleans(), "limit": pool([1, 3, 10_000])}
+    request = {"project_id": draw(pool(PROJECTS)), "filter": draw(call_filters())}
     return request | draw(st.fixed_dictionaries({}, optional=optional))

@@ -12,6 +12,7 @@ from aggregator.calls.subtree import SubtreeChanges, closes_ring
 from aggregator.layout.keys import id_field
 from aggregator.writing.records import Records
 from tests.support.folding import PROJECT, complete, end, fold_in_memory, start, tokens
+from tests.support.vectors import vector
 
 USAGE = {"m": tokens(1)}
 
@@ -57,7 +58,7 @@ def test_totals_in_any_order(seed: int, batch_size: int) -> None:
     """Child before parent, end before start, in any batches: root 15, left 12, right 2, leaf 8, none unfinished."""
     records = folded(random.Random(seed).sample(TREE, len(TREE)), batch_size)
     assert [total(records, name) for name in ("root", "left", "right", "leaf")] == [(15, 0), (12, 0), (2, 0), (8, 0)]
-    assert record(records, "root").total().usage == {"m": [15, 0, 15, 0, 0, 4], "n": [0, 3, 3, 0, 0, 1]}
+    assert record(records, "root").total().usage == {"m": vector([15, 0, 15, 0, 0, 4]), "n": vector([0, 3, 3, 0, 0, 1])}
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -73,7 +74,10 @@ def test_a_parent_that_never_comes() -> None:
     records = folded([complete("a", usage=USAGE, parent_id="gone"), start("b", parent_id="gone", trace_id="other")])
     gone = record(records, "gone")
     assert gone.started_us is None
-    assert gone.waiting == {pack_id("trace"): Subtree({"m": [1, 0, 1, 0, 0, 1]}), pack_id("other"): Subtree({}, 1)}
+    assert gone.waiting == {
+        pack_id("trace"): Subtree({"m": vector([1, 0, 1, 0, 0, 1])}),
+        pack_id("other"): Subtree({}, 1),
+    }
     assert gone.total() == Subtree()
 
 
@@ -157,13 +161,13 @@ def test_roll_up_tells_what_was_unfinished_before() -> None:
     """Of every call it changes: how many at or below it had no end, before."""
     calls = {
         0: Call(1, b"root", 0, started_us=0, subtree=Subtree({}, 2)),
-        1: Call(1, b"child", 0, started_us=0, ended_us=1, parent_number=0, usage={"m": [5] * 6}),
+        1: Call(1, b"child", 0, started_us=0, ended_us=1, parent_number=0, usage={"m": vector([5] * 6)}),
         2: Call(1, b"late", 0, started_us=None),
     }
     changes = SubtreeChanges()
-    changes.add_own(1, Subtree({"m": [5] * 6}, -1))
-    assert changes.roll_up(calls) == {1: 1, 0: 2}
-    assert calls[0].subtree == Subtree({"m": [5] * 6}, 1)
+    changes.own[1] = Subtree({"m": vector([5] * 6)}, -1)
+    assert changes.roll_up(calls, lambda call, own, stated: own) == {1: 1, 0: 2}
+    assert calls[0].subtree == Subtree({"m": vector([5] * 6)}, 1)
     assert calls[1].subtree is None
 
 

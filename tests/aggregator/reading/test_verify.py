@@ -11,7 +11,8 @@ import pytest
 import redis
 
 from aggregator.calls.call import CALL_CODEC
-from aggregator.reading.verification import Difference, Piece, pieces
+from aggregator.reading.differences import Difference
+from aggregator.reading.verification import Piece, pieces
 from aggregator.rollups.cell import CELL_CODEC, Cell, place_of
 from aggregator.rollups.levels import HOURS, MINUTES, SECOND_US
 from aggregator.rollups.series import LATENCY, TOKEN_METRICS, USAGE_METRICS, model_series

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import Cell, place_of
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, model_series
-from aggregator.rollups.tally import usage_row
 from tests.support.cell_store import HOURS_KEY, DictionaryStore, tally
 from tests.support.reading import totals_in
+from tests.support.vectors import usage_row
 
 CELL = (HOURS_KEY, place_of(0, 0))
 USAGES = ([1, 2, 3, 0, 0, 1], [0, 1, 1, 0, 0, 1, 5, 0, 0, 10**12], [2**63 - 1, 0, 0, 0, 0, 1, 2**70, 0, 0, 1])

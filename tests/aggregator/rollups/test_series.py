@@ -11,11 +11,10 @@ from aggregator.rollups.series import (
     model_of,
     model_series,
     pack_latency,
-    pack_usage,
     series_of,
 )
-from aggregator.rollups.tally import usage_row
 from aggregator.rollups.totals import ABSENT
+from tests.support.vectors import pack_usage, usage_row
 
 TOKENS_MAX, COSTS_MAX = 2**32 - 1, 2**62 - 1
 UNPRICED = [100, 20, 120, 30, 10, 1]

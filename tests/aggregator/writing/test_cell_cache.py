@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from aggregator.layout.write import ShardWrite
 from aggregator.rollups.cell import CELL_CODEC, ROWS_BESIDE_MAX, ROWS_IN_CELL_MAX, place_of, rows_field, sketches_field
 from aggregator.rollups.levels import HOURS, LEVELS
-from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, model_series, pack_usage
-from aggregator.rollups.tally import CallTally, PackedTally, usage_row
+from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, model_series
+from aggregator.rollups.tally import CallTally, PackedTally
 from aggregator.writing import cell_cache as cells
 from aggregator.writing.cell_cache import Cells
 from tests.support.cell_store import DAY, HOURS_KEY, KEYS, DictionaryStore, tally, values_of
+from tests.support.vectors import pack_usage, usage_row
 
 MIDNIGHT = DAY * 1440
 KEY = HOURS_KEY
@@ -111,8 +112,8 @@ def test_nothing_is_read_twice() -> None:
     assert store.asked == [CELL]
     few = {CELL: tally([5], {"a": [UNPRICED], "c": [UNPRICED]})}
     store.add(few)
-    overflow = [field(PLACE, name) for name in (LATENCY, A) for field in (rows_field, sketches_field)]
-    assert store.asked == [CELL, *((KEY, field) for field in overflow)]
+    beside = [field(PLACE, name) for name in (LATENCY, A) for field in (rows_field, sketches_field)]
+    assert store.asked == [CELL, *((KEY, field) for field in beside)]
     store.add(few)
     assert len(store.asked) == 5
     store.add({CELL: tally(usage={"b": [UNPRICED] * 15})})

@@ -15,6 +15,7 @@ from aggregator.rollups.series import LATENCY, Row, model_series, series_of
 from aggregator.rollups.tally import CallTally
 from aggregator.writing.records import Records
 from tests.support.folding import PROJECT, T0_US, complete, end, fold, start, tokens
+from tests.support.vectors import vector
 
 MINUTE = T0_US // MINUTE_US
 DAY = 20_515  # 2026-03-03
@@ -26,7 +27,7 @@ def record(records: Records, call_id: str) -> Call:
 
 def rows(tally: CallTally) -> dict[bytes, list[Row]]:
     """The rows of a tally by series."""
-    return {name: series_of(name).unpack(b"".join(packed)) for name, packed in tally.rows.items()}
+    return {name: series_of(name).unpack(b"".join(packed)) for name, packed in tally.rows.added.packed.items()}
 
 
 def test_first_start_and_first_end_win() -> None:
@@ -71,7 +72,7 @@ def test_start_and_end_in_two_batches() -> None:
     ended = fold(records, [end("a", 3_600.1, failed=True, usage={"gpt-4o": tokens(1_000, 100)})])
     group = (1, MINUTE, "op", False, "u", "r")
     assert list(begun.groups) == list(ended.groups) == [group]
-    assert (begun.groups[group].calls, begun.groups[group].rows) == (1, {})
+    assert (begun.groups[group].calls, rows(begun.groups[group])) == (1, {})
     assert (ended.groups[group].calls, ended.groups[group].errors) == (0, 1)
     # 1,000 input tokens at 2.50 and 100 output tokens at 10.00 dollars per million: 0.0025 + 0.001 dollars.
     assert rows(ended.groups[group]) == {
@@ -98,7 +99,7 @@ def test_a_call_that_ends_before_it_starts_has_no_latency() -> None:
     ended = end("a", ended_at_us=T0_US + 999, failed=True, usage=used)
     changes = fold(records, [start("a", started_at_us=T0_US + 1_000), ended])
     [tally] = changes.groups.values()
-    assert (tally.calls, tally.errors, list(tally.rows)) == (1, 1, [model_series("gpt-4o")])
+    assert (tally.calls, tally.errors, list(rows(tally))) == (1, 1, [model_series("gpt-4o")])
     assert record(records, "a").latency_ms is None
     assert changes.counters["negative_latencies"] == 1
 
@@ -114,7 +115,7 @@ def test_a_call_is_priced_at_its_start() -> None:
     fold(records, [start("b", started_at_us=may_11_us), end("b", ended_at_us=may_11_us + 30 * day_us, usage=dated)])
     assert record(records, "a").usage == record(records, "b").usage
     # A million tokens at a dollar per million.
-    assert record(records, "a").usage["acme-dated"][6:] == [10**12, 0, 0, 0]
+    assert record(records, "a").usage["acme-dated"] == vector([1_000_000, 0, 1_000_000, 0, 0, 1, 10**12, 0, 0, 0])
 
 
 def test_unpriced_calls_are_counted_once() -> None:

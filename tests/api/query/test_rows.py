@@ -5,22 +5,24 @@ from typing import Any
 import msgspec
 import pytest
 
-from aggregator.calls.call import Call, Usage
+from aggregator.calls.call import Call
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, model_series
 from aggregator.rollups.tally import tally_of
 from api.query.questions import CallFilter, MetricQuestion, StatsQuestion
 from api.query.rows import Row, call_rows
 from api.query.rows_json import make_rows, usage_json
+from tests.support.vectors import vector
 
 AT, LATER = "2026-03-03T00:00:00+00:00", "2026-03-03T01:00:00+00:00"
 ALL = ("sum", "avg", "min", "max", "count", "count_true", "count_false")
 UNPRICED, DOLLAR = [100, 20, 120, 30, 10, 1], 10**12
 
 
-def call(latency_ms: int | None = None, failed: bool = False, usage: Usage | None = None) -> Call:
+def call(latency_ms: int | None = None, failed: bool = False, usage: dict[str, list[int]] | None = None) -> Call:
     ended_us = None if latency_ms is None else latency_ms * 1000
-    return Call(1, b"", 0, started_us=0, ended_us=ended_us, failed=failed, usage=usage or {})
+    vectors = {model: vector(numbers) for model, numbers in (usage or {}).items()}
+    return Call(1, b"", 0, started_us=0, ended_us=ended_us, failed=failed, usage=vectors)
 
 
 def merged(*calls: Call) -> Merged:
@@ -208,7 +210,7 @@ def test_a_large_row_among_others() -> None:
 def test_values_that_expired_before_their_cell() -> None:
     """The totals still are told; percentiles are null, of latencies and of usage."""
     bucket = Merged(2)
-    bucket.add_cell(0, tally_of([call(4, usage={"m": UNPRICED})]).cell())
+    bucket.add_cell(0, tally_of([call(4, usage={"m": UNPRICED})]).packed().cell())
     assert bucket.values == {}
     row = call_row(bucket, [ask("latency_ms", 50, aggregations=("sum",)), ask("call_count", 50, aggregations=())])
     assert values(row) == [4, None, 1, 1]
@@ -218,8 +220,9 @@ def test_values_that_expired_before_their_cell() -> None:
 def test_costs_of_a_model_that_expired() -> None:
     """Where values of other metrics are there and none of a cost, its percentile is null."""
     bucket = Merged(2)
-    bucket.add_cell(0, tally_of([call(4, usage={"m": priced(1, 1, 1, 1)})]).cell())
-    bucket.values_of(0, model_series("m")).rows += tally_of([call(4, usage={"m": UNPRICED})]).rows[model_series("m")]
+    bucket.add_cell(0, tally_of([call(4, usage={"m": priced(1, 1, 1, 1)})]).packed().cell())
+    of_model = tally_of([call(4, usage={"m": UNPRICED})]).packed().rows[model_series("m")]
+    bucket.values_of(0, model_series("m")).rows.append(of_model)
     asked = [ask("input_tokens", 50, aggregations=()), ask("total_cost", 50, aggregations=())]
     assert values(usage_row("m", bucket, asked, True)) == [100, None, 1]
 

@@ -8,12 +8,14 @@ import redis
 
 from aggregator.calls.event import UsageCounts
 from aggregator.layout.keys import ShardName
+from aggregator.layout.open_calls import OpenCall
+from aggregator.reading import open_calls
+from aggregator.reading.open_calls import unfinished_below
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.shard import Shard
-from api.query import usage_answer
 from api.query.questions import UsageQuestion
-from api.query.usage_answer import answer_usage, unfinished_below
+from api.query.usage_answer import answer_usage
 from api.refusals import Refusal
 from tests.support.folding import KEEP_ALL, NOW_US, PROJECT, SHARD, complete, end, prices, start, tokens
 from tests.support.reading import read
@@ -26,7 +28,7 @@ def fold_into(redis_url: str, *events: Any, shard: ShardName = SHARD) -> None:
 
 def ask(redis_url: str, *call_ids: str, include_costs: bool = False) -> Any:
     async def answer(reader: StoreReader, project: OpenedProject) -> bytes:
-        return await answer_usage(reader, project, UsageQuestion(PROJECT, call_ids, include_costs))
+        return (await answer_usage(reader, project, UsageQuestion(PROJECT, call_ids, include_costs))).body
 
     return json.loads(read(redis_url, answer))
 
@@ -117,9 +119,9 @@ def test_too_many_unfinished_calls(redis_url: str, monkeypatch: pytest.MonkeyPat
         start("c", trace_id="y"),
         complete("d", trace_id="x"),
     )
-    monkeypatch.setattr(usage_answer, "OPEN_CALLS_READ_MAX", 3)
+    monkeypatch.setattr(open_calls, "OPEN_CALLS_READ_MAX", 3)
     assert ask(redis_url, "a", "c", "d")["unfinished_call_ids"] == ["a", "b", "c"]
-    monkeypatch.setattr(usage_answer, "OPEN_CALLS_READ_MAX", 2)
+    monkeypatch.setattr(open_calls, "OPEN_CALLS_READ_MAX", 2)
     assert ask(redis_url, "a", "d")["unfinished_call_ids"] == ["a", "b"]
     with pytest.raises(Refusal, match="more than 2 unfinished calls") as refused:
         ask(redis_url, "a", "c")
@@ -134,8 +136,9 @@ def test_nothing_asked(redis_url: str) -> None:
 
 def test_unfinished_below() -> None:
     """Roots that are open and what is below them; a finished call on the way is not listed, a ring ends."""
-    open_calls = {1: (None, None), 2: (1, b"2"), 3: (2, b"3"), 4: (9, b"4"), 5: (6, b"5"), 6: (5, b"6")}
-    assert sorted(unfinished_below(open_calls, {1})) == [b"2", b"3"]
-    assert sorted(unfinished_below(open_calls, {2, 3, 8})) == [b"2", b"3"]
-    assert sorted(unfinished_below(open_calls, {5})) == [b"5", b"6"]
-    assert unfinished_below(open_calls, {9}) == []
+    entries = {1: (None, None), 2: (1, b"2"), 3: (2, b"3"), 4: (9, b"4"), 5: (6, b"5"), 6: (5, b"6")}
+    opened = {number: OpenCall(*entry) for number, entry in entries.items()}
+    assert sorted(unfinished_below(opened, {1})) == [b"2", b"3"]
+    assert sorted(unfinished_below(opened, {2, 3, 8})) == [b"2", b"3"]
+    assert sorted(unfinished_below(opened, {5})) == [b"5", b"6"]
+    assert unfinished_below(opened, {9}) == []
