@@ -76,7 +76,6 @@ _PLACES = {
 
 _USUAL_KEYS = len(_USUAL)
 _NOTHING_UNUSUAL = (None,) * (len(KEYS) - _USUAL_KEYS)
-_NO_OBJECTS = [None] * 3
 
 
 class StatusCounts(msgspec.Struct, gc=False):
@@ -159,14 +158,22 @@ def _counts(stated: Any) -> UsageCounts:
     values = astuple(stated)
     if values[_USUAL_KEYS:] != _NOTHING_UNUSUAL:
         return _decide(_names_of(values))
-    prompt, completion, total, requests, net, output, read, creation, gross, *objects = values[:_USUAL_KEYS]
+    prompt, completion, total, requests, net, output, read, creation, gross, of_prompt, of_input, created = values[
+        :_USUAL_KEYS
+    ]
     input_tokens = (prompt or 0) + (net or 0) if gross is None else gross
     output_tokens = (completion or 0) + (output or 0)
     if not (input_tokens or output_tokens):
         return _decide(_names_of(values))
     kept_1h = 0
-    if objects != _NO_OBJECTS:
-        read, creation, kept_1h = _cached(read, creation, *objects)
+    if of_prompt is not None and type(of_prompt) is not list:
+        read = of_prompt.cached_tokens if read is None else read
+        creation = of_prompt.cache_write_tokens if creation is None else creation
+    if of_input is not None and type(of_input) is not list:
+        read = of_input.cached_tokens if read is None else read
+        creation = of_input.cache_write_tokens if creation is None else creation
+    if created is not None and type(created) is not list:
+        kept_1h = created.ephemeral_1h_input_tokens or 0
     total = total or input_tokens + output_tokens
     requests = 1 if requests is None else requests
     # As UsageCounts(...) does, without the call in Python: half the time of this function.
@@ -185,16 +192,6 @@ def _names_of(values: tuple[Any, ...]) -> Iterator[tuple[str, object]]:
         for inner_key, count in zip(inner, astuple(value), strict=True):
             if count is not None:
                 yield f"{key}.{inner_key}", count
-
-
-def _cached(read: int | None, creation: int | None, *objects: Any) -> tuple[int | None, int | None, int]:
-    """Cache reads, cache creation and what of it is kept for an hour, with the last three of the usual keys."""
-    *details, created = (None if type(found) is list else found for found in objects)
-    for found in details:
-        if found is not None:
-            read = found.cached_tokens if read is None else read
-            creation = found.cache_write_tokens if creation is None else creation
-    return read, creation, 0 if created is None else created.ephemeral_1h_input_tokens or 0
 
 
 def _decide(stated: Iterable[tuple[str, object]]) -> UsageCounts:

@@ -295,7 +295,7 @@ def test_most_models() -> None:
     more = most | {"one more": {}}
     assert len(own_usage({"usage": most})) == MODELS_OF_CALL_MAX
     assert len(msgspec.convert({"usage": most}, StatedSummary).usage or ()) == MODELS_OF_CALL_MAX
-    with pytest.raises(InvalidUsage, match="more than 1,000 models"):
+    with pytest.raises(InvalidUsage, match=f"more than {MODELS_OF_CALL_MAX:,} models"):
         own_usage({"usage": more})
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"usage": more}, StatedSummary)
