@@ -1,5 +1,6 @@
 """The rows of an answer's buckets: as kept, from rollups, and from single calls where nothing else can tell."""
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -34,8 +35,8 @@ from api.query.read_plan import Cover, cover, plan_reads
 from api.query.rows_json import AnswerSize, keys_of, make_rows
 from api.query.turns import Turns
 
-# Rows of more than this are made aside: some 10 ms of work. A value of an answer counts as so many bytes of rollups.
-ASIDE_BYTES_MIN = 200_000
+# Rows of more than this are made aside: some milliseconds of work. A value counts as so many bytes of rollups.
+ASIDE_BYTES_MIN = 50_000
 VALUE_BYTES = 100
 # Calls read in one turn: some 50 ms.
 CALLS_IN_A_TURN_MAX = 10_000
@@ -100,6 +101,7 @@ async def rows_of_rollups(
         made = await _rows_of_stretch(source, kept, digest, some, minutes_reach_us, size, len(parts) > 1)
         size.add(made)
         rows += made
+        await asyncio.sleep(0)  # of a project that is nowhere nothing is read, so that nothing else lets others go on
     return rows
 
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import msgspec
 
-from aggregator.rollups.levels import MINUTES, Retention
+from aggregator.rollups.levels import MINUTES, SECOND_US, Retention
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.timestamps import format_utc
 from api.query.bucket_cache import BucketRows, KeptBuckets
@@ -23,6 +23,8 @@ from api.refusals import invalid_at
 
 # An answer of more than this is put together aside: it takes some milliseconds.
 INLINE_BYTES_MAX = 500_000
+# More buckets than this are planned aside: ten thousand take some 50 ms.
+INLINE_BUCKETS_MAX = 1_000
 
 
 async def answer_stats(
@@ -36,24 +38,31 @@ async def answer_stats(
 ) -> bytes:
     """The JSON of a CallStatsRes; raises Refusal, and StateLost."""
     window = _window(question, now_us, retention)
-    zone = load_zone(question.timezone)
-    starts: list[int] = []
-    if question.call_metrics or question.usage_metrics:
-        starts = bucket_starts(window.start_us, window.end_us, window.granularity_s, zone)
-        _check_edges(starts, window, question.timezone)
-    timestamps = bucket_timestamps(starts, zone)
-    buckets = Buckets(question, timestamps, bucket_edges(window.start_us, window.end_us, starts))
+    plan = partial(_planned, question, window)
+    is_long = (window.end_us - window.start_us) // (window.granularity_s * SECOND_US) > INLINE_BUCKETS_MAX
+    buckets = await turns.aside(plan) if is_long else plan()
     source = Source(reader, project, turns)
     with refusing_what_is_not_kept(), turns.rows() as room:
-        size = AnswerSize(question, len(starts), room)
+        size = AnswerSize(question, len(buckets.edges_us), room)
         if needs_calls(question.filter):
             check_calls_are_kept(window, now_us, retention)
             rows = await rows_of_calls(source, buckets, size)
         else:
             minutes_reach_us = level_reach_us(MINUTES, now_us, retention)
             rows = await rows_of_rollups(source, kept, buckets, minutes_reach_us, size)
-        encode = partial(_encoded, window, question, timestamps, rows)
+        encode = partial(_encoded, window, question, buckets.timestamps, rows)
         return await turns.aside(encode) if room.size_bytes > INLINE_BYTES_MAX else encode()
+
+
+def _planned(question: StatsQuestion, window: Fitted) -> Buckets:
+    """The buckets of a window; none where nothing is asked of them. Raises Refusal."""
+    zone = load_zone(question.timezone)
+    starts: list[int] = []
+    if question.call_metrics or question.usage_metrics:
+        starts = bucket_starts(window.start_us, window.end_us, window.granularity_s, zone)
+        _check_edges(starts, window, question.timezone)
+    edges_us = bucket_edges(window.start_us, window.end_us, starts)
+    return Buckets(question, bucket_timestamps(starts, zone), edges_us)
 
 
 def _encoded(window: Fitted, question: StatsQuestion, timestamps: Sequence[str], rows: Sequence[BucketRows]) -> bytes:
