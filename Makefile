@@ -62,6 +62,14 @@ servers: ## Apache Kafka for the tests, from Maven Central (Java 17 or newer and
 	@tests/servers/require_java.sh
 	@$(MAKE) --no-print-directory $(KAFKA_LIBS)/.complete
 
+sdks: .servers/sdks/node_modules/.package-lock.json ## npm's weave for the tests that run it (Node 20 or newer needed; without it they are left out)
+
+.servers/sdks/node_modules/.package-lock.json: tests/sdks/package-lock.json
+	mkdir -p .servers/sdks
+	cp tests/sdks/package.json tests/sdks/package-lock.json .servers/sdks/
+	npm ci --prefix .servers/sdks --silent --ignore-scripts
+	@touch $@
+
 lock: $(DEV_INSTALLED) ## resolve the dependencies again; `make lock UPGRADE=--upgrade` takes newer ones
 	$(BIN)/uv pip compile $(UPGRADE) $(LOCK_OPTIONS) --group pyproject.toml:dev --all-extras pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile $(UPGRADE) $(LOCK_OPTIONS) --group pyproject.toml:build --extra local pyproject.toml -c requirements-dev.lock -o requirements.lock

@@ -157,11 +157,16 @@ def test_killed_while_it_takes_events(pipeline: Pipeline, gateway: GatewayProgra
     assert len(acknowledged) <= calls <= len(acknowledged) + 10 * len(senders)
 
 
-PROGRAM = ROOT / "tests" / "sdks" / "weave_program.py"
+SDKS = ROOT / "tests" / "sdks"
+NODE_MODULES = ROOT / ".servers" / "sdks" / "node_modules"
+PYTHON = [sys.executable, str(SDKS / "weave_program.py")]
+NODE = ["node", str(SDKS / "weave_program.cjs")]
+needs_npm = pytest.mark.skipif(not NODE_MODULES.exists(), reason="`make sdks` installs what npm has")
 
 
-def test_weave_for_python(tmp_path: Path, bootstrap_servers: str, redis_url: str) -> None:
-    """The unmodified SDK at our address, the api's own: nested ops, a client's answer, an exception, threads."""
+@pytest.mark.parametrize("program", [PYTHON, pytest.param(NODE, marks=needs_npm)], ids=["Python", "TypeScript"])
+def test_weave(tmp_path: Path, bootstrap_servers: str, redis_url: str, program: list[str]) -> None:
+    """The unmodified SDKs at our address, the api's own: nested ops, a client's answer, an exception, threads."""
     with Pipeline(tmp_path, bootstrap_servers, redis_url, {}) as pipeline:
         pipeline.create_topic()
         pipeline.start_worker()
@@ -174,10 +179,9 @@ def test_weave_for_python(tmp_path: Path, bootstrap_servers: str, redis_url: str
             "WANDB_BASE_URL": f"http://{LOOPBACK}:{api.port}",
             "WF_TRACE_SERVER_URL": f"http://{LOOPBACK}:{api.port}",
             "WANDB_ERROR_REPORTING": "false",
+            "NODE_PATH": str(NODE_MODULES),
         }
-        ran = subprocess.run(
-            [sys.executable, str(PROGRAM)], env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
+        ran = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=120, check=False)
         assert ran.returncode == 0, ran.stderr
         check_program(api, json.loads(ran.stdout.splitlines()[-1]))
 
