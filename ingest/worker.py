@@ -93,6 +93,7 @@ class Worker:
         self._reported = (0, clock())
         self.stepped_us = clock()
         self._stopping = False
+        self._polled = Polled({}, {}, [], [], [])  # what is in hand
 
     def stop(self) -> None:
         """Finish the batch in hand, commit, and return from `run`. Safe to call from a signal handler."""
@@ -120,7 +121,7 @@ class Worker:
     def step(self, limits: BatchLimits) -> None:
         """Read one batch, and do with it, and with all else that is due, what is to be done."""
         try:
-            polled = self._source.poll(limits)
+            polled = self._polled = self._source.poll(limits)
         except MemoryError:
             log.exception("what was read does not fit into memory")
             self._let_go(None)
@@ -178,8 +179,7 @@ class Worker:
             # Who has few messages does not wait for who has many.
             partition = min(polled.messages, key=lambda one: len(polled.messages[one]))
             messages = polled.messages.pop(partition)
-            if not self._try_in(partition, lambda one, messages=messages: one.apply(messages, self._folding)):  # type: ignore[misc]
-                polled.ended.clear()  # all partitions are read again: these ends are not reached any more
+            self._try_in(partition, partial(Assignment.apply, messages=messages, folding=self._folding))
         while polled.ended:
             partition, end = polled.ended.popitem()
             self._try_in(partition, partial(Assignment.note_end, end=end, now_us=self._clock()))
@@ -203,6 +203,8 @@ class Worker:
             assignment.failed()
             if isinstance(failed, MemoryError):
                 self._let_go(assignment)
+        # What is in hand of it may lie behind what Redis then holds.
+        self._polled.messages.pop(assignment.partition, None)
         # Revoked meanwhile, it is another's to open.
         while self._assignments.get(assignment.partition) is assignment and not self._stopping:
             self._source.keep_alive(RETRY_S)
@@ -218,7 +220,11 @@ class Worker:
         return False
 
     def _read_again(self) -> None:
-        """Waiting may have let messages of any partition pass; what comes twice is skipped by its offset."""
+        """Waiting may have let messages of any partition pass; what comes twice is skipped by its offset.
+
+        The ends that are in hand are not reached any more: what Redis has forgotten lies before them.
+        """
+        self._polled.ended.clear()
         for other in self._assignments.values():
             if other.state is not State.OPENING:
                 self._source.seek(other.partition, other.next_offset)
@@ -270,8 +276,8 @@ class Worker:
             nonlocal has_grown
             has_grown = topology.look(list(self._assignments.values()), topics, self._clock())
 
-        if first is not None:
-            self._try(first, look)
+        if first is not None and not self._try(first, look):
+            self._polled.messages.clear()  # all are read again, and folded once it is known how they are shared out
         if has_grown:
             self._source.keep_alive(SETTLING_S)
             self._read_again()
