@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from aggregator.rollups.levels import SECOND_US
-from aggregator.store.shard_store import Fenced, StoreAway, StoreFull
+from aggregator.store.shard_store import Fenced, StoreTrouble
 
 log = logging.getLogger(__name__)
 
@@ -54,5 +54,5 @@ class PartitionCounts:
         if partitions:
             try:
                 register(partitions, counted_us)
-            except (*StoreAway, StoreFull, Fenced) as away:
+            except (*StoreTrouble, Fenced) as away:
                 log.debug("the partitions of a topic are not registered", extra={"topic": topic, "why": str(away)})
