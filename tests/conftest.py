@@ -6,7 +6,9 @@ three masters; what those cannot test is left out, and said at the end.
 """
 
 import os
+import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -25,7 +27,11 @@ settings.register_profile("full")
 
 CLUSTERED = os.environ.get("CALLMETER_TEST_REDIS") == "cluster"
 EMBEDDED = os.environ.get("CALLMETER_TEST_BROKER") == "embedded"
-LEFT_OUT = pytest.StashKey[int]()
+# Programs that drive what a user sees; a machine that has none leaves those tests out.
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+HAS_CHROMIUM = any(shutil.which(name) for name in CHROMIUM_NAMES)
+HAS_TMUX = shutil.which("tmux") is not None
+LEFT_OUT = pytest.StashKey[Counter[str]]()
 KAFKA_START_S = pytest.StashKey[float]()
 
 
@@ -78,21 +84,31 @@ def bootstrap_servers(request: pytest.FixtureRequest) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only Apache Kafka, or only a single Redis, can serve where it is replaced."""
-    left_out = [item for item in items if (EMBEDDED and _needs_apache_kafka(item)) or (CLUSTERED and _needs_one(item))]
-    items[:] = [item for item in items if item not in left_out]
+    """Leave out what this machine, or what Kafka and Redis were replaced by, cannot serve."""
+    left_out = [(item, reason) for item in items if (reason := _left_out_because(item))]
     if left_out:
-        config.hook.pytest_deselected(items=left_out)
-    config.stash[LEFT_OUT] = len(left_out)
+        config.hook.pytest_deselected(items=[item for item, _ in left_out])
+    items[:] = [item for item in items if not _left_out_because(item)]
+    config.stash[LEFT_OUT] = Counter(reason for _, reason in left_out)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say how long Apache Kafka took to start and, loudly, what was left out."""
     if KAFKA_START_S in config.stash:
         terminalreporter.write_line(f"Apache Kafka started in {config.stash[KAFKA_START_S]:.1f} s")
-    if left_out := config.stash.get(LEFT_OUT, 0):
-        reason = "they need Apache Kafka, or a single Redis, and were told to do without"
-        terminalreporter.write_sep("!", f"{left_out} tests NOT RUN: {reason}", red=True)
+    for reason, count in config.stash.get(LEFT_OUT, Counter()).items():
+        terminalreporter.write_sep("!", f"{count} tests NOT RUN: {reason}", red=True)
+
+
+def _left_out_because(item: pytest.Item) -> str:
+    """Why the test cannot run here; empty where it can."""
+    if (EMBEDDED and _needs_apache_kafka(item)) or (CLUSTERED and _needs_one(item)):
+        return "they need Apache Kafka, or a single Redis, and were told to do without"
+    if not HAS_CHROMIUM and item.get_closest_marker("browser"):
+        return "they look at the page and there is no Chromium (Debian: apt-get install chromium)"
+    if not HAS_TMUX and item.get_closest_marker("terminal"):
+        return "they look at a terminal and there is no tmux (Debian: apt-get install tmux)"
+    return ""
 
 
 def _needs_apache_kafka(item: pytest.Item) -> bool:

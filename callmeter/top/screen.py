@@ -180,7 +180,8 @@ def _body(frame: Frame, shown: Shown, width: int, height: int) -> list[Text]:
     lines += [Text("")] * (2 + rows_max - len(lines))
     hidden = len(rows) - first - rows_max + (shown.breakdown.get("rest") or {}).get("values", 0)
     more = f", {hidden} more row{'s' * (hidden > 1)} above" if hidden > 0 else ""
-    lines.append(_rule(f"{view.kind} calls{more}", width))
+    some = "" if shown.examples.get("complete", True) else ", not all looked at"
+    lines.append(_rule(f"{view.kind} calls{some}{more}", width))
     calls = shown.examples["calls"]
     lines += [_call_line(call) for call in calls[:calls_max]]
     if not calls:

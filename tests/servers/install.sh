@@ -20,7 +20,9 @@ if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
     missing=()
     command -v mvn >/dev/null || missing+=(maven)
     command -v promtool >/dev/null || missing+=(prometheus)
+    # Without these two the tests of the page and of `top` are left out, which the summary says.
     command -v chromium >/dev/null || missing+=(chromium)
+    command -v tmux >/dev/null || missing+=(tmux)
     if ((${#missing[@]})) || ! tests/servers/require_java.sh 2>/dev/null; then
         apt-get update -qq
         ((${#missing[@]} == 0)) || install "${missing[@]}"

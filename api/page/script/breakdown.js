@@ -88,22 +88,7 @@ export class Breakdown {
   /** Shows an answer; `usage` are the usage rows of the panels, for the sparklines of models. */
   draw(view, answer, usage, signal) {
     this.view = view;
-    fill(
-      this.tabs,
-      DIMENSIONS.map(({ id, label }, index) =>
-        h(
-          "button.tab",
-          {
-            type: "button",
-            "data-key": id,
-            "aria-pressed": String(view.by === id),
-            title: `By ${label.toLowerCase()}  ${index + 1}`,
-            onclick: () => this.onview({ by: id }),
-          },
-          label,
-        ),
-      ),
-    );
+    this.drawTabs(view);
     const dimension = DIMENSIONS.find(({ id }) => id === answer.dimension);
     if (!answer.rows.length) fill(this.scroll, h("p.empty", {}, "No calls in this range."));
     else
@@ -135,7 +120,27 @@ export class Breakdown {
       );
   }
 
-  trouble(sentence) {
+  drawTabs(view) {
+    fill(
+      this.tabs,
+      DIMENSIONS.map(({ id, label }, index) =>
+        h(
+          "button.tab",
+          {
+            type: "button",
+            "data-key": id,
+            "aria-pressed": String(view.by === id),
+            title: `By ${label.toLowerCase()}  ${index + 1}`,
+            onclick: () => this.onview({ by: id }),
+          },
+          label,
+        ),
+      ),
+    );
+  }
+
+  trouble(view, sentence) {
+    this.drawTabs(view);
     fill(this.scroll, h("p.empty", {}, sentence));
   }
 

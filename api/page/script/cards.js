@@ -49,7 +49,7 @@ export class Card {
   }
 
   /** Shows an answer, with what was before it where that is compared. */
-  draw(view, answer, before, fillingFromS) {
+  draw(view, answer, before, countedToS) {
     const { panel } = this,
       edges = answer.call_buckets.map((row) => Date.parse(row.timestamp) / 1000);
     const { series, drawn } = seriesOf(panel, answer, before);
@@ -66,7 +66,14 @@ export class Card {
     if (!this.isTable)
       this.chart.draw(
         edges.length
-          ? { edges, seconds: answer.granularity, zone: view.zone, series: drawn, written: panel.written, fillingFromS }
+          ? {
+              edges,
+              seconds: answer.granularity,
+              zone: view.zone,
+              series: drawn,
+              written: panel.axis ?? panel.written,
+              countedToS,
+            }
           : null,
       );
     this.drawTable();

@@ -16,9 +16,9 @@ export function redrawAll() {
 }
 
 /**
- * One chart in `place`. `draw(drawn)` shows `{edges, seconds, zone, series, written, markedMs}`: `edges` are the begins of
+ * One chart in `place`. `draw(drawn)` shows `{edges, seconds, zone, series, written, countedToS}`: `edges` are the begins of
  * the buckets in seconds, each of `series` `{label, values, shape: "bars"|"line", colour, dash, width}`, values stacked
- * by the caller; `written` turns a value into words for the axis; what is after `fillingFromS` is still being filled.
+ * by the caller; `written` turns a value into words for the axis; events are counted to `countedToS`.
  */
 export class Chart {
   constructor(place, { onchoose, onhover }) {
@@ -154,12 +154,13 @@ export class Chart {
     });
   }
 
+  /** Buckets that are not counted to their end stand in a shade: a drop there is none yet. */
   shadeFilling(plot) {
-    const { fillingFromS, edges, seconds } = this.drawn;
-    const endS = edges.at(-1) + seconds;
-    if (!fillingFromS || fillingFromS >= endS) return;
-    const left = plot.valToPos(Math.max(fillingFromS, edges[0]), "x", true),
-      right = plot.valToPos(endS, "x", true);
+    const { countedToS, edges, seconds } = this.drawn;
+    const first = edges.find((edge, index) => (edges[index + 1] ?? edge + seconds) > countedToS);
+    if (first === undefined) return;
+    const left = plot.valToPos(first, "x", true);
+    const right = plot.valToPos(edges.at(-1) + seconds, "x", true);
     plot.ctx.save();
     plot.ctx.fillStyle = colour("filling");
     plot.ctx.fillRect(left, plot.bbox.top, right - left, plot.bbox.height);

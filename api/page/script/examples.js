@@ -29,7 +29,8 @@ export class Examples {
     Object.assign(this, { place, onview, onfilter, open: null, subtrees: new Map() });
     this.tabs = h("div.tabs", { role: "group", "aria-label": "Which calls" });
     this.list = h("ol.calls");
-    fill(place, h("div.card-head", {}, h("h2", { id: "examples-title" }, "Calls"), this.tabs), this.list);
+    this.note = h("p.note");
+    fill(place, h("div.card-head", {}, h("h2", { id: "examples-title" }, "Calls"), this.tabs), this.list, this.note);
   }
 
   draw(view, answer) {
@@ -37,6 +38,8 @@ export class Examples {
     this.drawTabs(view);
     if (!answer.calls.some((call) => call.id === this.open)) this.open = null;
     this.calls = answer.calls;
+    const incomplete = "There are too many calls to look at all of them: some that belong here may be missing.";
+    this.note.textContent = answer.complete === false ? incomplete : "";
     fill(
       this.list,
       answer.calls.length ? answer.calls.map((call) => this.call(call)) : h("li.empty", {}, EMPTY[answer.kind]),

@@ -65,23 +65,7 @@ export class FilterBar {
     const { word, rest } = split(typed);
     const seen = FILTERS.filter((filter) => filter.dimension && (!word || word === filter.word));
     const lists = await Promise.all(
-      seen.map(async ({ word: name, dimension }) => {
-        try {
-          const { values } = await ask(
-            "/calls/values",
-            { ...this.windowOf(), dimension, prefix: rest, limit: word ? 20 : SUGGESTED_MAX },
-            signal,
-          );
-          return values.map(({ value, count }) => ({
-            label: `${name}: ${name === "op" ? opName(value) : value}`,
-            hint: `${short(count)} calls`,
-            value: { word: name, rest: value },
-          }));
-        } catch (error) {
-          if (error.name === "AbortError") throw error;
-          return [];
-        }
-      }),
+      seen.map((filter) => this.valuesOf(filter, rest, word ? 20 : SUGGESTED_MAX, signal).catch(unlessAborted)),
     );
     const written = rest
       ? FILTERS.filter((filter) => (word ? word === filter.word : !filter.dimension)).map(({ word: name }) => ({
@@ -92,6 +76,27 @@ export class FilterBar {
       : [];
     return [...lists.flat(), ...written];
   }
+
+  /** Values that begin so; of ops, those too whose name begins so behind what all ops of a project begin with. */
+  async valuesOf({ word, dimension }, typed, limit, signal) {
+    const prefixes = dimension === "op_name" && typed ? [typed, `weave:///${this.view.project}/op/${typed}`] : [typed];
+    const found = await Promise.all(
+      prefixes.map((prefix) => ask("/calls/values", { ...this.windowOf(), dimension, prefix, limit }, signal)),
+    );
+    return found
+      .flatMap(({ values }) => values)
+      .map(({ value, count }) => ({
+        label: `${word}: ${word === "op" ? opName(value) : value}`,
+        hint: `${short(count)} calls`,
+        value: { word, rest: value },
+      }));
+  }
+}
+
+/** Where no values are to be had, what is typed can still be taken. */
+function unlessAborted(error) {
+  if (error.name === "AbortError") throw error;
+  return [];
 }
 
 /** "op: answer" → the word and the rest; without a known word all is the rest. */

@@ -1,6 +1,7 @@
 // The page: reads the view from the URL, asks, draws, and asks again as time goes on.
 
 import { api, apiNowMs, ask, askFreshness, askProjects, follow, hasKey } from "./asking.js";
+import { Details } from "./details.js";
 import { Breakdown, breakdownQuestion, DIMENSIONS, totalsQuestion } from "./breakdown.js";
 import { Card } from "./cards.js";
 import { redrawAll } from "./charts.js";
@@ -16,8 +17,9 @@ import { drawTotals } from "./totals.js";
 import { bindKeys } from "./shortcuts.js";
 import { followTheme, switchTheme } from "./theme.js";
 
-const FRESHNESS_MS = 3_000,
-  DETAIL_MS_MIN = 1_000;
+const FRESHNESS_MS = 3_000;
+// Words of a view that change nothing but what stands below the panels.
+const OF_DETAILS = new Set(["by", "order", "dir", "kind"]);
 const at = (id) => document.getElementById(id);
 
 let view = readView(location.search);
@@ -37,15 +39,35 @@ const cards = PANELS.map(
 );
 const breakdown = new Breakdown(at("breakdown"), { onview: go, onfilter: narrow });
 const examples = new Examples(at("examples"), { onview: go, onfilter: (word, value) => filters.add(word, value) });
+const details = new Details({
+  questions: () => ({
+    totals: ["/calls/breakdown", totalsQuestion(view, plainWindow())],
+    breakdown: ["/calls/breakdown", breakdownQuestion(view, plainWindow())],
+    examples: ["/calls/examples", examplesQuestion(view, plainWindow())],
+  }),
+  onanswer: (name, answer) => {
+    answers = { ...answers, [name]: answer };
+    drawDetail(name, round.signal);
+  },
+  ontrouble: (name, sentence) => {
+    if (name === "breakdown") breakdown.trouble(view, sentence);
+    if (name === "examples") examples.trouble(view, sentence);
+  },
+});
 const filters = new FilterBar({ onview: go, windowOf: () => plainWindow() });
 const projects = new ProjectBox(at("project"), { onview: go });
 const range = new RangeChoice(at("range-choice"), at("range"), { onview: go, nowMs: apiNowMs });
 
 /** Looks at something else: the changes go into the URL, and everything is asked anew. */
 function go(changes, { replace = false } = {}) {
+  if (changes.project) Object.assign(api, { asOfMs: null, projectKnown: true });
   view = { ...view, ...changes };
   history[replace ? "replaceState" : "pushState"](null, "", writeView(view));
-  start();
+  if (Object.keys(changes).every((name) => OF_DETAILS.has(name))) {
+    breakdown.drawTabs(view);
+    examples.drawTabs(view);
+    details.look(round.signal);
+  } else start();
 }
 
 /** Only the calls of a row: its value takes the place of other values of its kind. */
@@ -63,13 +85,13 @@ function toggleTable(id) {
 }
 
 /** Asks all that the view needs, from the beginning. */
-function start() {
+function start({ quietly = false } = {}) {
   round.abort();
   round = new AbortController();
   drawBar();
   if (!view.project) return void chooseProject();
   document.title = `${view.project} · callmeter`;
-  document.body.classList.add("asking");
+  document.body.classList.toggle("asking", !quietly);
   window_ = windowOf(view, apiNowMs());
   answers = {};
   const { signal } = round;
@@ -77,9 +99,9 @@ function start() {
   follow(
     "/calls/stats",
     { ...statsWindow(), ...merged(), filter: filterOf(view) },
-    { signal, onanswer: (answer) => arrived(answer, signal), ontrouble: trouble },
+    { signal, onanswer: (answer, asOf) => arrived(answer, asOf, signal), ontrouble: trouble },
   );
-  detail(signal);
+  details.look(signal);
   if (isLive(view)) turnOver(signal);
 }
 
@@ -95,8 +117,8 @@ function turnOver(signal) {
 /** The same view at a later time: what is shown stays until the answer is there. */
 function restart() {
   const shown = answers;
-  start();
-  answers = { ...shown, stale: true };
+  start({ quietly: true });
+  answers = shown;
 }
 
 function statsWindow() {
@@ -116,15 +138,15 @@ function plainWindow() {
   return { project_id, start: begin, end };
 }
 
-function arrived(answer, signal) {
+function arrived(answer, asOf, signal) {
   performance.mark("answer");
-  answers = { ...answers, stats: answer, stale: false };
+  answers = { ...answers, stats: answer };
   document.body.classList.remove("asking");
-  notice("");
+  if (api.projectKnown) notice("");
   draw();
   performance.measure("answer to drawn", "answer");
-  if (api.asOfMs === null || isLive(view)) askFreshness(view.project).catch(() => {});
-  if (!signal.aborted) detailSoon();
+  if (asOf) api.asOfMs = Math.max(api.asOfMs ?? 0, Date.parse(asOf));
+  if (!signal.aborted) details.soon();
 }
 
 async function compareWith(signal) {
@@ -142,50 +164,11 @@ async function compareWith(signal) {
   }
 }
 
-let detailTimer = 0,
-  detailAtMs = 0;
-
-/** The breakdown and the examples follow the panels, once a second at most. */
-function detailSoon() {
-  const { signal } = round;
-  clearTimeout(detailTimer);
-  detailTimer = setTimeout(() => detail(signal), Math.max(0, detailAtMs + DETAIL_MS_MIN - performance.now()));
-}
-
-async function detail(signal) {
-  if (signal.aborted) return;
-  detailAtMs = performance.now();
-  const asked = view;
-  const answered = async (name, path, question, ontrouble) => {
-    try {
-      const answer = await ask(path, question, signal);
-      answers = { ...answers, [name]: answer };
-      drawDetail(name, signal);
-    } catch (error) {
-      if (error.name !== "AbortError") ontrouble(error.message);
-    }
-  };
-  await Promise.all([
-    answered("totals", "/calls/breakdown", totalsQuestion(asked, plainWindow()), () => {}),
-    answered("breakdown", "/calls/breakdown", breakdownQuestion(asked, plainWindow()), (sentence) =>
-      breakdown.trouble(sentence),
-    ),
-    answered("examples", "/calls/examples", examplesQuestion(asked, plainWindow()), (sentence) =>
-      examples.trouble(asked, sentence),
-    ),
-  ]);
-}
-
 function draw() {
   const { stats, before } = answers;
   if (!stats) return;
   for (const card of cards)
-    card.draw(
-      view,
-      stats,
-      view.compare ? before : undefined,
-      (api.asOfMs ?? apiNowMs()) / 1000 - (isLive(view) ? stats.granularity : 0),
-    );
+    card.draw(view, stats, view.compare ? before : undefined, (api.asOfMs ?? apiNowMs()) / 1000);
   drawTotals(at("totals"), view, answers, { go });
 }
 

@@ -72,6 +72,7 @@ const latency = {
   title: "Latency",
   ask: { call_metrics: [{ metric: "latency_ms", aggregations: [], percentiles: PERCENTILES }] },
   written: duration,
+  axis: (ms) => (ms === 0 ? "0" : ms % 1000 ? duration(ms) : ms % 60_000 ? `${ms / 1000} s` : `${ms / 60_000} min`),
   read: (answer) => [
     {
       label: "p99",
