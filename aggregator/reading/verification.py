@@ -145,7 +145,8 @@ def _count(
             tally.calls += 1
             if call.is_ended:
                 tally.add_end(call)
-            tally.tree_rows.replace(tree_series, {}, call.tree_usage())
+            if call.is_root:
+                tally.tree_rows.replace(tree_series, {}, call.tree_usage())
 
 
 def _by_cell(

@@ -88,13 +88,13 @@ class RowChanges:
 class CallTally:
     """How many calls, how many failed, and rows by series: of the calls, and apart from them of the trees of roots."""
 
-    __slots__ = ("calls", "errors", "rows", "tree_rows")
+    __slots__ = ("_trees", "calls", "errors", "rows")
 
     def __init__(self) -> None:
         self.calls = 0
         self.errors = 0
         self.rows = RowChanges()
-        self.tree_rows = RowChanges()
+        self._trees: RowChanges | None = None  # most groups of calls are of no roots
 
     def add_end(self, call: Call) -> None:
         """Count what is known of a started call from its end on: its error, its latency and its own usage."""
@@ -110,9 +110,21 @@ class CallTally:
         for model, vector in call.usage.items():
             added.add(model_series(model), vector)
 
+    @property
+    def has_trees(self) -> bool:
+        """Whether anything of trees has changed."""
+        return self._trees is not None
+
+    @property
+    def tree_rows(self) -> RowChanges:
+        """The rows of trees, to add to."""
+        if self._trees is None:
+            self._trees = RowChanges()
+        return self._trees
+
     def packed(self, with_trees: bool = False) -> PackedTally:
         """What was counted, of the calls, and if asked of the trees of roots."""
-        changes = [self.rows, self.tree_rows] if with_trees else [self.rows]
+        changes = [self.rows, self._trees] if with_trees and self._trees is not None else [self.rows]
         rows: dict[bytes, bytes] = {}
         large: dict[bytes, list[Row]] = {}
         lost, lost_large = NO_ROWS, NO_LARGE
@@ -132,7 +144,7 @@ def tally_of(calls: Iterable[Call]) -> CallTally:
         tally.calls += 1
         if call.is_ended:
             tally.add_end(call)
-        if call.is_root:
+        if call.is_root and call.is_ended:
             tally.tree_rows.replace(tree_series, {}, call.tree_usage())
     return tally
 

@@ -287,7 +287,8 @@ class Shard:
         self._load_directories({(group[0], layout.day_of(group[1] * MINUTE_US)) for group in changes.groups})
         minutes: dict[ProjectMinute, dict[int, list[PackedTally]]] = {}
         for group, tally in changes.groups.items():
-            without_trees, with_trees = tally.packed(), tally.packed(with_trees=True)
+            without_trees = tally.packed()
+            with_trees = tally.packed(with_trees=True) if tally.has_trees else without_trees
             of_minute = minutes.setdefault(group[:2], {})
             for view, has_trees in self._views(group, write):
                 packed = with_trees if has_trees else without_trees
