@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick system chaos lint format bench servers lock clean print-python
+.PHONY: help setup demo test test-quick system chaos lint format bench servers sdks collector lock clean print-python
 
 # The newest interpreter for which every dependency has wheels; `make setup PYTHON=/path/to/python` chooses another.
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
@@ -63,6 +63,17 @@ servers: ## Apache Kafka for the tests, from Maven Central (Java 17 or newer and
 	@$(MAKE) --no-print-directory $(KAFKA_LIBS)/.complete
 
 sdks: .servers/sdks/node_modules/.package-lock.json ## npm's weave for the tests that run it (Node 20 or newer needed; without it they are left out)
+
+COLLECTOR_VERSION := v0.165.0
+
+collector: .servers/otelcol/otelcol-callmeter ## an OpenTelemetry Collector for the test that runs it (Go 1.25 or newer needed; minutes)
+
+.servers/otelcol/otelcol-callmeter: tests/sdks/otelcol.yaml
+	mkdir -p .servers/otelcol
+	cp $< .servers/otelcol/
+	GOBIN=$(CURDIR)/.servers/otelcol go install go.opentelemetry.io/collector/cmd/builder@$(COLLECTOR_VERSION)
+	cd .servers/otelcol && ./builder --config otelcol.yaml && cp build/otelcol-callmeter otelcol-callmeter
+	@touch $@
 
 .servers/sdks/node_modules/.package-lock.json: tests/sdks/package-lock.json
 	mkdir -p .servers/sdks

@@ -186,6 +186,18 @@ def test_weave(tmp_path: Path, bootstrap_servers: str, redis_url: str, program: 
         check_program(api, json.loads(ran.stdout.splitlines()[-1]))
 
 
+def test_opentelemetry_for_python(tmp_path: Path, bootstrap_servers: str, redis_url: str) -> None:
+    """OpenTelemetry's SDK and exporter as they are: agents that repeat what their models used count it once."""
+    with Pipeline(tmp_path, bootstrap_servers, redis_url, {}) as pipeline:
+        pipeline.create_topic()
+        pipeline.start_worker()
+        api = pipeline.api(gateway=True)
+        api.start()
+        program = [sys.executable, str(SDKS / "otel_program.py"), f"http://{LOOPBACK}:{api.port}/v1/traces"]
+        ran = subprocess.run(program, capture_output=True, text=True, timeout=120, check=True)
+        check_program(api, json.loads(ran.stdout.splitlines()[-1]))
+
+
 def check_program(api: Any, did: dict[str, int]) -> None:
     """What the program did, `{"calls", "errors", "leaves"}`, is what is counted; its leaves used 15 tokens each."""
     question = {
