@@ -126,6 +126,7 @@ def _addresses(processes: Processes) -> str:
     return f"""callmeter is up.
 
   api     {processes.api_url}   (what it answers: {processes.api_url}/docs)
+  SDKs    {processes.api_url}   Weave's, OpenTelemetry's (/v1/traces), LiteLLM's (/litellm)
   Kafka   {processes.broker.address}   topic {", ".join(processes.topics)}; in memory, empty at every start
   Redis   {processes.redis.url}
   state   {processes.directory}   kept from one start to the next, logs too
