@@ -199,7 +199,8 @@ def test_damaged_messages_never_raise(seed: int, at: int, length: int) -> None:
             b"\n" + noise.randbytes(length),
         ):
             found = decode(damaged)
-            assert found.events or found.invalid or not damaged.strip(b"\n")
+            # A key of JSON that is damaged is one that nobody knows: what is under it is no span then.
+            assert found.events or found.invalid or is_otlp(damaged)
 
 
 def test_base64_ids_are_those_in_hexadecimal() -> None:
