@@ -13,10 +13,11 @@ import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import redis
 
-from aggregator.layout.keys import ShardKeys, ShardName
+from aggregator.layout.keys import ShardKeys, ShardName, stored_offset
 from bench.scale import tell, watched
 from callmeter.local.embedded_broker import EmbeddedBroker
 from callmeter.local.embedded_redis import EmbeddedRedis
@@ -124,8 +125,8 @@ class Stage:
     def next_offsets(self, topic: str, partitions: Iterable[int]) -> Ends:
         """How far each shard is."""
         wanted = list(partitions)
-        stored = self.redis.mget([ShardKeys(ShardName(topic, topic, partition)).next for partition in wanted])
-        return {partition: int(offset or 0) for partition, offset in zip(wanted, stored, strict=True)}
+        stored: Any = self.redis.mget([ShardKeys(ShardName(topic, topic, partition)).next for partition in wanted])
+        return {partition: stored_offset(offset) or 0 for partition, offset in zip(wanted, stored, strict=True)}
 
     def forget(self, topic: str, program: Program) -> None:
         """End a worker and drop all it has written; the next one begins at the beginning of the topic."""

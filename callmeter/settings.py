@@ -155,6 +155,20 @@ class RetentionSettings(_Section):
         return Retention(self.calls, self.minutes, self.five_minutes, self.hours)
 
 
+class SegmentSettings(_Section):
+    """How what is finished is kept small."""
+
+    seal: bool = Field(
+        default=False,
+        description="`true` seals rollups of finished hours: compressed, exactly, to about a tenth, in the same Redis.",
+    )
+    seal_after: DurationS = Field(
+        default=parse_duration_s("1h"),
+        description="How long rollups are left as they are after their hour, six hours or day, and after what came "
+        "late for them, before they are sealed.",
+    )
+
+
 class BatchSettings(_Section):
     """How much a worker folds in one step."""
 
@@ -270,6 +284,7 @@ class Settings(_Section):
         description="Project of OpenTelemetry spans and LiteLLM calls that name none; empty: they are dead letters.",
     )
     retention: RetentionSettings = RetentionSettings()
+    segments: SegmentSettings = SegmentSettings()
     batch: BatchSettings = BatchSettings()
     limits: LimitSettings = LimitSettings()
     api: ApiSettings = ApiSettings()

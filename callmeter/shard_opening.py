@@ -32,6 +32,7 @@ class ShardOpener:
             calls_cached_max=settings.limits.calls_cached,
             cells_cached_max=settings.limits.rollups_cached,
             views_max=settings.limits.views,
+            seal_after_s=settings.segments.seal_after if settings.segments.seal else None,
         )
         self._partitions: dict[str, int] = {}
 

@@ -4,7 +4,8 @@ Every key of a shard carries its hash tag `{namespace/topic/partition}`, so a sh
 Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V` a view's number on that day.
 
     {tag}:next            string  next offset: the fence, written with everything else in one step; `10+5000` where
-                                  5,000 elements of the batch that is message 10 are applied already
+                                  5,000 elements of the batch that is message 10 are applied already; sealing adds ":"
+                                  and random digits, so that what was read before it is not applied after it
     {tag}:attempt         string  the step that was begun last, where it might end its worker (layout/attempt.py)
     {tag}:waiting         hash    P + packed call id -> an end whose start has not come (layout/event_text.py)
     {tag}:log             hash    topic_id of the topic that is folded; leader_epoch of the message before the next
@@ -21,6 +22,8 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     {tag}:P:views:D       hash    packed View -> V; `full:S` marks a set of dimensions that is full
     {tag}:P:r:L:B         hash    place (slot in block B of level L: m, f, h; and V) -> packed Cell;
                                   place + "r" + series -> its rows beside the cell; place + "s" + series -> its sketches
+                                  sealed cells: fields "z..." (aggregator/layout/sealed.py)
+    {tag}:unsealed        hash    pieces of blocks that have cells which are not sealed -> nothing
     {tag}:P:v:L:B         hash    slot in block B of level L -> its version: random bytes, drawn anew by every batch
                                   that changes a cell of the slot
     {tag}:P:x:K:D         hash    value -> postings: numbers of the calls of day D that have the value in index K; the
@@ -81,6 +84,7 @@ class ShardKeys:
         self.projects = f"{self._tag}:projects"
         self.ids = f"{self._tag}:ids"
         self.unpriced = f"{self._tag}:unpriced"
+        self.unsealed = f"{self._tag}:unsealed"
 
     def calls(self, chunk: int) -> str:
         return f"{self._tag}:calls:{chunk}"
@@ -109,17 +113,22 @@ class ShardKeys:
 
 # The fence of a shard that has moved to another generation holds this, and the final next offset if there is one.
 MOVED = b"moved:"
+SEALED = b":"  # between the next offset and what sealing drew
 
 
 def stored_offset(fence: bytes | None) -> int | None:
     """The next offset that a fence holds, also of a shard that has moved away; None for none."""
-    written = (fence or b"").removeprefix(MOVED).partition(b"+")[0]
+    written = _unsealed(fence).partition(b"+")[0]
     return int(written) if written else None
 
 
 def stored_element(fence: bytes | None) -> int:
     """How many elements of the message at the next offset are applied, by what a fence holds."""
-    return int((fence or b"").partition(b"+")[2] or 0)
+    return int(_unsealed(fence).partition(b"+")[2] or 0)
+
+
+def _unsealed(fence: bytes | None) -> bytes:
+    return (fence or b"").removeprefix(MOVED).partition(SEALED)[0]
 
 
 def fence_at(next_offset: int, element: int) -> bytes:

@@ -17,6 +17,13 @@ class Block(NamedTuple):
     number: int
 
 
+class TouchedBlock(NamedTuple):
+    """A block that a batch changes, and its slots that gain anything."""
+
+    block: Block
+    slots: set[int]
+
+
 class Slot(NamedTuple):
     """A slot of a level: its block, the key of that, and its number in it."""
 

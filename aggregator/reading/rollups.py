@@ -1,12 +1,12 @@
-"""Reading cells, and what is beside them, for the slots and views that an answer needs, in two round trips."""
+"""Reading rollups: the cells of the slots and views that an answer needs, merged into its buckets."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from aggregator.reading.cells import CellsOfBuckets, read_cells, read_percentile_values
 from aggregator.rollups.accumulator import Merged
-from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, place_of, rows_field, sketches_field
+from aggregator.rollups.cell import place_of
 from aggregator.rollups.levels import DAY_S, Level
-from aggregator.rollups.series import LATENCY
 from aggregator.rollups.views import ALL_CALLS, ViewDirectory, ViewFilter, fields_to_select, select
 from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 
@@ -48,15 +48,6 @@ Wanted = Mapping[LevelBlock, Mapping[int, int]]
 """By block: which of its slots, and the bucket each belongs to."""
 
 
-class CellPlace(NamedTuple):
-    """A cell that was found, where, and the bucket it belongs to."""
-
-    key: str
-    place: bytes
-    bucket: int
-    cell: Cell
-
-
 async def read_rollups(
     reader: StoreReader,
     project: OpenedProject,
@@ -70,11 +61,13 @@ async def read_rollups(
     selected = await _selected_views(reader, project, wanted, views)
     values_read = 0
     for together in _at_once(_reads(wanted, selected)):
-        places = await _read_cells(reader, together)
+        places = await read_cells(reader, together)
         for place in places:
             into.add_cell(place.bucket, place.cell)
         if latency_values or usage_values:
-            values_read = await read_percentile_values(reader, places, into, latency_values, usage_values, values_read)
+            values_read += await read_percentile_values(reader, places, into, latency_values, usage_values)
+            if values_read > FIELDS_READ_MAX:
+                raise TooMuchToRead(f"the answer's percentiles need more than {FIELDS_READ_MAX:,} sketches")
         if into.size_bytes > READ_BYTES_MAX:
             raise TooMuchToRead(f"the answer needs more than {READ_BYTES_MAX // 2**20:,} MiB of rollups at once")
 
@@ -109,9 +102,7 @@ async def read_directories(
     return await reader.fetch([("HGETALL", key) for key in keys])
 
 
-def _reads(
-    wanted: Wanted, selected: Sequence[tuple[ProjectShard, int, list[int]]]
-) -> Iterator[tuple[str, list[bytes], list[int]]]:
+def _reads(wanted: Wanted, selected: Sequence[tuple[ProjectShard, int, list[int]]]) -> Iterator[CellsOfBuckets]:
     """Keys, fields, and the bucket of each field, no more fields at once than are read in one piece.
 
     Raises TooMuchToRead before the first of them where all are too many.
@@ -132,10 +123,10 @@ def _reads(
 
 
 def _at_once(
-    reads: Iterator[tuple[str, list[bytes], list[int]]],
-) -> Iterator[list[tuple[str, list[bytes], list[int]]]]:
+    reads: Iterator[CellsOfBuckets],
+) -> Iterator[list[CellsOfBuckets]]:
     """Reads that are sent together."""
-    together: list[tuple[str, list[bytes], list[int]]] = []
+    together: list[CellsOfBuckets] = []
     fields = 0
     for one in reads:
         if together and fields + len(one[1]) > FIELDS_AT_ONCE_MAX:
@@ -145,49 +136,3 @@ def _at_once(
         fields += len(one[1])
     if together:
         yield together
-
-
-async def _read_cells(reader: StoreReader, reads: Sequence[tuple[str, list[bytes], list[int]]]) -> list[CellPlace]:
-    unpack = CELL_CODEC.unpack
-    replies = await reader.fetch([("HMGET", key, *places) for key, places, _ in reads])
-    return [
-        CellPlace(key, place, bucket, unpack(packed))
-        for values, (key, places, buckets) in zip(replies, reads, strict=True)
-        for packed, place, bucket in zip(values, places, buckets, strict=True)
-        if packed is not None
-    ]
-
-
-async def read_percentile_values(
-    reader: StoreReader, places: Sequence[CellPlace], into: Merged, latency: bool, usage: bool, read: int = 0
-) -> int:
-    """Add to each cell's bucket what percentiles are read from: rows in the cells and beside them, and sketches.
-
-    `read`: how many fields beside cells have been read for the same answer before; returns how many are by now.
-    """
-    by_key: dict[str, list[tuple[bytes, int, bytes]]] = {}
-    for key, place, bucket, cell in places:
-        for name, rows in cell.rows.items():
-            if (latency if name == LATENCY else usage) and into.wants(name):
-                into.values_of(bucket, name).rows.append(rows)
-        if cell.totals or cell.large:
-            fields = by_key.setdefault(key, [])
-            for name in cell.overflow:
-                if (latency if name == LATENCY else usage) and into.wants(name):
-                    fields.append((rows_field(place, name), bucket, name))
-                    fields.append((sketches_field(place, name), bucket, name))
-    by_key = {key: fields for key, fields in by_key.items() if fields}
-    read += sum(map(len, by_key.values()))
-    if read > FIELDS_READ_MAX:
-        raise TooMuchToRead(f"the answer's percentiles need more than {FIELDS_READ_MAX:,} sketches")
-    replies = await reader.fetch([("HMGET", key, *(field[0] for field in fields)) for key, fields in by_key.items()])
-    for found, fields in zip(replies, by_key.values(), strict=True):
-        for at in range(0, len(fields), 2):
-            values = into.values_of(*fields[at][1:])
-            rows, sketches = found[at : at + 2]
-            into.size_bytes += len(rows or b"") + len(sketches or b"")
-            if rows:
-                values.rows.append(rows)
-            if sketches:
-                values.sketches.append(SKETCHES_CODEC.unpack(sketches))
-    return read

@@ -4,19 +4,13 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from aggregator.reading.rollups import (
-    VIEWS_READ_MAX,
-    CellPlace,
-    LevelBlock,
-    TooMuchToRead,
-    read_directories,
-    read_percentile_values,
-)
+from aggregator.reading.cells import CellsOfBuckets, read_cells, read_percentile_values
+from aggregator.reading.rollups import VIEWS_READ_MAX, LevelBlock, TooMuchToRead, read_directories
 from aggregator.rollups.accumulator import Merged
-from aggregator.rollups.cell import CELL_CODEC, place_of
+from aggregator.rollups.cell import place_of
 from aggregator.rollups.view_values import DimensionValue, views_by_value
 from aggregator.rollups.views import ALL_CALLS, ViewDirectory, ViewFilter, select
-from aggregator.store.reader import Command, OpenedProject, ProjectShard, StoreReader
+from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 
 # 2,000 values (CALLMETER_LIMITS__VIEWS) in every hour of a month: some two seconds, in pieces.
 VALUE_FIELDS_READ_MAX = 1_500_000
@@ -78,7 +72,7 @@ async def read_value_rollups(
         raise TooMuchToRead(f"the window has more than {VALUES_READ_MAX:,} values")
     merged = Merged(1 + len(buckets), wanted.roots_only)
     for pieces in _round_trips(slots, pairs, views):
-        places = await _read_cells(reader, pieces)
+        places = await read_cells(reader, _cells_of(pieces))
         for place in places:
             merged.add_cell(place.bucket, place.cell)
         if latency_values or usage_values:
@@ -109,7 +103,7 @@ async def read_slots(
         [(shard, day) for shard, day, _ in views],
         [[(number, TOTAL) for number in numbers] for _, _, numbers in views],
     ):
-        for place in await _read_cells(reader, pieces, slots):
+        for place in await read_cells(reader, _cells_of(pieces, slots)):
             into.add_cell(place.bucket, place.cell)
         into.condense()
 
@@ -174,24 +168,15 @@ def _together(all_of_them: Sequence[Part], sizes: Sequence[int], size_max: int) 
         yield together
 
 
-async def _read_cells(
-    reader: StoreReader, pieces: Sequence[_Piece], slot_buckets: Mapping[LevelBlock, Mapping[int, int]] | None = None
-) -> list[CellPlace]:
-    """The cells that are there, each with the bucket of its view, or of its slot where slots have buckets."""
-    commands: list[Command] = []
-    asked: list[tuple[str, list[bytes], list[int]]] = []
+def _cells_of(
+    pieces: Sequence[_Piece], slot_buckets: Mapping[LevelBlock, Mapping[int, int]] | None = None
+) -> list[CellsOfBuckets]:
+    """What to read, each place with the bucket of its view, or of its slot where slots have buckets."""
+    wanted: list[CellsOfBuckets] = []
     for shard, block, slots, views in pieces:
-        key = shard.keys.rollups(shard.project, *block)
-        places = [place_of(slot, view) for slot in slots for view, _ in views]
-        commands.append(("HMGET", key, *places))
         buckets = [bucket for _, bucket in views] * len(slots)
         if slot_buckets is not None:
             buckets = [slot_buckets[block][slot] for slot in slots for _ in views]
-        asked.append((key, places, buckets))
-    unpack = CELL_CODEC.unpack
-    return [
-        CellPlace(key, place, bucket, unpack(packed))
-        for values, (key, places, of_places) in zip(await reader.fetch(commands), asked, strict=True)
-        for packed, place, bucket in zip(values, places, of_places, strict=True)
-        if packed is not None
-    ]
+        places = [place_of(slot, view) for slot in slots for view, _ in views]
+        wanted.append((shard.keys.rollups(shard.project, *block), places, buckets))
+    return wanted

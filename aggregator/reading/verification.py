@@ -9,16 +9,18 @@ from aggregator.calls.call import Call
 from aggregator.layout.keys import day_of
 from aggregator.layout.slots import slots_of
 from aggregator.reading.calls import read_calls, select_minutes
+from aggregator.reading.cells import CellPlace, beside_of, read_cells
 from aggregator.reading.differences import Difference, differences, sliced
 from aggregator.reading.tree_verification import verify_trees
-from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, place_of, rows_field, sketches_field
+from aggregator.rollups.cell import Cell, place_of, rows_field, sketches_field
 from aggregator.rollups.levels import HOURS, LEVELS, MINUTE_US, SECOND_US, Level, Retention
 from aggregator.rollups.series import LATENCY, USAGE_METRICS, is_of_trees, model_of, series_of, tree_series
 from aggregator.rollups.sketch import centroids
 from aggregator.rollups.tally import CallTally, PackedTally, merge_tallies
 from aggregator.rollups.totals import PRICED, ROWS, Totals
 from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory, views_of
-from aggregator.store.reader import Command, OpenedProject, ProjectShard, StoreReader
+from aggregator.segments.frame import Beside
+from aggregator.store.reader import Command, OpenedProject, ProjectShard, StateLost, StoreReader
 from aggregator.timestamps import format_utc
 
 # Calls in memory at once are those of so many minutes: at 1,000 calls a second some 300 MB.
@@ -84,8 +86,11 @@ async def verify(
     for _ in range(READS_MAX):
         before = await _next_offsets(reader, project)
         found: list[Difference] = []
-        for shard in project.shards:
-            found += await _verify_shard(reader, shard, piece, now_us, retention, tree)
+        try:
+            for shard in project.shards:
+                found += await _verify_shard(reader, shard, piece, now_us, retention, tree)
+        except StateLost:  # cells are being sealed
+            continue
         # What is found twice is not of the moment: the shards are written, but nothing of this piece.
         if not found or found == previous or before == await _next_offsets(reader, project):
             return found
@@ -175,36 +180,40 @@ async def _verify_block(
     key = shard.keys.rollups(shard.project, level, block)
     for views in sliced(names, COMMANDS_PER_READ):
         places = {place_of(slot, view): (slot, view) for view in views for slot in slots}
-        [values] = await reader.fetch([("HMGET", key, *places)])
-        cells: dict[str, tuple[bytes, Cell]] = {}
-        for (place, (slot, view)), packed in zip(places.items(), values, strict=True):
-            stored = Cell() if packed is None else CELL_CODEC.unpack(packed)
+        fields = list(places)
+        there = {found.place: found for found in await read_cells(reader, [(key, fields, [0] * len(fields))])}
+        cells: dict[str, CellPlace] = {}
+        for place, (slot, view) in places.items():
+            found_cell = there.get(place, CellPlace(key, place, 0, Cell()))
             start_us = (block * level.block_slots + slot) * level.slot_us
             label = f"{shard.keys.shard} {level.slot_s} s from {format_utc(start_us)} {names[view]}"
             recomputed = expected.get((key, place), CallTally().packed())
-            found += differences(label, _stored_numbers(stored), _recomputed_numbers(recomputed))
-            cells[label] = place, stored
+            found += differences(label, _stored_numbers(found_cell.cell), _recomputed_numbers(recomputed))
+            cells[label] = found_cell
         found += await _verify_values(reader, key, cells)
     return found
 
 
-async def _verify_values(reader: StoreReader, key: str, cells: Mapping[str, tuple[bytes, Cell]]) -> list[Difference]:
+async def _verify_values(reader: StoreReader, key: str, cells: Mapping[str, CellPlace]) -> list[Difference]:
     """Whether as many values are beside the cells as their totals count; which ones is for the tests of the sketch."""
     found: list[Difference] = []
-    named = [(label, place, cell, name) for label, (place, cell) in cells.items() for name in cell.overflow]
+    named = [(label, cell, name) for label, cell in cells.items() for name in cell.cell.overflow]
     for part in sliced(named, COMMANDS_PER_READ):
+        hot = [(cell.place, name) for _, cell, name in part if cell.beside is None]
         commands: list[Command] = [
-            ("HMGET", key, rows_field(place, name), sketches_field(place, name)) for _, place, _, name in part
+            ("HMGET", key, rows_field(place, name), sketches_field(place, name)) for place, name in hot
         ]
-        for (label, _, cell, name), overflow in zip(part, await reader.fetch(commands), strict=True):
+        replies = iter(await reader.fetch(commands))
+        for label, cell, name in part:
+            overflow = beside_of(*next(replies)) if cell.beside is None else cell.beside[name]
             metrics = ("latency_ms",) if name == LATENCY else USAGE_METRICS
             prefix = "" if name == LATENCY else f"{_usage_text(name)} "
             stored = {
                 f"{prefix}{metric} sketch values": count
-                for metric, count in zip(metrics, _values_in_overflow(name, *overflow), strict=True)
+                for metric, count in zip(metrics, _values_in_overflow(name, overflow), strict=True)
             }
             costs_at = series_of(name).layout.costs_at
-            totals = _totals_of(cell, name, overflow=True)
+            totals = _totals_of(cell.cell, name, overflow=True)
             counted = {
                 f"{prefix}{metric} sketch values": totals[PRICED if at >= costs_at else ROWS]
                 for at, metric in enumerate(metrics)
@@ -213,13 +222,13 @@ async def _verify_values(reader: StoreReader, key: str, cells: Mapping[str, tupl
     return found
 
 
-def _values_in_overflow(name: bytes, rows: bytes | None, sketches: bytes | None) -> list[int]:
+def _values_in_overflow(name: bytes, overflow: Beside) -> list[int]:
     """How many values of each metric are beside a cell."""
     series = series_of(name)
-    totals = series.layout.of_values(series.unpack(rows or b""))
+    totals = series.layout.of_values(series.unpack(overflow.rows))
     costs_at, metrics = series.layout.costs_at, series.layout.metrics
     counts = [totals[PRICED if metric >= costs_at else ROWS] for metric in range(metrics)]
-    for metric, sketch in enumerate(SKETCHES_CODEC.unpack(sketches) if sketches else []):
+    for metric, sketch in enumerate(overflow.sketches):
         counts[metric] += round(float(abs(centroids([sketch])[1]).sum()))
     return counts
 

@@ -3,18 +3,12 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from aggregator.reading.rollups import (
-    FIELDS_READ_MAX,
-    CellPlace,
-    TooMuchToRead,
-    Wanted,
-    read_directories,
-    read_percentile_values,
-)
+from aggregator.reading.cells import CellsOfBuckets, read_cells, read_percentile_values
+from aggregator.reading.rollups import FIELDS_READ_MAX, TooMuchToRead, Wanted, read_directories
 from aggregator.rollups.accumulator import Merged
-from aggregator.rollups.cell import CELL_CODEC, place_of
+from aggregator.rollups.cell import place_of
 from aggregator.rollups.views import ALL_CALLS, OP, RUN, USER, NotKept, View, ViewDirectory
-from aggregator.store.reader import Command, OpenedProject, ProjectShard, StoreReader
+from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 
 # Series of one answer, before labels are added up: some KB each for every hundred steps.
 VIEWS_AT_ONCE_MAX = 5_000
@@ -101,22 +95,15 @@ async def _read(
         )
     at = 0
     while at < len(pieces):
-        commands: list[Command] = []
-        asked: list[tuple[str, list[bytes], list[int]]] = []
+        asked: list[CellsOfBuckets] = []
         fields = 0
         while at < len(pieces) and (not fields or fields + len(pieces[at][1]) <= FIELDS_PER_ROUND_TRIP):
             key, slots, (number, position) = pieces[at]
             places = [place_of(slot, number) for slot in slots]
-            commands.append(("HMGET", key, *places))
             asked.append((key, places, [position * intervals + interval for interval in slots.values()]))
             fields += len(places)
             at += 1
-        found = [
-            CellPlace(key, place, bucket, CELL_CODEC.unpack(packed))
-            for values, (key, places, buckets) in zip(await reader.fetch(commands), asked, strict=True)
-            for packed, place, bucket in zip(values, places, buckets, strict=True)
-            if packed is not None
-        ]
+        found = await read_cells(reader, asked)
         for place in found:
             merged.add_cell(place.bucket, place.cell)
         if latency_values or usage_values:

@@ -67,6 +67,15 @@ class Series:
         np.maximum(values[:, -1], ABSENT, out=values[:, -1])  # two that are absent
         return values
 
+    def rows(self, values: Integers) -> bytes:
+        """Packed rows of values, as `values` gives them."""
+        if self is OF_LATENCY:
+            return values.astype("<i8").tobytes()
+        packed = np.empty(len(values), dtype=_USAGE_TYPE)
+        packed["tokens"] = values[:, :_TOKENS]
+        packed["costs"] = values[:, _TOKENS:-1]
+        return packed.tobytes()
+
     def unpack(self, rows: bytes) -> list[Row]:
         """Packed rows one by one, without costs that are absent."""
         costs_at = self.layout.costs_at

@@ -14,6 +14,7 @@ from aggregator.layout.keys import (
     LAYOUT_VERSION,
     MOVED,
     POSTING_BLOCK_BYTES,
+    SEALED,
     SESSION_BYTES,
     VERSION_BYTES,
     ShardKeys,
@@ -37,6 +38,9 @@ from aggregator.store.transaction import Command, Overtaken, send
 
 # Fields of one HMGET; more only makes one reply block the server longer.
 FIELDS_PER_READ_MAX = 10_000
+
+# Random bytes of the fence: two sealings never draw the same.
+SEAL_FENCE_BYTES = 6
 
 
 class Fenced(Exception):
@@ -144,6 +148,11 @@ class ShardStore:
         """Whole hashes, in one round trip."""
         return self._read([("HGETALL", key) for key in keys])
 
+    def field_names(self, key: Key) -> list[bytes]:
+        """The names of all fields of a hash."""
+        [names] = self._read([("HKEYS", key)])
+        return list(names)
+
     def _read(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
         pipeline.get(self.keys.next)
@@ -202,12 +211,33 @@ class ShardStore:
 
         It is to be called once, before anything else is asked of this store.
         """
+        fence = None if next_offset is None else self._fence(next_offset, next_element)
+        return self._send(first_offset, fence, write)
 
+    def replace(self, write: ShardWrite) -> None:
+        """Write what says the same as before in another form, in one step, if nothing has been written meanwhile.
+
+        Raises Fenced, with nothing written, otherwise. What others have read before cannot be applied after it, though
+        the next offset is the same.
+        """
+        offset = stored_offset(self._continued_at)
+        assert offset is not None, "a shard that holds something has a next offset"
+        drawn = secrets.token_hex(SEAL_FENCE_BYTES).encode()
+        self._send(offset, fence_at(offset, stored_element(self._continued_at)) + SEALED + drawn, write)()
+
+    def _fence(self, next_offset: int, next_element: int) -> bytes:
+        """What the fence is to hold: where nothing was read, what sealing drew stays."""
+        known = self._continued_at if self._asked else None
+        if known is not None and (stored_offset(known), stored_element(known)) == (next_offset, next_element):
+            return known
+        return fence_at(next_offset, next_element)
+
+    def _send(self, first_offset: int | None, fence: bytes | None, write: ShardWrite) -> Callable[[], None]:
         def check(stored: bytes | None) -> None:
-            if self._writable(stored) != first_offset or stored_element(stored) != self.next_element:
+            is_ours = self._writable(stored) == first_offset and stored_element(stored) == self.next_element
+            if not is_ours or (self._asked and stored != self._continued_at):
                 raise Fenced(f"shard {self.shard.tag}: expected next offset {first_offset}, found {stored!r}")
 
-        fence = None if next_offset is None else fence_at(next_offset, next_element)
         commands = self._commands(write, fence)
         with self._unless_overtaken(first_offset):
             if isinstance(self._client, redis.Redis):
@@ -219,7 +249,7 @@ class ShardStore:
             with self._unless_overtaken(first_offset):
                 wait()
             if fence is not None:
-                self._continued_at, self.next_element = fence, next_element
+                self._continued_at, self.next_element = fence, stored_element(fence)
 
         return finish
 

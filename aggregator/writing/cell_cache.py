@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from aggregator.layout.keys import ShardKeys
-from aggregator.layout.slots import Block, ProjectMinute, Slot, slots_of
+from aggregator.layout.sealed import DIRECTORY_FIELD
+from aggregator.layout.slots import ProjectMinute, Slot, TouchedBlock, slots_of
 from aggregator.layout.write import Field, Key, ShardWrite
 from aggregator.rollups.cell import (
     CELL_CODEC,
@@ -22,23 +23,15 @@ from aggregator.rollups.cell import (
 )
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
 from aggregator.rollups.tally import PackedTally, merge_tallies
+from aggregator.segments.frame import Beside
 from aggregator.writing.overflow import Overflow, take_rows_beside, without_rows
+from aggregator.writing.unsealing import Stored, sealed_cells
 
 LATENCIES_BYTES_MAX = ROWS_IN_CELL_MAX * OF_LATENCY.row_bytes
 USAGE_BYTES_MAX = ROWS_IN_CELL_MAX * OF_USAGE.row_bytes
 
 # Of the cells that may be at hand, those that are kept when there are more.
 KEPT_OF_TEN = 9
-
-Stored = Mapping[tuple[Key, Field], bytes]
-"""Values that were read, by key and field."""
-
-
-class TouchedBlock(NamedTuple):
-    """A block that a batch changes, and its slots that gain anything."""
-
-    block: Block
-    slots: set[int]
 
 
 class _CachedCell:
@@ -53,6 +46,15 @@ class _CachedCell:
         self.overflow: dict[bytes, Overflow] = {}
         self.packed_tallies: list[PackedTally] = []  # of the batch at hand
         self.batch = 0  # the last one that it was in; 0: it has not been read yet
+
+    def take_over(self, cell: Cell, beside: Mapping[bytes, Beside], write: ShardWrite) -> None:
+        """Be what was sealed of this place: what was beside the cell is stored beside it again."""
+        self.cell = cell
+        for name, (rows, sketches) in beside.items():
+            self.overflow[name] = Overflow(rows, sketches)
+            write.set(self.key, rows_field(self.place, name), rows)
+            if sketches:
+                write.set(self.key, sketches_field(self.place, name), SKETCHES_CODEC.pack(sketches))
 
 
 class _Loss(NamedTuple):
@@ -98,7 +100,7 @@ class Cells:
             for slot in slots_of(project, minute, self._keys):
                 blocks.setdefault(slot.key, TouchedBlock(slot.block, set())).slots.add(slot.number)
                 touched += self._in_slot(slot, views)
-        self._load(touched)
+        self._load(touched, write)
         gains = [(cached, merge_tallies(cached.packed_tallies)) for cached in touched]
         losses = [loss for cached, gain in gains if gain.lost or gain.lost_large for loss in _take(cached, gain)]
         growths, large = _count(gains)
@@ -133,17 +135,29 @@ class Cells:
                 yield cached
             cached.packed_tallies.append(packed)
 
-    def _load(self, touched: Iterable[_CachedCell]) -> None:
+    def _load(self, touched: Iterable[_CachedCell], write: ShardWrite) -> None:
         unknown = [cached for cached in touched if not cached.batch]
         wanted: dict[Key, list[Field]] = {}
         for cached in unknown:
-            wanted.setdefault(cached.key, []).append(cached.place)
-        if wanted:
-            stored = self._read(wanted)
-            for cached in unknown:
-                packed = stored.get((cached.key, cached.place))
-                if packed is not None:
-                    cached.cell = CELL_CODEC.unpack(packed)
+            wanted.setdefault(cached.key, [DIRECTORY_FIELD]).append(cached.place)
+        if not wanted:
+            return
+        stored = self._read(wanted)
+        absent: dict[str, dict[int, _CachedCell]] = {}
+        for cached in unknown:
+            packed = stored.get((cached.key, cached.place))
+            if packed is not None:
+                cached.cell = CELL_CODEC.unpack(packed)
+            else:
+                absent.setdefault(cached.key, {})[int.from_bytes(cached.place, "big")] = cached
+        for (key, place), (cell, beside) in sealed_cells(absent, stored, self._read).items():
+            absent[key][place].take_over(cell, beside, write)
+
+    def forget(self, key: str, places: Iterable[int]) -> None:
+        """Drop cells that have been sealed, if they are at hand."""
+        block = self._blocks.get(key, {})
+        for place in places:
+            block.pop(place, None)
 
     def _load_overflow(self, needed: Iterable[tuple[_CachedCell, bytes]]) -> None:
         """What is beside cells, of series that have something there and are not at hand yet."""

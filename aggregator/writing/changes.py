@@ -9,9 +9,9 @@ from aggregator.calls.call import CALL_CODEC
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import CALLS_PER_CHUNK, LAYOUT_VERSION, ShardKeys
 from aggregator.layout.open_calls import pack_open_call
+from aggregator.layout.slots import TouchedBlock
 from aggregator.layout.write import ShardWrite
 from aggregator.rollups.levels import DAY_S, Retention
-from aggregator.writing.cell_cache import TouchedBlock
 from aggregator.writing.fold import BatchChanges
 from aggregator.writing.records import Records
 

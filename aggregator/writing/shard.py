@@ -26,6 +26,7 @@ from aggregator.writing.expiry import ExpiredChunks
 from aggregator.writing.fold import BatchChanges, CallGroup, Fold, ProjectDay
 from aggregator.writing.loading import load_records
 from aggregator.writing.records import Records
+from aggregator.writing.sealing import Sealing
 from aggregator.writing.unpriced import UnpricedCounts
 from aggregator.writing.waiting import WaitingEnds
 
@@ -43,6 +44,8 @@ class ShardLimits(msgspec.Struct, frozen=True):
     expiries_cached_max: int = 100_000
     # One per project and UTC day with calls in it; up to views_max views in each.
     directories_cached_max: int = 500
+    # How long cells are left as they are after their hour, or six hours, or day; None: for ever.
+    seal_after_s: int | None = None
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -91,6 +94,7 @@ class Shard:
         self._records = Records(numbers, int(fields.get("calls_numbered", 0)))
         self._waiting = WaitingEnds(self._store)
         self._cells = Cells(self._keys, self._read_present)
+        self._sealing = Sealing(self._store, self._limits.seal_after_s)
         self._directories: dict[tuple[int, int], ViewDirectory] = {}
         self._expiries: dict[Key, int] = {}
         self._expired = ExpiredChunks(
@@ -168,6 +172,7 @@ class Shard:
         """
         self.finish()
         self._as_of_us = max(self._as_of_us, as_of_us or 0)
+        self._seal(now_us, len(events))
         known = Known(self._records.next_number, len(self._records.projects))
         fields = load_records(events, self._records, self._store)
         fold = Fold(self._records, self._prices)
@@ -182,6 +187,7 @@ class Shard:
         changes.counters["rows_still_shown"] += self._cells.rows_still_shown - rows_still_shown
         changes.counters.update(counters)  # some may be negative: what was unpriced may not be counted any more
         note_blocks(touched, self._keys, self._retention, write)
+        self._sealing.note(touched.values(), min(now_us, self._as_of_us), write)
         dropped = set(self._expired.drop(min(now_us, self._as_of_us), known.records, self._records.calls, write))
         self._note_retention(now_us, write)
         self._unpriced.add(changes.unpriced, self._keys, write)
@@ -198,6 +204,23 @@ class Shard:
         for name, value in self._log_to_write.items():
             write.set(self._keys.log, name, value)
         self._log_to_write = {}
+
+    def seal(self, now_us: int) -> int:
+        """Seal some cells that are due, while nothing else is to be done; returns how many, 0 where none is due."""
+        self.finish()
+        return self._seal(now_us, 1)
+
+    def _seal(self, now_us: int, cells_min: int) -> int:
+        """Seal as many cells as a batch of so many events may have finished, or a step's more, if so many are due."""
+        sealed = 0
+        while sealed < cells_min:
+            step = self._sealing.step(min(now_us, self._as_of_us))
+            if not step:
+                break
+            for key, places in step.items():
+                self._cells.forget(key, places)
+                sealed += max(1, len(places))
+        return sealed
 
     def _note_retention(self, now_us: int, write: ShardWrite) -> None:
         """Store what is kept where that is new, so that no answer claims more."""
@@ -238,6 +261,7 @@ class Shard:
         element = self._store.next_element if next_offset == self._next_offset else 0
         self._store.send(self._next_offset, next_offset, write, element)()
         self._next_offset = self._sent_offset = next_offset
+        self._seal(self._as_of_us, 1)
 
     @property
     def partition(self) -> int:

@@ -81,6 +81,9 @@ class InProcess:
                 assert decoded.invalid == []
                 offset += len(batch.values)
                 shard.apply(decoded.events, offset, self._now_us, self._now_us, {})
+            # Of some all cells are in frames in the end, of the others those of the last batch are not.
+            while shard is not None and offset % 2 and shard.seal(self._now_us):
+                pass
 
     def get(self, path: str, parameters: Sequence[tuple[str, str]], as_form: bool = False) -> tuple[int, Any]:
         """Status and body of the answer to a query of Prometheus' kind, by GET or as a form."""

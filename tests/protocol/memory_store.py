@@ -12,7 +12,7 @@ import redis
 
 from aggregator.layout import keys as layout
 from aggregator.layout.attempt import Attempt
-from aggregator.layout.keys import POSTING_BLOCK_BYTES, VERSION_BYTES, ShardKeys, ShardName
+from aggregator.layout.keys import POSTING_BLOCK_BYTES, SESSION_BYTES, VERSION_BYTES, ShardKeys, ShardName
 from aggregator.layout.write import Field, Key, ShardWrite, Value
 from aggregator.store.shard_store import Fenced, ShardStore
 from tests.protocol.memory_redis import Hash, MemoryRedis, State
@@ -60,7 +60,7 @@ class MemoryStore(ShardStore):
     def next_offset(self) -> int | None:
         self._continued_at = self._look("next_offset").string(_bytes(self.keys.next))
         self._asked = True
-        return None if self._continued_at is None else int(self._continued_at)
+        return layout.stored_offset(self._continued_at)
 
     def shard_fields(self) -> dict[str, str]:
         [fields] = self._read_hashes("shard_fields", [self.keys.shard])
@@ -75,6 +75,10 @@ class MemoryStore(ShardStore):
 
     def read_hashes(self, keys: Iterable[Key]) -> list[dict[bytes, bytes]]:
         return self._read_hashes("read_hashes", keys)
+
+    def field_names(self, key: Key) -> list[bytes]:
+        [found] = self._read_hashes("field_names", [key])
+        return list(found)
 
     def _read_hashes(self, command: str, keys: Iterable[Key]) -> list[Hash]:
         """A pipeline: one connection, but others may come between its commands."""
@@ -126,29 +130,43 @@ class MemoryStore(ShardStore):
         return finish
 
     def apply(self, first_offset: int | None, next_offset: int | None, write: ShardWrite) -> None:
+        self._apply(first_offset, None if next_offset is None else self._fence(next_offset, 0), write)
+
+    def replace(self, write: ShardWrite) -> None:
+        offset = layout.stored_offset(self._continued_at)
+        assert offset is not None
+        self._apply(offset, self._drawn_fence(offset), write)
+
+    def _drawn_fence(self, offset: int) -> bytes:
+        return b"%d%b%b" % (offset, layout.SEALED, secrets.token_hex(8).encode())
+
+    def _apply(self, first_offset: int | None, fence: bytes | None, write: ShardWrite) -> None:
         key = _bytes(self.keys.next)
         stored = self._look("watch").string(key)
         watch = self._watch(key)
-        if (None if stored is None else int(stored)) != first_offset:
-            raise Fenced(f"expected next offset {first_offset}, found {stored!r}")
+        self._check_fence(first_offset, stored)
 
         def execute() -> None:
             if self._watch(key) != watch:
                 raise Fenced(f"another writer applied past {first_offset}")
-            self._server.writes_of[key] = watch.writes + (next_offset is not None)
-            self._server.change(lambda state: self._transaction(state, next_offset, write))
+            self._server.writes_of[key] = watch.writes + (fence is not None)
+            self._server.change(lambda state: self._transaction(state, fence, write))
 
         fault = self._before("exec")
         if self._server.incarnation != watch.incarnation:
             raise redis.ConnectionError("Redis was restarted")
         self._write(fault, execute)
-        if next_offset is not None:
-            self._continued_at = _bytes(next_offset)
+        if fence is not None:
+            self._continued_at = fence
+
+    def _check_fence(self, first_offset: int | None, stored: bytes | None) -> None:
+        if layout.stored_offset(stored) != first_offset or (self._asked and stored != self._continued_at):
+            raise Fenced(f"expected next offset {first_offset}, found {stored!r}")
 
     def _watch(self, key: bytes) -> Watch:
         return Watch(self._server.incarnation, self._server.writes_of.get(key, 0))
 
-    def _transaction(self, state: State, next_offset: int | None, write: ShardWrite) -> None:
+    def _transaction(self, state: State, fence: bytes | None, write: ShardWrite) -> None:
         for key, fields in write.fields.items():
             state.hset(_bytes(key), {_bytes(field): _bytes(value) for field, value in fields.items()})
         for key, deleted in write.deletions.items():
@@ -168,8 +186,9 @@ class MemoryStore(ShardStore):
             state.hincrby(_bytes(self.keys.shard), _bytes(counter), count)
         for key, at_unix_s in write.expiries.items():
             state.expireat(_bytes(key), at_unix_s)
-        if next_offset is not None:
-            state.set(_bytes(self.keys.next), _bytes(next_offset))
+        if fence is not None:
+            state.hset(_bytes(self.keys.writer), {b"session": secrets.token_bytes(SESSION_BYTES)})
+            state.set(_bytes(self.keys.next), fence)
 
     def _look(self, command: str, incarnation: int | None = None) -> State:
         fault = self._before(command)

@@ -5,15 +5,21 @@ from aggregator.writing.shard import Shard
 from ingest.kafka.partition import Partition
 from tests.protocol.memory_log import MemorySource
 from tests.protocol.memory_store import MemoryStore, Watch
-from tests.protocol.stored import next_offset as stored_offset
 from tests.protocol.worker_process import Parts
 
 
 class UncheckedStore(MemoryStore):
     """Whatever the stored next offset is, it is the one that was expected."""
 
-    def apply(self, first_offset: int | None, next_offset: int | None, write: ShardWrite) -> None:
-        super().apply(stored_offset(self._server.state, self.shard), next_offset, write)
+    def _check_fence(self, first_offset: int | None, stored: bytes | None) -> None: ...
+
+
+class DeletingFirstStore(MemoryStore):
+    """Cells are deleted in one step, and are in frames in the next."""
+
+    def replace(self, write: ShardWrite) -> None:
+        super().replace(ShardWrite(deletions=write.deletions))
+        super().replace(ShardWrite(fields=write.fields))
 
 
 class UnwatchedStore(MemoryStore):
@@ -58,6 +64,7 @@ class ForwardSource(MemorySource):
 
 MUTANTS = {
     "no offset check": Parts(store=UncheckedStore),
+    "deleted before sealed": Parts(store=DeletingFirstStore),
     "no watch": Parts(store=UnwatchedStore),
     "reads of any state": Parts(store=MixingStore),
     "offset after state": Parts(store=TwoStepStore),

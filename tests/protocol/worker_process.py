@@ -6,7 +6,7 @@ from typing import NamedTuple
 from aggregator.layout.keys import ShardName
 from aggregator.prices.book import UNPRICED, PriceBook, Timeline
 from aggregator.rollups.levels import DAY_S, SECOND_US, Retention
-from aggregator.writing.shard import Shard
+from aggregator.writing.shard import Shard, ShardLimits
 from ingest.batch_limits import BatchLimits
 from ingest.kafka.message import DeadLetter
 from ingest.kafka.partition import Partition
@@ -19,6 +19,8 @@ from tests.protocol.turns import TO_THE_END, Turns
 NAMESPACE = "model"
 # Nothing goes past its retention in the model; tests of retention are elsewhere.
 RETENTION = Retention(*[100_000 * DAY_S] * 4)
+# Every cell is sealed as soon as nothing else is to be done, also one whose day is not over.
+LIMITS = ShardLimits(seal_after_s=-10 * DAY_S)
 
 
 class NoCatalogue:
@@ -85,7 +87,7 @@ class WorkerProcess:
             store = self._stores[partition] = self._parts.store(
                 self._server, ShardName(NAMESPACE, *partition), self._before
             )
-        return self._parts.shard(store, PRICES, RETENTION)
+        return self._parts.shard(store, PRICES, RETENTION, LIMITS)
 
     def _before(self, command: str) -> Fault | None:
         self._turns.pause(command)

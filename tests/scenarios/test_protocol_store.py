@@ -10,7 +10,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aggregator.layout.keys import ShardName, posting
+from aggregator.layout.keys import ShardKeys, ShardName, posting
 from aggregator.layout.write import ShardWrite
 from aggregator.store.shard_store import Fenced, ShardStore, StoreFull
 from aggregator.store.transaction import Command
@@ -165,9 +165,9 @@ writes = st.builds(
 
 
 def but_drawn(dump: dict[bytes, Any]) -> dict[bytes, Any]:
-    """A dump with how long versions are in place of versions, which are random."""
-    fields, expiry = dump.get(b"versions", ({}, 0))
-    return dump | {b"versions": ({slot: len(version) for slot, version in fields.items()}, expiry)}
+    """A dump with how long versions and sessions are in place of these, which are random."""
+    drawn = [key for key in dump if key in (b"versions", ShardKeys(SHARD).writer.encode())]
+    return dump | {key: ({name: len(value) for name, value in dump[key][0].items()}, dump[key][1]) for key in drawn}
 
 
 class Operation(NamedTuple):

@@ -31,6 +31,7 @@ from aggregator.writing.records import Records
 from aggregator.writing.shard import Shard, ShardLimits
 from ingest.decoding.single import decode_message
 from tests.support.paths import CASES
+from tests.support.sealed_blocks import unsealed
 from tests.support.strategies import NOW
 
 Json = dict[str, Any]
@@ -41,7 +42,13 @@ PROJECT = "acme/agents"
 FOREVER_S = 3650 * DAY_S
 KEEP_ALL = Retention(FOREVER_S, FOREVER_S, FOREVER_S, FOREVER_S)
 ROOMY = ShardLimits()
-TINY = ShardLimits(calls_cached_max=1, cells_cached_max=1, expiries_cached_max=1, directories_cached_max=1)
+TINY = ShardLimits(
+    calls_cached_max=1,
+    cells_cached_max=1,
+    expiries_cached_max=1,
+    directories_cached_max=1,
+    seal_after_s=-10 * DAY_S,  # everything is sealed before the next batch, which takes it out again
+)
 
 
 class NoCatalogue:
@@ -152,7 +159,7 @@ class _StateReader:
         for name, kept in self._kept.items():
             first, _, rest = name.partition(":")
             if first == "next":
-                state["next"] = int(kept)
+                state["next"] = layout.stored_offset(kept)
             elif first == "shard":
                 state["shard"] = self._shard(kept)
             elif first == "calls":
@@ -162,7 +169,7 @@ class _StateReader:
                     (self._projects.get(unpriced.project), *unpriced[1:]): calls
                     for unpriced, calls in read_unpriced(kept).items()
                 }
-            elif first not in ("projects", "ids", "writer", "waiting", "log", "attempt"):
+            elif first not in ("projects", "ids", "writer", "waiting", "log", "attempt", "unsealed"):
                 state.update(self._of_project(int(first), rest, kept))
         return state
 
@@ -207,7 +214,7 @@ class _StateReader:
             day = int(block) * level.block_s // DAY_S
             numbers = ViewDirectory(self._kept[f"{project}:views:{day}"]).numbers
             views = {number: view for view, number in numbers.items()} | {ALL_CALLS: "all"}
-            return {f"{name} {rest}": _cells(kept, views)}
+            return {f"{name} {rest}": _cells(unsealed(kept), views)}
         if kind == "v":
             return {f"{name} {rest}": {int(slot) for slot in kept}}
         if kind == "x":

@@ -1,0 +1,132 @@
+"""Where sealed cells lie in their block, and what of a block is waiting to be sealed.
+
+Sealed cells stay in the hash of their block (see keys.py), so that they go with it: frames
+(aggregator/segments/frame.py) in fields of their own, and one field, `zd`, that says which places each frame may hold.
+A place that has a field of its own is not sealed, whatever frames hold of it: a cell that changes is taken out of its
+frame by being written again. Of a place that several frames hold, the frame with the highest number counts.
+
+A directory is MessagePack: random bytes that change with it, the number of the next frame, and of each frame its
+number, first and last slot, first and last view. For example, of one frame, number 0, of the slots 0 to 59 in view 0:
+`93 c4 08 <8 bytes> 01 91 95 00 00 3b 00 00`.
+
+Slots are sealed in pieces: an hour of minutes, six hours of five-minute slots, a day of hours. Pieces that have cells
+which are not sealed are fields of one hash of the shard, `project:level:block:piece`.
+"""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from aggregator.layout.slots import Block
+from aggregator.rollups.levels import FIVE_MINUTES, LEVELS, SECOND_US, Level
+
+DIRECTORY_FIELD = b"zd"
+SEAL_BYTES = 8  # random: two directories never draw the same
+
+# By level, how many slots are sealed together: few enough that little waits, enough that they compress.
+_PIECE_SLOTS = {level: 72 if level is FIVE_MINUTES else level.block_slots for level in LEVELS}
+_LEVELS = {level.letter: level for level in LEVELS}
+_VIEW_BITS = 24
+_VIEW_MASK = (1 << _VIEW_BITS) - 1
+
+
+class SealedRange(NamedTuple):
+    """A frame: its number, and the slots and views of which it may hold cells."""
+
+    number: int
+    first_slot: int
+    last_slot: int
+    first_view: int
+    last_view: int
+
+    @property
+    def field(self) -> bytes:
+        """Where the frame is in the hash of its block."""
+        return b"z%d" % self.number
+
+
+class SealedDirectory(msgspec.Struct, array_like=True, frozen=True):
+    """The frames of a block."""
+
+    drawn: bytes = b""
+    next_number: int = 0
+    ranges: tuple[SealedRange, ...] = ()
+
+    def of_places(self, places: Collection[int]) -> list[SealedRange]:
+        """The frames that may hold one of these places, the newest last."""
+        wanted = np.fromiter(places, dtype=np.int64, count=len(places))
+        slots, views = wanted >> _VIEW_BITS, wanted & _VIEW_MASK
+        return [
+            one
+            for one in self.ranges
+            if (
+                (slots >= one.first_slot)
+                & (slots <= one.last_slot)
+                & (views >= one.first_view)
+                & (views <= one.last_view)
+            ).any()
+        ]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(SealedDirectory)
+
+
+def pack_directory(directory: SealedDirectory) -> bytes:
+    """A directory as it is stored."""
+    return _encoder.encode(directory)
+
+
+def unpack_directory(stored: bytes | None) -> SealedDirectory:
+    """The directory of a block; an empty one where there is none."""
+    return _decoder.decode(stored) if stored else SealedDirectory()
+
+
+def range_of(number: int, places: Collection[int]) -> SealedRange:
+    """The range of a frame that holds these places, at least one."""
+    slots, views = [place >> _VIEW_BITS for place in places], [view_of(place) for place in places]
+    return SealedRange(number, min(slots), max(slots), min(views), max(views))
+
+
+def view_of(place: int) -> int:
+    """The view of a place."""
+    return place & _VIEW_MASK
+
+
+class Piece(NamedTuple):
+    """Consecutive slots of a block that are sealed together."""
+
+    block: Block
+    number: int
+
+    @property
+    def slots(self) -> range:
+        """Its slots in the block."""
+        size = _PIECE_SLOTS[self.block.level]
+        return range(self.number * size, (self.number + 1) * size)
+
+    @property
+    def end_us(self) -> int:
+        """When its last slot is over (microseconds since 1970)."""
+        level = self.block.level
+        return (self.block.number * level.block_slots + self.slots.stop) * level.slot_s * SECOND_US
+
+    @property
+    def field(self) -> bytes:
+        """How it is named in the hash of those that wait."""
+        project, level, block = self.block
+        return f"{project}:{level.letter}:{block}:{self.number}".encode()
+
+
+def piece_of(block: Block, slot: int) -> Piece:
+    """The piece that a slot of a block belongs to."""
+    return Piece(block, slot // _PIECE_SLOTS[block.level])
+
+
+def named_piece(field: bytes) -> Piece:
+    """The piece that `Piece.field` named."""
+    project, letter, block, number = field.decode().split(":")
+    level: Level = _LEVELS[letter]
+    return Piece(Block(int(project), level, int(block)), int(number))

@@ -1,0 +1,159 @@
+"""Reading cells, sealed or not, and what is beside them.
+
+A block's directory of what is sealed is read in the same command as its cells, so that a cell is found once: as it is,
+or in a frame. It is read again with all that is read later of the block; if it has changed, cells may have been sealed
+in between, and are read again.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from aggregator.layout.sealed import DIRECTORY_FIELD, SealedRange, unpack_directory
+from aggregator.rollups.accumulator import Merged
+from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, rows_field, sketches_field
+from aggregator.rollups.series import LATENCY
+from aggregator.segments.frame import Beside, CorruptFrame, FullCell, unpack_frame
+from aggregator.store.reader import StateLost, StoreReader, UnknownLayout
+
+# Blocks are sealed once an hour at most, each in some steps a second.
+READS_MAX = 10
+
+
+class DamagedCells(UnknownLayout):
+    """Sealed cells cannot be read: the message says which."""
+
+
+CellsOfBuckets = tuple[str, list[bytes], list[int]]
+"""The key of a block, places in it, and the bucket that each belongs to."""
+
+
+class CellPlace(NamedTuple):
+    """A cell that was found, where, and the bucket it belongs to; of a sealed one what is beside it.
+
+    `directory`: what was sealed of the block when it was read, as it is stored.
+    """
+
+    key: str
+    place: bytes
+    bucket: int
+    cell: Cell
+    directory: bytes | None = None
+    beside: Mapping[bytes, Beside] | None = None
+
+
+async def read_cells(reader: StoreReader, wanted: Sequence[CellsOfBuckets]) -> list[CellPlace]:
+    """The cells that are there, sealed or not. Raises StateLost where they never hold still, and DamagedCells."""
+    found: list[CellPlace] = []
+    for _ in range(READS_MAX):
+        wanted = await _read_some(reader, wanted, found)
+        if not wanted:
+            return found
+    raise StateLost("cells were sealed again and again while they were read")
+
+
+async def _read_some(
+    reader: StoreReader, wanted: Sequence[CellsOfBuckets], found: list[CellPlace]
+) -> list[CellsOfBuckets]:
+    """Read cells into `found`; returns those to read again, all of a block or nothing."""
+    replies = await reader.fetch([("HMGET", key, DIRECTORY_FIELD, *places) for key, places, _ in wanted])
+    blocks: dict[str, _Block] = {}
+    for (directory, *values), one in zip(replies, wanted, strict=True):
+        block = blocks.setdefault(one[0], _Block(directory))
+        block.is_still &= block.directory == directory
+        block.wanted.append(one)
+        for packed, place, bucket in zip(values, one[1], one[2], strict=True):
+            if packed is not None:
+                block.found.append(CellPlace(one[0], place, bucket, CELL_CODEC.unpack(packed), directory))
+            elif directory is not None:
+                block.absent.add(int.from_bytes(place, "big"))
+                block.places_absent.append((place, bucket))
+    ranges = {key: unpack_directory(block.directory).of_places(block.absent) for key, block in blocks.items()}
+    keys = [key for key in blocks if ranges[key] and blocks[key].is_still]
+    replies = await reader.fetch([("HMGET", key, DIRECTORY_FIELD, *(one.field for one in ranges[key])) for key in keys])
+    for (now, *frames), key in zip(replies, keys, strict=True):
+        block = blocks[key]
+        block.is_still = now == block.directory
+        if block.is_still:
+            block.add_sealed(key, ranges[key], frames)
+    again: list[CellsOfBuckets] = []
+    for block in blocks.values():
+        if block.is_still:
+            found += block.found
+        else:
+            again += block.wanted
+    return again
+
+
+class _Block:
+    """What was found of a block, and what was not there; whether that is of one moment."""
+
+    def __init__(self, directory: bytes | None) -> None:
+        self.directory = directory
+        self.is_still = True
+        self.wanted: list[CellsOfBuckets] = []
+        self.found: list[CellPlace] = []
+        self.absent: set[int] = set()
+        self.places_absent: list[tuple[bytes, int]] = []
+
+    def add_sealed(self, key: str, ranges: Sequence[SealedRange], frames: Sequence[bytes | None]) -> None:
+        """Find cells in frames, which are in the order of their numbers: the last one that has a cell counts."""
+        cells: dict[int, FullCell] = {}
+        for one, frame in zip(ranges, frames, strict=True):
+            try:
+                cells |= unpack_frame(frame or b"", self.absent)
+            except CorruptFrame as why:
+                raise DamagedCells(f"frame {one.number} of {key} is damaged: {why}") from why
+        for place, bucket in self.places_absent:
+            full = cells.get(int.from_bytes(place, "big"))
+            if full is not None:
+                self.found.append(CellPlace(key, place, bucket, full.cell, self.directory, full.beside))
+
+
+async def read_percentile_values(
+    reader: StoreReader, places: Sequence[CellPlace], into: Merged, latency: bool, usage: bool
+) -> int:
+    """Add to each cell's bucket what percentiles are read from: rows in the cells and beside them, and sketches.
+
+    Returns how many fields beside cells were read. Raises StateLost where cells have been sealed meanwhile.
+    """
+    by_key: dict[str, list[tuple[bytes, int, bytes]]] = {}
+    directories: dict[str, bytes | None] = {}
+    for place in places:
+        wanted = [name for name in place.cell.overflow if (latency if name == LATENCY else usage) and into.wants(name)]
+        for name, rows in place.cell.rows.items():
+            if (latency if name == LATENCY else usage) and into.wants(name):
+                into.values_of(place.bucket, name).rows.append(rows)
+        if place.beside is not None:
+            for name in wanted:
+                _add_beside(into, place.bucket, name, place.beside[name])
+        elif wanted:
+            directories[place.key] = place.directory
+            fields = by_key.setdefault(place.key, [])
+            for name in wanted:
+                fields.append((rows_field(place.place, name), place.bucket, name))
+                fields.append((sketches_field(place.place, name), place.bucket, name))
+    replies = await reader.fetch(
+        [("HMGET", key, DIRECTORY_FIELD, *(field[0] for field in fields)) for key, fields in by_key.items()]
+    )
+    for (directory, *found), (key, fields) in zip(replies, by_key.items(), strict=True):
+        if directory != directories[key]:
+            raise StateLost("cells were sealed while they were read")
+        for at in range(0, len(fields), 2):
+            _, bucket, name = fields[at]
+            rows, sketches = found[at : at + 2]
+            _add_beside(into, bucket, name, beside_of(rows, sketches))
+    return sum(map(len, by_key.values()))
+
+
+def beside_of(rows: bytes | None, sketches: bytes | None) -> Beside:
+    """What is beside a cell of a series, of its stored fields."""
+    return Beside(rows or b"", SKETCHES_CODEC.unpack(sketches) if sketches else [])
+
+
+def _add_beside(into: Merged, bucket: int, name: bytes, beside: Beside) -> None:
+    into.size_bytes += len(beside.rows) + sum(map(len, beside.sketches))
+    values = into.values_of(bucket, name)
+    if beside.rows:
+        values.rows.append(beside.rows)
+    if beside.sketches:
+        values.sketches.append(beside.sketches)

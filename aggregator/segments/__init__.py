@@ -1,0 +1,1 @@
+"""How finished cells are sealed: many together, column by column, compressed; pure."""

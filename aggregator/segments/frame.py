@@ -1,0 +1,263 @@
+"""A frame: some finished cells with what was beside them, sealed together; what goes in comes out, number by number.
+
+A frame is MessagePack of the columns below, compressed by zstandard with a checksum. Rows of a series, of all cells,
+stand together: in a cell's order of series those in the cell, then those beside it. Only which order rows have is lost.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import zstandard
+
+from aggregator.packing import Packing
+from aggregator.rollups.cell import Cell
+from aggregator.rollups.series import OF_LATENCY, OF_USAGE, Series, series_of
+from aggregator.rollups.totals import Totals
+from aggregator.segments.columns import Integers, pack_column, unpack_column
+from aggregator.segments.rows import Packed, pack_rows, unpack_rows
+
+# Higher levels take 6 to 120 times as long for 2 to 6 %.
+COMPRESSION_LEVEL = 3
+# What a frame may come to when it is opened; one of 2,000 full cells of five models is under 30 MB.
+FRAME_BYTES_MAX = 2**30
+
+_TOTALS, _LARGE, _SKETCHES = 1, 2, 4
+
+
+class CorruptFrame(Exception):
+    """Bytes that are not what was sealed."""
+
+
+class Beside(NamedTuple):
+    """What is beside a cell of one series: rows, and a sketch for each metric (or none at all)."""
+
+    rows: bytes
+    sketches: list[bytes]
+
+
+class FullCell(NamedTuple):
+    """A cell, and by series what is beside it."""
+
+    cell: Cell
+    beside: dict[bytes, Beside]
+
+
+class _Columns(msgspec.Struct, array_like=True):
+    """By cell: place, calls, errors, number of series. By series of a cell: its name, rows in the cell and beside it,
+    what else there is. Then all rows by name, totals by kind of series, totals of large rows, and sketches.
+    """
+
+    count: int
+    places: bytes
+    calls: bytes
+    errors: bytes
+    series_counts: bytes
+    entries: int
+    names: list[bytes]
+    entry_names: bytes
+    rows_in_cell: bytes
+    rows_beside: bytes
+    kinds: bytes
+    rows: list[Packed]
+    totals: list[bytes]
+    large: bytes
+    sketch_count: int
+    sketch_sizes: bytes
+    sketches: bytes
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Columns)
+_LARGE_CODEC = Packing(list[Totals])
+
+
+class _Entry(NamedTuple):
+    """One series of a cell."""
+
+    name: bytes
+    cell: Cell
+    beside: Beside | None
+
+
+def pack_frame(cells: Mapping[int, FullCell]) -> bytes:
+    """The cells by place, sealed."""
+    places = sorted(cells)
+    entries: list[_Entry] = []
+    series_counts = []
+    for place in places:
+        cell, beside = cells[place]
+        names = sorted({*cell.rows, *cell.totals, *cell.large, *beside})
+        entries += [_Entry(name, cell, beside.get(name)) for name in names]
+        series_counts.append(len(names))
+    names = sorted({entry.name for entry in entries})
+    places_of_names = {name: at for at, name in enumerate(names)}
+    sketches = [sketch for entry in entries if entry.beside for sketch in entry.beside.sketches]
+    columns = _Columns(
+        count=len(places),
+        places=_column(np.diff(places, prepend=0).tolist()),
+        calls=_column([cells[place].cell.calls for place in places]),
+        errors=_column([cells[place].cell.errors for place in places]),
+        series_counts=_column(series_counts),
+        entries=len(entries),
+        names=names,
+        entry_names=_column([places_of_names[entry.name] for entry in entries]),
+        rows_in_cell=_column([_rows_in_cell(entry) for entry in entries]),
+        rows_beside=_column([_rows_beside(entry) for entry in entries]),
+        kinds=_column([_kind(entry) for entry in entries]),
+        rows=[_rows(name, [entry for entry in entries if entry.name == name]) for name in names],
+        totals=[_totals(series, entries) for series in (OF_LATENCY, OF_USAGE)],
+        large=_LARGE_CODEC.pack([entry.cell.large[entry.name] for entry in entries if entry.name in entry.cell.large]),
+        sketch_count=len(sketches),
+        sketch_sizes=_column([len(sketch) for sketch in sketches]),
+        sketches=b"".join(sketches),
+    )
+    compressor = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL, write_checksum=True)
+    return compressor.compress(_encoder.encode(columns))
+
+
+def unpack_frame(packed: bytes, wanted: Collection[int] | None = None) -> dict[int, FullCell]:
+    """The cells of a frame by place, of those wanted (None: all). Raises CorruptFrame."""
+    try:
+        raw = zstandard.ZstdDecompressor().decompress(packed, max_output_size=FRAME_BYTES_MAX)
+        return dict(_unpacked(_decoder.decode(raw), wanted))
+    except (zstandard.ZstdError, msgspec.MsgspecError, ValueError, IndexError, StopIteration) as why:
+        raise CorruptFrame(str(why)) from why
+
+
+def _column(values: Sequence[int]) -> bytes:
+    return pack_column(np.array(values, dtype=np.int64))
+
+
+def _rows_in_cell(entry: _Entry) -> int:
+    return len(entry.cell.rows.get(entry.name, b"")) // series_of(entry.name).row_bytes
+
+
+def _rows_beside(entry: _Entry) -> int:
+    return len(entry.beside.rows) // series_of(entry.name).row_bytes if entry.beside else 0
+
+
+def _kind(entry: _Entry) -> int:
+    return (
+        _TOTALS * (entry.name in entry.cell.totals)
+        + _LARGE * (entry.name in entry.cell.large)
+        + _SKETCHES * bool(entry.beside and entry.beside.sketches)
+    )
+
+
+def _rows(name: bytes, entries: Sequence[_Entry]) -> Packed:
+    """All rows of one series; of each cell two groups: those in it, and those beside it."""
+    sizes = [size for entry in entries for size in (_rows_in_cell(entry), _rows_beside(entry))]
+    rows = b"".join(
+        [
+            part
+            for entry in entries
+            for part in (entry.cell.rows.get(name, b""), entry.beside.rows if entry.beside else b"")
+        ]
+    )
+    return pack_rows(series_of(name), rows, sizes)
+
+
+def _totals(series: Series, entries: Sequence[_Entry]) -> bytes:
+    """Totals of all cells, one kind of number after the other."""
+    stored = [
+        entry.cell.totals[entry.name]
+        for entry in entries
+        if entry.name in entry.cell.totals and series_of(entry.name) is series
+    ]
+    return pack_column(series.layout.unpack(b"".join(stored)).T.ravel()) if stored else b""
+
+
+class _Entries(NamedTuple):
+    """The series of all cells: name, rows in the cell and beside it, what else there is, and where its parts begin: in
+    the rows of its series, in the totals of its kind, among large totals, among sketches.
+    """
+
+    names: list[int]
+    in_cell: list[int]
+    beside: list[int]
+    kinds: list[int]
+    rows_at: list[int]
+    totals_at: list[int]
+    large_at: list[int]
+    sketches_at: list[int]
+
+
+def _unpacked(columns: _Columns, wanted: Collection[int] | None) -> Iterator[tuple[int, FullCell]]:
+    places = np.cumsum(unpack_column(columns.places, columns.count)).tolist()
+    calls, errors = (unpack_column(column, columns.count).tolist() for column in (columns.calls, columns.errors))
+    ends = np.cumsum(unpack_column(columns.series_counts, columns.count)).tolist()
+    entries, totals = _entries(columns)
+    rows = _rows_by_name(columns, entries)
+    large = _LARGE_CODEC.unpack(columns.large)
+    sizes = unpack_column(columns.sketch_sizes, columns.sketch_count)
+    sketch_ends = [0, *np.cumsum(sizes).tolist()]
+    for place, of_calls, of_errors, begin, end in zip(places, calls, errors, [0, *ends], ends, strict=False):
+        if wanted is not None and place not in wanted:
+            continue
+        cell, beside = Cell(of_calls, of_errors), {}
+        for at in range(begin, end):
+            name, kind = columns.names[entries.names[at]], entries.kinds[at]
+            series = series_of(name)
+            first = entries.rows_at[at]
+            middle = first + entries.in_cell[at] * series.row_bytes
+            if middle > first:
+                cell.rows[name] = rows[entries.names[at]][first:middle]
+            if kind & _TOTALS:
+                width = len(series.layout.packed_none)
+                cell.totals[name] = totals[series][entries.totals_at[at] * width : (entries.totals_at[at] + 1) * width]
+            if kind & _LARGE:
+                cell.large[name] = large[entries.large_at[at]]
+            if kind & (_TOTALS | _LARGE):
+                first_sketch = entries.sketches_at[at]
+                last = first_sketch + (series.layout.metrics if kind & _SKETCHES else 0)
+                beside[name] = Beside(
+                    rows[entries.names[at]][middle : middle + entries.beside[at] * series.row_bytes],
+                    [columns.sketches[sketch_ends[one] : sketch_ends[one + 1]] for one in range(first_sketch, last)],
+                )
+        yield place, FullCell(cell, beside)
+
+
+def _entries(columns: _Columns) -> tuple[_Entries, dict[Series, bytes]]:
+    """What stands where; and the totals of each kind of series."""
+    names, in_cell, beside, kinds = (
+        unpack_column(column, columns.entries)
+        for column in (columns.entry_names, columns.rows_in_cell, columns.rows_beside, columns.kinds)
+    )
+    of_latency = np.array([series_of(name) is OF_LATENCY for name in columns.names], dtype=np.bool_)[names]
+    row_bytes = np.where(of_latency, OF_LATENCY.row_bytes, OF_USAGE.row_bytes)
+    metrics = np.where(of_latency, OF_LATENCY.layout.metrics, OF_USAGE.layout.metrics)
+    rows_at = np.zeros(len(names), dtype=np.int64)
+    for name in range(len(columns.names)):
+        ours = names == name
+        rows_at[ours] = _before(((in_cell + beside) * row_bytes)[ours])
+    has_totals = (kinds & _TOTALS) != 0
+    totals_at = np.zeros(len(names), dtype=np.int64)
+    totals: dict[Series, bytes] = {}
+    for series, ours in ((OF_LATENCY, of_latency), (OF_USAGE, ~of_latency)):
+        totals_at[ours] = _before(has_totals[ours].astype(np.int64))
+        width, count = series.layout.width, int((has_totals & ours).sum())
+        packed = columns.totals[0 if series is OF_LATENCY else 1]
+        totals[series] = unpack_column(packed, count * width).reshape(width, count).T.astype("<i8").tobytes()
+    large_at = _before(((kinds & _LARGE) != 0).astype(np.int64))
+    sketches_at = _before(np.where((kinds & _SKETCHES) != 0, metrics, 0))
+    found = (names, in_cell, beside, kinds, rows_at, totals_at, large_at, sketches_at)
+    return _Entries(*(column.tolist() for column in found)), totals
+
+
+def _rows_by_name(columns: _Columns, entries: _Entries) -> list[bytes]:
+    """All rows of each series."""
+    sizes: list[list[int]] = [[] for _ in columns.names]
+    for name, in_cell, beside in zip(entries.names, entries.in_cell, entries.beside, strict=True):
+        sizes[name] += (in_cell, beside)
+    return [
+        unpack_rows(series_of(name), packed, of_name)
+        for name, packed, of_name in zip(columns.names, columns.rows, sizes, strict=True)
+    ]
+
+
+def _before(sizes: Integers) -> Integers:
+    """What comes before each of these: the sum of those before it."""
+    before: Integers = np.cumsum(sizes) - sizes
+    return before

@@ -1,0 +1,168 @@
+"""Sealing finished cells, some at a time, each time in one fenced transaction.
+
+A piece of a block is due when it has been over, and nothing has come for it, for a while. Its cells go into frames and
+are deleted in the same step, if the shard is still as it was read; the step changes the fence, so that no batch that
+was folded on the cells as they were before can be applied after it. A cell that changes later is written again by its
+batch, with all that it had (see unsealing.py), and its piece waits again.
+"""
+
+import secrets
+from collections.abc import Iterable, Sequence
+
+from aggregator.layout.sealed import (
+    DIRECTORY_FIELD,
+    SEAL_BYTES,
+    Piece,
+    SealedDirectory,
+    SealedRange,
+    named_piece,
+    pack_directory,
+    piece_of,
+    range_of,
+    unpack_directory,
+    view_of,
+)
+from aggregator.layout.slots import TouchedBlock
+from aggregator.layout.write import Field, ShardWrite
+from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, packed_place, rows_field, sketches_field
+from aggregator.rollups.levels import SECOND_US
+from aggregator.rollups.views import ALL_CALLS
+from aggregator.segments.frame import Beside, FullCell, pack_frame, unpack_frame
+from aggregator.store.shard_store import ShardStore
+
+# Cells of one step, and so of a frame: some 30 ms of a worker. A frame is read whole, whichever cell is asked for.
+CELLS_PER_FRAME = 1_000
+# Frames that one step takes in again, where cells of them have changed.
+FRAMES_MERGED_MAX = 2
+
+_NEVER_US = 2**63
+_PLACE_BYTES = len(packed_place(0))
+
+
+class Sealing:
+    """The pieces of a shard that wait to be sealed, and how far the one at hand is.
+
+    `seal_after_s`: how long a piece is left after its end, and after what came late for it; None: for ever.
+    Methods raise what the store raises; after that nothing here is right any more.
+    """
+
+    def __init__(self, store: ShardStore, seal_after_s: int | None) -> None:
+        self._store = store
+        self._seal_after_us = _NEVER_US if seal_after_s is None else seal_after_s * SECOND_US
+        [waiting] = store.read_hashes([store.keys.unsealed])
+        # By piece, when something last came for it; what came before this writer began does not matter.
+        self._touched_us = dict.fromkeys(map(named_piece, waiting), 0)
+        self._none_due_before_us = 0
+        self._at_hand: Piece | None = None
+        self._places: list[int] = []
+
+    def note(self, touched: Iterable[TouchedBlock], now_us: int, write: ShardWrite) -> None:
+        """Let the pieces wait that a batch changes; new ones are added to what is written."""
+        if self._seal_after_us == _NEVER_US:
+            return
+        for block, slots in touched:
+            for piece in {piece_of(block, slot) for slot in slots}:
+                if piece not in self._touched_us:
+                    write.set(self._store.keys.unsealed, piece.field, b"")
+                self._touched_us[piece] = now_us
+                self._none_due_before_us = min(self._none_due_before_us, self._due_us(piece))
+                if piece == self._at_hand:
+                    self._at_hand = None  # what has just come for it waits too
+
+    def step(self, now_us: int) -> dict[str, list[int]]:
+        """Seal some cells that are due; returns their places by key, none where nothing is due."""
+        piece = self._at_hand or self._next_due(now_us)
+        if piece is None:
+            return {}
+        key = self._store.keys.rollups(*piece.block)
+        if self._at_hand is None:
+            self._begin(piece, key)
+        if self._places:
+            return {key: self._seal_some(key)}
+        self._at_hand = None
+        self._store.replace(ShardWrite(deletions={self._store.keys.unsealed: [piece.field]}))
+        del self._touched_us[piece]
+        return {key: []}
+
+    def _next_due(self, now_us: int) -> Piece | None:
+        if now_us < self._none_due_before_us:
+            return None
+        for piece in self._touched_us:
+            if self._due_us(piece) <= now_us:
+                return piece
+        self._none_due_before_us = min(map(self._due_us, self._touched_us), default=_NEVER_US)
+        return None
+
+    def _due_us(self, piece: Piece) -> int:
+        return max(piece.end_us, self._touched_us[piece]) + self._seal_after_us
+
+    def _begin(self, piece: Piece, key: str) -> None:
+        slots = piece.slots
+        places = [int.from_bytes(field, "big") for field in self._store.field_names(key) if len(field) == _PLACE_BYTES]
+        ours = [place for place in places if place >> 24 in slots]
+        self._at_hand, self._places = piece, sorted(ours, key=lambda place: (view_of(place), place), reverse=True)
+
+    def _seal_some(self, key: str) -> list[int]:
+        [[stored]] = self._store.read_fields({key: [DIRECTORY_FIELD]}).values()
+        directory = unpack_directory(stored)
+        places, merged = self._next_places(directory)
+        hot, fields = self._read_cells(key, places)
+        cells = self._read_frames(key, merged) | hot
+        write = ShardWrite(deletions={key: [*fields, *(one.field for one in merged)]})
+        in_order = sorted(cells, key=lambda place: (view_of(place), place))
+        kept = [one for one in directory.ranges if one not in merged]
+        number = directory.next_number
+        for at in range(0, len(in_order), CELLS_PER_FRAME):
+            of_frame = in_order[at : at + CELLS_PER_FRAME]
+            kept.append(range_of(number, of_frame))
+            write.set(key, kept[-1].field, pack_frame({place: cells[place] for place in of_frame}))
+            number += 1
+        drawn = secrets.token_bytes(SEAL_BYTES)
+        write.set(key, DIRECTORY_FIELD, pack_directory(SealedDirectory(drawn, number, tuple(kept))))
+        self._store.replace(write)
+        return places
+
+    def _next_places(self, directory: SealedDirectory) -> tuple[list[int], list[SealedRange]]:
+        """Places for one step, taken from those that are left, and the frames that may hold some of them.
+
+        The view of all calls, which is asked for most, has frames of its own.
+        """
+        places: list[int] = []
+        merged: list[SealedRange] = []
+        while self._places and len(places) < CELLS_PER_FRAME:
+            place = self._places[-1]
+            if places and view_of(places[-1]) == ALL_CALLS != view_of(place):
+                break
+            more = [one for one in directory.of_places([place]) if one not in merged]
+            if places and len(merged) + len(more) > FRAMES_MERGED_MAX:
+                break
+            merged += more
+            places.append(self._places.pop())
+        return places, sorted(merged)
+
+    def _read_cells(self, key: str, places: Sequence[int]) -> tuple[dict[int, FullCell], list[Field]]:
+        """Cells that are not sealed, and all their fields."""
+        fields: list[Field] = [packed_place(place) for place in places]
+        [stored] = self._store.read_fields({key: fields}).values()
+        found = {
+            place: FullCell(CELL_CODEC.unpack(packed), {})
+            for place, packed in zip(places, stored, strict=True)
+            if packed is not None
+        }
+        named = [(place, name) for place, (cell, _) in found.items() for name in cell.overflow]
+        beside: list[Field] = []
+        for place, name in named:
+            beside += (rows_field(packed_place(place), name), sketches_field(packed_place(place), name))
+        if beside:
+            [values] = self._store.read_fields({key: beside}).values()
+            for (place, name), rows, sketches in zip(named, values[::2], values[1::2], strict=True):
+                found[place].beside[name] = Beside(rows or b"", SKETCHES_CODEC.unpack(sketches) if sketches else [])
+        return found, fields + beside
+
+    def _read_frames(self, key: str, ranges: Sequence[SealedRange]) -> dict[int, FullCell]:
+        cells: dict[int, FullCell] = {}
+        if ranges:
+            [frames] = self._store.read_fields({key: [one.field for one in ranges]}).values()
+            for packed in frames:
+                cells |= unpack_frame(packed or b"")
+        return cells

@@ -1,0 +1,35 @@
+"""Columns: any integers of 64 bits come back, as narrow as their range allows."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aggregator.segments.columns import pack_column, unpack_column
+
+int64 = st.sampled_from([-(2**63), -1, 0, 1, 255, 256, 2**32, 2**63 - 1]) | st.integers(-(2**63), 2**63 - 1)
+
+
+@given(st.lists(int64, max_size=20))
+def test_come_back(values: list[int]) -> None:
+    """Whatever the range, the ends of 64 bits too."""
+    packed = pack_column(np.array(values, dtype=np.int64))
+    assert unpack_column(packed, len(values)).tolist() == values
+
+
+@pytest.mark.parametrize(("most", "width"), [(7, 0), (7 + 255, 1), (7 + 256, 2), (7 + 2**16, 4), (7 + 2**32, 8)])
+def test_as_narrow_as_can_be(most: int, width: int) -> None:
+    """Nine bytes, and for each value those that the range takes."""
+    assert len(pack_column(np.array([7, most, 7], dtype=np.int64))) == 9 + 3 * width
+
+
+def test_example() -> None:
+    """The bytes of the module's docstring."""
+    assert pack_column(np.array([500, 757])) == bytes.fromhex("f401000000000000 02 00 01 00 01")
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_other_counts_are_refused(count: int) -> None:
+    """A column of two values is none of one or three."""
+    with pytest.raises(ValueError, match="a column of"):
+        unpack_column(pack_column(np.array([1, 300])), count)

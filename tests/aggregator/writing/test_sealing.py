@@ -1,0 +1,221 @@
+"""Sealing: what is finished goes into frames, and comes out when a batch changes it; nothing it says changes."""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from aggregator.calls.event import Event
+from aggregator.layout.keys import ShardKeys
+from aggregator.layout.sealed import DIRECTORY_FIELD, named_piece, unpack_directory
+from aggregator.rollups.levels import FIVE_MINUTES, HOURS, LEVELS, MINUTES, SECOND_US
+from aggregator.store.shard_store import Fenced
+from aggregator.writing import sealing
+from aggregator.writing.shard import Shard, ShardLimits
+from tests.support.folding import (
+    NOW_US,
+    SHARD,
+    T0_US,
+    apply,
+    complete,
+    end,
+    fold_all,
+    open_shard,
+    read_state,
+    tokens,
+)
+
+KEYS = ShardKeys(SHARD)
+AT_ONCE = ShardLimits(seal_after_s=-10 * 86_400)
+HOUR_S = 3_600
+
+
+def blocks(client: Any) -> dict[bytes, dict[bytes, bytes]]:
+    """All blocks of rollups by key."""
+    found = {key: client.hgetall(key) for key in client.scan_iter(f"{SHARD.tag}:*:r:*")}
+    assert len(found) >= len(LEVELS)
+    return found
+
+
+def unsealed_fields(client: Any) -> list[bytes]:
+    """Fields of blocks that are not sealed."""
+    return [field for block in blocks(client).values() for field in block if not field.startswith(b"z")]
+
+
+def seal_all(shard: Shard, now_us: int = NOW_US) -> int:
+    """Seal until nothing more is due; returns how many steps that took."""
+    steps = 0
+    while shard.seal(now_us):
+        steps += 1
+    return steps
+
+
+def some_calls(count: int, first: int = 0, hours: int = 5) -> list[Event]:
+    """Calls of some ops and users, half of them with usage; all values differ."""
+    rng = random.Random(first)
+    return [
+        complete(
+            f"call-{first + at}",
+            at_s=rng.randrange(hours * HOUR_S),
+            end_s=5 * HOUR_S + at * 0.001,
+            usage={"gpt-4o": tokens(1_000 + at, at % 97)} if at % 2 else None,
+            op_name=f"op-{at % 3}",
+            user_id=f"user-{at % 4}",
+        )
+        for at in range(count)
+    ]
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Any]:
+    """An empty Redis."""
+    found = redis.Redis.from_url(redis_url)
+    found.flushall()
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize(("calls", "per_frame"), [(60, 1_000), (60, 7), (1_100, 50)])
+def test_all_is_sealed_and_says_the_same(
+    calls: int, per_frame: int, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No cell is left beside its frame, however many frames there are; of 1,100 calls an hour some have sketches."""
+    monkeypatch.setattr(sealing, "CELLS_PER_FRAME", per_frame)
+    events = some_calls(calls, hours=1 if calls > 1_000 else 5)
+    expected = fold_all(client, [events])
+    client.flushall()
+    shard = open_shard(client, AT_ONCE)
+    apply(shard, events)
+    before = sum(len(field) + len(value) for block in blocks(client).values() for field, value in block.items())
+    seal_all(shard)
+    assert unsealed_fields(client) == []
+    assert read_state(client) == expected
+    after = sum(len(field) + len(value) for block in blocks(client).values() for field, value in block.items())
+    assert per_frame < 50 or after < before / 3
+    assert client.hgetall(KEYS.unsealed) == {}
+
+
+@pytest.mark.parametrize("per_frame", [1_000, 20])
+def test_late_events_take_cells_out(per_frame: int, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes for sealed cells is counted with all they had, by the writer that sealed them and by a new one."""
+    monkeypatch.setattr(sealing, "CELLS_PER_FRAME", per_frame)
+    parts = [some_calls(560, hours=1), some_calls(10, 560), some_calls(1, 570), some_calls(560, 571, hours=1)]
+    expected = fold_all(client, parts)
+    client.flushall()
+    shard = open_shard(client, AT_ONCE)
+    for number, part in enumerate(parts):
+        apply(shard, part)
+        assert unsealed_fields(client)
+        seal_all(shard)
+        assert unsealed_fields(client) == []
+        if number % 2:
+            shard = open_shard(client, AT_ONCE)
+    assert read_state(client) == expected
+
+
+def test_only_what_has_changed_is_sealed_again(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A late call rewrites some frames, not all; no frame that has been taken in again is left."""
+    monkeypatch.setattr(sealing, "CELLS_PER_FRAME", 10)
+    shard = open_shard(client, AT_ONCE)
+    apply(shard, some_calls(40))
+    seal_all(shard)
+    before = blocks(client)
+    apply(shard, some_calls(1, 400))
+    seal_all(shard)
+    after = blocks(client)
+    kept = [
+        set(before[key]) & set(after[key]) - {DIRECTORY_FIELD} for key in before if len(before[key]) > len(LEVELS) + 2
+    ]
+    assert any(kept)
+    for block in after.values():
+        named = {one.field for one in unpack_directory(block[DIRECTORY_FIELD]).ranges}
+        assert set(block) == named | {DIRECTORY_FIELD}
+
+
+@pytest.mark.parametrize(
+    ("level", "over_after_s"), [(MINUTES, HOUR_S), (FIVE_MINUTES, 2 * HOUR_S), (HOURS, 14 * HOUR_S)]
+)
+def test_due_an_hour_after_its_end(level: Any, over_after_s: int, client: Any) -> None:
+    """To the microsecond. T0 is ten o'clock: its hour ends at eleven, its six hours at noon, its day at midnight."""
+    assert T0_US % (86_400 * SECOND_US) == 10 * HOUR_S * SECOND_US
+    due_us = T0_US + (over_after_s + HOUR_S) * SECOND_US
+    shard = open_shard(client, ShardLimits(seal_after_s=HOUR_S))
+    shard.apply([complete("call")], 1, T0_US, T0_US, {})
+    shard.touch(due_us - 1)
+    shard.seal(NOW_US)
+    waiting = {named_piece(field).block.level for field in client.hkeys(KEYS.unsealed)}
+    assert level in waiting
+    shard.touch(due_us)
+    seal_all(shard)
+    waiting = {named_piece(field).block.level for field in client.hkeys(KEYS.unsealed)}
+    assert level not in waiting
+
+
+def test_what_came_late_waits_too(client: Any) -> None:
+    """An hour after it came, whenever its calls began."""
+    shard = open_shard(client, ShardLimits(seal_after_s=HOUR_S))
+    late_us = T0_US + 40 * HOUR_S * SECOND_US
+    shard.apply([complete("call")], 1, late_us, late_us, {})
+    shard.touch(late_us + HOUR_S * SECOND_US - 1)
+    assert seal_all(shard) == 0
+    assert len(client.hkeys(KEYS.unsealed)) == len(LEVELS)
+    shard.touch(late_us + HOUR_S * SECOND_US)
+    seal_all(shard)
+    assert unsealed_fields(client) == []
+
+
+def test_nothing_is_sealed_unless_asked(client: Any) -> None:
+    """Without a time after which, all stays as it is."""
+    shard = open_shard(client)
+    apply(shard, some_calls(20))
+    assert seal_all(shard) == 0
+    assert not client.exists(KEYS.unsealed)
+
+
+def test_who_read_before_cannot_write_after(client: Any) -> None:
+    """A writer that has cells at hand from before they were sealed is refused, though no offset has moved since."""
+    first = open_shard(client, AT_ONCE)
+    apply(first, some_calls(20))
+    second = open_shard(client, AT_ONCE)
+    offset = first.next_offset
+    seal_all(second)
+    assert second.next_offset == offset
+    with pytest.raises(Fenced):
+        apply(first, [end("call-1", 7)])
+    second.touch(NOW_US)  # which leaves the fence as it is
+    with pytest.raises(Fenced):
+        first.touch(NOW_US)
+    first.recover()
+    apply(first, [end("call-1", 7)])
+    with pytest.raises(Fenced):
+        second.touch(NOW_US)
+
+
+def test_two_cannot_seal_at_once(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of two sealers is refused, and what the other has sealed stays known, though neither moves an offset."""
+    monkeypatch.setattr(sealing, "CELLS_PER_FRAME", 3)
+    events = some_calls(12)
+    expected = fold_all(client, [events])
+    client.flushall()
+    first = open_shard(client, AT_ONCE)
+    apply(first, events)
+    first.seal(NOW_US)
+    second = open_shard(client, AT_ONCE)
+    second.seal(NOW_US)
+    with pytest.raises(Fenced):
+        first.seal(NOW_US)
+    seal_all(second)
+    assert unsealed_fields(client) == []
+    assert read_state(client) == expected
+
+
+def test_expiry_stays(client: Any) -> None:
+    """Frames go with their block."""
+    shard = open_shard(client, AT_ONCE)
+    apply(shard, some_calls(20))
+    before = {key: client.expiretime(key) for key in blocks(client)}
+    seal_all(shard)
+    assert {key: client.expiretime(key) for key in blocks(client)} == before
+    assert min(before.values()) > 0

@@ -1,0 +1,29 @@
+"""A block of rollups as it would be if nothing in it were sealed."""
+
+from collections.abc import Mapping
+
+from aggregator.layout.sealed import DIRECTORY_FIELD, unpack_directory
+from aggregator.rollups.cell import SKETCHES_CODEC, pack_cell, packed_place, rows_field, sketches_field
+from aggregator.segments.frame import FullCell, unpack_frame
+
+PLACE_BYTES = len(packed_place(0))
+
+
+def unsealed(block: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """The fields of a block's hash, those of sealed cells too; what is not sealed stays as it is."""
+    cells: dict[int, FullCell] = {}
+    for one in unpack_directory(block.get(DIRECTORY_FIELD)).ranges:
+        cells |= unpack_frame(block[one.field])
+    # No place's first byte is a letter: it counts slots in 256.
+    fields = {field: value for field, value in block.items() if not field.startswith(b"z")}
+    hot = {field for field in fields if len(field) == PLACE_BYTES}
+    for place, (cell, beside) in cells.items():
+        packed = packed_place(place)
+        if packed in hot:
+            continue
+        fields[packed] = pack_cell(cell)
+        for name, (rows, sketches) in beside.items():
+            fields[rows_field(packed, name)] = rows
+            if sketches:
+                fields[sketches_field(packed, name)] = SKETCHES_CODEC.pack(sketches)
+    return fields
