@@ -1,5 +1,6 @@
 """Dead letters as their topic holds them, to be looked at and sent again."""
 
+import hashlib
 import re
 from typing import NamedTuple
 
@@ -36,6 +37,16 @@ class StoredDeadLetter(NamedTuple):
     def first_origin(self) -> str:
         """The origin of the message that this one was, by way of replays: all its dead letters have it in common."""
         return self.headers.get(REPLAY_OF) or self.origin
+
+    @property
+    def identity(self) -> bytes:
+        """16 bytes that all letters written of one bad event have in common, and no others.
+
+        Its origin, its position in the message, and the message: a topic that was made anew has its offsets again.
+        """
+        digest = hashlib.blake2b(self.message.value or b"", digest_size=16)
+        digest.update(f"\0{self.origin}\0{self.headers.get('position', '')}".encode("utf-8", "replace"))
+        return digest.digest()
 
     @property
     def replays(self) -> int:

@@ -30,6 +30,12 @@ StoreAway = (
 )
 """Redis cannot be reached, or is not ready to answer: wait and try again."""
 
+StoreRefusesName = (redis.AuthenticationError, redis.exceptions.AuthenticationWrongNumberOfArgsError)
+"""Redis answers, and does not take the user or the password; the first is one of StoreAway too, so ask for it before.
+
+A password may be on its way to the server as well: who only folds waits, as for a server that is away.
+"""
+
 StoreTrouble = (redis.RedisError, OSError)
 """All that Redis or the way to it may answer instead of what was asked: whoever writes waits, says so, and tries again.
 

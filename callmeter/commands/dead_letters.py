@@ -1,6 +1,7 @@
 """`callmeter dead-letters`: what was no event: list it, look at one, send it again after a fix."""
 
 import json
+import re
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -85,7 +86,7 @@ def dead_letters() -> None:
 
     \b
     callmeter dead-letters list --since 2026-06-10T00:00:00Z
-    callmeter dead-letters show 17
+    callmeter dead-letters show 2/17   # partition 2, offset 17
     callmeter dead-letters replay --reason usage --dry-run
     """
 
@@ -100,22 +101,32 @@ def dead_letters() -> None:
 def list_letters(
     settings: Settings, reason: str | None, since_us: int | None, until_us: int | None, newest: int, as_json: bool
 ) -> None:
-    """Count the dead letters by reason and show the newest. Those sent again since stay listed."""
+    """Count the dead letters by reason and show the newest. Those sent again since stay listed.
+
+    What is written a second time, because its message was folded again, is counted and shown once.
+    """
     counts: Counter[str] = Counter()
     kept: deque[StoredDeadLetter] = deque(maxlen=newest)
+    seen: set[bytes] = set()
+    repeats = 0
     with explained_failures(settings), TransferProgress("reading dead letters", None) as progress:
         for letter in LetterChoice(settings, reason, since_us, until_us).letters(progress):
+            if (identity := letter.identity) in seen:
+                repeats += 1
+                continue
+            seen.add(identity)
             counts[letter.reason] += 1
             kept.append(letter)
+    rows = [_row(one) for one in reversed(kept)]
     if as_json:
-        click.echo(
-            json.dumps({"letters": counts.total(), "reasons": counts, "newest": [_row(one) for one in reversed(kept)]})
-        )
+        click.echo(json.dumps({"letters": counts.total(), "repeats": repeats, "reasons": counts, "newest": rows}))
     else:
-        _show_list(counts, kept)
+        _show_list(counts, rows)
+        if repeats:
+            click.echo(f"{repeats:,} more were written of the same events when messages were folded again.")
 
 
-def _show_list(counts: Counter[str], kept: deque[StoredDeadLetter]) -> None:
+def _show_list(counts: Counter[str], rows: list[dict[str, object]]) -> None:
     if not counts:
         click.echo("No dead letters.")
         return
@@ -125,11 +136,12 @@ def _show_list(counts: Counter[str], kept: deque[StoredDeadLetter]) -> None:
     for reason, count in counts.most_common():
         table.add_row(Text(reason), f"{count:,}")
     newest = Table(box=box.SIMPLE_HEAD, title="the newest", title_justify="left")
-    for title in ("offset", "put there (UTC)", "reason", "message"):
+    newest.add_column("part/offset", no_wrap=True)
+    for title in ("put there (UTC)", "reason", "message"):
         newest.add_column(title)
-    for letter in reversed(kept):
-        row = _row(letter)
-        newest.add_row(*(Text(str(row[name])) for name in ("offset", "at", "reason", "message")))
+    for row in rows:
+        place = f"{row['partition']}/{row['offset']}"  # as `show` takes it
+        newest.add_row(Text(place), *(Text(str(row[name])) for name in ("at", "reason", "message")))
     console = Console()
     console.print(table)
     console.print(newest)
@@ -148,29 +160,55 @@ def _row(letter: StoredDeadLetter) -> dict[str, object]:
     }
 
 
+def _place(_: click.Context, __: click.Parameter, given: str) -> tuple[int | None, int]:
+    """The partition, if one is named, and the offset of `OFFSET` or `PARTITION/OFFSET`."""
+    if not (parts := re.fullmatch(r"(?:(\d{1,9})/)?(\d{1,18})", given, re.ASCII)):
+        raise click.BadParameter(f"{given!r} is neither OFFSET nor PARTITION/OFFSET, as 17 or 2/17.")
+    return None if parts[1] is None else int(parts[1]), int(parts[2])
+
+
 @dead_letters.command()
-@click.argument("offset", type=click.IntRange(0))
+@click.argument("place", callback=_place, metavar="[PARTITION/]OFFSET")
 @click.option("--topic", metavar="T", help="The dead-letter topic.  [default: that of the first topic]")
-@click.option("--partition", type=click.IntRange(0), default=0, show_default=True, help="Its partition.")
+@click.option("--partition", type=click.IntRange(0), help="Its partition.  [default: the only one with such an offset]")
 @click.pass_obj
-def show(settings: Settings, offset: int, topic: str | None, partition: int) -> None:
-    """Show the dead letter at OFFSET: headers, key and value."""
+def show(settings: Settings, place: tuple[int | None, int], topic: str | None, partition: int | None) -> None:
+    """Show the dead letter at OFFSET: headers, key and value. `list` gives PARTITION/OFFSET of each."""
+    named, offset = place
+    if None not in (named, partition) and named != partition:
+        raise click.UsageError(f"--partition says {partition}, {named}/{offset} says {named}.")
     kafka = settings.kafka
-    source = Partition(topic or dead_letter_topic(kafka.topics[0], kafka.dead_letter_topic), partition)
+    topic = topic or dead_letter_topic(kafka.topics[0], kafka.dead_letter_topic)
     with explained_failures(settings):
-        begins, ends = watermarks(kafka.bootstrap_servers, source.topic, kafka.extra).get(partition, (0, 0))
-        if not begins <= offset < ends:
-            raise click.ClickException(
-                f"{source.topic}/{partition} holds offsets from {begins} up to {ends}, not {offset}"
-            )
+        logs = watermarks(kafka.bootstrap_servers, topic, kafka.extra)
+        source = Partition(topic, _holder(logs, topic, partition if named is None else named, offset))
         with closing(LogReader(kafka.bootstrap_servers, kafka.extra, _now_us)) as reader:
             message = next((batch[0] for batch in reader.read(source, offset, offset + 1)), None)
     if message is None:
-        raise click.ClickException(f"{source.topic}/{partition} holds no message at offset {offset}")
+        raise click.ClickException(f"{source.topic}/{source.number} holds no message at offset {offset}")
     click.echo(f"at: {format_utc(message.broker_us)}")
     for name, text in stored_dead_letter(message).headers.items():
         click.echo(f"{name}: {text}")
     click.echo(f"key: {_text(message.key)}\n\n{_pretty(message.value)}")
+
+
+def _holder(logs: dict[int, tuple[int, int]], topic: str, partition: int | None, offset: int) -> int:
+    """The partition meant: the one named, else the only one with this offset. `logs`: where each begins and ends."""
+    holders = [number for number, (begins, ends) in logs.items() if begins <= offset < ends]
+    if partition in holders:
+        return partition
+    if partition is None and len(holders) == 1:
+        return holders[0]
+    places = ", ".join(f"{number}/{offset}" for number in holders)
+    if partition is None and holders:
+        raise click.ClickException(f"several partitions of {topic} have offset {offset}: say which, of {places}")
+    filled = [number for number, (begins, ends) in logs.items() if begins < ends]
+    asked = filled if partition is None else [partition]
+    if not asked:
+        raise click.ClickException(f"{topic} holds no dead letters")
+    held = (f"{topic}/{n} holds offsets from {logs.get(n, (0, 0))[0]} up to {logs.get(n, (0, 0))[1]}" for n in asked)
+    others = f"; there is {places}" if places else ""
+    raise click.ClickException(f"{', '.join(held)}, not {offset}{others}")
 
 
 @dead_letters.command()

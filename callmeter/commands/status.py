@@ -6,14 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
-from confluent_kafka import KafkaException
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from aggregator.store.connection import connect
-from aggregator.store.shard_store import OtherLayout, StoreAway
-from callmeter.logs import redacted
+from callmeter.command_errors import explained_failures
 from callmeter.settings import Settings
 from callmeter.stored_offsets import PartitionProgress, partition_progress
 from callmeter.top.words import age, short
@@ -43,22 +41,12 @@ def status(settings: Settings, as_json: bool) -> None:
     offsets lost are messages that the broker deleted before they were read. Negative latencies are those of calls that
     ended before they started, by the clocks of their producers; they are left out of every latency.
     """
-    try:
+    with explained_failures(settings):
         client = connect(settings.redis.url, settings.redis.cluster)
         kafka = settings.kafka
         progress = partition_progress(
             client, settings.redis.namespace, kafka.bootstrap_servers, kafka.topics, kafka.extra
         )
-    except KafkaException:
-        raise click.ClickException(
-            f"no Kafka broker answers at {settings.kafka.bootstrap_servers} (CALLMETER_KAFKA__BOOTSTRAP_SERVERS)"
-        ) from None
-    except StoreAway:
-        raise click.ClickException(
-            f"no Redis answers at {redacted(settings.redis.url)} (CALLMETER_REDIS__URL)"
-        ) from None
-    except OtherLayout as newer:
-        raise click.ClickException(str(newer)) from None
     found = summary(progress, settings.kafka.topics)
     if as_json:
         click.echo(json.dumps(found))

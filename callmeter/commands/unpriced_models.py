@@ -13,8 +13,8 @@ from rich.text import Text
 from aggregator.layout.unpriced import OTHERS, read_unpriced
 from aggregator.prices.book import PriceBook
 from aggregator.prices.catalogue import PriceCatalogue
-from aggregator.store.connection import StoreAway, connect
-from callmeter.logs import redacted
+from aggregator.store.connection import connect
+from callmeter.command_errors import explained_failures
 from callmeter.settings import Settings
 from callmeter.stored_offsets import stores
 
@@ -31,17 +31,13 @@ class UnpricedModel(NamedTuple):
 def read_unpriced_models(settings: Settings) -> list[UnpricedModel]:
     """All of all shards, most calls first; without a project and a model, those that are too many to be kept apart."""
     calls: Counter[tuple[str, str, bool]] = Counter()
-    try:
+    with explained_failures(settings):
         client = connect(settings.redis.url, settings.redis.cluster)
         for store in stores(client, settings.redis.namespace):
             projects, stored = store.read_hashes([store.keys.projects, store.keys.unpriced])
             names = {int(number): name.decode() for name, number in projects.items()}
             for unpriced, counted in read_unpriced(stored).items():
                 calls[names.get(unpriced.project, ""), unpriced.model, unpriced.is_unread] += counted
-    except StoreAway:
-        raise click.ClickException(
-            f"no Redis answers at {redacted(settings.redis.url)} (CALLMETER_REDIS__URL)"
-        ) from None
     return [
         UnpricedModel(*which, counted) for which, counted in sorted(calls.items(), key=lambda row: (-row[1], row[0]))
     ]

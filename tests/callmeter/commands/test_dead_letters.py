@@ -9,11 +9,13 @@ import pytest
 
 from ingest.dead_letter_reading import stored_dead_letter
 from ingest.kafka.message import Message
+from ingest.kafka.producer import EventProducer
 from ingest.kafka.watermarks import watermarks
 from tests.pipeline.feed import Line
 from tests.pipeline.operator import operate
 from tests.pipeline.pipeline import Pipeline
 from tests.pipeline.reading import read_topic
+from tests.servers.kafka_server import create_topic
 
 PROJECT = "acme/agents"
 SETTINGS = {"NOW": "2026-06-11T00:00:00Z"} | {
@@ -154,6 +156,46 @@ def test_list_and_show(pipeline: Pipeline) -> None:
     beyond = operate(pipeline.settings, "dead-letters", "show", "2")
     assert beyond.status == 1
     assert beyond.errors.endswith("holds offsets from 0 up to 2, not 2\n")
+
+
+def test_partitions_of_letters(pipeline: Pipeline) -> None:
+    """Offsets begin anew in each partition: the list says which, and so does `show` where several have the offset."""
+    topic = f"{pipeline.topic}.dead-letters"
+    create_topic(pipeline.bootstrap_servers, topic, 3)
+    bad = complete("a", id=7)
+    origin = {"topic": pipeline.topic, "partition": "0", "reason": "type", "message": "id: not a string"}
+    producer = EventProducer(pipeline.bootstrap_servers, {})
+    with producer:
+        for partition, at in ((0, 0), (2, 1), (2, 2)):
+            headers: dict[str, str | bytes | None] = {**origin, "offset": str(at)}
+            producer.produce(topic, None, json.dumps(bad).encode(), partition, headers)
+    listed = operate(pipeline.settings, "dead-letters", "list")
+    assert [place for place in ("0/0", "2/0", "2/1", "1/0") if f" {place} " in listed.output] == ["0/0", "2/0", "2/1"]
+
+    def show(*arguments: str) -> str:
+        shown = operate(pipeline.settings, "dead-letters", "show", *arguments)
+        return shown.output if shown.status == 0 else shown.errors
+
+    assert show("0") == f"Error: several partitions of {topic} have offset 0: say which, of 0/0, 2/0\n"
+    assert "\noffset: 1\n" in show("2/0")
+    assert "\noffset: 1\n" in show("0", "--partition", "2")
+    assert "\noffset: 2\n" in show("1")
+    assert show("1/0") == f"Error: {topic}/1 holds offsets from 0 up to 0, not 0; there is 0/0, 2/0\n"
+    assert "neither OFFSET nor PARTITION/OFFSET" in show("2/x")
+    assert "--partition says 1" in show("2/0", "--partition", "1")
+
+
+def test_folded_again(pipeline: Pipeline) -> None:
+    """What a second fold of the same messages writes again is listed and counted once, and is said."""
+    pipeline.produce([line({"batch": [complete("b", id=8), complete("c", id=9)]}), line(complete("a", id=7))])
+    fold(pipeline, AFTER)
+    pipeline.redis.flushall()
+    fold(pipeline, AFTER)
+    assert len(letters(pipeline)) == 6
+    listed = operate(pipeline.settings, "dead-letters", "list", "--json").json()
+    assert (listed["letters"], listed["repeats"], len(listed["newest"])) == (3, 3, 3)
+    assert pipeline.counters()["dead_letters"] == 3
+    assert "\n3 more were written of the same events" in operate(pipeline.settings, "dead-letters", "list").output
 
 
 def test_no_letters(pipeline: Pipeline) -> None:
