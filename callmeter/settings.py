@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
+from aggregator.calls.error_text import ERROR_BYTES_MAX
 from aggregator.rollups.levels import Retention
 from api.query.bucket_cache import KEPT_BYTES_MAX
 from callmeter.durations import format_duration, parse_duration_s
@@ -262,6 +263,18 @@ class MetricsSettings(_Section):
     )
 
 
+class KeepSettings(_Section):
+    """What is kept of calls besides numbers, ids and names; never inputs, outputs, or other attributes."""
+
+    error_text: int = Field(
+        default=200,
+        ge=0,
+        le=ERROR_BYTES_MAX,
+        description="Bytes kept of the text of a failed call's error, for examples of calls; `0`: only the name of its "
+        "class, which errors are told apart by.",
+    )
+
+
 class LogSettings(_Section):
     """What is logged."""
 
@@ -291,6 +304,7 @@ class Settings(_Section):
     gateway: GatewaySettings = GatewaySettings()
     link: LinkSettings = LinkSettings()
     metrics: MetricsSettings = MetricsSettings()
+    keep: KeepSettings = KeepSettings()
     log: LogSettings = LogSettings()
     now: AwareDatetime | None = Field(
         default=None,

@@ -33,6 +33,7 @@ class ShardOpener:
             cells_cached_max=settings.limits.rollups_cached,
             views_max=settings.limits.views,
             seal_after_s=settings.segments.seal_after if settings.segments.seal else None,
+            error_bytes_max=settings.keep.error_text,
         )
         self._partitions: dict[str, int] = {}
 

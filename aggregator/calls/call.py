@@ -28,8 +28,9 @@ class Call(msgspec.Struct, array_like=True):
     `parent` is the packed id its start named; `parent_number` the record it rolls up to, if any. `usage` is what the
     call counts as its own. `stated` is what it states where that may repeat what is below it (`may_roll_up`) and both
     start and end are known. `subtree` is None while it equals the call's own usage and state. `waiting` holds, by
-    packed trace, what children have brought before the start. `seen_us` is the event time that decides how long the
-    record is kept.
+    packed trace, what children have brought before the start. `error` is how what a failed call says of its failure
+    begins, or only its class; `model` is the one its start named, while that may matter. `seen_us` is the event time
+    that decides how long the record is kept.
     """
 
     project: int
@@ -50,6 +51,17 @@ class Call(msgspec.Struct, array_like=True):
     waiting_output_refs: list[str] | None = None
     may_roll_up: bool = False
     stated: Usage | None = None
+    error: str | None = None
+    model: str | None = None
+
+    @property
+    def models(self) -> list[str]:
+        """The models that a finished call belongs to: those it used itself; if it failed before it used any, the one
+        its start named.
+        """
+        if self.usage or self.stated is not None or not self.failed or self.model is None:
+            return list(self.usage)
+        return [self.model]
 
     @property
     def latency_ms(self) -> int | None:

@@ -30,6 +30,7 @@ class CallStart(msgspec.Struct, frozen=True, gc=False):
     """What only a call's start tells. `trace_id` and `parent_id` are never empty: such a one is absent.
 
     `may_roll_up`: its producer is known to repeat in a call's usage what the calls below it used (see CallEnd).
+    `model`: the model that its attributes name.
     """
 
     op_name: str
@@ -42,13 +43,14 @@ class CallStart(msgspec.Struct, frozen=True, gc=False):
     run_id: str | None = None
     input_refs: tuple[str, ...] = ()
     may_roll_up: bool = False
+    model: str | None = None
 
 
 class CallEnd(msgspec.Struct, frozen=True, gc=False):
     """What only a call's end tells. `usage` is what the call states, by model.
 
     `may_roll_up`: what it states may repeat what the calls below it used, so that its own is only what exceeds theirs.
-    A call may be such a roll-up when its start or its end says so.
+    A call may be such a roll-up when its start or its end says so. `error`: how what it says of its failure begins.
     """
 
     ended_at_us: int
@@ -56,6 +58,7 @@ class CallEnd(msgspec.Struct, frozen=True, gc=False):
     usage: dict[str, UsageCounts]
     output_refs: tuple[str, ...] = ()
     may_roll_up: bool = False
+    error: str | None = None
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):

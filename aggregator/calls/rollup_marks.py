@@ -1,4 +1,4 @@
-"""The marks by which producers show that a call's usage may repeat what the calls below it used.
+"""What is read of attributes: the marks that a call's usage may repeat that of calls below it, and a model's name.
 
 Weave's Python SDK counts in `summary.status_counts` how many calls a summary sums up; its TypeScript SDK adds the usage
 of children to every call and names itself in the attributes of the start. A mark only says that a call *may* be such a
@@ -7,10 +7,11 @@ roll-up: what is left of its usage beside its children's is decided where calls 
 
 import msgspec
 
-from aggregator.calls.stated_usage import StatusCounts
+from aggregator.calls.stated_usage import MODEL_CHARACTERS_MAX, StatusCounts
 
 # What the TypeScript SDK writes as `attributes.weave.source`.
 JS_SDK = "js-sdk"
+_ABSENT = msgspec.Raw(b"")
 _JS_SDK_JSON = msgspec.json.encode(JS_SDK)
 
 
@@ -24,6 +25,10 @@ class Attributes(msgspec.Struct, gc=False):
     """What is read of a start's attributes; all else in them is skipped."""
 
     weave: WeaveAttributes | None = None
+    request_model: msgspec.Raw = msgspec.field(default=_ABSENT, name="gen_ai.request.model")
+    llm_model: msgspec.Raw = msgspec.field(default=_ABSENT, name="llm.model_name")
+    model: msgspec.Raw = _ABSENT
+    model_name: msgspec.Raw = _ABSENT
 
 
 def is_from_js_sdk(attributes: Attributes | None) -> bool:
@@ -37,12 +42,24 @@ def is_from_js_sdk(attributes: Attributes | None) -> bool:
     return source[:1] == b'"' and b"\\" in source and bool(msgspec.json.decode(source) == JS_SDK)
 
 
-def is_any_from_js_sdk(attributes: bytes) -> bool:
-    """The same of attributes of any type, as JSON: those that are not what SDKs write say nothing."""
+def model_named(attributes: Attributes | None) -> str | None:
+    """The model that a start names in its attributes; None for none, and for what can be no model's name."""
+    if attributes is None:
+        return None
+    for said in (attributes.request_model, attributes.llm_model, attributes.model, attributes.model_name):
+        if bytes(said)[:1] == b'"':
+            name: str = msgspec.json.decode(said)
+            if 0 < len(name) <= MODEL_CHARACTERS_MAX:
+                return name
+    return None
+
+
+def any_attributes(attributes: bytes) -> Attributes | None:
+    """Attributes of any type, as JSON: those that are not what SDKs write say nothing."""
     try:
-        return is_from_js_sdk(msgspec.json.decode(attributes, type=Attributes | None))
+        return msgspec.json.decode(attributes, type=Attributes | None)
     except msgspec.ValidationError:
-        return False
+        return None
 
 
 def sums_up_calls(status_counts: StatusCounts | None) -> bool:

@@ -45,7 +45,7 @@ from typing import NamedTuple
 
 from aggregator.rollups.levels import DAY_US, Level
 
-LAYOUT_VERSION = 4
+LAYOUT_VERSION = 5
 CALLS_PER_CHUNK = 256
 PROJECT_BYTES = 4
 POSTING_BYTES = 5  # a record number: 10^12 calls a shard

@@ -59,7 +59,7 @@ async def read_value_rollups(
     latency_values: bool,
     usage_values: bool,
 ) -> ValueRollups:
-    """The rollups of these slots by the values of a dimension (OP, ROOT, USER or RUN; 0: none), for a filter's calls.
+    """The rollups of these slots by values of a dimension (OP, ROOT, USER, RUN, MODEL, ERROR), for a filter's calls.
 
     Calls without a value count in the total alone. `latency_values`, `usage_values`: whether percentiles of these are
     needed. Raises NotKept, and TooMuchToRead.

@@ -13,12 +13,13 @@ from aggregator.reading.cells import CellPlace, beside_of, read_cells
 from aggregator.reading.differences import Difference, differences, sliced
 from aggregator.reading.tree_verification import verify_trees
 from aggregator.rollups.cell import Cell, place_of, rows_field, sketches_field
+from aggregator.rollups.facets import count_facets, error_facet_of
 from aggregator.rollups.levels import HOURS, LEVELS, MINUTE_US, SECOND_US, Level, Retention
 from aggregator.rollups.series import LATENCY, USAGE_METRICS, is_of_trees, model_of, series_of, tree_series
 from aggregator.rollups.sketch import centroids
 from aggregator.rollups.tally import CallTally, PackedTally, merge_tallies
 from aggregator.rollups.totals import PRICED, ROWS, Totals
-from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory, views_of
+from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory, facet_views_of, views_of
 from aggregator.segments.frame import Beside
 from aggregator.store.reader import Command, OpenedProject, ProjectShard, StateLost, StoreReader
 from aggregator.timestamps import format_utc
@@ -138,20 +139,38 @@ def _count(
     """Count calls into the tallies of all their views; one that is not known, though it should be, is a difference."""
     for call in calls:
         assert call.started_us is not None
-        minute, numbers = call.started_us // MINUTE_US, [ALL_CALLS]
-        for view in views_of(call.op_name, call.parent is None, call.user_id, call.run_id):
-            number = directory.numbers.get(view)
-            if number is not None:
-                numbers.append(number)
-            elif view.dimensions not in directory.full:
-                yield Difference(f"{shard.keys.shard} {_view_text(view)}", "view", 0, 1)
-        for number in numbers:
-            tally = tallies.setdefault((minute, number), CallTally())
-            tally.calls += 1
-            if call.is_ended:
-                tally.add_end(call)
-            if call.is_root:
-                tally.tree_rows.replace(tree_series, {}, call.tree_usage())
+        minute = call.started_us // MINUTE_US
+        for facet, views in _views_by_facet(call).items():
+            numbers = [] if facet else [ALL_CALLS]
+            for view in views:
+                number = directory.numbers.get(view)
+                if number is not None:
+                    numbers.append(number)
+                elif view.dimensions not in directory.full:
+                    yield Difference(f"{shard.keys.shard} {_view_text(view)}", "view", 0, 1)
+            for number in numbers:
+                _count_call(call, facet, tallies.setdefault((minute, number), CallTally()))
+
+
+def _views_by_facet(call: Call) -> dict[str | None, list[View]]:
+    """The views of a call, besides that of all calls, by facet; None: those of no facet."""
+    values = call.op_name, call.parent is None, call.user_id, call.run_id
+    facets: dict[str, CallTally] = {}
+    if call.is_ended:
+        count_facets(call, lambda facet: facets.setdefault(facet, CallTally()))
+    return {None: views_of(*values)} | {facet: facet_views_of(*values, facet) for facet in facets}
+
+
+def _count_call(call: Call, facet: str | None, tally: CallTally) -> None:
+    """Count a call in a view of this facet."""
+    if facet is None:
+        tally.calls += 1
+        if call.is_ended:
+            tally.add_end(call)
+    else:
+        count_facets(call, lambda one: tally if one == facet else CallTally())
+    if call.is_root and (facet is None or facet == error_facet_of(call)):
+        tally.tree_rows.replace(tree_series, {}, call.tree_usage())
 
 
 def _by_cell(

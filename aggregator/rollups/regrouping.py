@@ -44,15 +44,8 @@ def move_buckets(merged: Merged, targets: Mapping[int, int], into: Merged) -> No
     regroup(merged, place, into)
 
 
-def move_models(merged: Merged, bucket: int, targets: Mapping[bytes, int], into: Merged) -> None:
-    """Add the usage of each model in a bucket of `merged` to the bucket of `into` that `targets` names; its calls are
-    those that used the model.
-    """
-    usage = merged.totals(OF_USAGE)
-    for at, (of_bucket, name) in enumerate(usage.keys):
-        if of_bucket == bucket:
-            rows = usage.large[of_bucket, name][ROWS] if (of_bucket, name) in usage.large else int(usage.rows[at, ROWS])
-            into.calls[targets[name]] += rows
+def move_usage(merged: Merged, bucket: int, targets: Mapping[bytes, int], into: Merged) -> None:
+    """Add the usage of each model in a bucket of `merged` to the bucket of `into` that `targets` names."""
 
     def place(key: BucketSeries) -> BucketSeries | None:
         return (targets[key[1]], ALL_MODELS) if key[0] == bucket and key[1] in targets else None

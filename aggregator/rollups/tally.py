@@ -100,15 +100,23 @@ class CallTally:
         """Count what is known of a started call from its end on: its error, its latency and its own usage."""
         self.errors += call.failed
         added = self.rows.added
-        latency_ms = call.latency_ms
-        if latency_ms is not None:
-            latencies = added.packed.get(LATENCY)
-            if latencies is None:
-                added.packed[LATENCY] = [pack_latency(latency_ms)]
-            else:
-                latencies.append(pack_latency(latency_ms))
+        _add_latency(added, call)
         for model, vector in call.usage.items():
             added.add(model_series(model), vector)
+
+    def add_finished(self, call: Call) -> None:
+        """Count a finished call, but not its usage."""
+        self.calls += 1
+        self.errors += call.failed
+        _add_latency(self.rows.added, call)
+
+    def take_finished(self, call: Call) -> None:
+        """Count a finished call no more that `add_finished` has counted before."""
+        self.calls -= 1
+        self.errors -= call.failed
+        if self.rows.lost is None:
+            self.rows.lost = Rows()
+        _add_latency(self.rows.lost, call)
 
     @property
     def has_trees(self) -> bool:
@@ -135,6 +143,16 @@ class CallTally:
                 lost = {**lost, **change.lost.joined()}
                 lost_large = {**lost_large, **change.lost.large}
         return PackedTally(self.calls, self.errors, rows, large, lost, lost_large)
+
+
+def _add_latency(rows: Rows, call: Call) -> None:
+    latency_ms = call.latency_ms
+    if latency_ms is not None:
+        latencies = rows.packed.get(LATENCY)
+        if latencies is None:
+            rows.packed[LATENCY] = [pack_latency(latency_ms)]
+        else:
+            latencies.append(pack_latency(latency_ms))
 
 
 def tally_of(calls: Iterable[Call]) -> CallTally:

@@ -9,6 +9,10 @@ Views are numbered per project and UTC day; the directory of a day holds at most
 dimensions. A set that is full is marked: its further values are not kept that day, and a filter that would need them
 is refused.
 
+Beside them, *facets* tell calls apart by what only their end tells, one value at a time: a model that a call belongs
+to, or the class of its error. A call is counted in the view of each facet it has, and in that of the facet together
+with its combination. Views of models count calls, errors and latencies alone: usage by model is in every cell anyway.
+
 The cells of views of roots keep the usage of whole trees besides that of the calls: questions about roots ask for it.
 """
 
@@ -24,7 +28,35 @@ ADMITTED_CACHED_MAX = 10_000
 
 # An op name, root or not, user and run each have a bit; a set of dimensions is their sum.
 OP, ROOT, USER, RUN = 1, 2, 4, 8
-DIMENSION_SETS = range(1, 16)
+# So has each kind of facet: a model, the class of an error, and models beyond the first of a call.
+MODEL, ERROR, MORE_MODELS = 16, 32, 64
+_FACETS = MODEL | ERROR | MORE_MODELS
+DIMENSION_SETS = range(1, 128)
+_SINGLE = frozenset({OP, ROOT, USER, RUN, MODEL, ERROR, MORE_MODELS})
+_FACET_BITS = {"m": MODEL, "e": ERROR, "+": MORE_MODELS}
+
+MORE_MODELS_FACET = "+"
+"""The facet that counts a call once for each model it belongs to beyond the first."""
+
+
+def model_facet(model: str) -> str:
+    """The facet of calls that belong to a model."""
+    return "m" + model
+
+
+def error_facet(error_class: str) -> str:
+    """The facet of calls that failed with a class of error."""
+    return "e" + error_class
+
+
+def facet_dimension(facet: str) -> int:
+    """The bit of a facet's kind."""
+    return _FACET_BITS[facet[0]]
+
+
+def facet_value(facet: str) -> str:
+    """The model or class of error of a facet."""
+    return facet[1:]
 
 
 class View(NamedTuple):
@@ -34,6 +66,7 @@ class View(NamedTuple):
     root: bool | None = None
     user_id: str | None = None
     run_id: str | None = None
+    facet: str | None = None
 
     @property
     def dimensions(self) -> int:
@@ -43,6 +76,7 @@ class View(NamedTuple):
             + ROOT * (self.root is not None)
             + USER * (self.user_id is not None)
             + RUN * (self.run_id is not None)
+            + (0 if self.facet is None else facet_dimension(self.facet))
         )
 
     @property
@@ -64,6 +98,11 @@ def views_of(op_name: str, root: bool, user_id: str | None, run_id: str | None) 
     return [*single, joint] if len(single) > 1 else single
 
 
+def facet_views_of(op_name: str, root: bool, user_id: str | None, run_id: str | None, facet: str) -> list[View]:
+    """The views of a facet that count a call with these values."""
+    return [View(facet=facet), View(op_name, root or None, user_id, run_id, facet)]
+
+
 _view_encoder = msgspec.msgpack.Encoder()
 _view_decoder = msgspec.msgpack.Decoder(View)
 _FULL = b"full:"  # a directory's field for a set of dimensions that is full; no packed view begins with this byte
@@ -77,7 +116,7 @@ class ViewDirectory:
         self.full: set[int] = set()
         self._counts = dict.fromkeys(DIMENSION_SETS, 0)
         # What was admitted lately: once a set is full it stays so, and a view stays where it is.
-        self._admitted: dict[tuple[str, bool, str | None, str | None], list[tuple[int, bool]]] = {}
+        self._admitted: dict[tuple[str, bool, str | None, str | None, str | None], list[tuple[int, bool]]] = {}
         for field, value in (stored or {}).items():
             if field.startswith(_FULL):
                 self.full.add(int(field.removeprefix(_FULL)))
@@ -103,16 +142,26 @@ class ViewDirectory:
         return number, {_view_encoder.encode(view): str(number).encode()}
 
     def admit_call(
-        self, op_name: str, root: bool, user_id: str | None, run_id: str | None, views_max: int
+        self,
+        op_name: str,
+        root: bool,
+        user_id: str | None,
+        run_id: str | None,
+        views_max: int,
+        facet: str | None = None,
     ) -> tuple[list[tuple[int, bool]], dict[bytes, bytes]]:
-        """The views that count a call with these values, by number and whether they have trees, and fields to store."""
-        values = (op_name, root, user_id, run_id)
+        """The views that count a call with these values, by number and whether they have trees, and fields to store.
+
+        `facet`: those of a facet that it has; None: all others.
+        """
+        values = (op_name, root, user_id, run_id, facet)
         known = self._admitted.get(values)
         if known is not None:
             return known, {}
-        views = [(ALL_CALLS, False)]
+        views = [(ALL_CALLS, False)] if facet is None else []
         to_set: dict[bytes, bytes] = {}
-        for view in views_of(*values):
+        of_call = views_of(*values[:4]) if facet is None else facet_views_of(*values[:4], facet)
+        for view in of_call:
             number, fields = self.admit(view, views_max)
             to_set |= fields
             if number is not None:
@@ -168,23 +217,22 @@ def select(directory: ViewDirectory, wanted: ViewFilter) -> list[int]:
     dimensions = wanted.dimensions
     if not dimensions:
         return [ALL_CALLS]
-    single = dimensions in (OP, ROOT, USER, RUN)
-    if single and dimensions in directory.full:
+    if dimensions in _SINGLE and dimensions in directory.full:
         return _select_known(directory, wanted)
-    if not single and any(full & dimensions == dimensions for full in directory.full):
+    if any(covers(full, dimensions) for full in directory.full):
         raise NotKept
     return [
         number
         for view, number in directory.numbers.items()
-        if covers(view.dimensions, dimensions, single) and wanted.matches(*view)
+        if covers(view.dimensions, dimensions) and wanted.matches(*view[:4])
     ]
 
 
-def covers(kept: int, asked: int, single: bool) -> bool:
+def covers(kept: int, asked: int) -> bool:
     """Whether views of a set of dimensions count calls by all that is asked: the set itself where it is a single one,
-    else every combination that holds it.
+    else every combination that holds it. Views of a facet count a part of the calls; they cover it alone.
     """
-    return kept == asked if single else kept & asked == asked
+    return kept == asked if asked in _SINGLE else kept & asked == asked and kept & _FACETS == asked & _FACETS
 
 
 def fields_to_select(wanted: ViewFilter) -> list[bytes] | None:

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 import msgspec
 
 from aggregator.calls.call import Call, Subtree
+from aggregator.calls.error_text import ERROR_BYTES_MAX, cut, error_class
 from aggregator.calls.event import CallEnd, CallStart, Event
 from aggregator.calls.packed_id import pack_id
 from aggregator.calls.subtree import SubtreeChanges, closes_ring
@@ -26,9 +27,11 @@ from aggregator.layout import keys as layout
 from aggregator.layout.open_calls import OpenCall
 from aggregator.layout.unpriced import Unpriced
 from aggregator.prices.book import PriceBook
+from aggregator.rollups.facets import count_facets, error_facet_of
 from aggregator.rollups.levels import MINUTE_US
 from aggregator.rollups.series import model_series, tree_series
 from aggregator.rollups.tally import CallTally
+from aggregator.rollups.views import MORE_MODELS_FACET, model_facet
 from aggregator.writing.records import Records
 
 CallGroup = tuple[int, int, str, bool, str | None, str | None]
@@ -42,12 +45,13 @@ Postings = defaultdict[str, defaultdict[bytes, list[bytes]]]
 
 
 class BatchChanges(msgspec.Struct):
-    """What a batch changes: records by number, tallies of groups of calls, packed postings by index and value, open
-    calls, counters, calls without a cost.
+    """What a batch changes: records by number, tallies of groups of calls, and of those of a group that have a facet,
+    packed postings by index and value, open calls, counters, calls without a cost.
     """
 
     records: set[int] = msgspec.field(default_factory=set)
     groups: dict[CallGroup, CallTally] = msgspec.field(default_factory=dict)
+    facets: dict[tuple[CallGroup, str], CallTally] = msgspec.field(default_factory=dict)
     postings: dict[ProjectDay, Postings] = msgspec.field(default_factory=dict)
     open_calls: dict[tuple[int, bytes], dict[int, OpenCall | None]] = msgspec.field(default_factory=dict)
     counters: Counter[str] = msgspec.field(default_factory=Counter)
@@ -57,9 +61,10 @@ class BatchChanges(msgspec.Struct):
 class Fold:
     """Folds events, in order, into `records`, which must hold every record the events name, and all ancestors."""
 
-    def __init__(self, records: Records, prices: PriceBook) -> None:
+    def __init__(self, records: Records, prices: PriceBook, error_bytes_max: int = ERROR_BYTES_MAX) -> None:
         self._records = records
         self._prices = prices
+        self._error_bytes_max = error_bytes_max
         # Of each call that events changed: whether it was unfinished before, and the tally that counts it.
         self._was_unfinished: dict[int, bool] = {}
         self._tallies: dict[int, CallTally] = {}
@@ -133,11 +138,25 @@ class Fold:
             self._tally(number, call).rows.replace(model_series, before, call.usage)
             self._count_unpriced(call, before, -1)
             self._count_unpriced(call, call.usage, 1)
+            self._replace_models(call, before)
+            if (of_error := self._of_error(call)) is not None:
+                of_error.rows.replace(model_series, before, call.usage)
         for number, before in replaced.trees.items():
             call = calls[number]
             after = call.tree_usage()
             if after != before:
                 self._tally(number, call).tree_rows.replace(tree_series, before, after)
+                if (of_error := self._of_error(call)) is not None:
+                    of_error.tree_rows.replace(tree_series, before, after)
+
+    def _replace_models(self, call: Call, before: Usage) -> None:
+        """Count a roll-up in the models it belongs to now, and in those it belonged to before no more."""
+        for model in call.usage.keys() - before.keys():
+            self._facet(call, model_facet(model)).add_finished(call)
+        for model in before.keys() - call.usage.keys():
+            self._facet(call, model_facet(model)).take_finished(call)
+        if more := max(len(call.usage) - 1, 0) - max(len(before) - 1, 0):
+            self._facet(call, MORE_MODELS_FACET).calls += more
 
     def _note_waiting(self, number: int, call: Call) -> None:
         """Traces of which something waits for a parent that has not started here: others may hold the rest of them."""
@@ -149,6 +168,7 @@ class Fold:
         call.started_us = call.seen_us = start.started_at_us
         call.op_name, call.user_id, call.run_id = start.op_name, start.user_id, start.run_id
         call.may_roll_up |= start.may_roll_up
+        call.model = start.model
         trace_id, parent_id = start.trace_id, start.parent_id
         trace = call.trace = call.packed_id if trace_id is None else pack_id(trace_id)
         post, posting = self._postings(call), layout.posting(number)
@@ -187,6 +207,8 @@ class Fold:
 
     def _end(self, number: int, call: Call, end: CallEnd) -> None:
         call.ended_us, call.failed = end.ended_at_us, end.failed
+        if end.error is not None:
+            call.error = cut(end.error, self._error_bytes_max) if self._error_bytes_max else error_class(end.error)
         if end.usage:
             call.usage = {model: stated_vector(counts) for model, counts in end.usage.items()}
             call.may_roll_up |= end.may_roll_up
@@ -214,14 +236,28 @@ class Fold:
             self._count_unpriced(call, call.usage, 1)
         tally.add_end(call)
         self._negative_latencies += call.latency_ms is None
+        count_facets(call, lambda facet: self._facet(call, facet))
+        if not call.failed or call.usage or call.stated is not None:
+            call.model = None  # it tells nothing any more
+
+    def _of_error(self, call: Call) -> CallTally | None:
+        """The tally of calls that failed with the class of error of this one; None where it has none."""
+        facet = error_facet_of(call)
+        return None if facet is None else self._facet(call, facet)
+
+    def _facet(self, call: Call, facet: str) -> CallTally:
+        """The tally of those calls of a group that have a facet."""
+        key = _group(call), facet
+        tally = self.changes.facets.get(key)
+        if tally is None:
+            tally = self.changes.facets[key] = CallTally()
+        return tally
 
     def _tally(self, number: int, call: Call) -> CallTally:
         """The tally of all calls of the batch that no filter on dimensions tells apart from this one."""
         tally = self._tallies.get(number)
         if tally is None:
-            assert call.started_us is not None
-            minute = call.started_us // MINUTE_US
-            group = (call.project, minute, call.op_name, call.parent is None, call.user_id, call.run_id)
+            group = _group(call)
             tally = self.changes.groups.get(group)
             if tally is None:
                 tally = self.changes.groups[group] = CallTally()
@@ -254,3 +290,10 @@ class Fold:
         if postings is None:
             postings = self.changes.postings[day] = defaultdict(lambda: defaultdict(list))
         return postings
+
+
+def _group(call: Call) -> CallGroup:
+    """The group of a started call."""
+    assert call.started_us is not None
+    minute = call.started_us // MINUTE_US
+    return call.project, minute, call.op_name, call.parent is None, call.user_id, call.run_id

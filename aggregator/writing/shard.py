@@ -5,7 +5,7 @@ refused or cut off) `recover` drops everything in memory and starts again from w
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -40,6 +40,8 @@ class ShardLimits(msgspec.Struct, frozen=True):
     cells_cached_max: int = 20_000
     # Per project, UTC day and set of dimensions: a view busy all day takes about 1 MB, most take a few KB.
     views_max: int = 2_000
+    # Of the text of an error, in records of calls that failed: enough for a sentence; 0: its class alone.
+    error_bytes_max: int = 200
     # Keys whose expiry is known to be set; a key forgotten here is only told its expiry once more.
     expiries_cached_max: int = 100_000
     # One per project and UTC day with calls in it; up to views_max views in each.
@@ -175,7 +177,7 @@ class Shard:
         self._seal(now_us, len(events))
         known = Known(self._records.next_number, len(self._records.projects))
         fields = load_records(events, self._records, self._store)
-        fold = Fold(self._records, self._prices)
+        fold = Fold(self._records, self._prices, self._limits.error_bytes_max)
         for event, field in zip(events, fields, strict=True):
             fold.add(event, field)
         changes = fold.finish()
@@ -307,14 +309,15 @@ class Shard:
         self._next_offset = self._sent_offset = next_offset
 
     def _by_view(self, changes: BatchChanges, write: ShardWrite) -> dict[ProjectMinute, dict[int, PackedTally]]:
-        """What the batch brings to each view of a minute: all calls, and those that a group of calls is counted in."""
+        """What the batch brings to each view of a minute: that of all calls, and those of groups and their facets."""
         self._load_directories({(group[0], layout.day_of(group[1] * MINUTE_US)) for group in changes.groups})
         minutes: dict[ProjectMinute, dict[int, list[PackedTally]]] = {}
-        for group, tally in changes.groups.items():
+        of_facets = ((group, facet, tally) for (group, facet), tally in changes.facets.items())
+        for group, facet, tally in chain(((group, None, tally) for group, tally in changes.groups.items()), of_facets):
             without_trees = tally.packed()
             with_trees = tally.packed(with_trees=True) if tally.has_trees else without_trees
             of_minute = minutes.setdefault(group[:2], {})
-            for view, has_trees in self._views(group, write):
+            for view, has_trees in self._views(group, facet, write):
                 packed = with_trees if has_trees else without_trees
                 packed_tallies = of_minute.get(view)
                 if packed_tallies is None:
@@ -326,12 +329,14 @@ class Shard:
             for minute, of_minute in minutes.items()
         }
 
-    def _views(self, group: CallGroup, write: ShardWrite) -> list[tuple[int, bool]]:
-        """The views that count a group, and whether they have trees; new ones are written to the day's directory."""
+    def _views(self, group: CallGroup, facet: str | None, write: ShardWrite) -> list[tuple[int, bool]]:
+        """The views that count a group, or those of it that have a facet, and whether they have trees; new ones are
+        written to the day's directory.
+        """
         project, minute, op_name, root, user_id, run_id = group
         day = layout.day_of(minute * MINUTE_US)
         directory = self._directories[project, day]
-        views, fields_to_set = directory.admit_call(op_name, root, user_id, run_id, self._limits.views_max)
+        views, fields_to_set = directory.admit_call(op_name, root, user_id, run_id, self._limits.views_max, facet)
         for field, value in fields_to_set.items():
             write.set(self._keys.views(project, day), field, value)
         return views

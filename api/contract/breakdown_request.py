@@ -18,7 +18,7 @@ from api.contract.stats_request import (
     call_filter,
     metric_questions,
 )
-from api.query.breakdown_question import MODEL, BreakdownQuestion
+from api.query.breakdown_question import BreakdownQuestion
 from api.query.questions import MetricQuestion
 from api.refusals import invalid, invalid_at
 
@@ -27,7 +27,7 @@ ROWS_MAX = 1_000
 ROWS_DEFAULT = 20
 COUNT = "count"
 
-BreakdownDimension = Literal["op_name", "model", "wb_user_id", "wb_run_id", "trace_root"]
+BreakdownDimension = Literal["op_name", "model", "wb_user_id", "wb_run_id", "trace_root", "error"]
 
 
 def _limit(limit: int) -> int:
@@ -47,7 +47,8 @@ class CallBreakdownReq(BaseModel):
         default=None, description="Exclusive end, as `start`; a relative one is a whole minute. Defaults to `now`."
     )
     dimension: BreakdownDimension = Field(
-        description="What the rows are of. Of `model`, a call counts in each model it used."
+        description="What rows are of. A call counts in each `model` it used itself; one that failed and used none, in "
+        " the model its attributes name. `error`: failed calls, by the class of their error; they are the total."
     )
     call_metrics: Annotated[list[CallMetricSpec], *METRIC_LIST] | None = Field(
         default=None, description="Call metrics of each row, as in `/calls/stats`."
@@ -109,6 +110,9 @@ class CallBreakdownRes(BaseModel):
     rows: list[BreakdownRow]
     rest: BreakdownRest | None
     total: BreakdownTotal
+    calls_without_model: int | None = Field(
+        default=None, description="Of dimension `model`: calls that belong to none, such as tools, and unfinished ones"
+    )
     previous_start: InstantUs | None = None
     previous_end: InstantUs | None = None
 
@@ -119,8 +123,6 @@ def read_breakdown_question(body: bytes, now_us: int) -> BreakdownQuestion:
     start_us, end_us = window(request.start, request.end, now_us)
     call_metrics = metric_questions("call_metrics", request.call_metrics)
     usage_metrics = metric_questions("usage_metrics", request.usage_metrics)
-    if request.dimension == MODEL and any(metric.metric != "call_count" for metric in call_metrics):
-        raise invalid_at(("call_metrics",), "of models only `call_count` is known, and all usage metrics")
     return BreakdownQuestion(
         project_id=request.project_id,
         start_us=start_us,

@@ -59,7 +59,9 @@ class ExampleCall(BaseModel):
     started_at: InstantUs
     ended_at: InstantUs | None = Field(description="null: it has no end yet")
     latency_ms: int | None
-    models: list[str] = Field(description="Models of its own usage")
+    models: list[str] = Field(
+        description="Those it used itself; where it failed and used none, the one its attributes name"
+    )
     input_tokens: int = Field(description="Of its own usage, over all models; so are the others")
     output_tokens: int
     total_tokens: int

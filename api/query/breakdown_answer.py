@@ -36,6 +36,8 @@ async def answer_breakdown(
         "rest": found.rest,
         "total": found.total,
     }
+    if found.without_model is not None:
+        answer["calls_without_model"] = found.without_model
     if question.compare:
         answer["total"]["previous"] = None if broken is None else rows_of_values(broken, [], question)[1]
         answer["previous_start"] = None if before is None else format_utc(before.start_us)

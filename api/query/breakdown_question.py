@@ -2,12 +2,19 @@
 
 from dataclasses import dataclass
 
-from aggregator.rollups.views import OP, ROOT, RUN, USER
+from aggregator.rollups.views import ERROR, MODEL, OP, ROOT, RUN, USER
 from api.query.questions import CallFilter, MetricQuestion
 
-MODEL = "model"
-# The dimensions that views have, by their names in requests. A model is none: each cell has all models of its calls.
-VIEW_DIMENSIONS = {"op_name": OP, "wb_user_id": USER, "wb_run_id": RUN, "trace_root": ROOT}
+BY_MODEL, BY_ERROR, BY_ROOT = "model", "error", "trace_root"
+VIEW_DIMENSIONS = {
+    "op_name": OP,
+    "wb_user_id": USER,
+    "wb_run_id": RUN,
+    BY_ROOT: ROOT,
+    BY_MODEL: MODEL,
+    BY_ERROR: ERROR,
+}
+"""The dimensions by their names in requests."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,17 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from aggregator.calls.call import Call
-from aggregator.reading.calls import Selected, read_calls, select_minutes
+from aggregator.reading.calls import Selected, calls_in_pieces, select_minutes
 from aggregator.reading.rollups import LevelBlock
 from aggregator.reading.value_rollups import TOTAL, read_value_rollups
 from aggregator.rollups.accumulator import Merged
-from aggregator.rollups.regrouping import add_rest, move_buckets, move_models
-from aggregator.rollups.series import OF_USAGE, model_of
-from aggregator.rollups.tally import tally_of
-from aggregator.rollups.view_values import DimensionValue, may_lack_value
+from aggregator.rollups.facets import count_facets, error_facet_of
+from aggregator.rollups.regrouping import add_rest, move_buckets, move_usage
+from aggregator.rollups.series import OF_USAGE, model_of, tree_series
+from aggregator.rollups.tally import CallTally, tally_of
+from aggregator.rollups.view_values import MORE, DimensionValue, may_lack_value, value_of_facet
 from aggregator.store.reader import OpenedProject, StoreReader
-from api.query.breakdown_question import MODEL, VIEW_DIMENSIONS, BreakdownQuestion
+from api.query.breakdown_question import BY_ERROR, BY_MODEL, BY_ROOT, VIEW_DIMENSIONS, BreakdownQuestion
 from api.query.bucket_reading import matches_views, needs_calls, select_calls, view_filter
 from api.query.read_plan import Cover, cover
 from api.query.retained_window import Fitted
@@ -23,11 +24,13 @@ class Broken(NamedTuple):
     """A window by value, over all models: the bucket of a value is its position in `values`, the last one's all calls.
 
     Of the bucket `of_no_value`, calls without a value, minima, maxima and percentiles are not known; None: no such row.
+    `without_model`: calls that belong to no model, where values are models.
     """
 
     values: list[DimensionValue]
     merged: Merged
     of_no_value: int | None
+    without_model: int | None = None
 
     @property
     def total(self) -> int:
@@ -51,7 +54,9 @@ async def read_breakdown(
             selected = await select_minutes(reader, project, covered.cut_minutes)
             read = await _with_calls(reader, selected, question, window, read)
     await reader.fetch_of(project, [])
-    return _by_model(read.merged) if question.dimension == MODEL else _by_value(read, question)
+    if question.dimension == BY_MODEL:
+        return _by_model(read)
+    return _by_error(read) if question.dimension == BY_ERROR else _by_value(read, question)
 
 
 class _Read(NamedTuple):
@@ -72,7 +77,7 @@ async def _read_slots(
         project,
         slots,
         view_filter(question.filter),
-        VIEW_DIMENSIONS.get(question.dimension, 0),
+        VIEW_DIMENSIONS[question.dimension],
         any(metric.metric == "latency_ms" and metric.percentiles for metric in question.call_metrics),
         any(metric.percentiles for metric in question.usage_metrics),
     )
@@ -84,28 +89,46 @@ async def _with_calls(
 ) -> _Read:
     """Count those of the selected calls too that are in the window and pass the filter."""
     wanted = view_filter(question.filter)
-    by_value: dict[DimensionValue, list[Call]] = {}
-    for call in (await read_calls(reader, selected)).values():
-        if (
-            call.started_us is not None
+    merged, buckets = read.merged, {value: 1 + at for at, value in enumerate(read.values)}
+    async for some in calls_in_pieces(reader, selected):
+        inside = [
+            call
+            for call in some.values()
+            if call.started_us is not None
             and window.start_us <= call.started_us < window.end_us
             and matches_views(call, wanted)
-        ):
-            by_value.setdefault(_value(call, question.dimension), []).append(call)
-    values = list(dict.fromkeys([*read.values, *(value for value in by_value if _is_value(value))]))
-    merged = read.merged
-    merged.widen(1 + len(values))
-    buckets = {value: 1 + at for at, value in enumerate(values)}
-    for value, calls in by_value.items():
-        tally = tally_of(calls)
-        merged.add_calls(TOTAL, tally)
-        if value in buckets:
-            merged.add_calls(buckets[value], tally)
-    return _Read(values, merged)
+        ]
+        merged.add_calls(TOTAL, tally_of(inside))
+        for value, tally in _tallies(inside, question.dimension).items():
+            bucket = buckets.setdefault(value, 1 + len(buckets))
+            merged.widen(1 + len(buckets))
+            merged.add_calls(bucket, tally)
+    return _Read(list(buckets), merged)
 
 
-def _is_value(value: DimensionValue) -> bool:
-    return value is not None and value is not False
+def _tallies(calls: Iterable[Call], dimension: str) -> dict[DimensionValue, CallTally]:
+    """What views would count of these calls, by value."""
+    if dimension in (BY_MODEL, BY_ERROR):
+        facets: dict[str, CallTally] = {}
+        for call in calls:
+            if call.is_ended:
+                count_facets(call, lambda facet: facets.setdefault(facet, CallTally()))
+                error = error_facet_of(call)
+                if error is not None and call.is_root:
+                    facets[error].tree_rows.replace(tree_series, {}, call.tree_usage())
+        wanted = VIEW_DIMENSIONS[dimension]
+        return {
+            value: tally
+            for facet, tally in facets.items()
+            for of_dimension, value in [value_of_facet(facet)]
+            if of_dimension == wanted
+        }
+    by_value: dict[DimensionValue, list[Call]] = {}
+    for call in calls:
+        by_value.setdefault(_value(call, dimension), []).append(call)
+    return {
+        value: tally_of(of_value) for value, of_value in by_value.items() if value is not None and value is not False
+    }
 
 
 def _value(call: Call, dimension: str) -> DimensionValue:
@@ -113,8 +136,7 @@ def _value(call: Call, dimension: str) -> DimensionValue:
         "op_name": call.op_name,
         "wb_user_id": call.user_id,
         "wb_run_id": call.run_id,
-        "trace_root": call.parent is None,
-        MODEL: None,
+        BY_ROOT: call.parent is None,
     }
     return values[dimension]
 
@@ -128,7 +150,7 @@ def _by_value(read: _Read, question: BreakdownQuestion) -> Broken:
     of_no_value = None
     if may_lack_value(view_filter(question.filter), dimension) and 2 * calls[TOTAL] != sum(calls):
         of_no_value = len(values)
-        values.append(False if question.dimension == "trace_root" else None)
+        values.append(False if question.dimension == BY_ROOT else None)
     merged = Merged(len(values) + 1)
     move_buckets(read.merged, {1 + at: target for target, at in enumerate(positions)} | {TOTAL: len(values)}, merged)
     if of_no_value is not None:
@@ -136,10 +158,24 @@ def _by_value(read: _Read, question: BreakdownQuestion) -> Broken:
     return Broken(values, merged, of_no_value)
 
 
-def _by_model(total: Merged) -> Broken:
-    names: Iterable[bytes] = sorted({name for _, name in total.totals(OF_USAGE).keys})
-    targets = {name: at for at, name in enumerate(names)}
-    merged = Merged(len(targets) + 1)
-    move_models(total, TOTAL, targets, merged)
-    move_buckets(total, {TOTAL: len(targets)}, merged)
-    return Broken([model_of(name) for name in targets], merged, None)
+def _by_model(read: _Read) -> Broken:
+    """Models with their usage, which is in the total, and with their calls, which are counted apart."""
+    total, calls = read.merged, read.merged.calls
+    used = {model_of(name): name for bucket, name in total.totals(OF_USAGE).keys if bucket == TOTAL}
+    called = {value: 1 + at for at, value in enumerate(read.values) if isinstance(value, str) and calls[1 + at]}
+    values: list[DimensionValue] = [*sorted({*used, *called})]
+    places = {value: at for at, value in enumerate(values)}
+    merged = Merged(len(values) + 1)
+    move_usage(total, TOTAL, {name: places[model] for model, name in used.items()}, merged)
+    move_buckets(total, {bucket: places[value] for value, bucket in called.items()} | {TOTAL: len(values)}, merged)
+    more = sum(calls[1 + at] for at, value in enumerate(read.values) if value is MORE)
+    return Broken(values, merged, None, calls[TOTAL] - sum(merged.calls[:-1]) + more)
+
+
+def _by_error(read: _Read) -> Broken:
+    """Classes of errors, and failed calls that name none; all of them are the total."""
+    positions = [at for at in range(len(read.values)) if read.merged.calls[1 + at]]
+    merged = Merged(len(positions) + 1)
+    move_buckets(read.merged, {1 + at: target for target, at in enumerate(positions)}, merged)
+    move_buckets(read.merged, dict.fromkeys((1 + at for at in positions), len(positions)), merged)
+    return Broken([read.values[at] or None for at in positions], merged, None)

@@ -28,6 +28,7 @@ class Ranked(NamedTuple):
     rows: list[Json]
     rest: Json | None
     total: Json
+    without_model: int | None
 
 
 def rank(broken: Broken, question: BreakdownQuestion) -> Ranked:
@@ -36,7 +37,8 @@ def rank(broken: Broken, question: BreakdownQuestion) -> Ranked:
     first, others = order[: question.limit], order[question.limit :]
     rows = _rows_of(broken, first, others, question)
     rest = {"values": len(others)} | rows[len(first)] if others else None
-    return Ranked([broken.values[at] for at in first], rows[: len(first)], rest, rows[-1])
+    values = [broken.values[at] for at in first]
+    return Ranked(values, rows[: len(first)], rest, rows[-1], broken.without_model)
 
 
 def rows_of_values(

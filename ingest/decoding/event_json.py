@@ -11,8 +11,8 @@ import msgspec
 from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
 from aggregator.calls.rollup_marks import JS_SDK
 
-# The exception of a call that failed without saying why.
-_FAILED = "error"
+# The exception of a call that failed without saying why: read as just that.
+_FAILED = " "
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encode = msgspec.json.Encoder().encode
 
@@ -38,9 +38,14 @@ def _start(start: CallStart) -> dict[str, Any]:
         "wb_user_id": start.user_id,
         "wb_run_id": start.run_id,
         "inputs": start.input_refs or None,
-        "attributes": {"weave": {"source": JS_SDK}} if start.may_roll_up else None,
+        "attributes": _attributes(start) or None,
     }
     return fields | {name: value for name, value in named.items() if value is not None}
+
+
+def _attributes(start: CallStart) -> dict[str, Any]:
+    attributes: dict[str, Any] = {"weave": {"source": JS_SDK}} if start.may_roll_up else {}
+    return attributes if start.model is None else attributes | {"model": start.model}
 
 
 def _end(end: CallEnd) -> dict[str, Any]:
@@ -49,7 +54,7 @@ def _end(end: CallEnd) -> dict[str, Any]:
         summary["status_counts"] = {"success": 2}  # more than one: it may sum up others
     fields: dict[str, Any] = {"ended_at": _instant(end.ended_at_us), "summary": summary}
     if end.failed:
-        fields["exception"] = _FAILED
+        fields["exception"] = end.error or _FAILED
     if end.output_refs:
         fields["output"] = end.output_refs
     return fields

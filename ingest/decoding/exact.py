@@ -8,8 +8,9 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
+from aggregator.calls.error_text import error_text
 from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
-from aggregator.calls.rollup_marks import is_any_from_js_sdk, sums_up_calls
+from aggregator.calls.rollup_marks import any_attributes, is_from_js_sdk, model_named, sums_up_calls
 from aggregator.calls.stated_usage import COUNT_MAX, InvalidUsage, check_status_counts, own_usage
 from aggregator.timestamps import parse_timestamp_us
 from ingest.decoding.invalid_event import NotAnEvent
@@ -117,6 +118,7 @@ def _requested(element: RawElement) -> tuple[str, RawFields]:
 
 def _call_start(fields: RawFields, latest_us: int) -> CallStart:
     op_name = _optional_id(fields.op_name, "op_name", OP_NAME_BYTES_MAX)
+    attributes = any_attributes(fields.attributes) if _given(fields.attributes) else None
     return CallStart(
         _missing("op_name") if op_name is None else op_name,
         _instant_us(fields.started_at, "started_at", latest_us),
@@ -127,7 +129,8 @@ def _call_start(fields: RawFields, latest_us: int) -> CallStart:
         _optional_id(fields.wb_user_id, "wb_user_id"),
         _optional_id(fields.wb_run_id, "wb_run_id"),
         _refs(fields.inputs, "inputs"),
-        _given(fields.attributes) and is_any_from_js_sdk(fields.attributes),
+        is_from_js_sdk(attributes),
+        model_named(attributes),
     )
 
 
@@ -139,8 +142,9 @@ def _call_end(fields: RawFields, latest_us: int, kind: str) -> CallEnd:
     if _given(fields.exception) and _text_or_none(fields.exception) is None:
         raise NotAnEvent("type", "exception", "exception must be text or null")
     usage, may_roll_up = _usage(fields.summary)
-    failed = bool(_text_or_none(fields.exception))
-    return CallEnd(ended_at_us, failed, usage, _refs(fields.output, "output"), may_roll_up)
+    exception = _text_or_none(fields.exception)
+    error = error_text(exception) if exception else None
+    return CallEnd(ended_at_us, bool(exception), usage, _refs(fields.output, "output"), may_roll_up, error)
 
 
 def _usage(raw: msgspec.Raw) -> tuple[dict[str, UsageCounts], bool]:

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from aggregator.calls.error_text import error_text
 from aggregator.calls.event import CallEnd, CallStart, Event
-from aggregator.calls.rollup_marks import Attributes, is_from_js_sdk, sums_up_calls
+from aggregator.calls.rollup_marks import Attributes, is_from_js_sdk, model_named, sums_up_calls
 from aggregator.calls.stated_usage import StatedSummary, usage_of
 from aggregator.timestamps import parse_timestamp_us, parse_timestamps_us
 from ingest.decoding.prefix import PREFIXES, without_prefix
@@ -194,10 +195,13 @@ def _start(fields: StartFields | CompleteFields, started_us: int, refs: tuple[st
         fields.wb_run_id,
         refs,
         fields.attributes is not None and is_from_js_sdk(fields.attributes),
+        None if fields.attributes is None else model_named(fields.attributes),
     )
 
 
 def _end(fields: EndFields | CompleteFields, ended_us: int, refs: tuple[str, ...]) -> CallEnd:
     summary = fields.summary
     rolls_up = summary.status_counts is not None and sums_up_calls(summary.status_counts)
-    return CallEnd(ended_us, bool(fields.exception), usage_of(summary), refs, rolls_up)
+    exception = fields.exception
+    error = error_text(exception) if exception else None
+    return CallEnd(ended_us, bool(exception), usage_of(summary), refs, rolls_up, error)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from aggregator.calls.error_text import error_text
 from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
 from aggregator.calls.stated_usage import COUNT_MAX, MODEL_CHARACTERS_MAX, InvalidUsage, read_counts
 from ingest.decoding.invalid_event import NotAnEvent
@@ -68,6 +69,7 @@ def event_of_span(span: Span, resource: Attributes, projects: SpanProjects, late
         _id(said, "thread"),
         _id(said, "turn"),
         _id(said, "user"),
+        model=str(said["model"])[:MODEL_CHARACTERS_MAX] if "model" in said else None,
     )
     end = CallEnd(
         _instant_us(span.ended_ns, "end_time", latest_us),
@@ -75,6 +77,7 @@ def event_of_span(span: Span, resource: Attributes, projects: SpanProjects, late
         usage,
         (),
         bool(usage) and not _is_inference(said, span.attributes),
+        error_text(str(said["error"])) if "error" in said else None,
     )
     return Event(_bounded(_project(said, resource, projects), "project", ID_BYTES_MAX), span.span_id, start, end)
 

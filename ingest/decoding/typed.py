@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from aggregator.calls.error_text import error_text
 from aggregator.calls.event import CallEnd, CallStart, Event
-from aggregator.calls.rollup_marks import Attributes, is_from_js_sdk, sums_up_calls
+from aggregator.calls.rollup_marks import Attributes, is_from_js_sdk, model_named, sums_up_calls
 from aggregator.calls.stated_usage import StatedSummary, usage_of
 from aggregator.timestamps import parse_timestamp_us
 from ingest.decoding.refs import refs_in
@@ -145,6 +146,7 @@ def _call_start(fields: Fields, latest_us: int) -> CallStart:
         fields.wb_run_id,
         refs_in(fields.inputs),
         is_from_js_sdk(fields.attributes),
+        model_named(fields.attributes),
     )
 
 
@@ -157,6 +159,7 @@ def _call_end(fields: Fields, latest_us: int) -> CallEnd:
         usage_of(fields.summary),
         refs_in(fields.output),
         sums_up_calls(fields.summary.status_counts),
+        error_text(fields.exception) if fields.exception else None,
     )
 
 

@@ -1,6 +1,7 @@
 """The answer of `POST /calls/breakdown` by scanning every call: docs/endpoints.md."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.brute_force import instants
@@ -12,15 +13,27 @@ Json = dict[str, Any]
 Value = str | bool | None
 
 
+@dataclass
+class Group:
+    """What one row counts: calls, and usage by row of (call, model)."""
+
+    calls: list[Call] = field(default_factory=list)
+    usage: list[UsageRow] = field(default_factory=list)
+
+    def __add__(self, other: "Group") -> "Group":
+        return Group(self.calls + other.calls, self.usage + other.usage)
+
+
 def answer_breakdown(calls: Iterable[Call], prices: PriceList, request: Json) -> Json:
     """Answer for the calls of a project; instants are absolute."""
     started = [call for call in calls if call.start is not None]
     start_us, end_us = (instants.from_text(request[edge]) for edge in ("start", "end"))
     inside = selected(started, start_us, end_us, request)
     before = selected(started, 2 * start_us - end_us, start_us, request)
-    groups = _by_value(inside, prices, request)
+    groups, total_group = _by_value(inside, prices, request)
+    groups_before, total_before = _by_value(before, prices, request)
     rows: list[Json] = [
-        ({"value": value} | _row(of_value, prices, request, value)) for value, of_value in groups.items()
+        {"value": value} | _row(group, request, _is_unknown(value, request)) for value, group in groups.items()
     ]
     key = _order_key(request)
     rows.sort(key=lambda row: (not row["value"], str(row["value"])))
@@ -28,18 +41,20 @@ def answer_breakdown(calls: Iterable[Call], prices: PriceList, request: Json) ->
     known.sort(key=lambda row: row[key], reverse=request.get("order", "desc") == "desc")
     rows = known + [row for row in rows if row[key] is None]
     limit = request.get("limit", 20)
-    total = _row(inside, prices, request | {"dimension": "op_name"}, "total")
+    total = _row(total_group, request)
     first, others = rows[:limit], [row["value"] for row in rows[limit:]]
     compare = request.get("compare") == "previous"
-    of_before = _by_value(before, prices, request)
     for row in first:
+        value = row["value"]
         row["share"] = _share(row, total, key)
-        earlier = _row(of_before.get(row["value"], []), prices, request, row["value"])
+        earlier = _row(
+            groups_before.get(value, Group()), request, value in groups_before and _is_unknown(value, request)
+        )
         row["previous"] = earlier if compare else None
     rest = None
     if others:
-        of_rest = [call for value in others for call in groups[value]]
-        rest = {"values": len(others)} | _row(of_rest, prices, request, None if not all(others) else "rest", others)
+        unknown = any(_is_unknown(value, request) for value in others)
+        rest = {"values": len(others)} | _row(sum((groups[value] for value in others), Group()), request, unknown)
     answer = {
         "start": instants.to_text(start_us),
         "end": instants.to_text(end_us),
@@ -49,11 +64,18 @@ def answer_breakdown(calls: Iterable[Call], prices: PriceList, request: Json) ->
         "rest": rest,
         "total": total,
     }
+    if request["dimension"] == "model":
+        answer["calls_without_model"] = sum(not call.models(prices) for call in inside)
     if compare:
-        total["previous"] = _row(before, prices, request | {"dimension": "op_name"}, "total")
+        total["previous"] = _row(total_before, request)
         answer["previous_start"] = instants.to_text(2 * start_us - end_us).replace("+00:00", "Z")
         answer["previous_end"] = instants.to_text(start_us).replace("+00:00", "Z")
     return answer
+
+
+def _is_unknown(value: Value, request: Json) -> bool:
+    """Whether nothing but sums and counts is known of a row."""
+    return not value and request["dimension"] in ("wb_user_id", "wb_run_id", "trace_root") and value != ""
 
 
 def _roots_only(request: Json) -> bool:
@@ -72,47 +94,51 @@ def selected(calls: Iterable[Call], start_us: int, end_us: int, request: Json) -
     ]
 
 
-def _by_value(calls: Sequence[Call], prices: PriceList, request: Json) -> dict[Value, list[Call]]:
-    groups: dict[Value, list[Call]] = {}
+def _by_value(calls: Sequence[Call], prices: PriceList, request: Json) -> tuple[dict[Value, Group], Group]:
+    """What each row counts, and what all do together; of errors, only calls that failed."""
+    dimension = request["dimension"]
+    groups: dict[Value, Group] = {}
+    total = Group()
     for call in calls:
         assert call.start is not None
+        failed = call.end is not None and call.end.failed
+        if dimension == "error" and not failed:
+            continue
         by_dimension: dict[str, Sequence[Value]] = {
             "op_name": [call.start.op_name],
             "wb_user_id": [call.start.wb_user_id],
             "wb_run_id": [call.start.wb_run_id],
             "trace_root": [call.start.parent_id is None],
-            "model": [row.model for row in call.used(prices, _roots_only(request))],
+            "error": [call.error_class],
+            "model": [*call.models(prices)],
         }
-        for value in by_dimension[request["dimension"]]:
-            groups.setdefault(value, []).append(call)
-    return groups
+        usage = [UsageRow(call.start.started_at_us, *used) for used in call.used(prices, _roots_only(request))]
+        total = total + Group([call], usage)
+        for value in by_dimension[dimension]:
+            groups.setdefault(value, Group()).calls.append(call)
+        for row in usage:
+            of_row: Sequence[Value] = [row.model] if dimension == "model" else by_dimension[dimension]
+            for value in of_row:
+                groups.setdefault(value, Group()).usage.append(row)
+    return groups, total
 
 
-def _row(calls: Sequence[Call], prices: PriceList, request: Json, value: Value, others: Sequence[Value] = ()) -> Json:
+def _row(group: Group, request: Json, unknown: bool = False) -> Json:
     of_calls = [
         CallRow(call.start.started_at_us, call.latency_ms, call.end is not None and call.end.failed)
-        for call in calls
+        for call in group.calls
         if call.start is not None
-    ]
-    distinct = {id(call): call for call in calls}.values()
-    of_usage = [
-        UsageRow(call.start.started_at_us, *used)
-        for call in distinct
-        if call.start is not None
-        for used in call.used(prices, _roots_only(request))
-        if request["dimension"] != "model" or used[0] in (others or (value,))
     ]
     row: Json = {}
     for spec in request.get("call_metrics") or []:
         values: list[Any] = [got for one in of_calls if (got := _CALL_VALUES[spec["metric"]](one)) is not None]
         _fill(row, {}, spec, values, 0)
     for spec in request.get("usage_metrics") or []:
-        used: list[Any] = [worth for one in of_usage if (worth := _USAGE_VALUES[spec["metric"]](one)) is not None]
-        unpriced = bool(of_usage) and spec["metric"].endswith("_cost")
+        used: list[Any] = [worth for one in group.usage if (worth := _USAGE_VALUES[spec["metric"]](one)) is not None]
+        unpriced = bool(group.usage) and spec["metric"].endswith("_cost")
         _fill(row, {}, spec, used, None if unpriced else 0)
-    if not value and request["dimension"] != "model":
-        unknown = [key for key in row if key[0] == "p" or key.startswith(("min_", "max_"))]
-        row |= dict.fromkeys(unknown)
+    if unknown:
+        row |= dict.fromkeys([key for key in row if key[0] == "p" or key.startswith(("min_", "max_"))])
     return row | {"count": len(of_calls)}
 
 
@@ -137,10 +163,10 @@ def _share(row: Mapping[str, Any], total: Mapping[str, Any], key: str) -> float 
 def answer_values(calls: Iterable[Call], prices: PriceList, request: Json) -> Json:
     """The answer of `POST /calls/values`; instants are absolute."""
     start_us, end_us = (instants.from_text(request[edge]) for edge in ("start", "end"))
-    groups = _by_value(selected(calls, start_us, end_us, {}), prices, request["dimension"])
+    groups, _ = _by_value(selected(calls, start_us, end_us, {}), prices, request)
     found = [
-        {"value": value, "count": len(of_value)}
-        for value, of_value in groups.items()
+        {"value": value, "count": len(group.calls)}
+        for value, group in groups.items()
         if isinstance(value, str) and value.startswith(request.get("prefix", ""))
     ]
     found.sort(key=lambda row: (-int(str(row["count"])), row["value"]))

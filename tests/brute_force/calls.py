@@ -1,5 +1,6 @@
 """The calls as the events tell them: the first start and the first end of each win; what they count (behaviour §1)."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -38,6 +39,22 @@ class Call:
     def may_roll_up(self) -> bool:
         """Whether what it states may repeat what is below it, as its start or its end shows."""
         return (self.start is not None and self.start.may_roll_up) or (self.end is not None and self.end.may_roll_up)
+
+    def models(self, prices: PriceList) -> list[str]:
+        """Those it used itself; if it failed and states no usage, the one its start names."""
+        if self.start is None or self.end is None:
+            return []
+        if self.end.failed and not self.end.usage and self.start.model is not None:
+            return [self.start.model]
+        return [row.model for row in self.known.own(self, prices)]
+
+    @property
+    def error_class(self) -> str | None:
+        """The word that what it says of its failure begins with; None where that is none."""
+        if self.end is None or not self.end.error:
+            return None
+        word = re.split(r"[:\n(]", self.end.error)[0].strip()
+        return word if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.$<>\[\]-]{0,99}", word) else None
 
     def used(self, prices: PriceList, roots_only: bool = False) -> "list[Row]":
         """What usage metrics count of it: its own usage; where roots are asked for, once it has ended, its tree's."""

@@ -40,6 +40,7 @@ class Start:
     wb_run_id: str | None
     input_refs: frozenset[str]
     may_roll_up: bool
+    model: str | None
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class End:
     usage: dict[str, Counts]
     output_refs: frozenset[str]
     may_roll_up: bool
+    error: str | None
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,7 @@ def _start(fields: dict[str, Any], now_us: int) -> Start:
         wb_run_id=_optional_id(fields, "wb_run_id"),
         input_refs=frozenset(_refs(fields.get("inputs"))),
         may_roll_up=_is_from_js_sdk(fields.get("attributes")),
+        model=_model_named(fields.get("attributes")),
     )
 
 
@@ -176,7 +179,26 @@ def _end(fields: dict[str, Any], now_us: int) -> End:
         usage=usage,
         output_refs=frozenset(_refs(fields.get("output"))),
         may_roll_up=sums_up_children(summary.get("status_counts")),
+        error=_error_text(exception) if exception else None,
     )
+
+
+def _model_named(attributes: Any) -> str | None:
+    """The model that attributes name, by the first of the names that producers use."""
+    said = attributes if isinstance(attributes, dict) else {}
+    names = [said.get(name) for name in ("gen_ai.request.model", "llm.model_name", "model", "model_name")]
+    return next((name for name in names if isinstance(name, str) and name), None)
+
+
+def _error_text(exception: str) -> str:
+    """What an exception says; Weave's SDK writes an object with its type and message."""
+    try:
+        said = json.loads(exception)
+    except ValueError:
+        return exception
+    if not isinstance(said, dict):
+        return exception
+    return ": ".join(part for part in (said.get("type"), said.get("message")) if part) or exception
 
 
 def _is_from_js_sdk(attributes: Any) -> bool:

@@ -27,7 +27,7 @@ def answer_examples(calls: Iterable[Call], prices: PriceList, request: Json) -> 
         }[kind]
         if rank is not None:
             ranked.append((rank, call.start.started_at_us, example))
-    ranked.sort(key=lambda one: (-one[0], -one[1]))
+    ranked.sort(key=lambda one: (-one[0], -one[1], one[2]["id"]))
     return {
         "start": instants.to_text(start_us),
         "end": instants.to_text(end_us),
@@ -51,12 +51,12 @@ def _example(call: Call, prices: PriceList) -> Json:
         "started_at": instants.to_text(call.start.started_at_us),
         "ended_at": None if call.end is None else instants.to_text(call.end.ended_at_us),
         "latency_ms": call.latency_ms,
-        "models": sorted(model for model, *_ in used),
+        "models": sorted(call.models(prices)),
         "input_tokens": sum(counts.input_tokens for _, counts, _ in used),
         "output_tokens": sum(counts.output_tokens for _, counts, _ in used),
         "total_tokens": sum(counts.total_tokens for _, counts, _ in used),
         "cost": sum(costs) / PICO_PER_USD if costs else None,
         "failed": call.end is not None and call.end.failed,
-        "error": None,
+        "error": call.end.error if call.end is not None and call.end.failed else None,
         "link": None,
     }

@@ -23,6 +23,10 @@ THREAD_IDS = ("thread-a", "thread-b", "")
 TURN_IDS = ("turn-a", "turn-b")
 USER_IDS = ("user-a", "user-b")
 RUN_IDS = ("acme/agents/run-1", "acme/agents/run-2")
+EXCEPTIONS = (
+    *(None, "", "boom", "boom", "ValueError: no such model", "openai.RateLimitError: 429\nslow down"),
+    *("it broke: badly", '{"type": "KeyError", "message": "naïve", "traceback": "..."}'),
+)
 OP_NAMES = (
     "weave:///acme/agents/op/llm.chat:v1",
     "weave:///acme/agents/op/llm.chat:v2",
@@ -41,13 +45,8 @@ REF_PREFIXES = ("weave:///acme/agents/object/doc:*", "wandb-artifact:*", "weave:
 # Priced, with a price that changes with time, a fraction of a pico-dollar, zero; without a price.
 MODELS = ("gpt-4o", "claude-sonnet-4", "acme-dated", "acme-so-tiny", "acme-local", "acme-llm-1", "")
 ZONES = (
-    "UTC",
-    "America/New_York",
-    "Australia/Lord_Howe",
-    "Asia/Kathmandu",
-    "America/St_Johns",
-    "America/Havana",
-    "Africa/Casablanca",
+    *("UTC", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"),
+    *("America/St_Johns", "America/Havana", "Africa/Casablanca"),
 )
 # Instants around which everything happens; about half of it within one night.
 ANCHORS = tuple(
@@ -72,11 +71,8 @@ GRANULARITIES_LONG_S = (43_200, 86_400, 100_000, 172_800, 604_800)
 BUCKETS_MAX = 300
 CALL_METRICS = ("latency_ms", "call_count", "error_count")
 TOKEN_METRICS = (
-    "input_tokens",
-    "output_tokens",
-    "total_tokens",
-    "cache_read_input_tokens",
-    "cache_creation_input_tokens",
+    *("input_tokens", "output_tokens", "total_tokens"),
+    *("cache_read_input_tokens", "cache_creation_input_tokens"),
 )
 USAGE_METRICS = (*TOKEN_METRICS, "input_cost", "output_cost", "total_cost")
 AGGREGATIONS = ("sum", "avg", "min", "max", "count", "count_true", "count_false")
@@ -186,7 +182,10 @@ CONTENTS: tuple[Any, ...] = (
 )
 # What SDKs say of themselves; of the TypeScript SDK's calls each may repeat what is below it.
 _JS = {"weave": {"source": "js-sdk"}}
-ATTRIBUTES = (_JS, _JS, {"ref": REFS[0]}, {"weave": {"source": "python-sdk"}}, {"weave": "js-sdk"}, None)
+ATTRIBUTES: tuple[Any, ...] = (
+    *(_JS, _JS, {"ref": REFS[0]}, {"weave": {"source": "python-sdk"}}, {"weave": "js-sdk"}, None),
+    *({"model": "gpt-4o"}, {"gen_ai.request.model": "acme-local", "model": 5}),
+)
 _start_options = st.fixed_dictionaries(
     {
         "op_name": pool(OP_NAMES),
@@ -213,7 +212,7 @@ def starts(draw: DrawFn, call_id: str, parent_ids: Sequence[str]) -> Json:
 # What an end tells, but for project and id; it may lie before the start.
 ends: SearchStrategy[Json] = st.fixed_dictionaries(
     {"ended_at": timestamps, "summary": summaries},
-    optional={"exception": pool([None, "", "boom"]), "output": pool(CONTENTS), "is_eval": st.booleans()},
+    optional={"exception": pool(EXCEPTIONS), "output": pool(CONTENTS), "is_eval": st.booleans()},
 )
 # In which shapes a call is told of: whole, in halves, in the wrong order, repeatedly, or in part.
 _TOLD = (
