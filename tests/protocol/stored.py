@@ -11,7 +11,7 @@ from aggregator.layout import keys as layout
 from aggregator.layout.keys import CALLS_PER_CHUNK, ShardKeys, ShardName
 from aggregator.rollups.cell import CELL_CODEC
 from aggregator.rollups.levels import DAY_S, LEVELS
-from aggregator.rollups.series import LATENCY, model_of, series_of
+from aggregator.rollups.series import LATENCY, is_of_trees, model_of, series_of
 from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory
 from tests.protocol.memory_redis import State
 from tests.protocol.totals import CallName, Counted, Slot, Totals
@@ -98,7 +98,7 @@ class _Reading:
             assert len(field) == 5, "nothing is beside a cell: it has too few rows"
             cell = CELL_CODEC.unpack(packed)
             begins_us = (int(block) * level.block_slots + int.from_bytes(field[:2], "big")) * level.slot_us
-            rows = {name: series_of(name).unpack(packed) for name, packed in cell.rows.items()}
+            rows = {name: series_of(name).unpack(packed) for name, packed in cell.rows.items() if not is_of_trees(name)}
             latencies_ms = sorted(row[0] for row in rows.pop(LATENCY, []))
             totals.slots[
                 Slot(self._project_ids[project], letter, views[int.from_bytes(field[2:], "big")], begins_us)
