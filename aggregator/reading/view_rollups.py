@@ -7,7 +7,7 @@ from aggregator.reading.cells import CellsOfBuckets, read_cells, read_percentile
 from aggregator.reading.rollups import FIELDS_READ_MAX, TooMuchToRead, Wanted, read_directories
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import place_of
-from aggregator.rollups.views import ALL_CALLS, OP, RUN, USER, NotKept, View, ViewDirectory
+from aggregator.rollups.views import ALL_CALLS, FACETS, OP, RUN, USER, NotKept, View, ViewDirectory
 from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 
 # Series of one answer, before labels are added up: some KB each for every hundred steps.
@@ -46,7 +46,7 @@ async def read_view_rollups(
     chosen: dict[tuple[ProjectShard, int], list[tuple[int, int]]] = {}
     directories = await _directories(reader, pairs) if dimensions else [ViewDirectory() for _ in pairs]
     for pair, directory in zip(pairs, directories, strict=True):
-        of_day = _views(directory, dimensions)
+        of_day = views_by_combination(directory, dimensions)
         chosen[pair] = [(number, numbers.setdefault(view, len(numbers))) for view, number in of_day.items()]
     if len(numbers) > VIEWS_AT_ONCE_MAX:
         raise TooMuchToRead(f"the query needs {len(numbers):,} series, more than {VIEWS_AT_ONCE_MAX:,}")
@@ -60,16 +60,20 @@ async def _directories(reader: StoreReader, pairs: list[tuple[ProjectShard, int]
     return [ViewDirectory(fields) for fields in await read_directories(reader, keys, None)]
 
 
-def _views(directory: ViewDirectory, dimensions: int) -> dict[View, int]:
+def views_by_combination(directory: ViewDirectory, dimensions: int) -> dict[View, int]:
+    """Numbers of the views that together count each call once, told apart by these dimensions. Raises NotKept."""
     if not dimensions:
         return {ALL: ALL_CALLS}
     is_single = dimensions & (dimensions - 1) == 0
-    needed = {dimensions} if is_single else {full for full in directory.full if full & (full - 1) or full == OP}
+    kept_full = {full for full in directory.full if not full & FACETS}
+    needed = {dimensions} if is_single else {full for full in kept_full if full & (full - 1) or full == OP}
     if needed & directory.full:
         raise NotKept
     found = {ALL: ALL_CALLS} if is_single and dimensions in {*_SINGLE, 2} - {OP} else {}
     for view, number in directory.numbers.items():
         kept = view.dimensions
+        if kept & FACETS:  # counts a part of the calls of another view
+            continue
         if kept == dimensions if is_single else (kept == OP or kept & (kept - 1)):
             found[view] = number
     return found

@@ -30,7 +30,7 @@ ADMITTED_CACHED_MAX = 10_000
 OP, ROOT, USER, RUN = 1, 2, 4, 8
 # So has each kind of facet: a model, the class of an error, and models beyond the first of a call.
 MODEL, ERROR, MORE_MODELS = 16, 32, 64
-_FACETS = MODEL | ERROR | MORE_MODELS
+FACETS = MODEL | ERROR | MORE_MODELS
 DIMENSION_SETS = range(1, 128)
 _SINGLE = frozenset({OP, ROOT, USER, RUN, MODEL, ERROR, MORE_MODELS})
 _FACET_BITS = {"m": MODEL, "e": ERROR, "+": MORE_MODELS}
@@ -232,7 +232,7 @@ def covers(kept: int, asked: int) -> bool:
     """Whether views of a set of dimensions count calls by all that is asked: the set itself where it is a single one,
     else every combination that holds it. Views of a facet count a part of the calls; they cover it alone.
     """
-    return kept == asked if asked in _SINGLE else kept & asked == asked and kept & _FACETS == asked & _FACETS
+    return kept == asked if asked in _SINGLE else kept & asked == asked and kept & FACETS == asked & FACETS
 
 
 def fields_to_select(wanted: ViewFilter) -> list[bytes] | None:

@@ -4,11 +4,12 @@ from typing import Any
 
 from aggregator.calls.call import Call
 from aggregator.calls.usage_vector import stated_vector
+from aggregator.reading.view_rollups import views_by_combination
 from aggregator.rollups.facets import count_facets, error_facet_of
 from aggregator.rollups.series import LATENCY, pack_latency
 from aggregator.rollups.tally import CallTally
 from aggregator.rollups.view_values import MORE, views_by_value
-from aggregator.rollups.views import ERROR, MODEL, NotKept, ViewDirectory, ViewFilter, select
+from aggregator.rollups.views import ERROR, MODEL, OP, USER, NotKept, ViewDirectory, ViewFilter, select
 from tests.support.folding import tokens
 
 USAGE = {"a": stated_vector(tokens(1)), "b": stated_vector(tokens(2))}
@@ -92,3 +93,8 @@ def test_full_facets_refuse_nothing_else() -> None:
     for facet in ("mx", "my"):
         roomy.admit_call("a", True, "u", None, 1, facet)
     assert len(select(roomy, wanted)) == 1
+
+
+def test_no_other_reader_adds_facets() -> None:
+    """Who reads whole combinations, as labels of Prometheus, reads those of no facet: each call once."""
+    assert all(view.facet is None for view in views_by_combination(directory(), OP | USER))
