@@ -240,7 +240,7 @@ def test_a_cell_of_nothing(client: redis.Redis, redis_url: str) -> None:
 
 
 def test_a_wrong_subtree(client: redis.Redis, redis_url: str) -> None:
-    """A subtree total that is not what the children add up to is found, in the call it is wrong in."""
+    """A subtree total that is not what the children add up to is found, in the call; of a root, in its views too."""
     fold_tree(client)
 
     def one_more_token(packed: bytes) -> bytes:
@@ -250,7 +250,9 @@ def test_a_wrong_subtree(client: redis.Redis, redis_url: str) -> None:
         return CALL_CODEC.pack(call)
 
     change(client, "*:calls:0", one_more_token)
-    (found,) = differences(redis_url)
+    found, *others = differences(redis_url)
+    of_trees = [one for one in others if "root=True" in one.key and "of whole trees" in one.field]
+    assert of_trees == others  # the call is a root, and views of roots count what its record says of its tree
     assert (found.key.split()[-1], found.field) == ("root", f"{PRICED} input_tokens")
     assert (found.stored, found.recomputed) == (6, 5)
 
@@ -267,7 +269,9 @@ def test_a_changed_record(client: redis.Redis, redis_url: str) -> None:
     change(client, "*:calls:0", unfinished)
     found = differences(redis_url)
     assert {one.field for one in found} >= {"errors", "finished", "latency_ms sum", "unfinished"}
-    assert len([one for one in found if one.field == "errors"]) == 3 * 5  # levels; all, op, root, user, all four
+    assert (
+        len([one for one in found if one.field == "errors"]) == 3 * 9
+    )  # levels; all, op, root, user, all four; error, model, each with all four too
 
 
 def test_while_it_is_written(client: redis.Redis, redis_url: str) -> None:
