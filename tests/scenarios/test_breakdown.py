@@ -20,7 +20,7 @@ from tests.support.strategies import NOW, stats_requests
 
 Json = dict[str, Any]
 
-EXAMPLES = 30
+EXAMPLES = 80
 BREAKDOWNS_PER_EXAMPLE, VALUES_PER_EXAMPLE, EXAMPLES_PER_EXAMPLE = 6, 2, 4
 DIMENSIONS = ("op_name", "model", "wb_user_id", "wb_run_id", "trace_root", "error")
 

@@ -88,6 +88,17 @@ def test_few_minutes_are_read(folded: str) -> None:
     assert reader.calls_read <= 10 * 4 * PER_MINUTE
 
 
+def test_no_slot_that_may_hold_one_of_the_first_is_left_out(redis_url: str) -> None:
+    """Ten minutes of different hours, each with one slow call and a less slow one: the first six are of six minutes."""
+    shard = open_shard(redis.Redis.from_url(redis_url))
+    for hour in range(10):
+        at_s = hour * 3600
+        calls = [(f"{hour}.slow", 100 - hour), (f"{hour}.less", 50)]
+        apply(shard, [complete(name, at_s, at_s + took_s) for name, took_s in calls])
+    found, _ = examples(redis_url, Order.SLOWEST, 6)
+    assert found == [f"{hour}.slow" for hour in range(6)]
+
+
 def test_nothing_is_read_where_nothing_is(folded: str) -> None:
     """An op that no call has, and failures that there are none of."""
     for order, op_name in ((Order.NEWEST, "other"), (Order.FAILING, "op")):
