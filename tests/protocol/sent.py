@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 PROJECT, OTHER_PROJECT = "acme/agents", "acme/others"
 TRACE = "trace-a"
+FAILURE = "Failure"
 # Two minutes later it is another five minutes, another hour, and another day.
 BEGAN = datetime(2026, 5, 11, 23, 58, tzinfo=UTC)
 
@@ -56,7 +57,7 @@ def _fields(told: Told) -> dict[str, Any]:
     if told.end is not None:
         usage = {told.end.model: {"prompt_tokens": told.end.input_tokens}}
         fields |= {"ended_at": _instant(second=told.end.second), "summary": {"usage": usage}}
-        fields |= {"exception": "Failure" if told.end.failed else None}
+        fields |= {"exception": FAILURE if told.end.failed else None}
     return fields
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from aggregator.rollups.levels import LEVELS, MINUTE_US, SECOND_US
-from aggregator.rollups.views import View, views_of
-from tests.protocol.sent import BEGAN, End, Sent, Start, Told
+from aggregator.rollups.views import View, error_facet, facet_views_of, model_facet, views_of
+from tests.protocol.sent import BEGAN, FAILURE, End, Sent, Start, Told
 
 BEGAN_US = int(BEGAN.timestamp()) * SECOND_US
 
@@ -101,8 +101,14 @@ def _lineage(name: CallName, starts: dict[CallName, Start]) -> Iterator[CallName
 def _count(name: CallName, start: Start, end: End | None, totals: Totals) -> None:
     began_us = BEGAN_US + start.minute * MINUTE_US
     latency_ms = 0 if end is None else end.second * 1000 - start.minute * 60_000
+    values = start.op_name, start.parent_id is None, None, None
+    views: dict[View, bool] = dict.fromkeys((View(), *views_of(*values)), True)  # and whether they count usage
+    if end is not None:
+        views |= dict.fromkeys(facet_views_of(*values, model_facet(end.model)), False)
+        if end.failed:
+            views |= dict.fromkeys(facet_views_of(*values, error_facet(FAILURE)), True)
     for level in LEVELS:
-        for view in (View(), *views_of(start.op_name, start.parent_id is None, None, None)):
+        for view, counts_usage in views.items():
             slot = Slot(name[0], level.letter, view, began_us // level.slot_us * level.slot_us)
             counted = totals.slots.setdefault(slot, Counted())
             counted.calls += 1
@@ -111,6 +117,7 @@ def _count(name: CallName, start: Start, end: End | None, totals: Totals) -> Non
                 counted.finished += 1
                 counted.latency_ms_sum += latency_ms
                 counted.latencies_ms.append(latency_ms)
-                counted.rows[end.model] += 1
-                counted.tokens[end.model] += end.input_tokens
+                if counts_usage:
+                    counted.rows[end.model] += 1
+                    counted.tokens[end.model] += end.input_tokens
     totals.posted.setdefault((name[0], began_us // MINUTE_US), []).append(totals.numbers[name])

@@ -145,8 +145,9 @@ def decoded(attributes: Attributes, **more: object) -> Event:
 def test_dialect(dialect: str) -> None:
     """The call, whole, and no roll-up."""
     started_us = STARTED_NS // 1_000
-    start = CallStart("chat gpt-4o", started_us, "4bf92f3577b34da6a3ce929d0e0e4736", None, "talk", None, "kim")
-    end = CallEnd(started_us + 1_500_000, False, {"gpt-4o": COUNTS})
+    trace_id, model = "4bf92f3577b34da6a3ce929d0e0e4736", "gpt-4o"
+    start = CallStart("chat gpt-4o", started_us, trace_id, None, "talk", None, "kim", model=model)
+    end = CallEnd(started_us + 1_500_000, False, {model: COUNTS})
     assert decoded(DIALECTS[dialect]) == Event("acme/agents", "00f067aa0ba902b7", start, end)
 
 

@@ -168,14 +168,15 @@ def test_batch_with_invalid_elements() -> None:
 def test_everything_an_event_tells() -> None:
     """Every field reaches its place in the event."""
     ids = dict(zip(OPTIONAL_IDS, ("t1", "p2", "t3", "t4", "u5", "r6"), strict=True))
-    fields = COMPLETE | ids | {"inputs": {"x": "weave:///i"}, "output": ["weave:///o"], "exception": "E"}
-    fields |= {"attributes": {"x": "weave:///not-this"}, "summary": {"usage": {"m": {"prompt_tokens": 5}}}}
+    fields = COMPLETE | ids | {"inputs": {"x": "weave:///i"}, "output": ["weave:///o"], "exception": "E: bad"}
+    fields |= {"attributes": {"x": "weave:///not-this", "model": "gpt"}}
+    fields |= {"summary": {"usage": {"m": {"prompt_tokens": 5}}}}
     assert events_of({"complete": fields}) == [
         Event(
             "p",
             "c",
-            CallStart("op", STARTED_US, "t1", "p2", "t3", "t4", "u5", "r6", ("weave:///i",)),
-            CallEnd(ENDED_US, True, {"m": UsageCounts(5, 0, 5, 0, 0, 1)}, ("weave:///o",)),
+            CallStart("op", STARTED_US, "t1", "p2", "t3", "t4", "u5", "r6", ("weave:///i",), model="gpt"),
+            CallEnd(ENDED_US, True, {"m": UsageCounts(5, 0, 5, 0, 0, 1)}, ("weave:///o",), error="E: bad"),
         )
     ]
 
