@@ -87,6 +87,6 @@ def test_no_answer_is_torn(redis_url: str) -> None:
             answers = StoreAnswers(reader[0], KEEP_ALL, lambda: NOW_US)
             return await answers._answer(PROJECT, answer)
 
-    assert asyncio.run(answered()) == (b"whole", Freshness(None, None))
+    assert asyncio.run(answered()) == (b"whole", Freshness(None, None, is_known=False))
     assert [len(project.shards) for project in opened] == [1, 0]
     client.close()
