@@ -10,11 +10,12 @@ DELIVERY_TIMEOUT_S = 60.0
 
 
 class Line(NamedTuple):
-    """A message to be produced. `partition`: None leaves it to the key."""
+    """A message to be produced. `partition`: None leaves it to the key; `timestamp_ms`: None is now."""
 
     key: str
     value: bytes | None
     partition: int | None = None
+    timestamp_ms: int | None = None
 
 
 class Feed:
@@ -33,7 +34,14 @@ class Feed:
         for line in lines:
             # -1 is the client's word for "by the key".
             partition = -1 if line.partition is None else line.partition
-            self._producer.produce(self.topic, line.value, line.key, partition, on_delivery=self._delivered)
+            self._producer.produce(
+                self.topic,
+                line.value,
+                line.key,
+                partition,
+                on_delivery=self._delivered,
+                timestamp=line.timestamp_ms or 0,
+            )
             self._producer.poll(0)
         assert self._producer.flush(DELIVERY_TIMEOUT_S) == 0
         assert not self._failures, self._failures[0]
