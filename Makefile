@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick system chaos lint format bench servers sdks collector lock clean print-python
+.PHONY: help setup demo test test-quick system chaos lint format bench map servers sdks collector lock clean print-python
 
 # The newest interpreter for which every dependency has wheels; `make setup PYTHON=/path/to/python` chooses another.
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
@@ -41,6 +41,10 @@ system: ## what `make test` needs beside Python: Java and Maven, installed as ro
 ifneq ($(CALLMETER_TEST_BROKER),embedded)
 test: servers
 endif
+# npm's weave too, where there is npm; without it its tests are left out, loudly.
+ifneq ($(shell command -v npm),)
+test: sdks
+endif
 
 chaos: $(DEV_INSTALLED) servers ## kill, freeze, wipe and move everything under load, for most of an hour; CHAOS_ARGS="--only NAME --seed N --table FILE"
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
@@ -57,6 +61,9 @@ format: $(DEV_INSTALLED) ## put all files in the one style
 
 bench: $(DEV_INSTALLED) ## how fast it is on this machine
 	$(BIN)/python -m bench
+
+map: $(DEV_INSTALLED) ## write the map of all files in docs/architecture.md anew
+	$(BIN)/python -m tests.support.house_map
 
 servers: ## Apache Kafka for the tests, from Maven Central (Java 17 or newer and Maven needed)
 	@tests/servers/require_java.sh

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.house_map import ARCHITECTURE, with_map
 from tests.support.paths import DOCS, README, ROOT
 
 PAGES = sorted([README, *DOCS.rglob("*.md")])
@@ -50,3 +51,9 @@ def test_what_is_missing_is_seen() -> None:
 def test_the_readme_is_short() -> None:
     """The README is for strangers: it fits a few screens."""
     assert README.read_text().count("\n") <= README_LINES_MAX
+
+
+def test_the_map_is_the_house() -> None:
+    """docs/architecture.md names every file with what it says of itself; `make map` writes it anew."""
+    page = ARCHITECTURE.read_text()
+    assert with_map(page) == page, "the map is not the house any more: make map"

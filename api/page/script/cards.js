@@ -106,6 +106,8 @@ export class Card {
         );
       }),
     );
+    if (this.panel.whole && index === null)
+      this.legend.append(h("li", {}, h("span", {}, "all"), h("b", {}, this.panel.written(this.panel.whole(answer)))));
     this.when.textContent =
       index === null
         ? ""

@@ -160,6 +160,7 @@ const cost = {
   stacks: true,
   before: (answer) => [...usageByTime(answer).values()].map((models) => total(models.map((row) => row.sum_total_cost))),
   sum: total,
+  whole: (answer) => total(answer.usage_buckets.map((row) => row.sum_total_cost)),
   note(answer) {
     const rows = unpricedOf(answer);
     if (!rows.count) return null;
