@@ -12,6 +12,11 @@ from aggregator.store.key_store import KeyStoreAway
 from api.refusals import Refusal, StoreAway
 
 _USER = "api"
+NO_KEY = f"Send an access key: HTTP Basic, user {_USER!r}, the key as password."
+# A Redis that was wiped has forgotten all keys; then every dashboard reads this, and knows that it did send one.
+UNKNOWN_KEY = (
+    "This access key is not known: it was revoked, or the Redis that held it was wiped (`callmeter keys list`)."
+)
 
 
 class ExposedWithoutKeys(ValueError):
@@ -57,12 +62,13 @@ class KeyAccess:
 
     async def reader(self, authorization: str | None) -> Reader:
         """See Access."""
+        shown = _password(authorization)
         try:
-            key = await self._ring.recognise(_password(authorization))
+            key = await self._ring.recognise(shown)
         except KeyStoreAway as trouble:
             raise StoreAway(str(trouble)) from trouble
         if key is None:
-            raise _unauthorized()
+            raise _unauthorized(UNKNOWN_KEY if shown else NO_KEY)
         return key
 
 
@@ -93,8 +99,7 @@ def forbidden() -> Refusal:
     return Refusal(403, (), "This key may not read that project.", "forbidden")
 
 
-def _unauthorized() -> Refusal:
-    sentence = f"Send an access key: HTTP Basic, user {_USER!r}, the key as password."
+def _unauthorized(sentence: str) -> Refusal:
     return Refusal(401, (), sentence, "unauthorized", headers={"WWW-Authenticate": "Basic"})
 
 

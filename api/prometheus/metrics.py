@@ -61,41 +61,29 @@ _TOKEN_TYPES = {
 _GEN_AI_TYPES = {"input": "input_tokens", "output": "output_tokens"}
 
 
-def _table() -> dict[str, tuple[Metric, ...]]:
-    calls = "Calls that started."
-    table: dict[str, tuple[Metric, ...]] = {
-        "callmeter_calls_total": (Metric("calls", "count", calls),),
+def _counters() -> dict[str, tuple[Metric, ...]]:
+    tokens = "Tokens, by type; cached ones are also among the input."
+    dollars = "Dollars of calls whose models have a price."
+    return {
+        "callmeter_calls_total": (Metric("calls", "count", "Calls that started."),),
         "callmeter_call_errors_total": (Metric("errors", "count", "Calls that ended with an exception."),),
-        "callmeter_cost_usd_total": (
-            Metric("total_cost", "sum", "Dollars of calls whose models have a price.", PICO_PER_DOLLAR, (), MODEL),
-        ),
+        "callmeter_cost_usd_total": (Metric("total_cost", "sum", dollars, PICO_PER_DOLLAR, (), MODEL),),
         "callmeter_tokens_total": tuple(
-            Metric(
-                quantity,
-                "sum",
-                "Tokens, by type; cached ones are also among the input.",
-                1.0,
-                (("type", type_),),
-                MODEL,
-            )
-            for type_, quantity in _TOKEN_TYPES.items()
+            Metric(quantity, "sum", tokens, 1.0, (("type", type_),), MODEL) for type_, quantity in _TOKEN_TYPES.items()
         ),
     }
+
+
+def _histograms() -> dict[str, list[list[Metric]]]:
+    seconds = "Seconds from start to end of calls that ended."
+    latency = _histogram(LATENCY_MS, seconds, MS_PER_S, LATENCY_BOUNDS_S)
     families = {
-        "callmeter_call_latency_seconds": [
-            _histogram(LATENCY_MS, "Seconds from start to end of calls that ended.", MS_PER_S, LATENCY_BOUNDS_S)
-        ],
-        "gen_ai.client.operation.duration": [
-            _histogram(
-                LATENCY_MS, "As callmeter_call_latency_seconds, under OpenTelemetry's name.", MS_PER_S, LATENCY_BOUNDS_S
-            )
-        ],
+        "callmeter_call_latency_seconds": [latency],
+        "gen_ai.client.operation.duration": [latency],
         "gen_ai.client.token.usage": [
             [
                 one._replace(fixed=(("gen_ai.token.type", type_),), model_label="gen_ai.request.model")
-                for one in _histogram(
-                    quantity, "Tokens of a call, under OpenTelemetry's name.", 1.0, TOKEN_BOUNDS, MODEL
-                )
+                for one in _histogram(quantity, "Tokens of a call.", 1.0, TOKEN_BOUNDS, MODEL)
             ]
             for type_, quantity in _GEN_AI_TYPES.items()
         ],
@@ -105,7 +93,12 @@ def _table() -> dict[str, tuple[Metric, ...]]:
         name = f"callmeter_usage_{quantity}" + ("_usd" if is_cost else "")
         scale, bounds = (PICO_PER_DOLLAR, COST_BOUNDS) if is_cost else (1.0, TOKEN_BOUNDS)
         families[name] = [_histogram(quantity, f"{quantity} of a call and model.", scale, bounds, MODEL)]
-    for name, kinds in families.items():
+    return families
+
+
+def _table() -> dict[str, tuple[Metric, ...]]:
+    table = _counters()
+    for name, kinds in _histograms().items():
         for position, suffix in enumerate(("_bucket", "_sum", "_count")):
             table[name + suffix] = tuple(kind[position] for kind in kinds)
     return table

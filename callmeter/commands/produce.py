@@ -86,11 +86,12 @@ def produce(settings: Settings, source: str, keyed_by: KeyedBy, topic: str | Non
         )
     if bad_line is not None:
         raise BadLine(f"{bad_line} ({producer.delivered} messages before it were delivered)")
-    took_s = time.monotonic() - begun_s
-    click.echo(
-        f"{producer.delivered} messages ({progress.bytes_done / 1e6:.1f} MB) delivered to {topic}"
-        f" in {took_s:.1f} s, {producer.delivered / took_s:.0f}/s"
-    )
+    _say_delivered(producer.delivered, progress.bytes_done, topic, time.monotonic() - begun_s)
+
+
+def _say_delivered(messages: int, size_bytes: int, topic: str, took_s: float) -> None:
+    size = f"{size_bytes / 1e6:.1f} MB"
+    click.echo(f"{messages} messages ({size}) delivered to {topic} in {took_s:.1f} s, {messages / took_s:.0f}/s")
 
 
 def _require_topic(producer: EventProducer, topic: str, bootstrap_servers: str) -> None:

@@ -8,6 +8,11 @@ from aggregator.access.key_ring import KeyRing
 from aggregator.store.key_store import KeyStoreAway
 from ingest.http.refusal import Refused, try_later
 
+NO_KEY = "Send an access key: HTTP Basic with the key as password, or as a Bearer token."
+UNKNOWN_KEY = (
+    "This access key is not known: it was revoked, or the Redis that held it was wiped (`callmeter keys list`)."
+)
+
 
 class Writer(Protocol):
     """Someone who may send."""
@@ -38,13 +43,13 @@ class KeyedWriters:
 
     async def writer(self, authorization: str | None) -> Writer:
         """See Writers."""
+        shown = _shown_key(authorization)
         try:
-            key = await self._ring.recognise(_shown_key(authorization))
+            key = await self._ring.recognise(shown)
         except KeyStoreAway:
             raise try_later(503, "The access keys cannot be looked up at the moment; please retry.") from None
         if key is None:
-            sentence = "Send an access key: HTTP Basic with the key as password, or as a Bearer token."
-            raise Refused(401, sentence, {"WWW-Authenticate": "Basic"})
+            raise Refused(401, UNKNOWN_KEY if shown else NO_KEY, {"WWW-Authenticate": "Basic"})
         return key
 
 

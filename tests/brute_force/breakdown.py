@@ -32,14 +32,8 @@ def answer_breakdown(calls: Iterable[Call], prices: PriceList, request: Json) ->
     before = selected(started, 2 * start_us - end_us, start_us, request)
     groups, total_group = _by_value(inside, prices, request)
     groups_before, total_before = _by_value(before, prices, request)
-    rows: list[Json] = [
-        {"value": value} | _row(group, request, _is_unknown(value, request)) for value, group in groups.items()
-    ]
     key = _order_key(request)
-    rows.sort(key=lambda row: (not row["value"], str(row["value"])))
-    known = [row for row in rows if row[key] is not None]
-    known.sort(key=lambda row: row[key], reverse=request.get("order", "desc") == "desc")
-    rows = known + [row for row in rows if row[key] is None]
+    rows = _ordered_rows(groups, request, key)
     limit = request.get("limit", 20)
     total = _row(total_group, request)
     first, others = rows[:limit], [row["value"] for row in rows[limit:]]
@@ -71,6 +65,17 @@ def answer_breakdown(calls: Iterable[Call], prices: PriceList, request: Json) ->
         answer["previous_start"] = instants.to_text(2 * start_us - end_us).replace("+00:00", "Z")
         answer["previous_end"] = instants.to_text(start_us).replace("+00:00", "Z")
     return answer
+
+
+def _ordered_rows(groups: Mapping[Value, Group], request: Json, key: str) -> list[Json]:
+    """A row for each value, by the key it is ordered by; where that is null, last."""
+    rows: list[Json] = [
+        {"value": value} | _row(group, request, _is_unknown(value, request)) for value, group in groups.items()
+    ]
+    rows.sort(key=lambda row: (not row["value"], str(row["value"])))
+    known = [row for row in rows if row[key] is not None]
+    known.sort(key=lambda row: row[key], reverse=request.get("order", "desc") == "desc")
+    return known + [row for row in rows if row[key] is None]
 
 
 def _is_unknown(value: Value, request: Json) -> bool:

@@ -1,4 +1,4 @@
-"""Who may read: keys, their store in Redis, the 401 and 403, and the command that makes them."""
+"""Who may read: keys, their store in Redis, the 401 and 403."""
 
 import asyncio
 import base64
@@ -11,15 +11,12 @@ import httpx
 import pytest
 import redis
 import redis.asyncio
-from click.testing import CliRunner, Result
 
 from aggregator.access.key import AccessKey, is_secret_of, new_access_key, split_key
 from aggregator.access.key_ring import KEY_BELIEVED_US_MAX, KEYS_REMEMBERED_MAX, USE_NOTED_US_MIN
 from aggregator.store.key_store import AsyncKeyStore, KeyStore, KeyStoreAway
 from api.access.basic_auth import ExposedWithoutKeys, KeyAccess, check_exposure
 from api.refusals import Refusal, StoreAway
-from callmeter.commands.keys import keys
-from callmeter.settings import RedisSettings, Settings
 from tests.support.asking import FakeAnswers, app_of, ask
 
 KEY, SHOWN = new_access_key("grafana", ["acme/agents"], 1)
@@ -139,6 +136,14 @@ def test_unauthorized(authorization: str | None, path: str, request_: dict[str, 
     good = asked_with(authorization, path, request_ | {"project_id": "acme/agents"})
     assert (good.status_code, good.headers["www-authenticate"], list(good.json())) == (401, "Basic", ["detail"])
     assert asked_with(authorization, path, {"wrong": 1}).content == good.content
+
+
+def test_an_unknown_key_is_told_from_an_absent_one() -> None:
+    """Who sent a key that nobody knows any more reads so, and not that a key is to be sent."""
+    path, request = "/calls/usage", {"project_id": "acme/agents", "call_ids": []}
+    absent, unknown = (asked_with(header, path, request).text for header in (None, basic(SHOWN[:-1])))
+    assert "Send an access key" in absent
+    assert "is not known" in unknown
 
 
 @pytest.mark.parametrize(("path", "request_"), REQUESTS)
@@ -338,54 +343,3 @@ def test_store_away() -> None:
 
     with pytest.raises(StoreAway):
         asyncio.run(reader())
-
-
-def command(redis_url: str, *arguments: str) -> Result:
-    """`callmeter keys` with these arguments."""
-    settings = Settings(redis=RedisSettings(url=redis_url, namespace="test"))
-    return CliRunner().invoke(keys, arguments, obj=settings)
-
-
-def test_command(redis_url: str) -> None:
-    """A key is created, opens the api, is listed with its scope, and after its revocation opens it no more."""
-
-    def opens_api(shown: str) -> bool:
-        async def reader() -> bool:
-            async with redis.asyncio.Redis.from_url(redis_url) as client:
-                try:
-                    reader = await KeyAccess(AsyncKeyStore(client, "test")).reader(basic(shown))
-                except Refusal:
-                    return False
-                return reader.may_read("a") and reader.may_read("b") and not reader.may_read("c")
-
-        return asyncio.run(reader())
-
-    created = command(redis_url, "create", "--name", "grafana", "--project", "a", "--project", "b")
-    shown = created.stdout.strip()
-    assert created.exit_code == 0
-    assert command(redis_url, "list").stdout.splitlines()[1].endswith("never")
-    assert opens_api(shown)
-    assert command(redis_url, "create", "--name", "ops", "--all-projects").exit_code == 0
-    listed = command(redis_url, "list")
-    rows = [line.split() for line in listed.stdout.splitlines()[1:]]
-    assert [row[1:3] for row in rows] == [["grafana", "a,b"], ["ops", "*"]]
-    assert not listed.stdout.splitlines()[1].endswith("never")
-    assert shown.rpartition("_")[2] not in listed.stdout
-    assert command(redis_url, "revoke", rows[0][0]).exit_code == 0
-    assert not opens_api(shown)
-    assert command(redis_url, "revoke", rows[0][0]).exit_code == 1
-
-
-@pytest.mark.parametrize("scope", [[], ["--project", "a", "--all-projects"]])
-def test_command_wants_one_scope(redis_url: str, scope: list[str]) -> None:
-    """A key reads named projects or all of them; neither and both are refused, and no key is made."""
-    assert command(redis_url, "create", "--name", "x", *scope).exit_code == 2
-    assert len(command(redis_url, "list").stdout.splitlines()) == 1
-
-
-def test_command_without_redis() -> None:
-    """Where Redis is away the command says so in a sentence."""
-    for arguments in (["list"], ["revoke", "x"], ["create", "--name", "x", "--all-projects"]):
-        failed = command("redis://127.0.0.1:1/0", *arguments)
-        assert (failed.exit_code, failed.stderr.count("\n")) == (1, 1)
-        assert "cannot be reached" in failed.stderr

@@ -1,0 +1,65 @@
+"""`callmeter keys`: a key that is made opens the api, one that is revoked no more; mistakes are told in a sentence."""
+
+import asyncio
+
+import pytest
+import redis.asyncio
+from click.testing import CliRunner, Result
+
+from aggregator.store.key_store import AsyncKeyStore
+from api.access.basic_auth import KeyAccess
+from api.refusals import Refusal
+from callmeter.commands.keys import keys
+from callmeter.settings import RedisSettings, Settings
+from tests.api.access.test_basic_auth import basic
+
+
+def command(redis_url: str, *arguments: str) -> Result:
+    """`callmeter keys` with these arguments."""
+    settings = Settings(redis=RedisSettings(url=redis_url, namespace="test"))
+    return CliRunner().invoke(keys, arguments, obj=settings)
+
+
+def test_command(redis_url: str) -> None:
+    """A key is created, opens the api, is listed with its scope, and after its revocation opens it no more."""
+
+    def opens_api(shown: str) -> bool:
+        async def reader() -> bool:
+            async with redis.asyncio.Redis.from_url(redis_url) as client:
+                try:
+                    reader = await KeyAccess(AsyncKeyStore(client, "test")).reader(basic(shown))
+                except Refusal:
+                    return False
+                return reader.may_read("a") and reader.may_read("b") and not reader.may_read("c")
+
+        return asyncio.run(reader())
+
+    created = command(redis_url, "create", "--name", "grafana", "--project", "a", "--project", "b")
+    shown = created.stdout.strip()
+    assert created.exit_code == 0
+    assert command(redis_url, "list").stdout.splitlines()[1].endswith("never")
+    assert opens_api(shown)
+    assert command(redis_url, "create", "--name", "ops", "--all-projects").exit_code == 0
+    listed = command(redis_url, "list")
+    rows = [line.split() for line in listed.stdout.splitlines()[1:]]
+    assert [row[1:3] for row in rows] == [["grafana", "a,b"], ["ops", "*"]]
+    assert not listed.stdout.splitlines()[1].endswith("never")
+    assert shown.rpartition("_")[2] not in listed.stdout
+    assert command(redis_url, "revoke", rows[0][0]).exit_code == 0
+    assert not opens_api(shown)
+    assert command(redis_url, "revoke", rows[0][0]).exit_code == 1
+
+
+@pytest.mark.parametrize("scope", [[], ["--project", "a", "--all-projects"]])
+def test_command_wants_one_scope(redis_url: str, scope: list[str]) -> None:
+    """A key reads named projects or all of them; neither and both are refused, and no key is made."""
+    assert command(redis_url, "create", "--name", "x", *scope).exit_code == 2
+    assert len(command(redis_url, "list").stdout.splitlines()) == 1
+
+
+def test_command_without_redis() -> None:
+    """Where Redis is away the command says so in a sentence."""
+    for arguments in (["list"], ["revoke", "x"], ["create", "--name", "x", "--all-projects"]):
+        failed = command("redis://127.0.0.1:1/0", *arguments)
+        assert (failed.exit_code, failed.stderr.count("\n")) == (1, 1)
+        assert "cannot be reached" in failed.stderr
