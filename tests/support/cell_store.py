@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from aggregator.layout.keys import ShardKeys
+from aggregator.layout.sealed import DIRECTORY_FIELD
 from aggregator.layout.write import Field, Key, ShardWrite
 from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, rows_field, sketches_field
 from aggregator.rollups.levels import HOURS
@@ -43,7 +44,7 @@ def tally(
 class DictionaryStore:
     """Adds batches as the writer of a shard does, and looks at the hours of its project 1 on DAY.
 
-    `asked`: their fields that were read, `written`: by the last batch.
+    `asked`: their fields that were read (but where sealed cells lie), `written`: by the last batch.
     """
 
     def __init__(self) -> None:
@@ -105,7 +106,7 @@ class DictionaryStore:
     def _read(self, wanted: Mapping[Key, Sequence[Field]]) -> Kept:
         """What is there of the fields asked for, and nothing else."""
         asked = [(key, field) for key, fields in wanted.items() for field in fields]
-        self.asked += [one for one in asked if one[0] == HOURS_KEY]
+        self.asked += [one for one in asked if one[0] == HOURS_KEY and one[1] != DIRECTORY_FIELD]
         return {one: self.kept[one] for one in asked if one in self.kept}
 
 

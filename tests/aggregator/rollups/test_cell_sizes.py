@@ -63,10 +63,12 @@ class Told(NamedTuple):
 
     @property
     def values(self) -> dict[str, int]:
-        """By metric; costs where there is a price."""
+        """By metric; costs where there is a price, a latency where it is not negative."""
         counts = self.counts
-        found = dict(zip(TOKEN_METRICS, counts, strict=False)) | {"latency_ms": self.latency_ms}
+        found = dict(zip(TOKEN_METRICS, counts, strict=False))
         found |= {"call_count": 1, "error_count": int(self.failed)}
+        if self.latency_ms >= 0:  # clocks differ: one that is negative is in no aggregation
+            found["latency_ms"] = self.latency_ms
         if self.at_s < PRICED_FROM_S:
             return found
         cached = counts.cache_read_input_tokens, counts.cache_creation_input_tokens
@@ -138,9 +140,10 @@ def mistakes(metric: str, values: Sequence[int], row: Row) -> list[str]:
     """Keys of the row that are not what these values give."""
     unit, one = (DOLLAR, DOLLAR) if metric in COST_METRICS else (1, 1)
     ordered = sorted(values)
+    nothing = None if metric in COST_METRICS else 0  # of no values at all: a model without a price, no latency
     exact: dict[str, Fraction | int | None] = {
-        "sum": divided(sum(values), unit) if values else None,
-        "avg": Fraction(sum(values), unit * len(values)) if values else None,
+        "sum": divided(sum(values), unit) if values else nothing,
+        "avg": Fraction(sum(values), unit * len(values)) if values else nothing,
         "min": divided(ordered[0], unit) if values else None,
         "max": divided(ordered[-1], unit) if values else None,
         "count": len(values),

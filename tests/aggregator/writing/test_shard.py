@@ -195,6 +195,7 @@ def test_what_a_batch_came_to(redis_url: str) -> None:
         "unpriced": 1,
         "messages": 7,
         "dead_letters": 2,
+        "ends_waiting": 0,
     }
     assert shard.next_offset == 9
 

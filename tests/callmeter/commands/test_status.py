@@ -20,6 +20,7 @@ from rich.console import Console
 from callmeter.commands.status import status_table, summary
 from callmeter.local.loopback_port import free_loopback_port
 from callmeter.stored_offsets import PartitionProgress
+from tests.pipeline.feed import Feed, Line
 from tests.servers.clustered import with_cluster
 from tests.servers.kafka_server import create_topic
 from tests.servers.redis_server import RedisServer
@@ -93,7 +94,8 @@ def test_status_counts_what_was_folded(bootstrap_servers: str, redis_url: str, t
     variables = environment(bootstrap_servers, redis_url, topic)
     first, second = complete("call-1", "gpt-4o"), complete("call-2", "nobodys-model")
     invalid = {"start": {"project_id": "acme", "id": "call-3", "op_name": "op", "started_at": "yesterday"}}
-    callmeter(variables, "produce", "-", text=lines(first, second, first, first, invalid))
+    callmeter(variables, "produce", "-", text=lines(first, second, first, first))
+    Feed(bootstrap_servers, topic).send([Line("acme", json.dumps(invalid).encode())])  # `produce` would not take it
     found = status(variables)
     assert (found["lag_messages"], found["as_of"], found["calls"]) == (5, None, 0)
     with worker(variables, tmp_path / "worker.log"):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -17,6 +18,9 @@ from tests.servers.redis_server import RedisServer
 pytestmark = pytest.mark.terminal
 
 CALLS_PER_SECOND = 1.0
+
+# More than any op of the made-up history fails in an hour, so the op is first by errors.
+FAILING = 600
 
 
 @pytest.fixture(scope="module")
@@ -63,16 +67,20 @@ def test_an_error_is_found_by_its_id(running: Pipeline, url: str, width: int, he
         assert "q quit" in lines[-1]
         at = now()
         name = f"breaks-{width}"
-        running.produce(call(name, at, "ConnectionError: no route to host", id=f"{name}-{n:030}") for n in range(200))
+        starts = [at + timedelta(milliseconds=number) for number in range(FAILING)]
+        running.produce(
+            call(name, begun, "ConnectionError: no route to host", id=f"{name}-{number:030}")
+            for number, begun in enumerate(starts)
+        )
         terminal.press("e")
-        terminal.wait_for(f"› {name}" if width == 80 else name, f"{name}-{199:030}", "ERRORS↓")
+        terminal.wait_for(f"› {name}" if width == 80 else name, f"{name}-{FAILING - 1:030}", "ERRORS↓")
         while not next(line for line in terminal.lines() if line.startswith("›")).startswith(f"› {name}"):
             terminal.press("Down")
             terminal.wait_for("›")
         terminal.press("Enter")
         narrowed = terminal.wait_for(f"by user  op:{name}:v1", "100%")
-        assert "calls 200  errors 200 100%" in narrowed[1]
-        assert any(f"{name}-{199:030}" in line and "ConnectionError" in line for line in narrowed)
+        assert f"calls {FAILING}  errors {FAILING} 100%" in narrowed[1]
+        assert any(f"{name}-{FAILING - 1:030}" in line and "ConnectionError" in line for line in narrowed)
         terminal.press("BSpace")
         terminal.wait_for("── by op ──", "llm.chat:v1")
 
