@@ -183,7 +183,9 @@ def _body(frame: Frame, shown: Shown, width: int, height: int) -> list[Text]:
     some = "" if shown.examples.get("complete", True) else ", not all looked at"
     lines.append(_rule(f"{view.kind} calls{some}{more}", width))
     calls = shown.examples["calls"]
-    lines += [_call_line(call) for call in calls[:calls_max]]
+    # Of one op alone its name is above already: there is room for why a call failed.
+    with_op = sum(word == "op" for word, _ in view.filters) != 1
+    lines += [_call_line(call, with_op) for call in calls[:calls_max]]
     if not calls:
         lines.append(Text(f"  {_why_no_calls(view, shown)}", "dim"))
     return lines
@@ -208,11 +210,11 @@ def _narrowing(view: View) -> str:
     return "  ".join(parts)
 
 
-def _call_line(call: dict[str, Any]) -> Text:
+def _call_line(call: dict[str, Any], with_op: bool) -> Text:
     """Time, the whole id, op, latency, and why it failed or what it cost."""
-    line = Text.assemble(
-        (f"  {call['started_at'][11:19]} ", "dim"), f"{call['id']:<{ID_CELLS}} ", (op_name(call["op_name"]), "bold")
-    )
+    line = Text.assemble((f"  {call['started_at'][11:19]} ", "dim"), f"{call['id']:<{ID_CELLS}}")
+    if with_op:
+        line.append(f" {op_name(call['op_name'])}", "bold")
     line.append(f" {latency(call['latency_ms'])}")
     if call["failed"]:
         return line.append(f" {' '.join((call['error'] or 'failed').split())}", "red")

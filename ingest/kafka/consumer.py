@@ -13,7 +13,7 @@ from ingest.kafka.log_ends import EndMark, LogEnds
 from ingest.kafka.message import Headers, Message
 from ingest.kafka.partition import Partition as Partition
 from ingest.kafka.partition_counts import PartitionCounts, Register
-from ingest.kafka.topic_ids import TopicIds
+from ingest.kafka.topic_facts import TopicFacts
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,6 @@ POLL_INTERVAL_MS_MAX = 300_000
 # A topic that does not exist yet, and partitions that are added, are seen within this time.
 METADATA_REFRESH_MS = 5_000
 ANSWER_TIMEOUT_S = 10.0
-COUNT_TIMEOUT_S = 1.0  # it is asked again and again
 
 _NO_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
 NO_OFFSET = (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET)
@@ -83,12 +82,12 @@ class Source:
         self._on_revoke: Callable[[list[Partition]], None] = lambda _: None
         self._clock = clock
         self._ends = LogEnds({"bootstrap.servers": bootstrap_servers, **extra})
-        self._counts = PartitionCounts(self._count_partitions, clock)
+        self._counts = PartitionCounts(self.partition_count, clock)
         self._largest_bytes = 1_000
         self._polled_s = 0.0
         self._polled = Polled({}, {}, [], [], [])
         self._epoch_of: Callable[[Partition], int] = lambda _: -1
-        self._topic_ids = TopicIds({"bootstrap.servers": bootstrap_servers, **extra})
+        self._topics_known = TopicFacts({"bootstrap.servers": bootstrap_servers, **extra})
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -179,7 +178,7 @@ class Source:
             polled.out_of_range.append(partition)
         elif code in _NO_TOPIC:
             polled.missing_topics.append(partition.topic)
-            self._topic_ids.forget(partition.topic)
+            self._topics_known.forget(partition.topic)
         else:
             log.warning("kafka", extra={"why": error.str()})
 
@@ -231,11 +230,11 @@ class Source:
 
     def partition_count(self, topic: str) -> int | None:
         """How many partitions the topic has now; None where the broker does not say."""
-        return self._count_partitions(topic)
+        return self._topics_known.partition_count(topic)
 
     def topic_id(self, topic: str) -> str | None:
         """The id that the topic got when it was made, as of a moment ago; None where the broker does not say."""
-        return self._topic_ids.find(topic, self._clock())
+        return self._topics_known.find(topic, self._clock())
 
     def commit(self, next_offsets: Mapping[Partition, int], wait: bool) -> None:
         """Tell Kafka how far each partition is applied, for lag tools; nothing here reads it back."""
@@ -254,13 +253,6 @@ class Source:
         self._counts.close()
         self._ends.close()
         self._consumer.close()
-
-    def _count_partitions(self, topic: str) -> int | None:
-        try:
-            return len(self._consumer.list_topics(topic, COUNT_TIMEOUT_S).topics[topic].partitions)
-        except KafkaException as failed:
-            log.debug("the partitions of the topic are not known", extra={"topic": topic, "why": failed.args[0].str()})
-            return None
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         starts = []

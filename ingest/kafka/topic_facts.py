@@ -1,4 +1,9 @@
-"""The ids of topics: a topic that is deleted and made again has another, whatever its name and offsets are."""
+"""The ids of topics, and how many partitions they have.
+
+A topic that is deleted and made again has another id, whatever its name and offsets are. Both are asked on
+connections of their own: a broker answers the requests of a connection in turn, so on the reader's a question waits
+until a fetch is over.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -15,8 +20,8 @@ BELIEVED_US_MAX = SECOND_US
 ANSWER_TIMEOUT_S = 1.0
 
 
-class TopicIds:
-    """Looks ids up, and remembers them for a moment."""
+class TopicFacts:
+    """Asks for them, and remembers ids for a moment."""
 
     def __init__(self, settings: Mapping[str, str | int | float | bool]) -> None:
         self._settings = dict(settings)
@@ -35,11 +40,22 @@ class TopicIds:
         """Look this one up anew: it was missing for a while."""
         self._known.pop(topic, None)
 
-    def _ask(self, topic: str) -> str | None:
+    def partition_count(self, topic: str) -> int | None:
+        """How many partitions a topic has now; None where the broker does not say. Safe to call from any thread."""
+        try:
+            return len(self._client().list_topics(topic, ANSWER_TIMEOUT_S).topics[topic].partitions)
+        except KafkaException as failed:
+            log.debug("the partitions of the topic are not known", extra={"topic": topic, "why": failed.args[0].str()})
+            return None
+
+    def _client(self) -> AdminClient:
         if self._admin is None:
             self._admin = AdminClient(self._settings, logger=log)
+        return self._admin
+
+    def _ask(self, topic: str) -> str | None:
         try:
-            asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_TIMEOUT_S)
+            asked = self._client().describe_topics(TopicCollection([topic]), request_timeout=ANSWER_TIMEOUT_S)
             topic_id = asked[topic].result().topic_id
         except KafkaException as failed:
             log.debug("the id of a topic is not known", extra={"topic": topic, "why": failed.args[0].str()})
