@@ -77,9 +77,14 @@ class Calls:
     def __init__(self) -> None:
         self.by_identity: dict[tuple[str, str], Call] = {}
         self.links = Links()
+        # What was worked out since the last event: of roll-ups in roll-ups it would be worked out again and again.
+        self._own: dict[tuple[Place, int], list[Row]] = {}
+        self._placed: dict[Place, Call] = {}
 
     def add(self, event: Event) -> None:
         """Take in what the event tells that is not yet known."""
+        self._own.clear()
+        self._placed.clear()
         identity = event.project_id, event.call_id
         call = self.by_identity.setdefault(identity, Call(self, *identity))
         if call.start is None and event.start is not None:
@@ -98,11 +103,18 @@ class Calls:
 
     def subtree(self, call: Call) -> list[Call]:
         """A call and all below it that have a start."""
-        known = {other.place: other for other in self.by_identity.values() if other.start is not None}
-        return [known[place] for place in self.links.subtree(call.place) if place in known]
+        if not self._placed:
+            self._placed = {other.place: other for other in self.by_identity.values() if other.start is not None}
+        return [self._placed[place] for place in self.links.subtree(call.place) if place in self._placed]
 
     def own(self, call: Call, prices: PriceList) -> list[Row]:
         """What it counts itself: of a roll-up what it states less what the calls below it count, never below 0."""
+        known = self._own.get((call.place, id(prices)))
+        if known is None:
+            known = self._own[call.place, id(prices)] = self._work_out_own(call, prices)
+        return known
+
+    def _work_out_own(self, call: Call, prices: PriceList) -> list[Row]:
         if call.start is None or call.end is None:
             return []
         below: dict[str, list[int]] = {}

@@ -12,6 +12,7 @@ class Links:
 
     def __init__(self) -> None:
         self._parent: dict[Place, Place] = {}
+        self._children: defaultdict[Place, list[Place]] = defaultdict(list)
 
     def add(self, project_id: str, trace_id: str, call_id: str, parent_id: str | None) -> None:
         """Link a call that has just started to its parent, unless that closes a ring."""
@@ -24,14 +25,12 @@ class Links:
                 return
             ancestor = self._parent.get(ancestor)
         self._parent[child] = parent
+        self._children[parent].append(child)
 
     def subtree(self, root: Place) -> Iterator[Place]:
         """The place itself and all below it, each once."""
-        children = defaultdict(list)
-        for child, parent in self._parent.items():
-            children[parent].append(child)
         waiting = [root]
         while waiting:
             place = waiting.pop()
             yield place
-            waiting.extend(children[place])
+            waiting.extend(self._children[place])
