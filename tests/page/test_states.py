@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Route, expect
 
 from tests.page.conftest import OpenWindow
-from tests.page.history import PROJECT
+from tests.page.history import PROJECT, now
 from tests.pipeline.operator import operate
 from tests.pipeline.pipeline import Api, Pipeline
 
@@ -68,7 +69,9 @@ def test_a_wrong_name_is_no_quiet_project(window: OpenWindow) -> None:
 
 def test_nothing_in_the_range(window: OpenWindow) -> None:
     """Where there were no calls, each part says so in words."""
-    page = window().open(VIEW + "&from=2026-01-01T00:00:00Z&to=2026-01-01T01:00:00Z")
+    begin = now().replace(minute=0, second=0, microsecond=0) - timedelta(days=20)
+    edges = [at.strftime("%Y-%m-%dT%H:%M:%SZ") for at in (begin, begin + timedelta(hours=1))]
+    page = window().open(f"{VIEW}&from={edges[0]}&to={edges[1]}")
     expect(page.locator(".panel .empty:visible").first).to_have_text("No calls in this range.")
     expect(page.locator("#breakdown")).to_contain_text("No calls in this range.")
 
