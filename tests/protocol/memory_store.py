@@ -98,12 +98,15 @@ class MemoryStore(ShardStore):
     def register(self, project_ids: Iterable[str]) -> None:
         member = _bytes(layout.shard_member(self.shard))
         namespace = self.shard.namespace
+        project_ids = list(project_ids)
         registries = [layout.shard_registry(namespace)]
         registries += [layout.project_registry(namespace, project_id) for project_id in project_ids]
 
         def transaction(state: State) -> None:
             for registry in registries:
                 state.add_names(_bytes(registry), [member])
+            if project_ids:
+                state.add_names(_bytes(layout.projects_by_name(namespace)), map(_bytes, project_ids))
 
         self._write(self._before("register"), lambda: self._server.change(transaction))
 

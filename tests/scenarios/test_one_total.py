@@ -14,19 +14,24 @@ CALLS = {"root": 6, "middle-1": 3, "middle-2": 2}
 BELOW = {"root": list(LEAVES), "middle-1": ["leaf-1", "leaf-2"], "middle-2": ["leaf-3"]}
 
 
-def usage(tokens: int, requests: int) -> dict[str, Any]:
-    """As OpenAI's client reports it: the first half of the tokens is the prompt."""
-    return {"gpt-4o": {"requests": requests, "prompt_tokens": tokens // 2, "completion_tokens": tokens - tokens // 2}}
+def usage(leaves: list[str]) -> dict[str, Any]:
+    """As OpenAI's client reports it, summed over leaves: the first half of a leaf's tokens is its prompt."""
+    prompt = sum(LEAVES[leaf] // 2 for leaf in leaves)
+    return {
+        "gpt-4o": {
+            "requests": len(leaves),
+            "prompt_tokens": prompt,
+            "completion_tokens": sum(LEAVES[leaf] for leaf in leaves) - prompt,
+        }
+    }
 
 
 def events() -> list[bytes]:
     """Starts and ends as Weave's SDK sends them: a parent's summary holds its children's usage, and counts them."""
     messages: list[dict[str, Any]] = []
     for call_id in [*BELOW, *LEAVES]:
-        leaves = BELOW.get(call_id)
-        tokens = sum(LEAVES[leaf] for leaf in leaves) if leaves else LEAVES[call_id]
         summary = {
-            "usage": usage(tokens, len(leaves or [call_id])),
+            "usage": usage(BELOW.get(call_id, [call_id])),
             "status_counts": {"success": CALLS.get(call_id, 1), "error": 0},
         }
         identity = {"project_id": "acme/agents", "id": call_id}

@@ -17,8 +17,8 @@ from tests.protocol.machine import Protocol
 from tests.protocol.mutants import MUTANTS
 from tests.protocol.worker_process import Parts
 
-# Half a minute; each interleaves some thirty events, and up to twenty commands to Redis in most of them.
-EXAMPLES = 2_000
+# Under a minute; each interleaves some thirty events, and up to twenty commands to Redis in most of them.
+EXAMPLES = 600
 # Every mutant is noticed long before; this only ends a search in vain.
 MUTANT_EXAMPLES_MAX = 3_000
 

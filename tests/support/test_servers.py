@@ -77,7 +77,7 @@ def test_a_server_that_is_never_ready_is_killed(tmp_path: Path) -> None:
 def test_children_die_with_a_killed_parent(tmp_path: Path) -> None:
     """SIGKILL to the process that started a server ends the server as well."""
     program = (
-        "import sys, time; from pathlib import Path; from callmeter.embedded_redis import EmbeddedRedis\n"
+        "import sys, time; from pathlib import Path; from callmeter.local.embedded_redis import EmbeddedRedis\n"
         "server = EmbeddedRedis(Path(sys.argv[1])); server.start(); print(server.pid, flush=True); time.sleep(600)"
     )
     parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE)

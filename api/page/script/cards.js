@@ -7,6 +7,8 @@ import { copy } from "./examples.js";
 import { span } from "./instants.js";
 import { csvOf, seriesOf, tableOf } from "./panels.js";
 
+const TABLE_WAIT_MS = 500; // until the table behind a chart is drawn even if the browser is never idle
+
 export class Card {
   constructor(panel, { onchoose, onhover, ontable, questionOf }) {
     Object.assign(this, { panel, questionOf, ontable, shown: null, hovered: null });
@@ -76,7 +78,10 @@ export class Card {
             }
           : null,
       );
-    this.drawTable();
+    cancelIdleCallback(this.waitingTable);
+    // Behind a chart it is for those who hear the page: hundreds of rows must not hold the picture up.
+    if (this.isTable) this.drawTable();
+    else this.waitingTable = requestIdleCallback(() => this.drawTable(), { timeout: TABLE_WAIT_MS });
     this.drawLegend();
     fill(this.note, panel.note?.(answer) ?? "");
   }
