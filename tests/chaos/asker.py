@@ -125,19 +125,17 @@ def wrong_answers(
 
 def _mistake(one: Asked, history: History, forgot: bool) -> str | None:
     assert one.totals is not None
-    if not forgot and one.before is not None:
-        least = history.totals(one.project_id, one.before)
-        if not _at_least(one.totals, least):
-            return f"{one.totals} is less than {least}, applied before the question"
-    if not forgot and one.after is not None:
-        most = history.totals(one.project_id, one.after)
-        if not _at_least(most, one.totals):
-            return f"{one.totals} is more than {most}, applied after the answer"
+    before, after = (None, None) if forgot else (one.before, one.after)
+    least, most = history.between(one.project_id, before or {}, after)
+    if before is not None and not _at_least(one.totals, least):
+        return f"{one.totals} is less than {least}, applied before the question"
+    if after is not None and not _at_least(most, one.totals):
+        return f"{one.totals} is more than {most}, applied after the answer"
     if one.as_of_us is None:
         # Only while some shard holds nothing yet: of what will be in it nothing can be said.
         known = not forgot and one.before is not None and history.applied_in_all(one.before)
         return f"{one.totals} without X-Data-As-Of" if known else None
-    told = history.totals(one.project_id, history.applied_as_of(one.as_of_us))
+    told, _ = history.between(one.project_id, history.applied_as_of(one.as_of_us), after)
     if not _at_least(one.totals, told):
         return f"{one.totals} is less than {told}, which is what there was as of {one.as_of_us / 1e6:.3f}"
     lag_s = one.ended_s - one.as_of_us / 1e6

@@ -24,7 +24,7 @@ Counts = npt.NDArray[np.int64]
 
 
 class Totals(NamedTuple):
-    """Sums over a project; they only grow as more is applied."""
+    """Sums over a project; they only grow as more is applied, but for tokens: what roll-ups repeat is taken back."""
 
     calls: int
     errors: int
@@ -51,14 +51,21 @@ class History:
         self._at_us = {partition: _times_us(messages) for partition, messages in log.items()}
         self._totals = {partition: self._running(messages) for partition, messages in log.items()}
 
-    def totals(self, project_id: str, offsets: Offsets) -> Totals:
-        """The sums when of every partition the messages before its offset are applied."""
-        summed = [
-            self._totals[partition][project_id][min(offset, len(self._log[partition]))]
-            for partition, offset in offsets.items()
-            if partition in self._totals and project_id in self._totals[partition]
-        ]
-        return Totals(*(int(count) for count in np.sum(summed, axis=0))) if summed else Totals(0, 0, 0, 0)
+    def between(self, project_id: str, low: Offsets, high: Offsets | None) -> tuple[Totals, Totals]:
+        """The least and the most that each sum may be while every partition is applied to somewhere in between.
+
+        A partition that `low` lacks may not have begun; one that `high` lacks has not; None: all may be applied.
+        """
+        least, most = np.zeros(len(Totals._fields), np.int64), np.zeros(len(Totals._fields), np.int64)
+        for partition, totals in self._totals.items():
+            if project_id in totals:
+                length = len(self._log[partition])
+                begin = min(low.get(partition, 0), length)
+                end = length if high is None else max(begin, min(high.get(partition, 0), length))
+                possible = totals[project_id][begin : end + 1]
+                least += possible.min(axis=0)
+                most += possible.max(axis=0)
+        return Totals(*map(int, least)), Totals(*map(int, most))
 
     def applied_in_all(self, offsets: Offsets) -> bool:
         """Whether something of every partition that holds anything is applied."""

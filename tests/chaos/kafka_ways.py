@@ -128,8 +128,8 @@ def _parts(lines: list[Line], count: int) -> Iterator[list[Line]]:
 
 def keys_move(stage: Stage) -> str:
     """Partitions are added twice, and the client's own partitioner sends most keys elsewhere from then on."""
-    with _ways(stage, 4) as ways:
-        for count, lines in zip((6, 12, 12), _parts(stage.workload.lines, 3), strict=True):
+    with _ways(stage._replace(workload=stage.workload.of_scattered_traces), 4) as ways:
+        for count, lines in zip((6, 12, 12), _parts(ways.stage.workload.lines, 3), strict=True):
             ways.produce(lines)
             if ways.pipeline.partitions < count:
                 ways.add_partitions(count)
@@ -141,8 +141,8 @@ def keys_move(stage: Stage) -> str:
 
 def no_keys(stage: Stage) -> str:
     """No message has a key: start, end and repeats come through any partition."""
-    with _ways(stage, 6) as ways:
-        ways.produce(stage.workload.lines, keyed=False)
+    with _ways(stage._replace(workload=stage.workload.of_scattered_traces), 6) as ways:
+        ways.produce(ways.stage.workload.lines, keyed=False)
         ways.settle()
         ways.check()
         sent_on = ways.pipeline.counters()["events_sent_on"]

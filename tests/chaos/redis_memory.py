@@ -1,5 +1,7 @@
 """A Redis without memory, and one that would drop keys."""
 
+import time
+
 import redis
 
 from callmeter.local.child_process import ChildFailed
@@ -8,6 +10,7 @@ from tests.pipeline.program import Program
 from tests.servers.redis_server import RedisServer
 
 FULL_S = 4.0
+QUESTION = {"project_id": "acme/project-0", "start": "2025-03-25T00:00:00Z", "call_metrics": [{"metric": "call_count"}]}
 
 
 def out_of_memory(stage: Stage) -> str:
@@ -37,12 +40,13 @@ def out_of_memory(stage: Stage) -> str:
 
 
 def evicting(stage: Stage) -> str:
-    """A policy that may drop keys is refused at the start, with what to set."""
+    """A policy that may drop keys is refused by worker and api, with what to set."""
     server = RedisServer(
         stage.directory / "redis", extra_args=("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
     )
     server.start()
     with Trial(stage, server.url) as trial:
+        began_s = time.time()
         trial.begin(stage.times(20, 4))
         worker = trial.pipeline.worker()
         try:
@@ -56,7 +60,11 @@ def evicting(stage: Stage) -> str:
         with redis.Redis.from_url(server.url) as client:
             if client.dbsize():
                 raise ChaosFailed("the worker wrote before it refused")
+            answer = trial.api.ask("/calls/stats", QUESTION)
+            if answer.status_code != 503:
+                raise ChaosFailed(f"the api answers {answer.status_code} from a Redis that may drop keys")
             client.config_set("maxmemory-policy", "noeviction")
+        trial.refused_until_now(began_s)
         trial.pipeline.start_worker()
         trial.settle()
         trial.check()

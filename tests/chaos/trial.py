@@ -170,6 +170,10 @@ class Trial:
         if forgets:
             self._rollbacks.append(interval)
 
+    def refused_until_now(self, since_s: float) -> None:
+        """Answers since then may have been refused."""
+        self._away.append(Interval(since_s, time.time()))
+
     @contextmanager
     def redis_forgets(self) -> Iterator[None]:
         """While Redis loses what it had, but answers."""

@@ -42,12 +42,20 @@ _SPOILED = [
 class Workload:
     """Lines to be produced in this order, about one and an eighth of `events`, each with the events it brings."""
 
-    def __init__(self, seed: int, events: int) -> None:
+    def __init__(self, seed: int, events: int, roll_ups: bool = True) -> None:
         self.seed = seed
+        self._events_count = events
         rng = random.Random(seed)
         self.lines = _disturb(list(_undisturbed(seed, events)), rng)
         self.events: dict[bytes | None, tuple[Event, ...]] = {None: ()}
         self.events |= {line.value: _decoded(line.value) for line in self.lines}
+        if not roll_ups:
+            self.lines = [line for line in self.lines if not any(map(_may_roll_up, self.events[line.value]))]
+
+    @cached_property
+    def of_scattered_traces(self) -> "Workload":
+        """The same without what may be roll-ups: where a trace lies in several shards these count all they state."""
+        return Workload(self.seed, self._events_count, roll_ups=False)
 
     @cached_property
     def model(self) -> Model:
@@ -115,3 +123,7 @@ def _spoil(line: Line, rng: random.Random) -> Line:
 
 def _decoded(value: bytes | None) -> tuple[Event, ...]:
     return tuple(event for event in decode(value, NOW_US) if not isinstance(event, Invalid))
+
+
+def _may_roll_up(event: Event) -> bool:
+    return any(part is not None and part.may_roll_up for part in (event.start, event.end))

@@ -86,7 +86,7 @@ def test_a_batch_of_100_000_events(
 
 
 def test_a_batch_of_100_000_invalid_events(kafka_server: KafkaServer, redis_url: str, tmp_path: Path) -> None:
-    """Letters carry the whole message, so that their number is bounded: the rest of a piece share one for each reason."""
+    """Letters carry the whole message, so their number is bounded: the rest of a piece share one for each reason."""
     elements = [*({"start": {}} for _ in range(EVENTS - 1)), {"nonsense": 1}, complete("valid")]
     batch = json.dumps({"batch": elements}).encode()
     with Pipeline(tmp_path, kafka_server.bootstrap_servers, redis_url, SETTINGS, partitions=1) as pipeline:

@@ -160,9 +160,7 @@ def test_nobody_waits_for_nonsense(api: Api, capsys: pytest.CaptureFixture[str])
     beside = Plain(api.port)
     beside.start()
     began_s = time.perf_counter()
-    attackers = [
-        threading.Thread(target=_attack, args=(api.port, one, statuses), daemon=True) for one in questions
-    ]
+    attackers = [threading.Thread(target=_attack, args=(api.port, one, statuses), daemon=True) for one in questions]
     for one in attackers:
         one.start()
     for one in attackers:
