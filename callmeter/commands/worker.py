@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import click
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
@@ -107,5 +108,14 @@ def _now_us() -> int:
 
 
 def _memory_high_water_bytes() -> int:
-    high_water = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return high_water if sys.platform == "darwin" else high_water * 1024
+    """The most memory that this process has held.
+
+    On Linux a child's `ru_maxrss` begins with its parent's memory at the fork; /proc tells of the process alone.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        high_water = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return high_water if sys.platform == "darwin" else high_water * 1024
+    [line] = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
