@@ -10,6 +10,8 @@ import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
+from aggregator.access.key import AccessKey
+from aggregator.access.stated_keys import StatedKeys
 from aggregator.rollups.levels import Retention
 from aggregator.store.connection import connect_readers
 from aggregator.store.key_store import AsyncKeyStore
@@ -55,6 +57,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
     keyed_by_project: bool = False
     kept_bytes_max: int = KEPT_BYTES_MAX
     call_link: str = ""
+    keys: tuple[AccessKey, ...] = ()
     clock: Callable[[], int] = wall_clock_us
 
 
@@ -74,7 +77,8 @@ def serve(
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     client = connect_readers(settings.redis_url, settings.redis_cluster)
     reader = StoreReader(client, settings.namespace, settings.keyed_by_project)
-    access: Access = KeyAccess(AsyncKeyStore(client, settings.namespace)) if settings.auth else OpenAccess()
+    keys = StatedKeys(settings.keys, AsyncKeyStore(client, settings.namespace))
+    access: Access = KeyAccess(keys) if settings.auth else OpenAccess()
     answers = StoreAnswers(
         reader, settings.retention, wall_clock_us, settings.kept_bytes_max, link_by(settings.call_link)
     )

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from aggregator.access.key_ring import KeyRing
+from aggregator.access.stated_keys import StatedKeys
 from aggregator.store.connection import connect_readers
 from aggregator.store.key_store import AsyncKeyStore
 from api.access.basic_auth import wall_clock_us
@@ -45,4 +46,5 @@ def _writers(settings: Settings, auth: bool) -> Writers:
     if not auth:
         return OpenWriters()
     client = connect_readers(settings.redis.url, settings.redis.cluster)
-    return KeyedWriters(KeyRing(AsyncKeyStore(client, settings.redis.namespace), wall_clock_us))
+    keys = StatedKeys(settings.keys, AsyncKeyStore(client, settings.redis.namespace))
+    return KeyedWriters(KeyRing(keys, wall_clock_us))

@@ -1,97 +1,36 @@
 """What an operator may set: `CALLMETER_` variables, read once into frozen values; a wrong one is named."""
 
 import difflib
-import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, InstanceOf, ValidationError
 from pydantic.fields import FieldInfo
 
+from aggregator.access.key import AccessKey
 from aggregator.calls.error_text import ERROR_BYTES_MAX
 from aggregator.rollups.levels import Retention
 from api.query.bucket_cache import KEPT_BYTES_MAX
+from callmeter import settings_values as values
 from callmeter.durations import format_duration, parse_duration_s
 from callmeter.logs import redacted
 from callmeter.settings_files import FileWrong, with_files
 
 PREFIX = "CALLMETER_"
-JSON_VARIABLE = "CALLMETER_KAFKA__EXTRA"  # may hold passwords anywhere, so what it holds is never repeated
-
-_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")  # what Kafka allows
+# They may hold secrets anywhere, so what they hold is never repeated.
+UNREPEATED = ("CALLMETER_KAFKA__EXTRA", "CALLMETER_KEYS")
 
 
 class SettingsWrong(Exception):
     """A variable is unknown or holds what it cannot; the message is one sentence that names it."""
 
 
-def _topic(written: str) -> str:
-    if not _TOPIC.fullmatch(written):
-        raise ValueError(f"names the topic {written!r}; a name is 1-249 letters, digits, `.`, `-`, `_`")
-    return written
-
-
-def _topics(written: object) -> object:
-    if not isinstance(written, str):
-        return written
-    return tuple(dict.fromkeys(_topic(topic.strip()) for topic in written.split(",")))
-
-
-def _servers(written: str) -> str:
-    for server in written.split(","):
-        if not re.fullmatch(r"\s*[^\s/,]+?:\d{1,5}\s*", server):
-            raise ValueError("is not a list of host:port, like kafka-1:9092,kafka-2:9092")
-    return written
-
-
-def _redis_url(written: str) -> str:
-    url = urlsplit(written)
-    try:
-        known = url.scheme in ("redis", "rediss", "unix") and (url.port is None or url.port > 0)
-    except ValueError:
-        known = False
-    if not known:
-        raise ValueError("is not a Redis URL, like redis://127.0.0.1:6379/0; rediss:// and unix:// are known too")
-    return written
-
-
-def _properties(written: object) -> object:
-    if not isinstance(written, str):
-        return written
-    try:
-        properties = json.loads(written)
-    except ValueError:
-        properties = None
-    if not isinstance(properties, dict):
-        raise ValueError('is not a JSON object of librdkafka properties, like {"security.protocol": "SSL"}')
-    return properties
-
-
-def _duration_s(written: object) -> object:
-    return parse_duration_s(written) if isinstance(written, str) else written
-
-
-def _file(written: object) -> object:
-    if isinstance(written, str) and not Path(written).expanduser().is_file():
-        raise ValueError("is not a file that exists")
-    return Path(written).expanduser() if isinstance(written, str) else written
-
-
-def _link(written: str) -> str:
-    without_places = written.replace("{project_id}", "").replace("{call_id}", "")
-    if written and (not written.startswith(("https://", "http://")) or "{" in without_places or "}" in without_places):
-        raise ValueError("is not a web address; {project_id} and {call_id} may stand in it, and no other braces")
-    return written
-
-
-DURATION = BeforeValidator(_duration_s)
+DURATION = BeforeValidator(values.duration_s)
 DurationS = Annotated[int, DURATION]
-FileThere = Annotated[Path, BeforeValidator(_file)]
+FileThere = Annotated[Path, BeforeValidator(values.file)]
 
 
 class _Section(BaseModel):
@@ -101,10 +40,10 @@ class _Section(BaseModel):
 class KafkaSettings(_Section):
     """Where the events come from."""
 
-    bootstrap_servers: Annotated[str, BeforeValidator(_servers)] = Field(
+    bootstrap_servers: Annotated[str, BeforeValidator(values.servers)] = Field(
         default="127.0.0.1:9092", description="Brokers to ask first: `host:port`, several with commas."
     )
-    topics: Annotated[tuple[str, ...], BeforeValidator(_topics)] = Field(
+    topics: Annotated[tuple[str, ...], BeforeValidator(values.topics)] = Field(
         default=("calls",), description="Topics to read, several with commas; `produce` writes to the first."
     )
     group_id: str = Field(
@@ -115,10 +54,10 @@ class KafkaSettings(_Section):
         description="`project`: all producers key messages by their project. How fresh a project's answers are then "
         "depends on its own partition alone, not on all of its topic.",
     )
-    dead_letter_topic: Annotated[str, BeforeValidator(lambda written: written and _topic(written))] = Field(
+    dead_letter_topic: Annotated[str, BeforeValidator(lambda written: written and values.topic(written))] = Field(
         default="", description="Where invalid messages go; empty: the source topic's name with `.dead-letters` added."
     )
-    extra: Annotated[dict[str, str | int | float | bool], BeforeValidator(_properties)] = Field(
+    extra: Annotated[dict[str, str | int | float | bool], BeforeValidator(values.properties)] = Field(
         default={},
         description='More librdkafka properties, as a JSON object: `{"security.protocol": "SASL_SSL", ...}`.',
     )
@@ -127,7 +66,7 @@ class KafkaSettings(_Section):
 class RedisSettings(_Section):
     """Where the state is kept."""
 
-    url: Annotated[str, BeforeValidator(_redis_url)] = Field(
+    url: Annotated[str, BeforeValidator(values.redis_url)] = Field(
         default="redis://127.0.0.1:6379/0", description="Redis or Valkey; `rediss://` for TLS, `unix://` for a socket."
     )
     namespace: str = Field(
@@ -243,7 +182,7 @@ class GatewaySettings(_Section):
 class LinkSettings(_Section):
     """Where more is to be seen of a call."""
 
-    call: Annotated[str, BeforeValidator(_link)] = Field(
+    call: Annotated[str, BeforeValidator(values.link)] = Field(
         default="",
         description="Address of the page of a call, such as `https://wandb.ai/{project_id}/weave/calls/{call_id}`; "
         "examples of calls link to it.",
@@ -295,6 +234,11 @@ class Settings(_Section):
         default="",
         max_length=256,
         description="Project of OpenTelemetry spans and LiteLLM calls that name none; empty: they are dead letters.",
+    )
+    keys: Annotated[tuple[InstanceOf[AccessKey], ...], BeforeValidator(values.keys)] = Field(
+        default=(),
+        description="Access keys that hold whatever Redis forgets, one a line: `cm_<id>_<secret> NAME [SCOPES "
+        "[PROJECTS]]`; best in a file, named by `CALLMETER_KEYS_FILE`.",
     )
     retention: RetentionSettings = RetentionSettings()
     segments: SegmentSettings = SegmentSettings()
@@ -385,7 +329,7 @@ def _sentence(wrong: ValidationError, given: Mapping[str, str]) -> str:
     """The first of the errors as a sentence: which variable, what it holds, what is wrong with that."""
     error = wrong.errors()[0]
     name = next(name for name in given if variable(tuple(map(str, error["loc"]))).startswith(name))
-    holds = "" if name == JSON_VARIABLE else f"={redacted(given[name].strip())!r}"
+    holds = "" if name in UNREPEATED else f"={redacted(given[name].strip())!r}"
     if error["type"] == "value_error":
         return f"{name}{holds} {error['ctx']['error']}"
     return f"{name}{holds} is wrong: {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -1,5 +1,7 @@
 """Opens shards as the settings say: prices, retention, limits, and how many partitions a topic has."""
 
+import logging
+
 import click
 import redis
 
@@ -8,12 +10,15 @@ from aggregator.prices.book import PriceBook
 from aggregator.prices.catalogue import PriceCatalogue
 from aggregator.prices.file import PriceFileError, load_price_file
 from aggregator.store.elsewhere import Elsewhere
+from aggregator.store.persistence import keeps_on_disk
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.shard import Shard, ShardLimits
 from callmeter.settings import Settings
 from ingest.assignment import Assignment
 from ingest.kafka.partition import Partition
 from ingest.kafka.watermarks import partition_count
+
+log = logging.getLogger(__name__)
 
 
 class ShardOpener:
@@ -36,6 +41,7 @@ class ShardOpener:
             error_bytes_max=settings.keep.error_text,
         )
         self._partitions: dict[str, int] = {}
+        self._is_persistence_known = False
 
     def elsewhere(self, assignment: Assignment) -> Elsewhere:
         """What the other shards of an assignment's topic know."""
@@ -46,5 +52,15 @@ class ShardOpener:
         if partition.number >= self._partitions.get(partition.topic, 0):
             counted = partition_count(self._kafka.bootstrap_servers, partition.topic, self._kafka.extra)
             self._partitions[partition.topic] = max(counted, partition.number + 1)
+        self._warn_where_nothing_is_kept()
         store = ShardStore(self._client, ShardName(namespace, *partition), self._partitions[partition.topic])
         return Shard(store, self._prices, self._retention, self._limits)
+
+    def _warn_where_nothing_is_kept(self) -> None:
+        """Say once where a restart of Redis would lose what cannot come back from Kafka."""
+        if not self._is_persistence_known and keeps_on_disk(self._client) is False:
+            log.warning(
+                "Redis keeps nothing on disk: a restart loses access keys, and calls that Kafka no longer holds",
+                extra={"remedy": "set `appendonly yes` in Redis, and state access keys in CALLMETER_KEYS_FILE"},
+            )
+        self._is_persistence_known = True

@@ -64,6 +64,19 @@ def split_key(text: str) -> tuple[str, str] | None:
     return parts[1], parts[2]
 
 
+def record_of(
+    shown: str, name: str, projects: Sequence[str] | None, scopes: Sequence[Scope], created_us: int = 0
+) -> AccessKey:
+    """The record of a key that exists, made from the key itself. Raises ValueError for what is no key."""
+    parts = split_key(shown)
+    if parts is None:
+        raise ValueError("is no access key")
+    key_id, secret = parts
+    return AccessKey(
+        key_id, name, _sha256(secret), None if projects is None else tuple(projects), created_us, tuple(scopes)
+    )
+
+
 def is_secret_of(secret: str, key: AccessKey) -> bool:
     """Whether `secret` is the one of this key, in a time that does not depend on where they differ."""
     return hmac.compare_digest(_sha256(secret), key.secret_sha256)

@@ -104,6 +104,7 @@ def _serve(
                 keyed_by_project=settings.kafka.keyed_by == "project",
                 kept_bytes_max=settings.api.kept_bytes_max // workers,
                 call_link=settings.link.call,
+                keys=settings.keys,
                 clock=wall_clock_us if fixed_now_us is None else lambda: fixed_now_us,
             ),
             settings.log.level,

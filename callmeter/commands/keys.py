@@ -55,9 +55,10 @@ def create(
 @keys.command("list")
 @click.pass_obj
 def list_keys(settings: Settings) -> None:
-    """Show all keys: what they allow, where, and when they were last used."""
+    """Show all keys: what they allow, where, and when they were last used; those of CALLMETER_KEYS first."""
+    stated = [(*_row(ListedKey(key, None))[:4], "CALLMETER_KEYS", "not noted") for key in settings.keys]
     try:
-        rows = [_HEADINGS, *map(_row, _store(settings).all())]
+        rows = [_HEADINGS, *stated, *map(_row, _store(settings).all())]
     except KeyStoreAway as trouble:
         raise _away(trouble) from trouble
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -65,7 +65,7 @@ def _as_text(value: Any, field: FieldInfo) -> str:
     if isinstance(value, ByteSize):
         return value.human_readable(separator="").replace(".0", "")
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join(part if isinstance(part, str) else part.key_id for part in value)
     if isinstance(value, dict):
         return json.dumps({name: "***" if _SECRET.search(name) else part for name, part in value.items()})
     if isinstance(value, bool):

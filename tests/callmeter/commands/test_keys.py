@@ -6,6 +6,7 @@ import pytest
 import redis.asyncio
 from click.testing import CliRunner, Result
 
+from aggregator.access.key import new_access_key
 from aggregator.store.key_store import AsyncKeyStore
 from api.access.basic_auth import KeyAccess
 from api.refusals import Refusal
@@ -48,6 +49,15 @@ def test_command(redis_url: str) -> None:
     assert command(redis_url, "revoke", rows[0][0]).exit_code == 0
     assert not opens_api(shown)
     assert command(redis_url, "revoke", rows[0][0]).exit_code == 1
+
+
+def test_stated_keys_are_listed(redis_url: str) -> None:
+    """What CALLMETER_KEYS states stands in the list, and is told apart from what Redis holds."""
+    key, shown = new_access_key("stated", ["a"], 0)
+    settings = Settings(redis=RedisSettings(url=redis_url, namespace="test"), keys=(key,))
+    [_, row] = CliRunner().invoke(keys, ["list"], obj=settings).stdout.splitlines()
+    assert row.split()[:5] == [key.key_id, "stated", "a", "read", "CALLMETER_KEYS"]
+    assert shown.rpartition("_")[2] not in row
 
 
 @pytest.mark.parametrize("scope", [[], ["--project", "a", "--all-projects"]])

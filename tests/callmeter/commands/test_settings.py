@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 from pydantic import ValidationError
 
+from aggregator.access.key import new_access_key
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES
 from callmeter.commands.settings import markdown_table, setting_rows, settings
 from callmeter.settings import Settings, SettingsWrong, leaves, read_settings, variable
@@ -151,6 +152,17 @@ def test_every_variable_is_documented() -> None:
     assert all(row.meaning.endswith(".") for row in rows)
     assert read_settings({row.name: row.default for row in rows}) == Settings()
     assert all(f"| `{row.name}` |" in markdown_table() for row in rows)
+
+
+def test_stated_keys_are_never_shown() -> None:
+    """Neither a wrong line nor the list of settings repeats a secret; the list names the keys by their ids."""
+    key, shown = new_access_key("sdk", None, 0)
+    secret = shown.rpartition("_")[2]
+    with pytest.raises(SettingsWrong, match=r"^CALLMETER_KEYS line 1: scopes are") as wrong:
+        read_settings({"CALLMETER_KEYS": f"{shown} sdk admin"})
+    output = CliRunner().invoke(settings, obj=read_settings({"CALLMETER_KEYS": f"{shown} sdk"})).output
+    assert f"CALLMETER_KEYS={key.key_id}" in output
+    assert secret not in output + str(wrong.value)
 
 
 def test_the_command_shows_what_differs() -> None:

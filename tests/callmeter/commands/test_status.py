@@ -123,6 +123,21 @@ def test_a_topic_that_does_not_exist_yet(bootstrap_servers: str, redis_url: str,
     assert all(json.loads(line)["event"] for line in log.read_text().splitlines())
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_redis_that_keeps_nothing(bootstrap_servers: str, tmp_path: Path, kept: bool) -> None:
+    """A worker says at its start that a restart of Redis would lose things, where it would."""
+    topic, log = f"volatile-{uuid.uuid4().hex}", tmp_path / "worker.log"
+    create_topic(bootstrap_servers, topic, 1)
+    server = RedisServer(tmp_path / "redis", appendonly=kept)
+    server.start()
+    variables = environment(bootstrap_servers, server.url, topic)
+    callmeter(variables, "produce", "-", text=lines(complete("call-1", "gpt-4o")))
+    with worker(variables, log):
+        until(lambda: status(variables)["calls"] == 1)
+    assert log.read_text().count("keeps nothing on disk") == int(not kept)
+    server.stop()
+
+
 def test_redis_that_is_not_there_yet(bootstrap_servers: str, tmp_path: Path) -> None:
     """The worker waits for Redis and says so, without a traceback, and folds when it is there."""
     topic, port = f"early-{uuid.uuid4().hex}", free_loopback_port()
