@@ -1,7 +1,9 @@
 """`callmeter keys`: a key that is made opens the api, one that is revoked no more; mistakes are told in a sentence."""
 
 import asyncio
+from pathlib import Path
 
+import httpx
 import pytest
 import redis.asyncio
 from click.testing import CliRunner, Result
@@ -11,8 +13,10 @@ from aggregator.store.key_store import AsyncKeyStore
 from api.access.basic_auth import KeyAccess
 from api.refusals import Refusal
 from callmeter.commands.keys import keys
+from callmeter.local.loopback_port import LOOPBACK
 from callmeter.settings import RedisSettings, Settings
 from tests.api.access.test_basic_auth import basic
+from tests.pipeline.pipeline import Api
 
 
 def command(redis_url: str, *arguments: str) -> Result:
@@ -58,6 +62,21 @@ def test_stated_keys_are_listed(redis_url: str) -> None:
     [_, row] = CliRunner().invoke(keys, ["list"], obj=settings).stdout.splitlines()
     assert row.split()[:5] == [key.key_id, "stated", "a", "read", "CALLMETER_KEYS"]
     assert shown.rpartition("_")[2] not in row
+
+
+def test_a_stated_key_opens_an_api_whose_redis_forgot(redis_url: str, tmp_path: Path) -> None:
+    """The api as a program, its keys in a file, nothing in Redis; another key is told that it is not known."""
+    key, shown = new_access_key("dashboards", None, 0)
+    _, stranger = new_access_key("stranger", None, 0)
+    (tmp_path / "keys").write_text(f"{shown} {key.name}\n")
+    api = Api({"REDIS__URL": redis_url, "KEYS_FILE": str(tmp_path / "keys")}, tmp_path / "api.log")
+    question = {"project_id": "a", "start": "2026-03-03T00:00:00Z", "call_metrics": [{"metric": "call_count"}]}
+    api.start()
+    url = f"http://{LOOPBACK}:{api.port}/calls/stats"
+    statuses = [httpx.post(url, json=question, auth=("api", one)).status_code for one in (shown, stranger)]
+    api.stop()
+    assert statuses == [200, 401]
+    assert shown.rpartition("_")[2] not in (tmp_path / "api.log").read_text()
 
 
 @pytest.mark.parametrize("scope", [[], ["--project", "a", "--all-projects"]])
