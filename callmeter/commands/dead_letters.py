@@ -18,6 +18,7 @@ from callmeter.command_errors import explained_failures
 from callmeter.instants import instant_us
 from callmeter.progress.transfer import TransferProgress
 from callmeter.settings import Settings
+from callmeter.terminal_text import harmless
 from ingest.dead_letter_reading import StoredDeadLetter, stored_dead_letter
 from ingest.dead_letters import dead_letter_topic
 from ingest.kafka.log_reader import LogReader
@@ -134,14 +135,14 @@ def _show_list(counts: Counter[str], rows: list[dict[str, object]]) -> None:
     table.add_column("reason", footer="together")
     table.add_column("letters", justify="right", footer=f"{counts.total():,}")
     for reason, count in counts.most_common():
-        table.add_row(Text(reason), f"{count:,}")
+        table.add_row(Text(harmless(reason)), f"{count:,}")
     newest = Table(box=box.SIMPLE_HEAD, title="the newest", title_justify="left")
     newest.add_column("part/offset", no_wrap=True)
     for title in ("put there (UTC)", "reason", "message"):
         newest.add_column(title)
     for row in rows:
         place = f"{row['partition']}/{row['offset']}"  # as `show` takes it
-        newest.add_row(Text(place), *(Text(str(row[name])) for name in ("at", "reason", "message")))
+        newest.add_row(Text(place), *(Text(harmless(str(row[name]))) for name in ("at", "reason", "message")))
     console = Console()
     console.print(table)
     console.print(newest)
@@ -188,8 +189,8 @@ def show(settings: Settings, place: tuple[int | None, int], topic: str | None, p
         raise click.ClickException(f"{source.topic}/{source.number} holds no message at offset {offset}")
     click.echo(f"at: {format_utc(message.broker_us)}")
     for name, text in stored_dead_letter(message).headers.items():
-        click.echo(f"{name}: {text}")
-    click.echo(f"key: {_text(message.key)}\n\n{_pretty(message.value)}")
+        click.echo(f"{name}: {harmless(text)}")
+    click.echo(harmless(f"key: {_text(message.key)}\n\n{_pretty(message.value)}"))
 
 
 def _holder(logs: dict[int, tuple[int, int]], topic: str, partition: int | None, offset: int) -> int:

@@ -8,6 +8,7 @@ import click
 from aggregator.access.key import Scope, new_access_key
 from aggregator.store.key_store import KeyStore, KeyStoreAway, ListedKey, open_key_store
 from callmeter.settings import Settings
+from callmeter.terminal_text import harmless
 
 _HEADINGS = ("ID", "NAME", "PROJECTS", "SCOPES", "CREATED", "LAST USED")
 
@@ -92,7 +93,7 @@ def _row(listed: ListedKey) -> tuple[str, ...]:
     key = listed.key
     projects = "*" if key.projects is None else ",".join(key.projects)
     used = "never" if listed.used_us is None else _moment(listed.used_us)
-    return (key.key_id, key.name, projects, "+".join(key.scopes), _moment(key.created_us), used)
+    return (key.key_id, harmless(key.name), harmless(projects), "+".join(key.scopes), _moment(key.created_us), used)
 
 
 def _moment(us: int) -> str:

@@ -17,6 +17,7 @@ from aggregator.store.connection import connect
 from callmeter.command_errors import explained_failures
 from callmeter.settings import Settings
 from callmeter.stored_offsets import stores
+from callmeter.terminal_text import harmless
 
 
 class UnpricedModel(NamedTuple):
@@ -66,7 +67,7 @@ def show_unpriced_models(rows: list[UnpricedModel], prices: PriceBook, at_us: in
     table.add_column("calls", justify="right")
     table.add_column("why no cost")
     for row, why in told:
-        table.add_row(Text(row.project_id), Text(row.model), f"{row.calls:,}", why)
+        table.add_row(Text(harmless(row.project_id)), Text(harmless(row.model)), f"{row.calls:,}", why)
     Console().print(table)
 
 

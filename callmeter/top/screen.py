@@ -22,6 +22,8 @@ CALLS_SHARE = 0.36
 STALE_S = 30.0
 TROUBLED_SHARE = 0.05
 ID_CELLS = 36
+# One for one, so that colours stay where they are.
+UNPRINTABLE = "\ufffd"
 KEYS = (
     "o op  m model  u user  n run │ c e % l t $ sort │ / filter  ⏎ into  ⌫ back │ ? keys  q quit",
     "o op m model u user n run│c e % l t $ sort│/ filter ⏎ in ⌫ back│? keys q quit",
@@ -240,6 +242,10 @@ def _spread(left: Text, right: Text, width: int) -> Text:
 
 
 def _cut(line: Text, width: int) -> Text:
+    """The line as wide as there is room, and without what steers a terminal: names and errors are producers' words."""
+    if not line.plain.isprintable():
+        line = line.copy()
+        line.plain = "".join(one if one.isprintable() else UNPRINTABLE for one in line.plain)
     if cell_len(line.plain) > width:
         line = line.copy()
         line.truncate(max(0, width), overflow="ellipsis")

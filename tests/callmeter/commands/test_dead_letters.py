@@ -139,7 +139,7 @@ def test_what_is_meant(pipeline: Pipeline) -> None:
 
 def test_list_and_show(pipeline: Pipeline) -> None:
     """The list is a table for eyes; one letter is shown with its headers and its value, indented where it is JSON."""
-    pipeline.produce([line(complete("a", id=7)), Line("clé", b"\xff{", 0)])
+    pipeline.produce([line(complete("a", id=7)), Line("clé\x1b[2J", b"\xff{", 0)])
     fold(pipeline, AFTER)
     listed = operate(pipeline.settings, "dead-letters", "list")
     assert listed.status == 0
@@ -152,7 +152,7 @@ def test_list_and_show(pipeline: Pipeline) -> None:
     assert json.loads(shown.output.split("\n\n")[1]) == complete("a", id=7)
     assert '\n  "complete": {' in shown.output
     broken = operate(pipeline.settings, "dead-letters", "show", "1")
-    assert "key: clé\n\n\\xff{\n" in broken.output
+    assert "key: clé\\x1b[2J\n\n\\xff{\n" in broken.output
     beyond = operate(pipeline.settings, "dead-letters", "show", "2")
     assert beyond.status == 1
     assert beyond.errors.endswith("holds offsets from 0 up to 2, not 2\n")

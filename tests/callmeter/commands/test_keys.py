@@ -55,6 +55,12 @@ def test_command(redis_url: str) -> None:
     assert command(redis_url, "revoke", rows[0][0]).exit_code == 1
 
 
+def test_a_name_does_not_steer_the_terminal(redis_url: str) -> None:
+    """Whoever may make keys cannot hide rows of the list from others."""
+    assert command(redis_url, "create", "--name", "x\x1b[2K\rroot", "--all-projects").exit_code == 0
+    assert "x\\x1b[2K\\rroot" in command(redis_url, "list").stdout
+
+
 def test_stated_keys_are_listed(redis_url: str) -> None:
     """What CALLMETER_KEYS states stands in the list, and is told apart from what Redis holds."""
     key, shown = new_access_key("stated", ["a"], 0)

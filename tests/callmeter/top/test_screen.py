@@ -21,6 +21,13 @@ def test_it_fits(width: int, height: int, selected: int) -> None:
     assert max(line.cell_len for line in lines) <= width
 
 
+def test_names_do_not_steer_the_terminal() -> None:
+    """An escape sequence in what somebody else has written is seen, not obeyed."""
+    lines = text(frame(note="\x1b[2Jgone\x07"), 100, 30)
+    assert any("\ufffd[2Jgone" in line for line in lines)
+    assert all(line.isprintable() for line in lines)
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50), (100, 30)])
 def test_what_is_never_left_out(width: int, height: int) -> None:
     """All totals, the worst row with its numbers, the newest failing call with its whole id, the age, the keys."""
