@@ -71,6 +71,12 @@ class _Traces(msgspec.Struct):
     resourceSpans: list[msgspec.Raw] | None = None  # noqa: N815
 
 
+# What may stand beside spans, and alone where there are none.
+_BESIDE_SCOPES = frozenset(("resource", "schemaUrl", "scopeSpans"))
+_BESIDE_SPANS = frozenset(("scope", "schemaUrl", "spans"))
+NAME_CHARACTERS_MAX = 40
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _traces = msgspec.json.Decoder(_Traces).decode
 _resource_spans = msgspec.json.Decoder(_ResourceSpans).decode
 _scope_spans = msgspec.json.Decoder(_ScopeSpans).decode
@@ -118,13 +124,26 @@ def spans_in_json(message: bytes) -> Iterator[SpanText]:
             traces = _traces(message)
         except (msgspec.DecodeError, RecursionError):
             traces = _traces(readable_json(message))
-        for of_resource in map(_resource_spans, traces.resourceSpans or ()):
+        for resource_text in traces.resourceSpans or ():
+            of_resource = _resource_spans(resource_text)
+            if of_resource.scopeSpans is None:
+                _check_empty(resource_text, _BESIDE_SCOPES, "scopeSpans")
             resource = _attributes(of_resource.resource.attributes if of_resource.resource else None)
-            for of_scope in map(_scope_spans, of_resource.scopeSpans or ()):
+            for scope_text in of_resource.scopeSpans or ():
+                of_scope = _scope_spans(scope_text)
+                if of_scope.spans is None:
+                    _check_empty(scope_text, _BESIDE_SPANS, "spans")
                 for span in of_scope.spans or ():
                     yield SpanText(span, resource)
     except (ValueError, msgspec.DecodeError) as wrong:
         raise MalformedSpan(f"the message is malformed: {wrong}") from None
+
+
+def _check_empty(text: msgspec.Raw, beside: frozenset[str], wanted: str) -> None:
+    """Raises MalformedSpan for an object without what it should hold that holds something else: its name is damaged."""
+    for name in _members(text):
+        if name not in beside:
+            raise MalformedSpan(f"there is {name[:NAME_CHARACTERS_MAX]!r} where {wanted!r} should be")
 
 
 def _attributes(pairs: list[_Pair] | None) -> Attributes:

@@ -151,6 +151,34 @@ def test_malformed_spans() -> None:
     assert [(bad.reason, bad.position) for bad in found.invalid] == [("shape", 1)]
 
 
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        (b'{"resourceSpans":[{"resource":{},"scopespans":[{"spans":[]}]}]}', "'scopespans' where 'scopeSpans'"),
+        (b'{"resourceSpans":[{"scopeSpans":[{"scope":{},"span":[{}]}]}]}', "'span' where 'spans'"),
+        (b'{"resourceSpans":[{"instrumentationLibrarySpans":[{}]}]}', "'instrumentationLibrarySpans' where"),
+    ],
+)
+def test_damaged_names_are_not_silently_empty(message: bytes, name: str) -> None:
+    """Spans under a name that is none are told, not left out as if there were none."""
+    found = decode(message)
+    assert not found.events
+    assert [name in bad.message for bad in found.invalid] == [True]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b'{"resourceSpans":[]}',
+        b'{"resourceSpans":[{"resource":{"attributes":[]},"schemaUrl":"x"}]}',
+        b'{"resourceSpans":[{"scopeSpans":[{"scope":{"name":"x"}},{"spans":null}]},{"scopeSpans":null}]}',
+    ],
+)
+def test_no_spans_are_none(message: bytes) -> None:
+    """What may be absent is no mistake."""
+    assert (list(decode(message).events), list(decode(message).invalid)) == ([], [])
+
+
 def test_prompts_are_skipped_unread() -> None:
     """A prompt may be large and no text at all."""
     noise = GivenSpan(attributes=USAGE | {"gen_ai.input.messages": "\x00\ud7ff" * 100_000, "big": ["x"] * 1_000})
