@@ -105,7 +105,10 @@ class ShardStore:
 
     def _writable(self, stored: bytes | None) -> int | None:
         if stored is not None and stored.startswith(MOVED):
-            raise Fenced(f"shard {self.shard.tag} is moving to another generation")
+            raise Fenced(
+                f"shard {self.shard.tag} is moving to another generation; if no `callmeter rebuild` runs, "
+                "`callmeter rebuild --abort` lets it go on"
+            )
         return stored_offset(stored)
 
     def read_attempt(self) -> Attempt | None:

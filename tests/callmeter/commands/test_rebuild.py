@@ -212,7 +212,7 @@ def test_ended_while_it_runs(pipeline: Pipeline) -> None:
 
 
 def test_cut_off_with_a_fence(pipeline: Pipeline) -> None:
-    """Where it was cut off after a shard had moved away, its worker waits, answers go on, and --abort lets it go on."""
+    """Where it was cut off after a shard had moved away, its worker waits and says what helps, --abort."""
     generations = Generations(pipeline.redis, pipeline.namespace)
     generations.begin(round(time.time()))
     stores = [ShardStore(pipeline.redis, shard) for shard in generations.shards(pipeline.namespace)]
@@ -220,6 +220,7 @@ def test_cut_off_with_a_fence(pipeline: Pipeline) -> None:
         store.move_away()
     (worker,) = pipeline._programs
     worker.wait_until_logged("waiting for Redis")
+    assert "`callmeter rebuild --abort` lets it go on" in worker.log()
     api = pipeline.start_api()
     pipeline.produce(DATASET.lines[:10])
     assert api.mistakes(DATASET.cases) == {}
