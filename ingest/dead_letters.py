@@ -104,6 +104,8 @@ class DeadLetterTopic:
         self._admin_settings = settings
         self._configured_topic = configured_topic
         self._known: set[str] = set()
+        # How many invalid events were set aside since the start, by reason; letters are fewer, see `bounded`.
+        self.events: Counter[str] = Counter()
         self._producer = Producer(
             {
                 "enable.idempotence": True,
@@ -120,6 +122,7 @@ class DeadLetterTopic:
 
         A letter that its topic does not take is sent again with less of its message, and with its origin all the same.
         """
+        letters = list(letters)
         chosen = list(chain.from_iterable(map(bounded, by_message(letters))))
         left = self._deliver([(letter, None if letter.is_whole else CUT_BYTES[0]) for letter in chosen])
         for letter in left:  # one after the other: together they may have been refused for the size of all
@@ -127,6 +130,7 @@ class DeadLetterTopic:
             while self._deliver([(letter, sizes.pop(0))]):
                 if not sizes:
                     raise DeadLettersUndelivered("dead letters were not delivered: their topic takes none of any size")
+        self.events.update(letter.invalid.reason for letter in letters)
 
     def _deliver(self, letters: Sequence[tuple[DeadLetter, int | None]]) -> list[DeadLetter]:
         """Send them, each with so many bytes of its message (None: all); returns those that are too large."""

@@ -13,10 +13,11 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 
 from aggregator.store.connection import connect
 from aggregator.store.generation import live_namespace
+from aggregator.store.memory import node_memories
 from aggregator.store.shard_store import EvictingPolicy, OtherLayout
 from aggregator.writing.shard import Shard
 from callmeter.garbage import collect_seldom
-from callmeter.metrics.worker_metrics import WorkerCollector, why_unready
+from callmeter.metrics.worker_metrics import Sources, WorkerCollector, why_unready
 from callmeter.metrics.worker_server import serve_metrics
 from callmeter.settings import Settings
 from callmeter.shard_opening import ShardOpener
@@ -40,7 +41,9 @@ def worker(settings: Settings) -> None:
     Start as many as you like, up to one per partition: they share the partitions by themselves. A topic that does not
     exist yet, and a Redis that cannot be reached, are waited for.
     """
-    worker = make_worker(settings)
+    kafka = settings.kafka
+    letters = DeadLetterTopic(kafka.bootstrap_servers, kafka.dead_letter_topic, kafka.extra)
+    worker = make_worker(settings, letters)
     collect_seldom()
 
     def stop(number: int, _: object) -> None:
@@ -50,14 +53,14 @@ def worker(settings: Settings) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    _serve_metrics(settings, worker)
+    _serve_metrics(settings, worker, letters)
     try:
         worker.run()
     except (OtherLayout, EvictingPolicy) as refused:
         raise click.ClickException(str(refused)) from None
 
 
-def _serve_metrics(settings: Settings, worker: Worker) -> None:
+def _serve_metrics(settings: Settings, worker: Worker, letters: DeadLetterTopic) -> None:
     """Tell Prometheus of the worker; where the port is taken, say so and go on."""
     host, port = settings.metrics.host, settings.metrics.port
     if not port:
@@ -68,7 +71,8 @@ def _serve_metrics(settings: Settings, worker: Worker) -> None:
         partition_progress, client, settings.redis.namespace, kafka.bootstrap_servers, kafka.topics, kafka.extra
     )
     registry = CollectorRegistry()
-    registry.register(WorkerCollector(worker, progress, _now_us))
+    sources = Sources(progress, partial(node_memories, client), lambda: letters.events)
+    registry.register(WorkerCollector(worker, sources, _now_us))
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     try:
@@ -77,7 +81,7 @@ def _serve_metrics(settings: Settings, worker: Worker) -> None:
         log.warning("no metrics: the address is taken", extra={"host": host, "port": port, "why": str(taken)})
 
 
-def make_worker(settings: Settings) -> Worker:
+def make_worker(settings: Settings, letters: DeadLetterTopic) -> Worker:
     """A worker as the settings say. Raises click.ClickException where the price file is wrong."""
     client = connect(settings.redis.url, settings.redis.cluster)
     opener = ShardOpener(settings, client)
@@ -95,7 +99,7 @@ def make_worker(settings: Settings) -> Worker:
             settings.default_project,
         ),
         source,
-        DeadLetterTopic(kafka.bootstrap_servers, kafka.dead_letter_topic, kafka.extra),
+        letters,
         open_shard,
         _now_us,
         _memory_high_water_bytes,

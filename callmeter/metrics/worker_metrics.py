@@ -4,12 +4,13 @@ Counters come from the shards, so they go on over restarts; they are read at the
 Labels are topics and partitions: never ids, users or models without bound.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from aggregator.store.memory import NodeMemory
 from callmeter.stored_offsets import PartitionProgress
 
 _LABELS = ("topic", "partition")
@@ -43,6 +44,18 @@ class Assigned(Protocol):
         ...
 
 
+class Sources(NamedTuple):
+    """Where a worker's metrics come from. The first two may raise: then only what the worker itself knows is told.
+
+    `progress`: of all partitions. `memories`: of the nodes of Redis. `invalid`: events that this process set aside
+    since it began, by reason.
+    """
+
+    progress: Callable[[], Iterable[PartitionProgress]]
+    memories: Callable[[], Sequence[NodeMemory]]
+    invalid: Callable[[], Mapping[str, int]]
+
+
 # A step takes some hundred milliseconds; recovering from a Redis that is away, which is no step, longer.
 STEP_AGE_US_MAX = 30 * MICROSECONDS
 
@@ -57,13 +70,11 @@ def why_unready(worker: Assigned, now_us: int) -> str | None:
 
 
 class WorkerCollector(Collector):
-    """Collects at each scrape. `progress` may raise: then only what the worker itself knows is told, and `up` is 0."""
+    """Collects at each scrape; where a source raises, `callmeter_sources_up` is 0."""
 
-    def __init__(
-        self, worker: Assigned, progress: Callable[[], Iterable[PartitionProgress]], clock: Callable[[], int]
-    ) -> None:
+    def __init__(self, worker: Assigned, sources: Sources, clock: Callable[[], int]) -> None:
         self._worker = worker
-        self._progress = progress
+        self._sources = sources
         self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
@@ -76,12 +87,20 @@ class WorkerCollector(Collector):
         since_step = GaugeMetricFamily("callmeter_worker_step_age_seconds", "Seconds since the last finished step.")
         since_step.add_metric((), max(0, self._clock() - self._worker.stepped_us) / MICROSECONDS)
         yield since_step
+        invalid = CounterMetricFamily(
+            "callmeter_invalid_events", "Events set aside as dead letters by this process.", labels=("reason",)
+        )
+        for reason, count in self._sources.invalid().items():
+            invalid.add_metric((reason,), count)
+        yield invalid
         try:
-            rows = [row for row in self._progress() if (row.topic, row.partition) in mine]
+            rows = [row for row in self._sources.progress() if (row.topic, row.partition) in mine]
+            memories = self._sources.memories()
         except Exception:  # whatever Redis or the broker say: a scrape must still tell the rest
             yield _store_up(0)
             return
         yield _store_up(1)
+        yield from _of_redis(memories)
         yield from self._of_partitions(rows)
 
     def _of_partitions(self, rows: Sequence[PartitionProgress]) -> Iterator[Metric]:
@@ -99,6 +118,18 @@ class WorkerCollector(Collector):
             for field, counter in counters.items():
                 counter.add_metric(labels, row.fields.get(field, 0))
         yield from (lag, age, *counters.values())
+
+
+def _of_redis(memories: Sequence[NodeMemory]) -> Iterator[Metric]:
+    used = GaugeMetricFamily("callmeter_redis_used_bytes", "Memory that a node of Redis uses.", labels=("node",))
+    limit = GaugeMetricFamily(
+        "callmeter_redis_limit_bytes", "Memory that a node of Redis may use, where that is limited.", labels=("node",)
+    )
+    for memory in memories:
+        used.add_metric((memory.node,), memory.used_bytes)
+        if memory.limit_bytes:
+            limit.add_metric((memory.node,), memory.limit_bytes)
+    yield from (used, limit)
 
 
 def _store_up(up: int) -> GaugeMetricFamily:

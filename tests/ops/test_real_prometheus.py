@@ -16,7 +16,7 @@ from aggregator.store.connection import connect
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.shard import Shard
 from callmeter.local.loopback_port import free_loopback_port
-from callmeter.metrics.worker_metrics import WorkerCollector
+from callmeter.metrics.worker_metrics import Sources, WorkerCollector
 from callmeter.metrics.worker_server import serve_metrics
 from tests.callmeter.metrics.test_worker_metrics import NOW_US as SCRAPED_US
 from tests.callmeter.metrics.test_worker_metrics import Standing, progress
@@ -46,7 +46,7 @@ def promtool(*arguments: str, directory: Path = RULES) -> str:
 
 def test_our_alert_rules() -> None:
     """They are valid, and each fires on what it is for and on nothing else."""
-    assert "7 rules found" in promtool("check", "rules", "callmeter.rules.yaml")
+    assert "8 rules found" in promtool("check", "rules", "callmeter.rules.yaml")
     assert "SUCCESS" in promtool("test", "rules", "callmeter.rules.test.yaml")
 
 
@@ -76,7 +76,7 @@ def test_promtool_queries_the_api(redis_url: str, tmp_path: Path) -> None:
 def test_a_real_prometheus_scrapes_a_worker(tmp_path: Path) -> None:
     """Its own query answers what the worker's /metrics says."""
     registry = CollectorRegistry()
-    registry.register(WorkerCollector(Standing("reading"), progress, lambda: SCRAPED_US))
+    registry.register(WorkerCollector(Standing("reading"), Sources(progress, list, dict), lambda: SCRAPED_US))
     server = serve_metrics("127.0.0.1", 0, registry, lambda: None)
     port = free_loopback_port()
     scrape = {"job_name": "worker", "static_configs": [{"targets": [f"127.0.0.1:{server.server_port}"]}]}

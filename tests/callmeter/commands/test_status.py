@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from rich.console import Console
 
@@ -91,7 +93,8 @@ def test_status_counts_what_was_folded(bootstrap_servers: str, redis_url: str, t
     """Lag falls to 0 once a worker runs; calls, duplicates, dead letters and unpriced are counted."""
     topic = f"status-{uuid.uuid4().hex}"
     create_topic(bootstrap_servers, topic, 2)
-    variables = environment(bootstrap_servers, redis_url, topic)
+    port = free_loopback_port()
+    variables = environment(bootstrap_servers, redis_url, topic) | {"CALLMETER_METRICS__PORT": str(port)}
     first, second = complete("call-1", "gpt-4o"), complete("call-2", "nobodys-model")
     invalid = {"start": {"project_id": "acme", "id": "call-3", "op_name": "op", "started_at": "yesterday"}}
     callmeter(variables, "produce", "-", text=lines(first, second, first, first))
@@ -103,7 +106,12 @@ def test_status_counts_what_was_folded(bootstrap_servers: str, redis_url: str, t
         # Of a topic whose times are the producers', a worker knows how far it is when it has met the end.
         until(lambda: status(variables)["as_of"] is not None)
         found = status(variables)
+        metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
     assert [found[name] for name in ("calls", "dead_letters", "unpriced")] == [2, 1, 1]
+    assert re.findall(r"^callmeter_invalid_events_total{.*} .*", metrics, re.MULTILINE) == [
+        'callmeter_invalid_events_total{reason="timestamp"} 1.0'
+    ]
+    assert re.search(r'^callmeter_redis_used_bytes{node=".*"} [1-9]', metrics, re.MULTILINE)
     assert found["duplicates"] > 0
     assert found["as_of"] >= NOW.replace("+00:00", "Z")
     assert [row["log_ends"] - row["lag_messages"] for row in found["partitions"]].count(5) == 1

@@ -8,7 +8,8 @@ from contextlib import closing
 import pytest
 from prometheus_client import CollectorRegistry
 
-from callmeter.metrics.worker_metrics import STEP_AGE_US_MAX, WorkerCollector, why_unready
+from aggregator.store.memory import NodeMemory
+from callmeter.metrics.worker_metrics import STEP_AGE_US_MAX, Sources, WorkerCollector, why_unready
 from callmeter.metrics.worker_server import serve_metrics
 from callmeter.stored_offsets import PartitionProgress
 
@@ -40,7 +41,9 @@ def away() -> Iterable[PartitionProgress]:
 def registry_of(worker: Standing, source: object = progress) -> CollectorRegistry:
     """A registry with the worker's collector."""
     registry = CollectorRegistry()
-    registry.register(WorkerCollector(worker, source, lambda: NOW_US + 500_000))  # type: ignore[arg-type]
+    memories = [NodeMemory("a:1", 80, 100), NodeMemory("b:2", 7, 0)]
+    sources = Sources(source, lambda: memories, lambda: {"json": 2, "too_late": 1})  # type: ignore[arg-type]
+    registry.register(WorkerCollector(worker, sources, lambda: NOW_US + 500_000))
     return registry
 
 
@@ -57,9 +60,20 @@ def test_its_partitions_alone() -> None:
     assert registry.get_sample_value("callmeter_worker_step_age_seconds") == 0.5
 
 
+def test_memory_and_reasons() -> None:
+    """How full each node of Redis is, where it has a limit; and why events were set aside."""
+    registry = registry_of(Standing("reading"))
+    assert registry.get_sample_value("callmeter_redis_used_bytes", {"node": "a:1"}) == 80
+    assert registry.get_sample_value("callmeter_redis_limit_bytes", {"node": "a:1"}) == 100
+    assert registry.get_sample_value("callmeter_redis_used_bytes", {"node": "b:2"}) == 7
+    assert registry.get_sample_value("callmeter_redis_limit_bytes", {"node": "b:2"}) is None
+    assert registry.get_sample_value("callmeter_invalid_events_total", {"reason": "json"}) == 2
+
+
 def test_while_redis_is_away() -> None:
     """The scrape still answers, and says that the sources did not."""
     registry = registry_of(Standing("opening"), away)
+    assert registry.get_sample_value("callmeter_invalid_events_total", {"reason": "too_late"}) == 1
     assert registry.get_sample_value("callmeter_sources_up") == 0
     assert registry.get_sample_value("callmeter_lag_messages", {"topic": "calls", "partition": "0"}) is None
 
