@@ -129,8 +129,9 @@ def _mistake(one: Asked, history: History, forgot: bool) -> str | None:
     least, most = history.between(one.project_id, before or {}, after)
     if before is not None and not _at_least(one.totals, least):
         return f"{one.totals} is less than {least}, applied before the question"
-    if after is not None and not _at_least(most, one.totals):
-        return f"{one.totals} is more than {most}, applied after the answer"
+    # Whatever Redis has forgotten, no project ever has more than its log comes to: else it is another one's.
+    if not _at_least(most, one.totals):
+        return f"{one.totals} is more than {most}, the most that was applied by then"
     if one.as_of_us is None:
         # Only while some shard holds nothing yet: of what will be in it nothing can be said.
         known = not forgot and one.before is not None and history.applied_in_all(one.before)

@@ -259,7 +259,7 @@ class Trial:
         try:
             self._asking = self._asking or connect(*self._redis_at)
             return self._read_applied(self._asking)
-        except StoreAway:
+        except (*StoreAway, redis.RedisError):
             return None
 
     def _read_applied(self, client: Any) -> dict[int, int]:
