@@ -1,6 +1,7 @@
 """`callmeter shard`: where a shard goes on in its partition, set by hand when the log is not the one it was."""
 
 import json
+import time
 
 import click
 import msgspec
@@ -12,6 +13,7 @@ from aggregator.store.generation import live_namespace
 from aggregator.store.shard_store import Fenced, ShardStore
 from callmeter.command_errors import explained_failures
 from callmeter.settings import Settings
+from ingest.kafka.topic_facts import TopicFacts
 from ingest.kafka.watermarks import watermarks
 
 # A live worker may apply a batch between our look and our write; it does so some ten times a second.
@@ -19,7 +21,10 @@ TRIES_MAX = 50
 
 
 class Reset(msgspec.Struct, frozen=True):
-    """What setting a shard's next offset means; offsets of the log from `log_begins` up to, not with, `log_ends`."""
+    """What setting a shard's next offset means; offsets of the log from `log_begins` up to, not with, `log_ends`.
+
+    `folded_topic_id`: of the topic that the stored offset is of; `topic_id`: of the one that is there; None: not known.
+    """
 
     topic: str
     partition: int
@@ -27,11 +32,16 @@ class Reset(msgspec.Struct, frozen=True):
     log_begins: int
     log_ends: int
     new_next_offset: int
+    folded_topic_id: str | None = None
+    topic_id: str | None = None
 
     @property
     def is_other_log(self) -> bool:
-        """Whether the log ends before the stored offset, so what was applied is not what it holds now."""
-        return self.next_offset is not None and self.next_offset > self.log_ends
+        """Whether the log is not the one that was applied: it ends before the stored offset, or has another id."""
+        if self.next_offset is None:
+            return False
+        is_other_topic = None not in (self.folded_topic_id, self.topic_id) and self.folded_topic_id != self.topic_id
+        return is_other_topic or self.next_offset > self.log_ends
 
     @property
     def messages_again(self) -> int:
@@ -102,7 +112,10 @@ def reset(
         namespace = live_namespace(client, settings.redis.namespace)
         store = ShardStore(client, ShardName(namespace, topic, partition))
         store.shard_fields()
-        plan = Reset(topic, partition, store.next_offset(), begins, ends, target)
+        [folded] = store.read_hashes([store.keys.log])
+        kafka = {"bootstrap.servers": settings.kafka.bootstrap_servers, **settings.kafka.extra}
+        ids = folded.get(b"topic_id", b"").decode() or None, TopicFacts(kafka).find(topic, time.time_ns() // 1_000)
+        plan = Reset(topic, partition, store.next_offset(), begins, ends, target, *ids)
         if not dry_run:
             plan = _set(store, plan)
     _show(plan, dry_run, as_json)
@@ -130,7 +143,7 @@ def _show(plan: Reset, dry_run: bool, as_json: bool) -> None:
     would = "would " if dry_run else "will "
     click.echo(f"{plan.topic}/{plan.partition}: stored next offset {stored}; log {plan.log_begins} to {plan.log_ends}.")
     if plan.is_other_log:
-        click.echo("The log ends before the stored offset, so it is another log than the one that was read.")
+        click.echo("The topic was made anew or has lost its end: it is another log than the one that was read.")
     click.echo(
         f"Reading {would}go on at offset {plan.new_next_offset}: {plan.messages_to_read} messages to read, "
         f"{plan.messages_again} of them folded again, {plan.messages_skipped} skipped."

@@ -98,6 +98,23 @@ def test_to_the_end_skips(pipeline: Pipeline) -> None:
     assert pipeline.counters()["messages"] == 1
 
 
+def test_a_topic_that_has_grown_past_the_offset(pipeline: Pipeline) -> None:
+    """Made anew and longer than before, it is told by its id: all of it would be skipped, not only what is beyond."""
+    worker = pipeline.start_worker()
+    pipeline.wait_until_applied()
+    assert worker.terminate() == 0
+    same = reset(pipeline, "--to-end", "--json").json()
+    assert (same["messages_skipped"], same["topic_id"]) == (0, same["folded_topic_id"])
+    pipeline.delete_topic()
+    pipeline.create_topic()
+    pipeline.feed = Feed(pipeline.bootstrap_servers, pipeline.topic)
+    pipeline.produce([*DATASET.lines, *DATASET.lines])
+    said = reset(pipeline, "--to-end")
+    assert f"0 of them folded again, {2 * LINES} skipped" in said.output
+    assert "another log" in said.output
+    assert "0 of them folded again, 0 skipped" in reset(pipeline, "--to-beginning").output
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_topic_made_again(pipeline: Pipeline, restarted: bool) -> None:
     """A worker refuses a log that ends before the stored offset and names the command that lets it go on."""
