@@ -64,17 +64,13 @@ def split_key(text: str) -> tuple[str, str] | None:
     return parts[1], parts[2]
 
 
-def record_of(
-    shown: str, name: str, projects: Sequence[str] | None, scopes: Sequence[Scope], created_us: int = 0
-) -> AccessKey:
-    """The record of a key that exists, made from the key itself. Raises ValueError for what is no key."""
+def record_of(shown: str, name: str, projects: Sequence[str] | None, scopes: Sequence[Scope]) -> AccessKey | None:
+    """The record of a key that exists, made from the key itself, or None for what is no key."""
     parts = split_key(shown)
     if parts is None:
-        raise ValueError("is no access key")
+        return None
     key_id, secret = parts
-    return AccessKey(
-        key_id, name, _sha256(secret), None if projects is None else tuple(projects), created_us, tuple(scopes)
-    )
+    return AccessKey(key_id, name, _sha256(secret), None if projects is None else tuple(projects), 0, tuple(scopes))
 
 
 def is_secret_of(secret: str, key: AccessKey) -> bool:

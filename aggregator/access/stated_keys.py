@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from aggregator.access.key import AccessKey, Scope, record_of, split_key
+from aggregator.access.key import AccessKey, Scope, record_of
 from aggregator.access.key_ring import Keys
 
 SCOPES: dict[str, tuple[Scope, ...]] = {
@@ -42,14 +42,15 @@ def _key(words: list[str], number: int) -> AccessKey:
     if not 2 <= len(words) <= 4:
         raise ValueError(f"line {number}: has {len(words)} words, not `cm_<id>_<secret> NAME [SCOPES [PROJECTS]]`")
     shown, name, scopes, projects = (*words, *("read", EVERY_PROJECT)[len(words) - 2 :])
-    if split_key(shown) is None:
-        raise ValueError(f"line {number}: begins with no access key; `callmeter keys create` makes one")
     if scopes not in SCOPES:
         raise ValueError(f"line {number}: scopes are `read`, `write` or `read,write`, not {scopes!r}")
     named = None if projects == EVERY_PROJECT else tuple(filter(None, projects.split(",")))
     if named == ():
         raise ValueError(f"line {number}: names no project; `*` is every project")
-    return record_of(shown, name, named, SCOPES[scopes])
+    key = record_of(shown, name, named, SCOPES[scopes])
+    if key is None:
+        raise ValueError(f"line {number}: begins with no access key; `callmeter keys create` makes one")
+    return key
 
 
 class StatedKeys(msgspec.Struct):

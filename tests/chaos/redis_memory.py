@@ -6,7 +6,6 @@ import redis
 
 from callmeter.local.child_process import ChildFailed
 from tests.chaos.trial import ChaosFailed, Stage, Trial
-from tests.pipeline.program import Program
 from tests.servers.redis_server import RedisServer
 
 FULL_S = 4.0
@@ -24,7 +23,7 @@ def out_of_memory(stage: Stage) -> str:
         for _ in trial.steps(times, 10):
             trial.wait_for_progress(300)
             client.config_set("maxmemory", client.info("memory")["used_memory"] + 50_000)
-            _wait_until_said(trial, workers)
+            trial.wait_until_said(workers, "maxmemory", 4, "a worker says that there is no memory")
             before = trial.applied_messages()
             trial.load.join(FULL_S)
             if trial.applied_messages() > before + 2_000:
@@ -70,13 +69,3 @@ def evicting(stage: Stage) -> str:
         trial.check()
     server.stop()
     return "allkeys-lru refused, noeviction taken"
-
-
-def _wait_until_said(trial: Trial, workers: list[Program]) -> None:
-    """Return when the workers have said some times more that there is no memory."""
-
-    def said() -> int:
-        return sum(worker.log().count("maxmemory") for worker in workers)
-
-    before = said()
-    trial.wait(lambda: said() > before + 3, "a worker says that there is no memory")

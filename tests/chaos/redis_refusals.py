@@ -8,7 +8,6 @@ from typing import Any
 import redis
 
 from tests.chaos.trial import ChaosFailed, Stage, Trial
-from tests.pipeline.program import Program
 from tests.servers.redis_server import RedisServer
 
 REFUSED_S = 1.0
@@ -78,7 +77,7 @@ def refusing(stage: Stage) -> str:
             word = words[number % len(words)]
             trial.wait_for_progress(100)
             with trial.redis_away(forgets=False), REFUSALS[word](client):
-                _wait_until_said(trial, workers, word)
+                trial.wait_until_said(workers, WAITING, 1, f"a worker says that it waits while Redis says {word}")
                 trial.load.join(REFUSED_S)
         trial.settle()
         trial.check()
@@ -86,13 +85,3 @@ def refusing(stage: Stage) -> str:
             raise ChaosFailed("a worker ended")
     server.stop()
     return f"{times * len(words)} times refused: {', '.join(words)}"
-
-
-def _wait_until_said(trial: Trial, workers: list[Program], word: str) -> None:
-    """Return when a worker has said once more that it waits."""
-
-    def said() -> int:
-        return sum(len(worker.logged(WAITING)) for worker in workers)
-
-    before = said()
-    trial.wait(lambda: said() > before, f"a worker says that it waits while Redis says {word}")

@@ -153,6 +153,15 @@ class Trial:
         """Return when so many messages are applied in all."""
         self.wait(lambda: self.applied_messages() >= messages, f"{messages} messages are applied")
 
+    def wait_until_said(self, workers: Sequence[Program], words: str, times: int, what: str) -> None:
+        """Return when the workers have logged these words so many times more than now."""
+
+        def said() -> int:
+            return sum(worker.log().count(words) for worker in workers)
+
+        before = said()
+        self.wait(lambda: said() >= before + times, what)
+
     def settle(self) -> None:
         """Produce what is left and return when all of it is applied."""
         self.load.finish()

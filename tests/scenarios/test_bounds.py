@@ -26,7 +26,7 @@ EVENTS = 100_000
 MB = 1_000_000
 # Messages; the client may ask for more while it has read ahead less than it should, and is a fetch or two ahead then.
 READ_AHEAD_MAX = 60_000
-# 199 MB were seen: a large message is folded in pieces.
+# 342 MB were seen: a large message is folded in pieces.
 MEMORY_BYTES_MAX = 400 * MB
 
 
