@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
 from api.contract.breakdown_request import CallBreakdownReq, CallBreakdownRes
+from api.contract.bucket_schemas import bucket_schemas
 from api.contract.examples_request import CallExamplesReq, CallExamplesRes
 from api.contract.field_types import ContractSchema
 from api.contract.projects_request import ProjectsReq, ProjectsRes
@@ -87,14 +88,15 @@ def _schemas() -> JsonObject:
         schema_generator=ContractSchema,
     )
     definitions: JsonObject = schemas["$defs"]
-    return definitions
+    return definitions | bucket_schemas()
 
 
 def _stats_operation() -> JsonObject:
     return _question("CallStatsReq", "CallStatsRes") | {
         "summary": "Call Stats",
         "description": "Calls, latency, errors, tokens and cost of a window of time, in buckets that follow the local "
-        "clock of `timezone`. At most 1,000 values per filter list and 100 metrics per list.",
+        "clock of `timezone`. At most 1,000 values per filter list and 100 metrics per list. Rows of `call_buckets` "
+        "are `CallStatsCallBucket`, rows of `usage_buckets` are `CallStatsUsageBucket`, of the schemas here.",
         "operationId": "call_stats_calls_stats_post",
     }
 
@@ -212,7 +214,7 @@ def _question(request: str, answer: str) -> JsonObject:
 def _probe(name: str, description: str, away: bool = False) -> JsonObject:
     answer = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
     responses: JsonObject = {
-        "200": {"description": "It is so", "content": {"application/json": {"schema": answer}}},
+        "200": {"description": "The answer is yes", "content": {"application/json": {"schema": answer}}},
         "405": _refusal("Another method than GET"),
     }
     if away:
