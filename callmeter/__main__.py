@@ -80,7 +80,7 @@ class LazyGroup(click.Group):
 def cli(ctx: click.Context) -> None:
     """Read the settings; a wrong one ends the run here."""
     from callmeter.logs import set_up_logging
-    from callmeter.settings import SettingsWrong, read_settings
+    from callmeter.settings_reading import SettingsWrong, read_settings
 
     try:
         ctx.obj = read_settings()

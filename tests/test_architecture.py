@@ -48,7 +48,7 @@ CLOCK_ALLOWED = (
 
 ENVIRONMENT = frozenset({"os.environ", "os.getenv"})
 ENVIRONMENT_ALLOWED = (
-    "callmeter/settings.py",
+    "callmeter/settings_reading.py",
     "callmeter/local/processes.py",  # sets what its children read
     "callmeter/metrics/shared_values.py",  # how prometheus-client is told that processes share
 )

@@ -10,7 +10,8 @@ from pydantic.fields import FieldInfo
 
 from callmeter.durations import format_duration
 from callmeter.logs import redacted
-from callmeter.settings import DURATION, Settings, leaves, variable
+from callmeter.settings import DURATION, Settings
+from callmeter.settings_reading import leaves, variable
 
 _SECRET = re.compile(r"password|secret|token|pem|key|jaas|oauth")  # names of librdkafka properties not to be shown
 

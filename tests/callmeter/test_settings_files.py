@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from callmeter.settings import SettingsWrong, read_settings
+from callmeter.settings_reading import SettingsWrong, read_settings
 
 
 def test_any_setting_may_stand_in_a_file(tmp_path: Path) -> None:

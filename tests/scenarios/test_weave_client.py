@@ -19,7 +19,8 @@ from aggregator.store.connection import connect
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.shard import Shard
 from callmeter.local.loopback_port import LOOPBACK, free_loopback_port
-from callmeter.settings import Settings, read_settings
+from callmeter.settings import Settings
+from callmeter.settings_reading import read_settings
 from ingest.decoding.batch import decode_batch
 from tests.pipeline.feed import Line
 from tests.pipeline.golden import read_dataset

@@ -16,7 +16,8 @@ from aggregator.reading.verification import Piece, pieces
 from aggregator.rollups.cell import CELL_CODEC, Cell, place_of
 from aggregator.rollups.levels import HOURS, MINUTES, SECOND_US
 from aggregator.rollups.series import LATENCY, TOKEN_METRICS, USAGE_METRICS, model_series
-from callmeter.settings import Settings, read_settings
+from callmeter.settings import Settings
+from callmeter.settings_reading import read_settings
 from callmeter.window_verification import Verified, verify_window
 from tests.pipeline.golden import DATASETS, read_dataset
 from tests.pipeline.operator import operate

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from aggregator.access.key import new_access_key
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES
 from callmeter.commands.settings import markdown_table, setting_rows, settings
-from callmeter.settings import Settings, SettingsWrong, leaves, read_settings, variable
+from callmeter.settings import Settings
+from callmeter.settings_reading import SettingsWrong, leaves, read_settings, variable
 from tests.support.paths import DOCS
 
 
