@@ -19,7 +19,7 @@ from bench.scale import Scale, tell
 from bench.stage import Ends, Stage
 from ingest.decoding.batch import decode_batch
 from ingest.fold_step import message_times
-from ingest.kafka.consumer import READ_AHEAD_KIB_MAX, READ_AHEAD_MESSAGES, READ_AHEAD_PAUSE_MS
+from ingest.kafka.consumer_properties import READ_AHEAD_KIB_MAX, READ_AHEAD_MESSAGES, READ_AHEAD_PAUSE_MS
 
 BATCH = 5_000
 CALLS_PER_S = 100

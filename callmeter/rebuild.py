@@ -25,9 +25,9 @@ from callmeter.shard_opening import ShardOpener
 from callmeter.window_verification import NothingKept, verify_window
 from ingest.batch_limits import BatchLimits
 from ingest.fold_step import Folding, LargeMessages, fold_step
-from ingest.kafka.consumer import offset_of
 from ingest.kafka.log_reader import LogReader
 from ingest.kafka.partition import Partition
+from ingest.kafka.received import offset_of
 from ingest.kafka.watermarks import watermarks
 from ingest.sending_on import SendingOn
 

@@ -24,9 +24,10 @@ from ingest.decoding.invalid_event import InvalidEvent
 from ingest.decoding.pieces import is_large
 from ingest.fold_step import Folding, LargeMessages, fold_step, set_aside
 from ingest.invalid_share import InvalidShare
-from ingest.kafka.consumer import LogEnd, offset_of
+from ingest.kafka.consumer import LogEnd
 from ingest.kafka.log_ends import EndMark
 from ingest.kafka.partition import Partition, named
+from ingest.kafka.received import offset_of
 from ingest.sending_on import SendingOn
 
 log = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from ingest.decoding.batch import DecodedBatch, decode_batch
 from ingest.decoding.invalid_event import InvalidEvent
 from ingest.decoding.otlp_span import SpanProjects
 from ingest.decoding.pieces import SMALL_BYTES_MAX, Piece, is_large, no_elements, pieces_of
-from ingest.kafka.consumer import message_of, offset_of
 from ingest.kafka.log_ends import EndMark
 from ingest.kafka.message import DeadLetter, Headers
+from ingest.kafka.received import message_of, offset_of
 from ingest.sending_on import SendingOn
 
 PROJECT_HEADER = "project_id"

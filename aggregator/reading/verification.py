@@ -9,18 +9,23 @@ from aggregator.calls.call import Call
 from aggregator.layout.keys import day_of
 from aggregator.layout.slots import slots_of
 from aggregator.reading.calls import read_calls, select_minutes
+from aggregator.reading.cell_numbers import (
+    recomputed_numbers,
+    stored_numbers,
+    totals_of,
+    usage_text,
+    values_in_overflow,
+)
 from aggregator.reading.cells import CellPlace, beside_of, read_cells
 from aggregator.reading.differences import Difference, differences, sliced
 from aggregator.reading.tree_verification import verify_trees
 from aggregator.rollups.cell import Cell, place_of, rows_field, sketches_field
 from aggregator.rollups.facets import count_facets, error_facet_of
 from aggregator.rollups.levels import HOURS, LEVELS, MINUTE_US, SECOND_US, Level, Retention
-from aggregator.rollups.series import LATENCY, USAGE_METRICS, is_of_trees, model_of, series_of, tree_series
-from aggregator.rollups.sketch import centroids
+from aggregator.rollups.series import LATENCY, USAGE_METRICS, series_of, tree_series
 from aggregator.rollups.tally import CallTally, PackedTally, merge_tallies
-from aggregator.rollups.totals import PRICED, ROWS, Totals
+from aggregator.rollups.totals import PRICED, ROWS
 from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory, facet_views_of, views_of
-from aggregator.segments.frame import Beside
 from aggregator.store.reader import Command, OpenedProject, ProjectShard, StateLost, StoreReader
 from aggregator.timestamps import format_utc
 
@@ -207,7 +212,7 @@ async def _verify_block(
             start_us = (block * level.block_slots + slot) * level.slot_us
             label = f"{shard.keys.shard} {level.slot_s} s from {format_utc(start_us)} {names[view]}"
             recomputed = expected.get((key, place), CallTally().packed())
-            found += differences(label, _stored_numbers(found_cell.cell), _recomputed_numbers(recomputed))
+            found += differences(label, stored_numbers(found_cell.cell), recomputed_numbers(recomputed))
             cells[label] = found_cell
         found += await _verify_values(reader, key, cells)
     return found
@@ -226,81 +231,19 @@ async def _verify_values(reader: StoreReader, key: str, cells: Mapping[str, Cell
         for label, cell, name in part:
             overflow = beside_of(*next(replies)) if cell.beside is None else cell.beside[name]
             metrics = ("latency_ms",) if name == LATENCY else USAGE_METRICS
-            prefix = "" if name == LATENCY else f"{_usage_text(name)} "
+            prefix = "" if name == LATENCY else f"{usage_text(name)} "
             stored = {
                 f"{prefix}{metric} sketch values": count
-                for metric, count in zip(metrics, _values_in_overflow(name, overflow), strict=True)
+                for metric, count in zip(metrics, values_in_overflow(name, overflow), strict=True)
             }
             costs_at = series_of(name).layout.costs_at
-            totals = _totals_of(cell.cell, name, overflow=True)
+            totals = totals_of(cell.cell, name, overflow=True)
             counted = {
                 f"{prefix}{metric} sketch values": totals[PRICED if at >= costs_at else ROWS]
                 for at, metric in enumerate(metrics)
             }
             found += differences(label, stored, counted)
     return found
-
-
-def _values_in_overflow(name: bytes, overflow: Beside) -> list[int]:
-    """How many values of each metric are beside a cell."""
-    series = series_of(name)
-    totals = series.layout.of_values(series.unpack(overflow.rows))
-    costs_at, metrics = series.layout.costs_at, series.layout.metrics
-    counts = [totals[PRICED if metric >= costs_at else ROWS] for metric in range(metrics)]
-    for metric, sketch in enumerate(overflow.sketches):
-        counts[metric] += round(float(abs(centroids([sketch])[1]).sum()))
-    return counts
-
-
-def _totals_of(cell: Cell, name: bytes, overflow: bool = False) -> Totals:
-    """All that a cell says of a series, in one; `overflow`: without the rows in the cell."""
-    series = series_of(name)
-    layout = series.layout
-    totals = layout.none() if overflow else layout.of_values(series.unpack(cell.rows.get(name, b"")))
-    if name in cell.totals:
-        layout.merge(totals, layout.unpack(cell.totals[name])[0].tolist())
-    if name in cell.large:
-        layout.merge(totals, cell.large[name])
-    return totals
-
-
-def _stored_numbers(cell: Cell) -> dict[str, int]:
-    names = dict.fromkeys([*cell.rows, *cell.totals, *cell.large])
-    return _numbers(cell.calls, cell.errors, {name: _totals_of(cell, name) for name in names})
-
-
-def _recomputed_numbers(packed: PackedTally) -> dict[str, int]:
-    totals: dict[bytes, Totals] = {}
-    for name in dict.fromkeys([*packed.rows, *packed.large]):
-        series = series_of(name)
-        rows = series.unpack(packed.rows.get(name, b""))
-        totals[name] = series.layout.of_values([*rows, *packed.large.get(name, ())])
-    return _numbers(packed.calls, packed.errors, totals)
-
-
-def _numbers(calls: int, errors: int, totals: Mapping[bytes, Totals]) -> dict[str, int]:
-    numbers = {"calls": calls, "errors": errors}
-    for name, of_series in totals.items():
-        layout = series_of(name).layout
-        if name == LATENCY:
-            metrics: Sequence[str] = ("latency_ms",)
-            numbers["finished"] = of_series[ROWS]
-        else:
-            model = _usage_text(name)
-            metrics = [f"{model} {metric}" for metric in USAGE_METRICS]
-            numbers |= {f"{model} rows": of_series[ROWS], f"{model} priced": of_series[PRICED]}
-        for at, metric in enumerate(metrics):
-            if of_series[PRICED if at >= layout.costs_at else ROWS]:
-                numbers[f"{metric} sum"] = layout.sum(of_series, at)
-                numbers[f"{metric} min"] = of_series[layout.minima + at]
-                numbers[f"{metric} max"] = of_series[layout.maxima + at]
-                numbers[f"{metric} ones"] = of_series[layout.ones + at]
-                numbers[f"{metric} zeros"] = of_series[layout.zeros + at]
-    return numbers
-
-
-def _usage_text(name: bytes) -> str:
-    return f"{model_of(name)} of whole trees" if is_of_trees(name) else model_of(name)
 
 
 def _view_text(view: View) -> str:

@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any
 
 import redis
@@ -13,10 +12,8 @@ from aggregator.layout.attempt import Attempt, decode_attempt, encode_attempt
 from aggregator.layout.keys import (
     LAYOUT_VERSION,
     MOVED,
-    POSTING_BLOCK_BYTES,
     SEALED,
     SESSION_BYTES,
-    VERSION_BYTES,
     ShardKeys,
     ShardName,
     counted_topics,
@@ -28,12 +25,13 @@ from aggregator.layout.keys import (
     stored_element,
     stored_offset,
 )
-from aggregator.layout.write import Field, Key, ShardWrite, Value
+from aggregator.layout.write import Field, Key, ShardWrite
+from aggregator.store.commands import commands_of
 from aggregator.store.connection import StoreAway as StoreAway
 from aggregator.store.connection import StoreFull as StoreFull
 from aggregator.store.connection import StoreTrouble as StoreTrouble
 from aggregator.store.eviction import MayEvict, check_eviction
-from aggregator.store.scripts import APPEND_POSTINGS, MOVE_AWAY, MOVE_BACK
+from aggregator.store.scripts import MOVE_AWAY, MOVE_BACK
 from aggregator.store.transaction import Command, Overtaken, send
 
 # Fields of one HMGET; more only makes one reply block the server longer.
@@ -277,32 +275,4 @@ class ShardStore:
         return lambda: None
 
     def _commands(self, write: ShardWrite, fence: bytes | None) -> Iterator[Command]:
-        for key, fields in write.fields.items():
-            yield ("HSET", key, *chain.from_iterable(fields.items()))
-        for key, deleted in write.deletions.items():
-            yield ("HDEL", key, *deleted)
-        for key in write.drops:
-            yield ("DEL", key)
-        for (key, blocks), more in write.appends.items():
-            # In pieces, so that no block outgrows its size however much one batch brings.
-            pieces = (
-                (field, postings[at : at + POSTING_BLOCK_BYTES])
-                for field, postings in more.items()
-                for at in range(0, len(postings), POSTING_BLOCK_BYTES)
-            )
-            yield ("EVAL", APPEND_POSTINGS, 2, key, blocks, *chain.from_iterable(pieces))
-        for ref_key, names in write.names.items():
-            scored: list[Value] = [part for name in names for part in (0, name)]
-            yield ("ZADD", ref_key, *scored)
-        version = secrets.token_bytes(VERSION_BYTES)
-        for versions_key, slots in write.new_versions.items():
-            drawn: list[Value] = [part for slot in slots for part in (slot, version)]
-            yield ("HSET", versions_key, *drawn)
-        for counter, count in write.increments.items():
-            yield ("HINCRBY", self.keys.shard, counter, count)
-        for key, at_unix_s in write.expiries.items():
-            yield ("EXPIREAT", key, at_unix_s)
-        if fence is not None:
-            # Numbers of calls and projects may be others after a replay; who reads is told by this that there was one.
-            yield ("HSET", self.keys.writer, "session", self._session)
-            yield ("SET", self.keys.next, fence)
+        return commands_of(write, self.keys, self._session, fence)

@@ -9,32 +9,15 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka import Message as KafkaMessage
 
 from ingest.batch_limits import BatchLimits
+from ingest.kafka.consumer_properties import consumer_properties
 from ingest.kafka.log_ends import EndMark, LogEnds
-from ingest.kafka.message import Headers, Message
 from ingest.kafka.partition import Partition as Partition
 from ingest.kafka.partition_counts import PartitionCounts, Register
+from ingest.kafka.received import partition_of
 from ingest.kafka.topic_facts import TopicFacts
 
 log = logging.getLogger(__name__)
 
-# What the client reads ahead, over all partitions, and of each: two batches. It is a bound on memory, and on how long
-# what has just come to a quiet partition waits behind the backlog of a hot one: they share one queue.
-READ_AHEAD_KIB_MAX = 32_768
-READ_AHEAD_MESSAGES = 20_000
-# When that is full the client looks so often whether there is room again. By default it waits for a second, in which a
-# fast reader has emptied it long ago: on a backlog, even one that only consumes then idles most of the time.
-READ_AHEAD_PAUSE_MS = 5
-# The broker answers a fetch when it has so much for it, or after so long. It would otherwise answer with a few messages
-# at a time, which takes the processors of both sides; where few events come each may wait so much longer.
-FETCH_KIB_MIN = 64
-FETCH_WAIT_MS_MAX = 50
-# A producer may send 20 MB at once; what is larger than the broker lets through never arrives.
-MESSAGE_BYTES_MAX = 64 * 2**20
-# A worker that has not polled for so long is taken for dead and its partitions go to others.
-SESSION_TIMEOUT_MS = 10_000
-POLL_INTERVAL_MS_MAX = 300_000
-# A topic that does not exist yet, and partitions that are added, are seen within this time.
-METADATA_REFRESH_MS = 5_000
 ANSWER_TIMEOUT_S = 10.0
 
 _NO_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
@@ -89,25 +72,7 @@ class Source:
         self._epoch_of: Callable[[Partition], int] = lambda _: -1
         self._topics_known = TopicFacts({"bootstrap.servers": bootstrap_servers, **extra})
         self._consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap_servers,
-                "group.id": group_id,
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "error",  # a gap in the log must not pass silently
-                **_membership(extra),
-                "enable.partition.eof": True,
-                "max.poll.interval.ms": POLL_INTERVAL_MS_MAX,
-                "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
-                "fetch.min.bytes": FETCH_KIB_MIN * 2**10,
-                "fetch.wait.max.ms": FETCH_WAIT_MS_MAX,
-                "queued.min.messages": READ_AHEAD_MESSAGES,
-                "queued.max.messages.kbytes": READ_AHEAD_KIB_MAX,
-                "fetch.queue.backoff.ms": READ_AHEAD_PAUSE_MS,
-                "fetch.message.max.bytes": 2**20,
-                "receive.message.max.bytes": 2 * MESSAGE_BYTES_MAX,
-                **extra,
-            },
+            consumer_properties(bootstrap_servers, group_id, extra),
             logger=log,
         )
 
@@ -161,7 +126,7 @@ class Source:
                 continue
             # Messages of a partition come together: their list is looked up once.
             if message.partition() != number or message.topic() != topic:
-                topic, number = partition = _partition_of(message)
+                topic, number = partition = partition_of(message)
                 messages = polled.messages.setdefault(partition, [])
             messages.append(message)
         sizes = [*map(len, received), 1_000]
@@ -169,7 +134,7 @@ class Source:
         return sum(sizes)
 
     def _note(self, error: KafkaError, message: KafkaMessage, polled: Polled) -> None:
-        code, partition = error.code(), _partition_of(message)
+        code, partition = error.code(), partition_of(message)
         if code == KafkaError._PARTITION_EOF:
             polled.ended[partition] = self._log_end(partition, message.offset() or 0)
         elif code in NO_OFFSET and "truncation" in error.str().lower():
@@ -281,35 +246,3 @@ class Source:
         """Take away what the last poll brought of a partition."""
         self._polled.messages.pop(partition, None)
         self._polled.ended.pop(partition, None)
-
-
-def _membership(extra: Mapping[str, str | int | float | bool]) -> dict[str, str | int]:
-    """How members share partitions: under the newer protocol (KIP-848) that is for the broker to say, and the client
-    refuses to start where it is told.
-    """
-    if str(extra.get("group.protocol", "classic")).lower() == "consumer":
-        return {}
-    return {"partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": SESSION_TIMEOUT_MS}
-
-
-def _partition_of(message: KafkaMessage) -> Partition:
-    return Partition(message.topic() or "", message.partition() or 0)
-
-
-def offset_of(received: KafkaMessage) -> int:
-    """The offset of a message that came without an error."""
-    offset = received.offset()
-    assert offset is not None
-    return offset
-
-
-def stamped_us(received: KafkaMessage, clock: Callable[[], int]) -> int:
-    """The time that a message carries, be it the broker's or the producer's. `clock` stands in where it has none."""
-    _, milliseconds = received.timestamp()
-    return milliseconds * 1_000 if milliseconds > 0 else clock()
-
-
-def message_of(received: KafkaMessage, broker_us: int) -> Message:
-    """A message that came without an error."""
-    headers: Headers = received.headers() or ()  # type: ignore[assignment]  # a list, never a dict
-    return Message(*_partition_of(received), offset_of(received), broker_us, received.key(), received.value(), headers)

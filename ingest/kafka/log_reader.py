@@ -7,9 +7,11 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka import Message as KafkaMessage
 
 from ingest.batch_limits import BatchLimits
-from ingest.kafka.consumer import ANSWER_TIMEOUT_S, MESSAGE_BYTES_MAX, NO_OFFSET, message_of, offset_of, stamped_us
+from ingest.kafka.consumer import ANSWER_TIMEOUT_S, NO_OFFSET
 from ingest.kafka.message import Message
 from ingest.kafka.partition import Partition
+from ingest.kafka.producer import MESSAGE_BYTES_MAX
+from ingest.kafka.received import message_of, offset_of, stamped_us
 
 log = logging.getLogger(__name__)
 
