@@ -5,7 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from aggregator.calls.event_page import event_page
+from api.contract.docs_page import docs_page
+from callmeter.commands.produce import produce
 from tests.support.house_map import ARCHITECTURE, with_map
 from tests.support.paths import DOCS, README, ROOT
 
@@ -57,3 +61,19 @@ def test_the_map_is_the_house() -> None:
     """docs/architecture.md names every file with what it says of itself; `make map` writes it anew."""
     page = ARCHITECTURE.read_text()
     assert with_map(page) == page, "the map is not the house any more: make map"
+
+
+def test_the_page_about_events_is_one() -> None:
+    """docs/events.md is a copy of the page in the package, which /docs and `callmeter produce --help` show."""
+    packaged = ROOT / "aggregator" / "calls" / "events.md"
+    assert (DOCS / "events.md").read_text() == packaged.read_text(), "cp aggregator/calls/events.md docs/events.md"
+
+
+def test_the_page_about_events_is_told_everywhere() -> None:
+    """Every field and reason that the page names is at /docs and in the help of the command that sends events."""
+    served, told = docs_page(), CliRunner().invoke(produce, ["--help"], terminal_width=120).output
+    named = set(re.findall(r"`([a-z_]{4,})`", event_page()))
+    assert {"project_id", "started_at", "wb_run_id", "too_late", "completion_tokens"} <= named
+    for name in named:
+        assert f"<code>{name}</code>" in served
+        assert re.search(rf"\b{name}\b", told)

@@ -1,4 +1,4 @@
-"""The page at /docs: the two questions one can ask, by example, on one self-contained HTML page."""
+"""The page at /docs: what one can ask, by example, and what an event is, on one self-contained HTML page."""
 
 import json
 import re
@@ -6,6 +6,9 @@ from functools import cache
 from html import escape
 from typing import Any, NamedTuple, get_args
 
+from markdown_it import MarkdownIt
+
+from aggregator.calls.event_page import event_page
 from api.contract.stats_request import AggregationType, CallMetricSpec, CallsFilter, UsageMetricSpec
 
 
@@ -176,6 +179,9 @@ pre { margin: 0; padding: .9rem 1rem; overflow-x: auto; background: var(--soft);
 .pair > div { min-width: 0 }
 @media (min-width: 62rem) { .pair { grid-template-columns: 1fr 1fr } }
 table { border-collapse: collapse; width: 100%; margin-top: 1rem }
+th { text-align: left }
+#events td code { white-space: normal }
+section h3 { margin-top: 2rem }
 td { padding: .5rem 1.5rem .5rem 0; border-bottom: 1px solid var(--rule); vertical-align: top }
 td:last-child { padding-right: 0; width: 100% }
 tr:last-child td { border: 0 }
@@ -192,7 +198,7 @@ Authentication is HTTP Basic: user <code>api</code>, an access key as the passwo
 the key from the shell:</p>
 <pre>export CALLMETER=http://127.0.0.1:8080 KEY=cm_…</pre>
 <nav>{links}<a href="#askable">What can be asked</a><a href="#freshness">How fresh an answer is</a>
-<a href="#refusals">When there is no answer</a></nav>
+<a href="#refusals">When there is no answer</a><a href="#events">What an event is</a></nav>
 {examples}
 <section id="askable"><h2>What can be asked</h2><p><code class="path">POST /calls/stats</code></p>
 <table>{askable}</table></section>
@@ -202,6 +208,7 @@ applied, <code>X-Data-Lag-Seconds</code> how long ago that was. Both are absent 
 applied.</p></section>
 <section id="refusals"><h2>When there is no answer</h2>
 <table>{statuses}</table></section>
+<section id="events">{events}</section>
 </body></html>
 """
 
@@ -214,6 +221,7 @@ def docs_page() -> str:
         links="".join(f'<a href="#{example.anchor}">{example.title}</a>' for example in EXAMPLES),
         examples="".join(map(_section, EXAMPLES)),
         askable="".join(_askable_row(*row) for row in _ASKABLE),
+        events=_events(),
         statuses="".join(f"<tr><td><code>{status}</code><td>{means}" for status, means in _STATUSES),
     )
 
@@ -229,6 +237,13 @@ def _section(example: Example) -> str:
         f'<p>{example.teaches}</p><div class="pair"><div><h3>Ask</h3>{_code(curl_line(example))}</div>'
         f"<div><h3>Answer</h3>{_code(_pretty(example.answer))}</div></div></section>"
     )
+
+
+def _events() -> str:
+    """The page about events, its headings one level lower: it is a section here."""
+    page = re.sub(r"^#", "##", event_page(), flags=re.MULTILINE)
+    rendered: str = MarkdownIt("commonmark", {"html": False}).enable("table").render(page)
+    return rendered
 
 
 def _askable_row(field: str, names: tuple[str, ...], means: str) -> str:

@@ -9,6 +9,7 @@ from typing import IO
 
 import click
 
+from callmeter.commands.event_page_help import WithEventPage
 from callmeter.event_mistakes import Doubts, mistakes
 from callmeter.progress.transfer import TransferProgress
 from callmeter.settings import Settings
@@ -31,7 +32,7 @@ class BadLine(click.ClickException):
     """A line is no event; ends the run with status 1."""
 
 
-@click.command()
+@click.command(cls=WithEventPage)
 @click.argument("source", metavar="FILE|-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option(
     "--key",
@@ -52,7 +53,7 @@ def produce(settings: Settings, source: str, keyed_by: KeyedBy, topic: str | Non
     with it, and status 1; those before it are delivered.
 
     \b
-    An event is a start, an end, or both at once (docs/events.md; `callmeter events schema`):
+    An event is a start, an end, or both at once (all of it below; `callmeter events schema`):
         {"start": {"project_id", "id", "op_name", "started_at", "trace_id"?, "parent_id"?, ...}}
         {"end": {"project_id", "id", "ended_at", "summary": {"usage": {MODEL: {"input_tokens", ...}}}, "exception"?}}
         {"complete": {all of both}}
