@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
+from aggregator.layout.keys import ShardName
 from api.access.basic_auth import Access, Reader, forbidden, wall_clock_us
 from api.contract.breakdown_request import read_breakdown_question
 from api.contract.examples_request import read_examples_question
@@ -29,6 +30,7 @@ from api.query.questions import StatsQuestion, TraceUsageQuestion, UsageQuestion
 from api.query.stream_watches import StreamLimits, Watches
 from api.query.turns import ASKER
 from api.query.values_answer import ValuesQuestion
+from api.readiness import readiness_of
 from api.refusals import Refusal, StoreAway, away_response, json_response, refusal_response
 
 log = logging.getLogger(__name__)
@@ -67,8 +69,8 @@ class Answers(Protocol):
         """The JSON of a ProjectsRes."""
         ...
 
-    async def ready(self) -> None:
-        """Returns when Redis answers and its layout is ours."""
+    async def shards_as_of(self) -> list[tuple[ShardName, int | None]]:
+        """How far each shard is (None: not known), once Redis answers and its layout is ours."""
         ...
 
 
@@ -90,6 +92,8 @@ class ApiSettings:
     # Those that answer on one address together; None: it is one.
     processes: Callable[[], Processes] | None = None
     streams: StreamLimits = field(default_factory=StreamLimits)
+    # How old the as-of times of all shards may be before the api calls itself not ready; 0: however old.
+    stale_s_max: int = 0
     # Redis is back within seconds of a restart or a failover.
     retry_after_s: int = 2
 
@@ -183,9 +187,10 @@ class Endpoints:
             return _answer(await self._answers.projects(question), Freshness(None, None))
 
     async def ready(self, request: Request) -> Response:
-        """Whether Redis answers."""
-        await self._answers.ready()
-        return json_response(200, {"status": "ok"})
+        """Whether Redis answers, and somebody folds what comes."""
+        shards = await self._answers.shards_as_of()
+        readiness = readiness_of(shards, self._settings.clock(), self._settings.stale_s_max)
+        return json_response(200 if readiness.is_ready else 503, readiness.body)
 
     def guarded(self, endpoint: Endpoint) -> Endpoint:
         """The endpoint with a response for every way it can fail."""

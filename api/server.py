@@ -44,7 +44,8 @@ CONNECTIONS_TO_TAKE_MAX = 2_048
 class ServerSettings(msgspec.Struct, frozen=True):
     """Where to listen, what to read, who may ask.
 
-    `call_link`: see `link_by`. `clock`: the `now` of all answers, in µs since the epoch.
+    `call_link`: see `link_by`. `clock`: the `now` of all answers, in µs since the epoch. `stale_s_max`: see
+    `readiness_of`.
     """
 
     host: str
@@ -59,6 +60,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
     call_link: str = ""
     keys: tuple[AccessKey, ...] = ()
     clock: Callable[[], int] = wall_clock_us
+    stale_s_max: int = 0
 
 
 def serve(
@@ -83,7 +85,8 @@ def serve(
         reader, settings.retention, wall_clock_us, settings.kept_bytes_max, link_by(settings.call_link)
     )
     numbers = partial(StoreNumbers, reader, settings.retention)
-    api: ASGIApp = make_app(answers, access, ApiSettings(clock=settings.clock, processes=processes), numbers)
+    api_settings = ApiSettings(clock=settings.clock, processes=processes, stale_s_max=settings.stale_s_max)
+    api: ASGIApp = make_app(answers, access, api_settings, numbers)
     app = api if beside is None else beside(api)
     serve_app(app if settings.auth else LoopbackNamesOnly(app), settings.host, settings.port, log_level, listening)
 

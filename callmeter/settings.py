@@ -146,6 +146,14 @@ class ApiSettings(_Section):
         default=ByteSize(KEPT_BYTES_MAX),
         description="Memory for rows of answers, kept until what they count changes: `128MiB`, `0` for none.",
     )
+    stale_s_max: int = Field(
+        # An idle partition is as of one second ago; a consumer group gives those of a killed worker to another within
+        # 45 s, and a rebuild hands over in seconds.
+        default=120,
+        ge=0,
+        le=31_536_000,
+        description="Seconds that all partitions may be behind before `/ready` says no, and which; `0`: however many.",
+    )
 
 
 class GatewaySettings(_Section):

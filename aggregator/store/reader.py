@@ -123,14 +123,18 @@ class StoreReader:
                 raise StateLost("Redis has lost data while it was read")
         return replies[: len(commands)]
 
-    async def ping(self) -> None:
-        """Return when Redis answers; raises UnknownLayout where a shard is not ours to read."""
+    async def shards_as_of(self) -> list[tuple[ShardName, int | None]]:
+        """All shards there are, with how far each is (None: not known), once Redis answers.
+
+        Raises UnknownLayout where a shard is not ours to read.
+        """
         await self._client.ping()
         await self._eviction.check()
         namespace = await self._live.look()
         [members] = await self.fetch([("SMEMBERS", shard_registry(namespace))])
         names = _names(namespace, members)
-        _opened("", names, await self.fetch(_opening(names, "")))
+        fields = (await self.fetch(_opening(names, "")))[OPENING_COMMANDS - 1 :: OPENING_COMMANDS]
+        return [(name, _as_of_us(name.tag, *of_shard)) for name, of_shard in zip(names, fields, strict=True)]
 
     async def open_project(self, project_id: str) -> OpenedProject:
         """Where a project is; no shards for one that has never sent a call.
@@ -211,6 +215,9 @@ def _to_open(holding: list[ShardName], known: list[ShardName]) -> list[ShardName
 def _counted_us(names: Sequence[ShardName], counted_us: Mapping[bytes, bytes]) -> list[int]:
     topics = {shard.topic for shard in names}
     return [int(at_us) for topic, at_us in counted_us.items() if topic.decode() in topics]
+
+
+OPENING_COMMANDS = 4  # of each shard, the last of which is how far it is
 
 
 def _opening(names: Sequence[ShardName], project_id: str) -> list[Command]:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import NoReturn
 
+from aggregator.layout.keys import ShardName
 from aggregator.rollups.levels import DAY_US, SECOND_US, Retention
 from aggregator.store.reader import OpenedProject, StateLost, StoreReader, UnknownLayout
 from aggregator.store.reader import StoreAway as RedisAway
@@ -151,10 +152,10 @@ class StoreAnswers:
         except (*RedisAway, UnknownLayout) as away:
             _away(away)
 
-    async def ready(self) -> None:
-        """Returns when Redis answers and its layout is ours."""
+    async def shards_as_of(self) -> list[tuple[ShardName, int | None]]:
+        """How far each shard is, once Redis answers and its layout is ours."""
         try:
-            await self._reader.ping()
+            return await self._reader.shards_as_of()
         except (*RedisAway, UnknownLayout) as away:
             _away(away)
 

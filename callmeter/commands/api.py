@@ -106,6 +106,8 @@ def _serve(
                 call_link=settings.link.call,
                 keys=settings.keys,
                 clock=wall_clock_us if fixed_now_us is None else lambda: fixed_now_us,
+                # Where the clock stands still, nothing grows old by it.
+                stale_s_max=settings.api.stale_s_max if fixed_now_us is None else 0,
             ),
             settings.log.level,
             partial(_measured, door, shared_values),

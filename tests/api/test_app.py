@@ -12,6 +12,7 @@ import httpx
 import pytest
 from starlette.types import Message, Receive
 
+from aggregator.layout.keys import ShardName
 from api.access.basic_auth import OpenAccess
 from api.app import ApiSettings, make_app
 from api.contract.docs_page import EXAMPLES, docs_page
@@ -101,6 +102,25 @@ def test_probes() -> None:
     answers.trouble = StoreAway("gone")
     assert ask(app, "GET", "/ready").status_code == 503
     assert ask(app, "GET", "/health").json() == {"status": "ok"}
+
+
+def test_not_ready_where_no_worker_folds() -> None:
+    """/ready says no once all partitions are behind, and which; with some of them ahead it only names the others."""
+    answers = FakeAnswers()
+    app = app_of(answers)
+    behind = (ShardName("callmeter", "calls", 0), NOW_US - 121_000_000)
+    unknown = (ShardName("callmeter", "calls", 2), None)
+    answers.shards = [unknown]
+    assert ask(app, "GET", "/ready").json() == {"status": "ok"}
+    answers.shards = [behind, unknown]
+    response = ask(app, "GET", "/ready")
+    [named] = response.json()["stale"]
+    assert (response.status_code, named["shard"], named["seconds_behind"]) == (503, "calls/0", 121)
+    assert "all 1 partitions are more than 120 s behind" in response.json()["why"]
+    answers.shards = [(ShardName("callmeter", "calls", 1), NOW_US - 120_000_000), behind]
+    response = ask(app, "GET", "/ready")
+    assert (response.status_code, response.json()["status"]) == (200, "ok")
+    assert [one["shard"] for one in response.json()["stale"]] == ["calls/0"]
 
 
 def test_wrong_paths_and_methods() -> None:

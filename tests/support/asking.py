@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 from starlette.applications import Starlette
 
+from aggregator.layout.keys import ShardName
 from api.access.basic_auth import Access, OpenAccess
 from api.app import ApiSettings, make_app
 from api.headers import Freshness
@@ -52,6 +53,7 @@ class FakeAnswers:
         self.trouble = trouble
         self.asked: list[Question] = []
         self.now_us: int | None = None
+        self.shards: list[tuple[ShardName, int | None]] = []
 
     async def stats(self, question: StatsQuestion, now_us: int) -> tuple[bytes, Freshness]:
         self.now_us = now_us
@@ -79,9 +81,10 @@ class FakeAnswers:
     async def projects(self, question: ProjectsQuestion) -> bytes:
         return self._answer(question, PROJECTS_ANSWER)[0]
 
-    async def ready(self) -> None:
+    async def shards_as_of(self) -> list[tuple[ShardName, int | None]]:
         if self.trouble:
             raise self.trouble
+        return self.shards
 
     def _answer(self, question: Question, body: bytes) -> tuple[bytes, Freshness]:
         if self.trouble:
@@ -92,7 +95,7 @@ class FakeAnswers:
 
 def fixed_settings() -> ApiSettings:
     """Settings with a clock that stands still."""
-    return ApiSettings(clock=lambda: NOW_US)
+    return ApiSettings(clock=lambda: NOW_US, stale_s_max=120)
 
 
 def app_of(answers: FakeAnswers | None = None, access: Access | None = None) -> Starlette:

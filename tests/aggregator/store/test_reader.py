@@ -126,7 +126,7 @@ def test_an_unknown_layout(redis_url: str, layout: int) -> None:
     client.hset(ShardKeys(SHARD).shard, "layout", layout)
 
     async def ready(reader: StoreReader, _: OpenedProject) -> None:
-        await reader.ping()
+        await reader.shards_as_of()
 
     with pytest.raises(UnknownLayout):
         read(redis_url, opened)
@@ -138,13 +138,13 @@ def test_an_unknown_layout(redis_url: str, layout: int) -> None:
 def test_ready(redis_url: str) -> None:
     """When Redis answers and every shard is ours, and when there is none yet."""
 
-    async def ready(reader: StoreReader, _: OpenedProject) -> bool:
-        await reader.ping()
-        return True
+    async def ready(reader: StoreReader, _: OpenedProject) -> list[tuple[ShardName, int | None]]:
+        return await reader.shards_as_of()
 
-    assert read(redis_url, ready)
+    assert read(redis_url, ready) == []
     fold_into(redis.Redis.from_url(redis_url), SHARD, [PROJECT], NOW_US)
-    assert read(redis_url, ready)
+    fold_into(redis.Redis.from_url(redis_url), SIBLING, [PROJECT], NOW_US + 5)
+    assert read(redis_url, ready) == [(SHARD, NOW_US), (SIBLING, NOW_US + 5)]
 
 
 def test_fetch_in_order(redis_url: str) -> None:

@@ -25,7 +25,7 @@ async def ask(readers: Any, question: StatsQuestion | UsageQuestion | None) -> N
     """Ask one question; None: whether the api is ready."""
     answers = StoreAnswers(StoreReader(readers, SHARD.namespace), KEEP_ALL, lambda: NOW_US)
     if question is None:
-        await answers.ready()
+        await answers.shards_as_of()
     elif isinstance(question, StatsQuestion):
         await answers.stats(question, NOW_US)
     else:
