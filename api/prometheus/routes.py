@@ -17,6 +17,7 @@ from starlette.routing import Route
 from aggregator.timestamps import parse_timestamp_us
 from api.prometheus.bad_query import BadQuery
 from api.prometheus.evaluation import SECOND_US, Evaluation, Steps, parse, range_steps
+from api.prometheus.exemplars import exemplars
 from api.prometheus.listing import label_names, label_values, metadata, series
 from api.prometheus.store_numbers import StoreNumbers
 from api.prometheus.vectors import Series, Values, Vector
@@ -49,7 +50,7 @@ def prometheus_routes(open_numbers: OpenNumbers, clock: Callable[[], int], guard
     answers: dict[str, Respond] = {
         "/query": _query,
         "/query_range": _query_range,
-        "/query_exemplars": _nothing,
+        "/query_exemplars": _query_exemplars,
         "/labels": _labels,
         "/series": _series,
         "/metadata": _metadata,
@@ -141,8 +142,9 @@ async def _build(numbers: StoreNumbers, parameters: Parameters, now_us: int) -> 
     }
 
 
-async def _nothing(numbers: StoreNumbers, parameters: Parameters, now_us: int) -> Any:
-    return []
+async def _query_exemplars(numbers: StoreNumbers, parameters: Parameters, now_us: int) -> Any:
+    expression = parse(_required(dict(parameters), "query"))
+    return await exemplars(numbers, expression, *_window(parameters, now_us))
 
 
 async def _rules(numbers: StoreNumbers, parameters: Parameters, now_us: int) -> Any:

@@ -117,7 +117,7 @@ def _series(
     if metric.model_label is not None:
         labels[metric.model_label] = model
     found: Vector = []
-    rows = [(None, values)] if metric.part != "bucket" else list(zip(_bounds(metric), values, strict=True))
+    rows = [(None, values)] if metric.part != "bucket" else list(zip(bounds_of(metric), values, strict=True))
     for bound, row in rows:
         named = labels if bound is None else labels | {BOUND: bound}
         if all_match(others, named):
@@ -127,5 +127,6 @@ def _series(
     return found
 
 
-def _bounds(metric: Metric) -> list[str]:
+def bounds_of(metric: Metric) -> list[str]:
+    """The bounds of a histogram as its label names them, the last for all."""
     return [*(format(bound, "g") if bound < 1e5 else str(int(bound)) for bound in metric.bounds), "+Inf"]

@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import pairwise
-from typing import NoReturn
+from typing import TypeVar
 
+from aggregator.calls.call import Call
+from aggregator.reading.ranked_calls import RankedCall
 from aggregator.reading.rollups import TooMuchToRead, Wanted
+from aggregator.reading.slot_bounds import Order
 from aggregator.reading.view_rollups import read_view_rollups
 from aggregator.rollups.levels import DAY_US, FIVE_MINUTES, HOURS, MINUTES, Retention
 from aggregator.rollups.views import NotKept
@@ -15,8 +18,13 @@ from api.prometheus.bad_query import BadQuery
 from api.prometheus.matching import Matcher, of_label
 from api.prometheus.metrics import LATENCY_MS, PROJECT, Metric
 from api.prometheus.sampled_numbers import Numbers, numbers_of
+from api.query.examples_answer import rank_examples
+from api.query.examples_question import ExamplesQuestion
+from api.query.questions import CallFilter
 from api.query.read_plan import cover, plan_reads
 from api.query.retained_window import level_reach_us
+
+T = TypeVar("T")
 
 # Intervals between the edges of all windows: 11,000 steps with both their ends.
 INTERVALS_MAX = 22_000
@@ -85,22 +93,36 @@ class StoreNumbers:
 
         return await self._opened(project_id, read)
 
+    async def ranked_calls(
+        self,
+        project_id: str,
+        order: Order,
+        asked: CallFilter,
+        passes: Callable[[Call], bool],
+        window_us: tuple[int, int],
+        limit: int,
+    ) -> list[RankedCall]:
+        """The first calls of a window in an order, of those of a filter that pass. Raises BadQuery."""
+        question = ExamplesQuestion(project_id, *window_us, asked, order, limit)
+
+        async def read(project: OpenedProject) -> list[RankedCall]:
+            retention = project.retention or self._retention
+            with refusing_reads():
+                ranking, _ = await rank_examples(self._reader, project, question, self._now_us, retention, passes)
+            return ranking.first
+
+        return await self._opened(project_id, read)
+
     async def _read(
         self, project: OpenedProject, metrics: Sequence[Metric], dimensions: int, slots: Wanted, intervals: int
     ) -> list[Numbers]:
         latency = any(one.part == "bucket" and one.quantity == LATENCY_MS for one in metrics)
         usage = any(one.part == "bucket" and one.quantity != LATENCY_MS for one in metrics)
-        try:
+        with refusing_reads():
             found = await read_view_rollups(self._reader, project, slots, intervals, dimensions, latency, usage)
-        except NotKept:
-            _refuse("more values of these labels came than are kept (CALLMETER_LIMITS__VIEWS): aggregate by fewer")
-        except TooMuchToRead as much:
-            _refuse(str(much))
         return await asyncio.to_thread(lambda: [numbers_of(found, metric, dimensions) for metric in metrics])
 
-    async def _opened(
-        self, project_id: str, read: Callable[[OpenedProject], Awaitable[list[Numbers]]]
-    ) -> list[Numbers]:
+    async def _opened(self, project_id: str, read: Callable[[OpenedProject], Awaitable[T]]) -> T:
         with answering_away():
             for _ in range(ATTEMPTS_MAX):
                 project = await self._reader.open_project(project_id)
@@ -129,9 +151,17 @@ def answering_away() -> Iterator[None]:
         raise BadQuery(f"the store is away: {away}", "unavailable", 503) from away
 
 
+@contextmanager
+def refusing_reads() -> Iterator[None]:
+    """Turns what a reading is too much for into an answer that says so."""
+    try:
+        yield
+    except NotKept:
+        why = "more values of these labels came than are kept (CALLMETER_LIMITS__VIEWS): aggregate by fewer"
+        raise BadQuery(why, "execution", 422) from None
+    except TooMuchToRead as much:
+        raise BadQuery(str(much), "execution", 422) from None
+
+
 NumbersOf = Callable[[int, tuple[str, ...] | None, Callable[[str], bool]], StoreNumbers]
 """Numbers as of an instant (microseconds since 1970) for who may read these projects; see StoreNumbers."""
-
-
-def _refuse(why: str) -> NoReturn:
-    raise BadQuery(why, "execution", 422)

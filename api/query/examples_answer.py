@@ -49,13 +49,12 @@ async def answer_examples(
     link: Link,
 ) -> bytes:
     """The JSON of a CallExamplesRes; raises Refusal, and StateLost."""
-    end_us = end_of_time(question.start_us, question.end_us, now_us)
     reach_us = calls_reach_us(now_us, retention)
+    start_us, end_us = kept_window(question, now_us, retention)
     if end_us <= reach_us and question.start_us < end_us:
         raise invalid_at(("end",), f"call records reach back to {format_utc(reach_us)}; ask for a later end")
-    start_us = min(max(question.start_us, reach_us), end_us)
     with refusing_what_is_not_kept():
-        ranking, is_complete = await _rank(reader, project, question, (start_us, end_us), now_us, retention)
+        ranking, is_complete = await rank_examples(reader, project, question, now_us, retention)
     await reader.fetch_of(project, [])
     return msgspec.json.encode(
         {
@@ -68,20 +67,34 @@ async def answer_examples(
     )
 
 
-async def _rank(
+def kept_window(question: ExamplesQuestion, now_us: int, retention: Retention) -> tuple[int, int]:
+    """The part of the window of which call records are kept: where it begins and ends; empty where none is."""
+    end_us = end_of_time(question.start_us, question.end_us, now_us)
+    return min(max(question.start_us, calls_reach_us(now_us, retention)), end_us), end_us
+
+
+async def rank_examples(
     reader: StoreReader,
     project: OpenedProject,
     question: ExamplesQuestion,
-    window_us: tuple[int, int],
     now_us: int,
     retention: Retention,
+    passes_too: Callable[[Call], bool] = lambda call: True,
 ) -> tuple[Ranking, bool]:
-    """The first calls of the window, and whether all that might be among them were looked at."""
-    start_us, end_us = window_us
+    """The first calls of the kept part of the window, and whether all that might be among them were looked at.
+
+    `passes_too`: what a started call must be beside the question's filter. Raises NotKept, TooMuchToRead, StateLost.
+    """
+    start_us, end_us = kept_window(question, now_us, retention)
     wanted = view_filter(question.filter)
 
     def passes(call: Call) -> bool:
-        return call.started_us is not None and start_us <= call.started_us < end_us and matches_views(call, wanted)
+        return (
+            call.started_us is not None
+            and start_us <= call.started_us < end_us
+            and matches_views(call, wanted)
+            and passes_too(call)
+        )
 
     ranking = Ranking(question.order, question.limit, passes)
     if start_us >= end_us:

@@ -165,8 +165,84 @@ def test_what_grafana_asks(folded: tuple[InProcess, str, int]) -> None:
     )
     _, all_of_them = product.get(f"{BASE}/series", [*window, ("match[]", f'{{__name__=~".+",project="{project}"}}')])
     assert all_of_them["status"] == "success", all_of_them
-    for path in ("metadata", "status/buildinfo", "rules", "alerts", "query_exemplars"):
+    for path in ("metadata", "status/buildinfo", "rules", "alerts"):
         assert product.get(f"{BASE}/{path}", window)[0] == 200
     status, refused = product.get(f"{BASE}/query", [("query", "deriv(callmeter_calls_total[5m])")])
     assert (status, refused["errorType"]) == (400, "bad_data")
     assert "deriv" in refused["error"]
+
+
+def exemplars(product: InProcess, query: str, end_s: int) -> list[tuple[dict[str, str], Any]]:
+    """The points of a query's exemplars in the 72 hours before, each with the labels of its series."""
+    window = [("query", query), ("start", str(end_s - 72 * HOUR_S)), ("end", str(end_s))]
+    status, body = product.get(f"{BASE}/query_exemplars", window)
+    assert status == 200, body
+    return [(one["seriesLabels"], point) for one in body["data"] for point in one["exemplars"]]
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind"),
+    [
+        ("callmeter_call_errors_total", "failing"),
+        ("callmeter_call_latency_seconds_bucket", "slowest"),
+        ("callmeter_calls_total", "newest"),
+    ],
+)
+def test_exemplars_are_the_examples(folded: tuple[InProcess, str, int], metric: str, kind: str) -> None:
+    """Call by call those of /calls/examples, with the labels of their series, by op too."""
+    product, project, end_s = folded
+    times = [datetime.fromtimestamp(at, UTC).isoformat() for at in (end_s - 72 * HOUR_S, end_s)]
+    request = {"project_id": project, "start": times[0], "end": times[1], "kind": kind, "limit": 100}
+    [(status, body)] = product.ask([("/calls/examples", request)])
+    assert status == 200, body
+    assert body["calls"]
+    found = exemplars(product, f'sum by (op_name) (rate({metric}{{project="{project}"}}[5m]))', end_s)
+    by_id = {point["labels"]["call_id"]: (labels, point) for labels, point in found}
+    assert set(by_id) == {call["id"] for call in body["calls"]}
+    for call in body["calls"]:
+        labels, point = by_id[call["id"]]
+        assert point["labels"]["trace_id"] == call["trace_id"]
+        assert labels["op_name"] == call["op_name"]
+        assert labels.get("wb_user_id") == call["wb_user_id"]
+        assert point["timestamp"] == pytest.approx(datetime.fromisoformat(call["started_at"]).timestamp())
+        if kind == "slowest":
+            assert round(float(point["value"]) * 1000, 6) == call["latency_ms"]
+            assert float(labels["le"]) >= float(point["value"])
+    op_name = body["calls"][0]["op_name"]
+    only = exemplars(product, f'rate({metric}{{project="{project}",op_name=~"{op_name}|none"}}[5m])', end_s)
+    assert {labels["op_name"] for labels, _ in only} == {op_name}
+    others = exemplars(product, f'rate({metric}{{project="{project}",op_name!="{op_name}"}}[5m])', end_s)
+    assert op_name not in {labels["op_name"] for labels, _ in others}
+
+
+def test_exemplars_of_cost_by_model(folded: tuple[InProcess, str, int]) -> None:
+    """The dearest calls, each under its model, no more than the limit, and none of another project's window."""
+    product, project, end_s = folded
+    found = exemplars(product, f'callmeter_cost_usd_total{{project="{project}"}}', end_s)
+    times = [datetime.fromtimestamp(at, UTC).isoformat() for at in (end_s - 72 * HOUR_S, end_s)]
+    request = {"project_id": project, "start": times[0], "end": times[1], "kind": "dearest", "limit": 100}
+    [(_, body)] = product.ask([("/calls/examples", request)])
+    cost = {call["id"]: call["cost"] for call in body["calls"]}
+    assert cost
+    assert len(found) <= 100
+    summed: dict[str, float] = {}
+    for labels, point in found:
+        assert labels["model"]
+        call_id = point["labels"]["call_id"]
+        summed[call_id] = summed.get(call_id, 0.0) + float(point["value"])
+    assert summed == pytest.approx({call_id: cost[call_id] for call_id in summed})
+
+
+def test_exemplars_that_are_refused(folded: tuple[InProcess, str, int]) -> None:
+    """A query that cannot be read, and one that means more than a limit, in Prometheus' own form."""
+    product, _, end_s = folded
+    some = "(" + " + ".join(["callmeter_calls_total"] * 15) + ")"
+    many = f"{some} + {some} + {some}"
+    for query, status, kind, why in (
+        ("", 400, "bad_data", "missing"),
+        ("a{", 400, "bad_data", "query"),
+        (many, 422, "execution", "more than 40"),
+    ):
+        found, body = product.get(f"{BASE}/query_exemplars", [("query", query), ("end", str(end_s))])
+        assert (found, body["status"], body["errorType"]) == (status, "error", kind)
+        assert why in body["error"]
