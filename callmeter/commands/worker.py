@@ -17,6 +17,7 @@ from aggregator.store.memory import node_memories
 from aggregator.store.shard_store import EvictingPolicy, OtherLayout
 from aggregator.writing.shard import Shard
 from callmeter.garbage import collect_seldom
+from callmeter.metrics.unpriced_models import unpriced_calls
 from callmeter.metrics.worker_metrics import Sources, WorkerCollector, why_unready
 from callmeter.metrics.worker_server import serve_metrics
 from callmeter.settings import Settings
@@ -70,8 +71,9 @@ def _serve_metrics(settings: Settings, worker: Worker, letters: DeadLetterTopic)
     progress = partial(
         partition_progress, client, settings.redis.namespace, kafka.bootstrap_servers, kafka.topics, kafka.extra
     )
+    unpriced = partial(unpriced_calls, client, settings.redis.namespace)
     registry = CollectorRegistry()
-    sources = Sources(progress, partial(node_memories, client), lambda: letters.events)
+    sources = Sources(progress, partial(node_memories, client), lambda: letters.events, unpriced)
     registry.register(WorkerCollector(worker, sources, _now_us))
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)

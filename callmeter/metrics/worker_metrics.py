@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from aggregator.store.memory import NodeMemory
+from callmeter.metrics.unpriced_models import ModelsTold, PartitionName
 from callmeter.stored_offsets import PartitionProgress
 
 _LABELS = ("topic", "partition")
@@ -45,15 +46,16 @@ class Assigned(Protocol):
 
 
 class Sources(NamedTuple):
-    """Where a worker's metrics come from. The first two may raise: then only what the worker itself knows is told.
+    """Where a worker's metrics come from. All but `invalid` may raise: then only what the worker itself knows is told.
 
     `progress`: of all partitions. `memories`: of the nodes of Redis. `invalid`: events that this process set aside
-    since it began, by reason.
+    since it began, by reason. `unpriced`: calls without a cost of all partitions, by model.
     """
 
     progress: Callable[[], Iterable[PartitionProgress]]
     memories: Callable[[], Sequence[NodeMemory]]
     invalid: Callable[[], Mapping[str, int]]
+    unpriced: Callable[[], Mapping[PartitionName, Mapping[str, int]]]
 
 
 # A step takes some hundred milliseconds; recovering from a Redis that is away, which is no step, longer.
@@ -76,6 +78,7 @@ class WorkerCollector(Collector):
         self._worker = worker
         self._sources = sources
         self._clock = clock
+        self._models = ModelsTold()
 
     def collect(self) -> Iterator[Metric]:
         """All families, of the partitions that are this worker's."""
@@ -96,12 +99,14 @@ class WorkerCollector(Collector):
         try:
             rows = [row for row in self._sources.progress() if (row.topic, row.partition) in mine]
             memories = self._sources.memories()
+            unpriced = {name: calls for name, calls in self._sources.unpriced().items() if name in mine}
         except Exception:  # whatever Redis or the broker say: a scrape must still tell the rest
             yield _store_up(0)
             return
         yield _store_up(1)
         yield from _of_redis(memories)
         yield from self._of_partitions(rows)
+        yield _of_models(self._models.bounded(unpriced))
 
     def _of_partitions(self, rows: Sequence[PartitionProgress]) -> Iterator[Metric]:
         lag = GaugeMetricFamily("callmeter_lag_messages", "Messages that are not applied yet.", labels=_LABELS)
@@ -118,6 +123,18 @@ class WorkerCollector(Collector):
             for field, counter in counters.items():
                 counter.add_metric(labels, row.fields.get(field, 0))
         yield from (lag, age, *counters.values())
+
+
+def _of_models(unpriced: Mapping[PartitionName, Mapping[str, int]]) -> Metric:
+    family = CounterMetricFamily(
+        "callmeter_unpriced_model_calls",
+        "Calls with a model that has no price, by model; one of several such models is in each.",
+        labels=(*_LABELS, "model"),
+    )
+    for (topic, number), calls in unpriced.items():
+        for model, count in calls.items():
+            family.add_metric((topic, str(number), model), count)
+    return family
 
 
 def _of_redis(memories: Sequence[NodeMemory]) -> Iterator[Metric]:

@@ -76,7 +76,7 @@ def test_promtool_queries_the_api(redis_url: str, tmp_path: Path) -> None:
 def test_a_real_prometheus_scrapes_a_worker(tmp_path: Path) -> None:
     """Its own query answers what the worker's /metrics says."""
     registry = CollectorRegistry()
-    registry.register(WorkerCollector(Standing("reading"), Sources(progress, list, dict), lambda: SCRAPED_US))
+    registry.register(WorkerCollector(Standing("reading"), Sources(progress, list, dict, dict), lambda: SCRAPED_US))
     server = serve_metrics("127.0.0.1", 0, registry, lambda: None)
     port = free_loopback_port()
     scrape = {"job_name": "worker", "static_configs": [{"targets": [f"127.0.0.1:{server.server_port}"]}]}

@@ -38,11 +38,16 @@ def away() -> Iterable[PartitionProgress]:
     raise OSError("away")
 
 
+def unpriced() -> dict[tuple[str, int], dict[str, int]]:
+    """Two models without a price, one of them also in the partition that is somebody else's."""
+    return {("calls", 0): {"house-1": 4, "house-2": 1}, ("calls", 1): {"house-1": 9}}
+
+
 def registry_of(worker: Standing, source: object = progress) -> CollectorRegistry:
     """A registry with the worker's collector."""
     registry = CollectorRegistry()
     memories = [NodeMemory("a:1", 80, 100), NodeMemory("b:2", 7, 0)]
-    sources = Sources(source, lambda: memories, lambda: {"json": 2, "too_late": 1})  # type: ignore[arg-type]
+    sources = Sources(source, lambda: memories, lambda: {"json": 2, "too_late": 1}, unpriced)  # type: ignore[arg-type]
     registry.register(WorkerCollector(worker, sources, lambda: NOW_US + 500_000))
     return registry
 
@@ -68,6 +73,16 @@ def test_memory_and_reasons() -> None:
     assert registry.get_sample_value("callmeter_redis_used_bytes", {"node": "b:2"}) == 7
     assert registry.get_sample_value("callmeter_redis_limit_bytes", {"node": "b:2"}) is None
     assert registry.get_sample_value("callmeter_invalid_events_total", {"reason": "json"}) == 2
+
+
+def test_models_without_a_price() -> None:
+    """By model, of its own partition alone."""
+    registry = registry_of(Standing("reading"))
+    labels = {"topic": "calls", "partition": "0"}
+    name = "callmeter_unpriced_model_calls_total"
+    assert registry.get_sample_value(name, labels | {"model": "house-1"}) == 4
+    assert registry.get_sample_value(name, labels | {"model": "house-2"}) == 1
+    assert registry.get_sample_value(name, {"topic": "calls", "partition": "1", "model": "house-1"}) is None
 
 
 def test_while_redis_is_away() -> None:
