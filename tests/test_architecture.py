@@ -36,6 +36,7 @@ IMPORT_ALLOWED = {
     "confluent_kafka": ("ingest", "callmeter"),
     "starlette": ("api", "ingest/http", "callmeter"),
     "uvicorn": ("api", "callmeter"),
+    "obstore": ("aggregator/objects",),
 }
 
 # The rest is told the time. Elapsed time (`perf_counter`) is no clock: it cannot decide what a call counts for.
