@@ -10,7 +10,8 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     {tag}:waiting         hash    P + packed call id -> an end whose start has not come (layout/event_text.py)
     {tag}:log             hash    topic_id of the topic that is folded; leader_epoch of the message before the next
                                   offset (-1: not known)
-    {tag}:shard           hash    layout version, next record number, as-of time, counters for operations
+    {tag}:shard           hash    layout version, next record number, as-of time, counters for operations;
+                                  short_rollup: project and id of a call that states less than the calls below it
     {tag}:writer          hash    session: random bytes, drawn anew whenever Redis may have lost something;
                                   retention: what the writer keeps (aggregator/layout/kept.py)
     {tag}:unpriced        hash    how many calls have no cost, by model (aggregator/layout/unpriced.py)
@@ -47,6 +48,7 @@ from aggregator.rollups.levels import DAY_US, Level
 
 LAYOUT_VERSION = 5
 CALLS_PER_CHUNK = 256
+SHORT_ROLLUP = "short_rollup"
 PROJECT_BYTES = 4
 POSTING_BYTES = 5  # a record number: 10^12 calls a shard
 # A block is rewritten each time a posting comes, so it is small; reading a million postings still takes few fields.

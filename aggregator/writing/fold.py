@@ -46,7 +46,8 @@ Postings = defaultdict[str, defaultdict[bytes, list[bytes]]]
 
 class BatchChanges(msgspec.Struct):
     """What a batch changes: records by number, tallies of groups of calls, and of those of a group that have a facet,
-    packed postings by index and value, open calls, counters, calls without a cost.
+    packed postings by index and value, open calls, counters, calls without a cost, and an example of a roll-up that
+    states less than the calls below it count.
     """
 
     records: set[int] = msgspec.field(default_factory=set)
@@ -56,6 +57,7 @@ class BatchChanges(msgspec.Struct):
     open_calls: dict[tuple[int, bytes], dict[int, OpenCall | None]] = msgspec.field(default_factory=dict)
     counters: Counter[str] = msgspec.field(default_factory=Counter)
     unpriced: Counter[Unpriced] = msgspec.field(default_factory=Counter)
+    short_rollup: Call | None = None
 
 
 class Fold:
@@ -127,7 +129,10 @@ class Fold:
             duplicates=self._duplicates,
             unpriced=self._unpriced,
             negative_latencies=self._negative_latencies,
+            rollups_short=len(subtrees.stating_less),
         )
+        if subtrees.stating_less:
+            changes.short_rollup = calls[subtrees.stating_less[-1]]
         return changes
 
     def _replace_rows(self) -> None:

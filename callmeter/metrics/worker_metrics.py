@@ -28,6 +28,8 @@ COUNTERS = {
     "unpriced": ("callmeter_unpriced_calls", "Calls that ended with a model that has no price."),
     "offsets_lost": ("callmeter_lost_offsets", "Messages that the broker deleted before they were read."),
     "offsets_skipped": ("callmeter_skipped_offsets", "Offsets without a message: control records, compacted ones."),
+    "rollups_short": ("callmeter_short_rollups", "Calls that state less usage than the calls below them count."),
+    "messages_without_key": ("callmeter_keyless_messages", "Messages that have no key."),
     "negative_latencies": ("callmeter_negative_latencies", "Calls that ended before they started, by their clocks."),
 }
 

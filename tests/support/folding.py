@@ -139,8 +139,8 @@ def fold(records: Records, events: Iterable[Event]) -> BatchChanges:
 def read_state(client: redis.Redis) -> Json:
     """Everything the shard keeps, by names instead of numbers; sketches as counts. Raises on any key it does not know.
 
-    Left out: the counters `events` and `duplicates`, which count what came, and how long what has not started is kept,
-    which depends on what named it first.
+    Left out: the counters `events` and `duplicates`, which count what came, an example, which is the last one met, and
+    how long what has not started is kept, which depends on what named it first.
     """
     return _StateReader(client).read()
 
@@ -174,7 +174,7 @@ class _StateReader:
         return state
 
     def _shard(self, fields: Mapping[bytes, bytes]) -> Json:
-        left_out = (b"events", b"duplicates", b"ends_waiting")
+        left_out = (b"events", b"duplicates", b"ends_waiting", layout.SHORT_ROLLUP.encode())
         return {name.decode(): int(value) for name, value in fields.items() if name not in left_out}
 
     def _calls(self, chunk: int, fields: Mapping[bytes, bytes]) -> dict[tuple[str, str], Json]:
