@@ -17,7 +17,7 @@ import uvicorn
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from aggregator.writing.shard import ShardLimits
+from aggregator.writing.limits import ShardLimits
 from api.http.connection import ConnectionLimits
 from api.server import http_config
 from callmeter.gateway_app import gateway_app

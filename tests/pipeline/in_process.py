@@ -19,7 +19,8 @@ from aggregator.rollups.levels import DAY_S, Retention
 from aggregator.store.connection import connect, connect_readers
 from aggregator.store.reader import StoreReader
 from aggregator.store.shard_store import ShardStore
-from aggregator.writing.shard import Shard, ShardLimits
+from aggregator.writing.limits import ShardLimits
+from aggregator.writing.shard import Shard
 from api.access.basic_auth import OpenAccess
 from api.app import ApiSettings, make_app
 from api.prometheus.store_numbers import StoreNumbers

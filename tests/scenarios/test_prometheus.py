@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.writing.shard import ShardLimits
+from aggregator.writing.limits import ShardLimits
 from tests.pipeline.golden import read_dataset
 from tests.pipeline.in_process import Batch, InProcess
 from tests.support.paths import CASES

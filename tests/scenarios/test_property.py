@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from aggregator.writing.shard import ShardLimits
+from aggregator.writing.limits import ShardLimits
 from tests.brute_force import Model, PriceList, fold
 from tests.pipeline.in_process import Batch, InProcess
 from tests.pipeline.lifelike import Question, lifelike_events, lifelike_questions

@@ -27,8 +27,9 @@ from aggregator.rollups.totals import Totals
 from aggregator.rollups.views import ALL_CALLS, ViewDirectory
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.fold import BatchChanges, Fold
+from aggregator.writing.limits import ShardLimits
 from aggregator.writing.records import Records
-from aggregator.writing.shard import Shard, ShardLimits
+from aggregator.writing.shard import Shard
 from ingest.decoding.single import decode_message
 from tests.support.paths import CASES
 from tests.support.sealed_blocks import unsealed

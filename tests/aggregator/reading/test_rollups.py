@@ -18,7 +18,8 @@ from aggregator.rollups.totals import ROWS, Totals
 from aggregator.rollups.views import NotKept, ViewFilter
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.store.shard_store import ShardStore
-from aggregator.writing.shard import Shard, ShardLimits
+from aggregator.writing.limits import ShardLimits
+from aggregator.writing.shard import Shard
 from tests.support.folding import KEEP_ALL, NOW_US, SHARD, complete, prices, start, tokens
 from tests.support.reading import read, totals_in
 

@@ -13,7 +13,8 @@ from aggregator.layout.sealed import DIRECTORY_FIELD, named_piece, unpack_direct
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, LEVELS, MINUTES, SECOND_US
 from aggregator.store.shard_store import Fenced
 from aggregator.writing import sealing
-from aggregator.writing.shard import Shard, ShardLimits
+from aggregator.writing.limits import ShardLimits
+from aggregator.writing.shard import Shard
 from tests.support.folding import (
     NOW_US,
     SHARD,
