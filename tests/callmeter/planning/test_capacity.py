@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregator.rollups.levels import DAY_S, Retention
-from callmeter.planning.capacity import PARTITIONS_MAX, Deployment, Load, Plan, fewest, make_plan
+from callmeter.planning.capacity import PARTITIONS_MAX, Plan, fewest, make_plan
+from callmeter.planning.load import Deployment, Load
 from callmeter.planning.rollup_memory import LevelBytes, Mix, Views, touched, views_of
 from tests.support.capacity import round_figures
 
