@@ -14,10 +14,10 @@ import redis
 
 from aggregator.calls.event import Event
 from aggregator.layout.keys import ShardKeys, ShardName
-from aggregator.rollups.levels import DAY_US
 from aggregator.store.elsewhere import Elsewhere
 from aggregator.store.generation import Generations, RebuildRuns
 from aggregator.store.shard_store import Fenced, ShardStore
+from aggregator.time_units import DAY_US, SECOND_US
 from aggregator.writing.shard import Shard
 from callmeter.progress.work import WorkProgress
 from callmeter.settings import Settings
@@ -83,7 +83,7 @@ class Rebuild:
         self._generations = Generations(client, settings.redis.namespace)
         # Dead letters were sent when the messages were first read.
         self._folding = Folding(
-            settings.retention.kept().calls_s * 1_000_000,
+            settings.retention.kept().calls_s * SECOND_US,
             lambda: time.time_ns() // 1_000,
             None,
             settings.now_us(),

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Collection
 
-from aggregator.rollups.levels import SECOND_US
+from aggregator.time_units import SECOND_US
 from ingest.assignment import Assignment
 from ingest.invalid_share import InvalidShare
 

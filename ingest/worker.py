@@ -13,8 +13,8 @@ from typing import Protocol
 
 import msgspec
 
-from aggregator.rollups.levels import SECOND_US
 from aggregator.store.shard_store import EvictingPolicy, Fenced, OtherLayout, StoreTrouble
+from aggregator.time_units import SECOND_US
 from aggregator.writing.shard import Shard
 from ingest.assignment import Assignment, State, Unopened
 from ingest.batch_limits import BatchLimits

@@ -44,7 +44,8 @@ partition counts a call that may come through several (aggregator/store/elsewher
 
 from typing import NamedTuple
 
-from aggregator.rollups.levels import DAY_US, Level
+from aggregator.rollups.levels import Level
+from aggregator.time_units import DAY_US
 
 LAYOUT_VERSION = 5
 CALLS_PER_CHUNK = 256

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from aggregator.objects.object_store import AlreadyThere, ObjectMissing, ObjectStoreAway, Span, StoredObject
+from aggregator.time_units import SECOND_US
 
 # A request is sent again so often, for so long, where the bucket does not answer; who waits then hears that it is away.
 RETRY_TIMEOUT_S = 10
@@ -74,7 +75,7 @@ class BucketStore:
         except Exception as why:
             raise self._away("listed", prefix, why) from why
         return sorted(
-            StoredObject(one["path"], one["size"], int(one["last_modified"].timestamp() * 1_000_000)) for one in found
+            StoredObject(one["path"], one["size"], int(one["last_modified"].timestamp() * SECOND_US)) for one in found
         )
 
     def _missing(self, name: str) -> ObjectMissing:

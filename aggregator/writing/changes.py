@@ -12,7 +12,8 @@ from aggregator.layout.keys import CALLS_PER_CHUNK, LAYOUT_VERSION, SHORT_ROLLUP
 from aggregator.layout.open_calls import pack_open_call
 from aggregator.layout.slots import TouchedBlock
 from aggregator.layout.write import ShardWrite
-from aggregator.rollups.levels import DAY_S, Retention
+from aggregator.rollups.levels import Retention
+from aggregator.time_units import DAY_S
 from aggregator.writing.fold import BatchChanges
 from aggregator.writing.records import Records
 

@@ -5,10 +5,10 @@ from itertools import chain, islice
 from aggregator.layout.keys import day_of
 from aggregator.layout.slots import ProjectMinute
 from aggregator.layout.write import ShardWrite
-from aggregator.rollups.levels import MINUTE_US
 from aggregator.rollups.tally import PackedTally, merge_tallies
 from aggregator.rollups.views import ViewDirectory
 from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import MINUTE_US
 from aggregator.writing.fold import BatchChanges, CallGroup, ProjectDay
 
 

@@ -28,10 +28,10 @@ from aggregator.layout.open_calls import OpenCall
 from aggregator.layout.unpriced import Unpriced
 from aggregator.prices.book import PriceBook
 from aggregator.rollups.facets import count_facets, error_facet_of
-from aggregator.rollups.levels import MINUTE_US
 from aggregator.rollups.series import model_series, tree_series
 from aggregator.rollups.tally import CallTally
 from aggregator.rollups.views import MORE_MODELS_FACET, model_facet
+from aggregator.time_units import MINUTE_US
 from aggregator.writing.records import Records
 
 CallGroup = tuple[int, int, str, bool, str | None, str | None]

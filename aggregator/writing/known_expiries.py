@@ -3,7 +3,7 @@
 from itertools import islice
 
 from aggregator.layout.write import Key, ShardWrite
-from aggregator.rollups.levels import SECOND_US
+from aggregator.time_units import SECOND_US
 
 
 class KnownExpiries:

@@ -15,6 +15,7 @@ from aggregator.store.connection import connect
 from aggregator.store.generation import live_namespace
 from aggregator.store.memory import node_memories
 from aggregator.store.shard_store import EvictingPolicy, OtherLayout
+from aggregator.time_units import SECOND_US
 from aggregator.writing.shard import Shard
 from callmeter.garbage import collect_seldom
 from callmeter.metrics.unpriced_models import unpriced_calls
@@ -95,7 +96,7 @@ def make_worker(settings: Settings, letters: DeadLetterTopic) -> Worker:
     source = Source(kafka.bootstrap_servers, kafka.group_id, kafka.topics, kafka.extra, _now_us)
     return Worker(
         WorkerSettings(
-            settings.retention.kept().calls_s * 1_000_000,
+            settings.retention.kept().calls_s * SECOND_US,
             BatchLimits(settings.batch.messages_max, settings.batch.bytes_max, settings.batch.wait_ms),
             settings.now_us(),
             settings.default_project,

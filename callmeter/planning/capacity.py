@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from aggregator.reading.rollups import FIELDS_READ_MAX
-from aggregator.rollups.levels import DAY_S
+from aggregator.time_units import DAY_S
 from callmeter.planning.figures import Curve, Figures
 from callmeter.planning.load import BASELINE, EVENTS_PER_CALL, Deployment, Load
 from callmeter.planning.memory import Memory, needed_memory, project_memory

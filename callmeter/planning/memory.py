@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from aggregator.rollups.levels import DAY_S, LEVELS
+from aggregator.rollups.levels import LEVELS
+from aggregator.time_units import DAY_S
 from callmeter.durations import format_duration
 from callmeter.planning.figures import Figures
 from callmeter.planning.load import Load

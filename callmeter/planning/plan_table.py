@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from aggregator.rollups.levels import DAY_S, LEVELS
+from aggregator.rollups.levels import LEVELS
+from aggregator.time_units import DAY_S
 from callmeter.durations import format_duration
 from callmeter.planning.capacity import Plan
 from callmeter.planning.figures import Figures

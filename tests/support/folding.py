@@ -20,12 +20,13 @@ from aggregator.layout.unpriced import read_unpriced
 from aggregator.prices.book import UNPRICED, PriceBook, Timeline
 from aggregator.prices.file import load_price_file
 from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell
-from aggregator.rollups.levels import DAY_S, LEVELS, SECOND_US, Retention
+from aggregator.rollups.levels import LEVELS, Retention
 from aggregator.rollups.series import series_of
 from aggregator.rollups.sketch import centroids
 from aggregator.rollups.totals import Totals
 from aggregator.rollups.views import ALL_CALLS, ViewDirectory
 from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import DAY_S, SECOND_US
 from aggregator.writing.fold import BatchChanges, Fold
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.records import Records

@@ -14,8 +14,9 @@ from aggregator.calls.call import CALL_CODEC
 from aggregator.reading.differences import Difference
 from aggregator.reading.verification import Piece, pieces
 from aggregator.rollups.cell import CELL_CODEC, Cell, place_of
-from aggregator.rollups.levels import HOURS, MINUTES, SECOND_US
+from aggregator.rollups.levels import HOURS, MINUTES
 from aggregator.rollups.series import LATENCY, TOKEN_METRICS, USAGE_METRICS, model_series
+from aggregator.time_units import HOUR_US, MINUTE_US
 from callmeter.settings import Settings
 from callmeter.settings_reading import read_settings
 from callmeter.window_verification import Verified, verify_window
@@ -23,8 +24,6 @@ from tests.pipeline.golden import DATASETS, read_dataset
 from tests.pipeline.operator import operate
 from tests.support.folding import NOW_US, PROJECT, T0_US, apply, complete, decoded, end, open_shard, start, tokens
 
-MINUTE_US = 60 * SECOND_US
-HOUR_US = 60 * MINUTE_US
 PRICED = "gpt-4o"
 DAYS_VERIFIED_MAX = 4  # of each project: some datasets lie scattered over a year
 

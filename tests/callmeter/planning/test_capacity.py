@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregator.rollups.levels import DAY_S, Retention
+from aggregator.rollups.levels import Retention
+from aggregator.time_units import DAY_S
 from callmeter.planning.capacity import PARTITIONS_MAX, Plan, fewest, make_plan
 from callmeter.planning.load import Deployment, Load
 from callmeter.planning.rollup_memory import LevelBytes, Mix, Views, touched, views_of

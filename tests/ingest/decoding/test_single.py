@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
-from aggregator.timestamps import DAY_US, format_utc, parse_timestamp_us
+from aggregator.time_units import DAY_US
+from aggregator.timestamps import format_utc, parse_timestamp_us
 from ingest.decoding.single import InvalidEvent, decode_message
 from ingest.decoding.typed import OP_NAME_BYTES_MAX, typed_events
 from tests.brute_force import events as brute_force
