@@ -17,9 +17,8 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     {tag}:unpriced        hash    how many calls have no cost, by model (aggregator/layout/unpriced.py)
     {tag}:projects        hash    project id -> P
     {tag}:ids             hash    P + packed call id -> record number
-    {tag}:calls:C         hash    record number % 256 -> packed Call; C = record number // 256, so a batch of new
-    calls is
-                                  a few wide writes, and what expires together lies together
+    {tag}:calls:C         hash    record number % 256 -> packed Call; C = record number // 256, so a batch of
+                                  new calls is a few wide writes, and what expires together lies together
     {tag}:P:views:D       hash    packed View -> V; `full:S` marks a set of dimensions that is full
     {tag}:P:r:L:B         hash    place (slot in block B of level L: m, f, h; and V) -> packed Cell;
                                   place + "r" + series -> its rows beside the cell; place + "s" + series -> its sketches
@@ -27,9 +26,8 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     {tag}:unsealed        hash    pieces of blocks that have cells which are not sealed -> nothing
     {tag}:P:v:L:B         hash    slot in block B of level L -> its version: random bytes, drawn anew by every batch
                                   that changes a cell of the slot
-    {tag}:P:x:K:D         hash    value -> postings: numbers of the calls of day D that have the value in index K; the
-    first
-                                  four bytes count the full blocks that have moved to
+    {tag}:P:x:K:D         hash    value -> postings: numbers of the calls of day D that have the value in index K;
+                                  the first four bytes count the full blocks that have moved to P:y:K:D
     {tag}:P:y:K:D         hash    block number + ":" + value -> a full block of postings
     {tag}:P:z:K:D         zset    the distinct refs of index K, by name, for prefixes
     {tag}:P:open:T        hash    record number -> open call of trace T (aggregator/layout/open_calls.py)
