@@ -14,7 +14,7 @@ from aggregator.layout.slots import TouchedBlock
 from aggregator.layout.write import ShardWrite
 from aggregator.rollups.levels import Retention
 from aggregator.time_units import DAY_S
-from aggregator.writing.fold import BatchChanges
+from aggregator.writing.batch_changes import BatchChanges
 from aggregator.writing.records import Records
 
 

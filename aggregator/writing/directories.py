@@ -9,7 +9,7 @@ from aggregator.rollups.tally import PackedTally, merge_tallies
 from aggregator.rollups.views import ViewDirectory
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import MINUTE_US
-from aggregator.writing.fold import BatchChanges, CallGroup, ProjectDay
+from aggregator.writing.batch_changes import BatchChanges, CallGroup, ProjectDay
 
 
 class Directories:

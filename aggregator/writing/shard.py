@@ -13,11 +13,12 @@ from aggregator.layout.write import Field, Key, ShardWrite
 from aggregator.prices.book import PriceBook
 from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
+from aggregator.writing.batch_changes import BatchChanges
 from aggregator.writing.cell_cache import Cells
 from aggregator.writing.changes import Known, count, note_blocks, write_changes
 from aggregator.writing.directories import Directories
 from aggregator.writing.expiry import ExpiredChunks
-from aggregator.writing.fold import BatchChanges, Fold
+from aggregator.writing.fold import Fold
 from aggregator.writing.kept_retention import KeptRetention
 from aggregator.writing.known_expiries import KnownExpiries
 from aggregator.writing.limits import ShardLimits

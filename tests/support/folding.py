@@ -27,7 +27,8 @@ from aggregator.rollups.totals import Totals
 from aggregator.rollups.views import ALL_CALLS, ViewDirectory
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_S, SECOND_US
-from aggregator.writing.fold import BatchChanges, Fold
+from aggregator.writing.batch_changes import BatchChanges
+from aggregator.writing.fold import Fold
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.records import Records
 from aggregator.writing.shard import Shard
