@@ -38,6 +38,7 @@ in its slot, the hash `{namespace:shards}:counted` says of each topic when all i
 `{namespace:shards}:grown` says when topics got more partitions, and `namespace:claims:<topic>:D:<part>` which
 partition counts a call that may come through several (aggregator/store/elsewhere.py).
 `base:live` names the namespace of the live generation (aggregator/store/generation.py); without it that is the base.
+In its slot, `{base:live}:lease` is the lease of the rebuild that hands over, for as long as that says it lives.
 """
 
 from typing import NamedTuple
@@ -112,9 +113,10 @@ class ShardKeys:
         return f"{self._tag}:{project}:open:".encode() + trace
 
 
-# The fence of a shard that has moved to another generation holds this, and the final next offset if there is one.
+# The fence of a shard that has moved to another generation holds this, what it held before, and whose lease moved it.
 MOVED = b"moved:"
 SEALED = b":"  # between the next offset and what sealing drew
+BY_LEASE = b":~"  # before the lease of the rebuild that moved it; earlier versions read it as what sealing drew
 
 
 def stored_offset(fence: bytes | None) -> int | None:
@@ -130,6 +132,15 @@ def stored_element(fence: bytes | None) -> int:
 
 def _unsealed(fence: bytes | None) -> bytes:
     return (fence or b"").removeprefix(MOVED).partition(SEALED)[0]
+
+
+def moved_by(fence: bytes | None) -> str | None:
+    """The lease of the rebuild that has moved a shard away; empty for a rebuild of a version that had no leases; None
+    for a shard that has not moved.
+    """
+    if fence is None or not fence.startswith(MOVED):
+        return None
+    return fence.partition(BY_LEASE)[2].decode()
 
 
 def fence_at(next_offset: int, element: int) -> bytes:

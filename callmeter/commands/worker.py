@@ -11,8 +11,9 @@ from pathlib import Path
 import click
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
+from aggregator.layout.keys import ShardName
 from aggregator.store.connection import connect
-from aggregator.store.generation import live_namespace
+from aggregator.store.generation import Generations
 from aggregator.store.memory import node_memories
 from aggregator.store.shard_store import EvictingPolicy, OtherLayout
 from aggregator.time_units import SECOND_US
@@ -89,8 +90,12 @@ def make_worker(settings: Settings, letters: DeadLetterTopic) -> Worker:
     client = connect(settings.redis.url, settings.redis.cluster)
     opener = ShardOpener(settings, client)
 
+    generations = Generations(client, settings.redis.namespace)
+
     def open_shard(partition: Partition) -> Shard:
-        return opener.open(live_namespace(client, settings.redis.namespace), partition)
+        namespace = generations.live()
+        generations.take_back(ShardName(namespace, *partition))
+        return opener.open(namespace, partition)
 
     kafka = settings.kafka
     source = Source(kafka.bootstrap_servers, kafka.group_id, kafka.topics, kafka.extra, _now_us)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from aggregator.layout.keys import LAYOUT_VERSION, ShardName
-from aggregator.store.generation import Generations
+from aggregator.store.generation import LEASE_S, Generations, lease_key, live_key
 from aggregator.store.shard_store import ShardStore
 from tests.pipeline.feed import Line
 from tests.pipeline.golden import read_dataset
@@ -212,15 +213,17 @@ def test_ended_while_it_runs(pipeline: Pipeline) -> None:
 
 
 def test_cut_off_with_a_fence(pipeline: Pipeline) -> None:
-    """Where it was cut off after a shard had moved away, its worker waits and says what helps, --abort."""
+    """Where one of a version without leases was cut off after a shard had moved away, its worker waits, and says that
+    --abort helps.
+    """
     generations = Generations(pipeline.redis, pipeline.namespace)
     generations.begin(round(time.time()))
     stores = [ShardStore(pipeline.redis, shard) for shard in generations.shards(pipeline.namespace)]
     for store in stores:
-        store.move_away()
+        pipeline.redis.set(store.keys.next, b"moved:%d" % (store.read_offset() or 0))
     (worker,) = pipeline._programs
     worker.wait_until_logged("waiting for Redis")
-    assert "`callmeter rebuild --abort` lets it go on" in worker.log()
+    assert "at once after `callmeter rebuild --abort`" in worker.log()
     api = pipeline.start_api()
     pipeline.produce(DATASET.lines[:10])
     assert api.mistakes(DATASET.cases) == {}
@@ -228,6 +231,60 @@ def test_cut_off_with_a_fence(pipeline: Pipeline) -> None:
     assert operate(pipeline.settings, "rebuild", "--abort").status == 0
     pipeline.wait_until_applied()
     assert pipeline.counters()["messages"] == len(DATASET.lines) + 10
+
+
+@contextmanager
+def stopped_while_fenced(pipeline: Pipeline) -> Iterator[subprocess.Popen[str]]:
+    """A rebuild that stands still, all of it, after it has moved a shard away."""
+    generations = Generations(pipeline.redis, pipeline.namespace)
+    stores = [ShardStore(pipeline.redis, shard) for shard in generations.shards(pipeline.namespace)]
+    with running(pipeline, *REBUILD) as process:
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not any(store.moved_by() for store in stores):  # as fast as can be: it takes less than a second
+            assert process.poll() is None
+            assert time.monotonic() < deadline_s
+        process.send_signal(signal.SIGSTOP)
+        assert not pipeline.redis.exists(live_key(pipeline.namespace))
+        yield process
+
+
+def test_killed_while_fenced(pipeline: Pipeline) -> None:
+    """kill -9 of a rebuild that had moved a shard away: the worker waits, and goes on by itself within LEASE_S."""
+    (worker,) = pipeline._programs
+    with stopped_while_fenced(pipeline) as process:
+        process.kill()
+        process.wait()
+        killed_s = time.monotonic()
+        pipeline.produce(DATASET.lines[:10])
+        worker.wait_until_logged("waiting for Redis")
+        pipeline.wait_until_applied()
+        assert time.monotonic() - killed_s < LEASE_S + 15  # of which the latter is for a busy machine
+    assert "took a shard back from a rebuild that died" in worker.log()
+    assert pipeline.counters()["messages"] == len(DATASET.lines) + 10
+    assert pipeline.start_api().mistakes(DATASET.cases) == {}
+    aborted = operate(pipeline.settings, "rebuild", "--abort")
+    assert aborted.output == f"Dropped {pipeline.namespace}.2.\nLive: {pipeline.namespace}.\n"
+
+
+def test_too_slow_while_fenced(pipeline: Pipeline) -> None:
+    """One that loses its lease, and is there again when the worker has gone on, does not switch over; the next does."""
+    with stopped_while_fenced(pipeline) as process:
+        assert pipeline.redis.delete(lease_key(pipeline.namespace)) == 1  # what Redis does by itself then
+        pipeline.produce(DATASET.lines[:10])
+        pipeline.wait_until_applied()
+        process.send_signal(signal.SIGCONT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "not switched over: " in errors
+    assert not pipeline.redis.exists(live_key(pipeline.namespace))
+    pipeline.produce(DATASET.lines[:10])
+    pipeline.wait_until_applied()
+    done = rebuild(pipeline)
+    assert done.status == 0, done.errors
+    pipeline.namespace += ".3"
+    pipeline.wait_until_applied()
+    counters = pipeline.counters()
+    assert (counters["messages"], counters["calls"]) == (len(DATASET.lines) + 20, DATASET.calls)
 
 
 def test_other_counts(pipeline: Pipeline) -> None:
