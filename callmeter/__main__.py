@@ -14,6 +14,7 @@ COMMANDS = {
     "api": "Answer /calls/stats and /calls/usage over HTTP.",
     "gateway": "Take events from SDKs over HTTP, and send them to Kafka.",
     "top": "Calls, errors, latency and cost now, in a terminal: by op, model, user.",
+    "alerts": "Watch rules on what is counted, and tell who has to know.",
     "produce": "Send events from a file or a pipe to Kafka.",
     "events": "The JSON Schema of the events that callmeter takes.",
     "status": "How far the workers are, and what they counted.",

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, InstanceOf
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, InstanceOf, SecretStr
 
 from aggregator.access.key import AccessKey
 from aggregator.calls.error_text import ERROR_BYTES_MAX
@@ -207,6 +207,18 @@ class KeepSettings(_Section):
     )
 
 
+class AlertSettings(_Section):
+    """Where alerts get their numbers."""
+
+    api: Annotated[str, BeforeValidator(values.web_address)] = Field(
+        default="", description="Address of the api that `callmeter alerts` asks; empty: the one of `CALLMETER_API__*`."
+    )
+    key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Access key that it asks with; best in a file, named by `CALLMETER_ALERTS__KEY_FILE`.",
+    )
+
+
 class LogSettings(_Section):
     """What is logged."""
 
@@ -241,6 +253,7 @@ class Settings(_Section):
     gateway: GatewaySettings = GatewaySettings()
     link: LinkSettings = LinkSettings()
     metrics: MetricsSettings = MetricsSettings()
+    alerts: AlertSettings = AlertSettings()
     keep: KeepSettings = KeepSettings()
     log: LogSettings = LogSettings()
     now: AwareDatetime | None = Field(

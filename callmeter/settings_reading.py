@@ -15,7 +15,7 @@ from callmeter.settings_files import FileWrong, with_files
 
 PREFIX = "CALLMETER_"
 # They may hold secrets anywhere, so what they hold is never repeated.
-UNREPEATED = ("CALLMETER_KAFKA__EXTRA", "CALLMETER_KEYS")
+UNREPEATED = ("CALLMETER_KAFKA__EXTRA", "CALLMETER_KEYS", "CALLMETER_ALERTS__KEY")
 
 
 class SettingsWrong(Exception):

@@ -75,6 +75,13 @@ def file(written: object) -> object:
     return Path(written).expanduser() if isinstance(written, str) else written
 
 
+def web_address(written: str) -> str:
+    """An address that begins with http:// or https://."""
+    if written and not written.startswith(("https://", "http://")):
+        raise ValueError("is not a web address, like https://callmeter.example")
+    return written
+
+
 def link(written: str) -> str:
     """A web address with places for a project and a call."""
     without_places = written.replace("{project_id}", "").replace("{call_id}", "")

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 import click
 from rich.console import Console
 
+from callmeter.api_client import NotAnswered, own_api_url
 from callmeter.durations import parse_duration_s
 from callmeter.settings import Settings
-from callmeter.top.asking import Api, NotAnswered, Shown
+from callmeter.top.asking import Api, Shown
 from callmeter.top.keys import State
 from callmeter.top.screen import Frame, lines_for, screen
 from callmeter.top.view import DIMENSIONS, Dimension, View
@@ -57,7 +58,7 @@ def top(
     callmeter top acme/agents --by model --window 1d --once
     callmeter top acme/agents --json --every 10 | jq .total.sum_error_count
     """
-    api = Api(url or _own_url(settings), key)
+    api = Api(url or own_api_url(settings.api), key)
     try:
         window_s = max(60, parse_duration_s(window))
     except ValueError as wrong:
@@ -76,13 +77,6 @@ def top(
     except NotAnswered as trouble:
         hint = "; give a key with --key" if trouble.status == 401 else ""
         raise click.ClickException(f"{trouble}{hint}") from None
-
-
-def _own_url(settings: Settings) -> str:
-    host = settings.api.host
-    if host in ("0.0.0.0", "::", ""):
-        host = "127.0.0.1"
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.api.port}"
 
 
 def as_object(view: View, shown: Shown) -> dict[str, object]:

@@ -1,16 +1,13 @@
 """Asks an api over HTTP what `top` shows: totals, rows, examples and trends, each with how fresh it is."""
 
-import base64
 import json
-import urllib.error
-import urllib.request
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from callmeter.api_client import Answer, ApiClient, Fresh, NotAnswered
 from callmeter.top.view import ORDERS_OF_MODELS, View
 
-ANSWER_TIMEOUT_S = 10.0
 ROWS_MAX = 100
 EXAMPLES_MAX = 50
 # Seconds of the buckets of the trend: the finest that gives no more of them than a wide terminal has cells.
@@ -23,24 +20,6 @@ CALL_METRICS = (
 )
 # Of the trend of one row, which has few cells.
 ROW_BUCKETS_MAX = 24
-
-Answer = dict[str, Any]
-
-
-class NotAnswered(Exception):
-    """The api did not answer, or refused; the message is a sentence. `status`: 0 where nothing answered."""
-
-    def __init__(self, sentence: str, status: int = 0) -> None:
-        super().__init__(sentence)
-        self.status = status
-
-
-class Fresh(NamedTuple):
-    """How fresh an answer is: through when events are counted (RFC 3339), how many seconds ago; None: not known."""
-
-    as_of: str | None
-    lag_s: float | None
-    project_known: bool
 
 
 class Trend(NamedTuple):
@@ -59,14 +38,8 @@ class Shown(NamedTuple):
     fresh: Fresh
 
 
-class Api:
-    """An api at a URL, asked with a key where it wants one."""
-
-    def __init__(self, url: str, key: str | None) -> None:
-        self.url = url.rstrip("/")
-        self._headers = {"content-type": "application/json"}
-        if key:
-            self._headers["authorization"] = "Basic " + base64.b64encode(f"api:{key}".encode()).decode()
+class Api(ApiClient):
+    """What a terminal looks at, asked of an api."""
 
     def projects(self) -> list[str]:
         """Ids of the projects that may be read, in the api's order. Raises NotAnswered."""
@@ -109,18 +82,7 @@ class Api:
         return trends
 
     def _open(self, path: str, question: Answer | None) -> tuple[Answer, Fresh]:
-        body = None if question is None else json.dumps(question).encode()
-        try:
-            request = urllib.request.Request(f"{self.url}{path}", body, self._headers)
-            with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as response:
-                headers, answer = response.headers, json.load(response)
-        except urllib.error.HTTPError as refused:
-            raise NotAnswered(_sentence(refused), refused.code) from None
-        except (OSError, ValueError) as away:
-            raise NotAnswered(f"no api answers at {self.url}: {getattr(away, 'reason', away)}") from None
-        lag_s = headers.get("X-Data-Lag-Seconds")
-        known = headers.get("X-Project-Known") != "false"
-        return answer, Fresh(headers.get("X-Data-As-Of"), None if lag_s is None else float(lag_s), known)
+        return self.ask(path, None if question is None else json.dumps(question).encode())
 
 
 def totals_question(view: View, now: datetime) -> Answer:
@@ -171,14 +133,3 @@ def trend_question(view: View, now: datetime, buckets_max: int) -> Answer:
 def _begin(now: datetime, window_s: int, whole_s: int) -> str:
     """When a window that ends now began, moved back to a whole slot: no single calls are read for its edge."""
     return datetime.fromtimestamp((now.timestamp() - window_s) // whole_s * whole_s, UTC).isoformat()
-
-
-def _sentence(refused: urllib.error.HTTPError) -> str:
-    """What the api said of why."""
-    try:
-        detail = json.load(refused)["detail"]
-    except (ValueError, KeyError, TypeError):
-        return f"the api answered {refused.code}"
-    if isinstance(detail, str):
-        return detail
-    return "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}".removeprefix(": ") for one in detail)

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from rich.console import Console, Group
 from rich.live import Live
 
-from callmeter.top.asking import Api, NotAnswered, Shown
+from callmeter.api_client import NotAnswered
+from callmeter.top.asking import Api, Shown
 from callmeter.top.keyboard import Keyboard
 from callmeter.top.keys import State, pressed
 from callmeter.top.screen import Frame, rows_room, screen, visible_rows

@@ -20,6 +20,7 @@ if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
     missing=()
     command -v mvn >/dev/null || missing+=(maven)
     command -v promtool >/dev/null || missing+=(prometheus)
+    command -v prometheus-alertmanager >/dev/null || missing+=(prometheus-alertmanager)
     # Without these two the tests of the page and of `top` are left out, which the summary says.
     command -v chromium >/dev/null || missing+=(chromium)
     command -v tmux >/dev/null || missing+=(tmux)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from callmeter.top.asking import Fresh, Shown, Trend
+from callmeter.api_client import Fresh
+from callmeter.top.asking import Shown, Trend
 from callmeter.top.screen import Frame
 from callmeter.top.view import View
 

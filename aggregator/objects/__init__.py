@@ -1,1 +1,0 @@
-"""Immutable objects outside Redis: a directory or a bucket, under names that are never used twice."""
