@@ -6,8 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
-MINUTE_US = 60_000_000
-DAY_US = 86_400_000_000
+from aggregator.time_units import DAY_S, DAY_US, HOUR_US, MINUTE_US, SECOND_US
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -28,7 +27,7 @@ _SEPARATORS, _SEPARATING = [4, 7, 10, 13, 16, 19, 26], np.frombuffer(b"--T::.Z",
 _DIGIT_WEIGHTS = np.zeros((20, 5))
 _DIGIT_WEIGHTS[:8, 0] = 10.0 ** np.arange(7, -1, -1)
 _DIGIT_WEIGHTS[8:14, 1:4] = np.kron(np.eye(3), [[10.0], [1.0]])
-_DIGIT_WEIGHTS[8:14, 4] = np.kron([3_600_000_000, 60_000_000, 1_000_000], [10, 1])
+_DIGIT_WEIGHTS[8:14, 4] = np.kron([HOUR_US, MINUTE_US, SECOND_US], [10, 1])
 _DIGIT_WEIGHTS[14:, 4] = 10.0 ** np.arange(5, -1, -1)
 _HOUR_MINUTE_SECOND_MAX = np.array([23.0, 59.0, 59.0])
 
@@ -46,7 +45,7 @@ def parse_timestamp_us(value: str | int | float) -> int:
     if isinstance(value, bool):
         raise ValueError("a boolean is no timestamp")
     if isinstance(value, int):
-        return value * 1_000_000
+        return value * SECOND_US
     try:
         instant_us = round(value * 1e6)
     except OverflowError:
@@ -94,7 +93,7 @@ def _parse_text_us(text: str) -> int:
             return _parse_any_us(text)
         # A whole second may have been written as 24:00, which some versions take.
         if since.microseconds:
-            return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+            return (since.days * DAY_S + since.seconds) * SECOND_US + since.microseconds
     return _parse_any_us(text)
 
 
@@ -109,7 +108,7 @@ def _parse_any_us(text: str) -> int:
         offset = int(offset_hour) * 60 + int(offset_minute)
         minutes += offset if sign == "-" else -offset
     fraction_us = int(fraction[:6].ljust(6, "0")) if fraction else 0
-    return days * DAY_US + minutes * MINUTE_US + int(second or 0) * 1_000_000 + fraction_us
+    return days * DAY_US + minutes * MINUTE_US + int(second or 0) * SECOND_US + fraction_us
 
 
 def format_utc(instant_us: int) -> str:

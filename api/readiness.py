@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from aggregator.layout.keys import ShardName, shard_member
-from aggregator.rollups.levels import SECOND_US
+from aggregator.time_units import SECOND_US
 from aggregator.timestamps import format_utc
 
 # The oldest ones are enough to find the worker.

@@ -17,8 +17,9 @@ import redis
 from aggregator.layout.keys import ShardName
 from aggregator.prices.book import PriceBook
 from aggregator.prices.catalogue import PriceCatalogue
-from aggregator.rollups.levels import DAY_S, Retention
+from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import DAY_S
 from aggregator.writing.shard import Shard
 from bench.asking import Asker, stats_body
 from bench.measuring import HEADING, compared, percentile, ratio_at_most

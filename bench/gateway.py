@@ -17,7 +17,8 @@ import uvicorn
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from aggregator.writing.shard import ShardLimits
+from aggregator.time_units import DAY_US
+from aggregator.writing.limits import ShardLimits
 from api.http.connection import ConnectionLimits
 from api.server import http_config
 from callmeter.gateway_app import gateway_app
@@ -34,7 +35,6 @@ CALLS_OF_BODY = 100
 CONNECTIONS = 8
 RUN_S = 10.0
 SPANS = 5_000
-DAY_US = 86_400_000_000
 
 
 def decoding_us() -> dict[str, float]:

@@ -17,13 +17,12 @@ from typing import Any, Literal
 
 import click
 
+from bench.disorder import repeat, shuffle
+
 CALLS_PER_TRACE_MIN, CALLS_PER_TRACE_MAX = 5, 20
 DEPTH_MAX = 4
 LLM_FAILURES = 0.02
 TOOL_FAILURES = 0.03
-# How far apart disorder and repetition bring lines: beyond a worker's batch, within a few seconds of a busy topic.
-DISORDER_LINES = 20_000
-REPEATS_WAITING_MAX = 50
 
 MODEL_NAMES = ("gpt-4o", "claude-sonnet-4", "gpt-4o-mini", "gemini-2.5-flash", "acme-llm-1")
 EXCEPTION = '"{\\"type\\": \\"TimeoutError\\", \\"message\\": \\"upstream took too long\\"}"'
@@ -71,9 +70,9 @@ def generate(settings: GeneratorSettings) -> Iterator[bytes]:
     """The lines, each with its newline; traces by their start, each in order of time, unless disorder is asked for."""
     lines: Iterable[bytes] = _traces(settings)
     if settings.duplicates_percent:
-        lines = _repeat(lines, settings.duplicates_percent / 100, random.Random(settings.seed + 1))
+        lines = repeat(lines, settings.duplicates_percent / 100, random.Random(settings.seed + 1))
     if settings.disorder:
-        lines = _shuffle(lines, random.Random(settings.seed + 2))
+        lines = shuffle(lines, random.Random(settings.seed + 2))
     return iter(lines)
 
 
@@ -228,32 +227,6 @@ def _minute(minute: int) -> str:
 def _instant(us: int) -> str:
     minute, rest_us = divmod(us, 60_000_000)
     return f"{_minute(minute)}{rest_us // 1_000_000:02d}.{rest_us % 1_000_000:06d}Z"
-
-
-def _repeat(lines: Iterable[bytes], probability: float, rng: random.Random) -> Iterator[bytes]:
-    """The lines, some of them once more a while later."""
-    waiting: list[bytes] = []
-    for line in lines:
-        yield line
-        if rng.random() < probability:
-            waiting.append(line)
-            if len(waiting) > REPEATS_WAITING_MAX:
-                yield waiting.pop(rng.randrange(REPEATS_WAITING_MAX))
-    yield from waiting
-
-
-def _shuffle(lines: Iterable[bytes], rng: random.Random) -> Iterator[bytes]:
-    """The lines, each exchanged with one of the last so many: ends before starts, children before parents."""
-    waiting: list[bytes] = []
-    for line in lines:
-        if len(waiting) < DISORDER_LINES:
-            waiting.append(line)
-            continue
-        place = int(rng.random() * DISORDER_LINES)
-        yield waiting[place]
-        waiting[place] = line
-    rng.shuffle(waiting)
-    yield from waiting
 
 
 @click.command(context_settings={"show_default": True, "max_content_width": 110})

@@ -16,6 +16,7 @@ from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
 from aggregator.layout.keys import ShardName
 from aggregator.rollups.levels import LEVELS, Retention
 from aggregator.rollups.views import ALL_CALLS
+from aggregator.time_units import DAY_S
 from bench.generator import GeneratorSettings, generate
 from bench.measuring import Line, alone, compared, ours_at_most, ratio_at_most
 from bench.month import events_of, fold, last_minute
@@ -31,7 +32,6 @@ CELL_MODELS, CELL_CALLS = 5, 10
 # is longer is not told: what part of an hour brings says little about its sketches.
 MONTHS = ((1, 60, 60), (100, 60, 10), (1_000, 60, 2))
 RESIDENT_MAX = 1.05
-DAY_S = 86_400
 # Pointers and headers of an entry of a hash table, about.
 ENTRY_BYTES = 40
 

@@ -15,9 +15,10 @@ from aggregator.calls.event import Event
 from aggregator.layout.keys import ShardName
 from aggregator.prices.book import PriceBook
 from aggregator.prices.catalogue import PriceCatalogue
-from aggregator.rollups.levels import DAY_S, Retention
+from aggregator.rollups.levels import Retention
 from aggregator.store.connection import connect
 from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import DAY_S
 from aggregator.writing.shard import Shard
 from bench.generator import GeneratorSettings, generate
 from bench.scale import watched

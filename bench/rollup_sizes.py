@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
-from aggregator.rollups.levels import DAY_S, LEVELS, Level
+from aggregator.rollups.levels import LEVELS, Level
+from aggregator.time_units import DAY_S
 from bench.measuring import Line, alone
 from bench.scale import Scale, tell
 

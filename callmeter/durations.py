@@ -2,9 +2,11 @@
 
 import re
 
-UNIT_S = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+from aggregator.time_units import DAY_S, HOUR_S, MINUTE_S
+
+UNIT_S = {"w": 7 * DAY_S, "d": DAY_S, "h": HOUR_S, "m": MINUTE_S, "s": 1}
 # Beyond a century a duration is a typing error, and it would leave the range of dates.
-DURATION_S_MAX = 36_525 * 86_400
+DURATION_S_MAX = 36_525 * DAY_S
 
 _PART = re.compile(r"(\d+)\s*([wdhms])")
 _WHOLE = re.compile(rf"(?:{_PART.pattern}\s*)+")

@@ -14,10 +14,10 @@ import redis
 
 from aggregator.calls.event import Event
 from aggregator.layout.keys import ShardKeys, ShardName
-from aggregator.rollups.levels import DAY_US
 from aggregator.store.elsewhere import Elsewhere
-from aggregator.store.generation import Generations, RebuildRuns
+from aggregator.store.generation import Generations, Lease, RebuildRuns
 from aggregator.store.shard_store import Fenced, ShardStore
+from aggregator.time_units import DAY_US, SECOND_US
 from aggregator.writing.shard import Shard
 from callmeter.progress.work import WorkProgress
 from callmeter.settings import Settings
@@ -83,7 +83,7 @@ class Rebuild:
         self._generations = Generations(client, settings.redis.namespace)
         # Dead letters were sent when the messages were first read.
         self._folding = Folding(
-            settings.retention.kept().calls_s * 1_000_000,
+            settings.retention.kept().calls_s * SECOND_US,
             lambda: time.time_ns() // 1_000,
             None,
             settings.now_us(),
@@ -94,6 +94,7 @@ class Rebuild:
         self._partitions: set[Partition] = set()
         self._sending: dict[Partition, SendingOn] = {}
         self._namespace = ""
+        self._lease: Lease | None = None
         self._kept_s = 0.0
 
     def sources(self) -> list[Source]:
@@ -121,17 +122,20 @@ class Rebuild:
             )
         self._namespace = self._generations.begin(_now_s())
         log.info("rebuilding", extra={"into": self._namespace})
+        is_to_switch = False
         try:
             self._catch_up()
             self._verify()
-            self._hand_over()
-        except (RebuildRuns, Fenced) as ended:  # what there is to tidy is another's now, but for what is ours alone
-            self._generations.discard(self._namespace)
-            raise RebuildRuns(f"the rebuild into {self._namespace} was ended from elsewhere") from ended
-        except BaseException:
-            self._generations.tidy()
+            self._lease = lease = self._generations.take_lease(self._namespace)
+            self._hand_over(lease)
+            is_to_switch = True
+            return self._generations.switch(lease)
+        except BaseException as failed:
+            if not is_to_switch or isinstance(failed, RebuildRuns):  # else it may be live
+                self._generations.give_up(self._namespace)
+            if isinstance(failed, RebuildRuns | Fenced):
+                raise RebuildRuns(f"the rebuild into {self._namespace} was ended from elsewhere: {failed}") from failed
             raise
-        return self._generations.switch(self._namespace)
 
     def finish(self) -> list[str]:
         """Drop what is not live."""
@@ -153,21 +157,22 @@ class Rebuild:
                 if not lag:
                     return
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, lease: Lease) -> None:
         """Fence each live shard and fold up to where it then stands: from here on the live generation stands still."""
         live = self._generations.live()
         with closing(self._reader()) as reader:
             for source in self.sources():
                 partition = source.partition
                 of_live = ShardStore(self._client, ShardName(live, *partition))
-                self._generations.keep(self._namespace, _now_s())
+                self._say_alive()
                 of_live.register(())  # so that what is fenced is found when it has to be undone
-                final = of_live.move_away() or 0
+                final = self._generations.move_away(of_live.shard, lease) or 0
                 self._fold(reader, partition, source.log_ends if source.is_other_log else final, lambda _: None)
                 self._note_as_of(live, partition)
         self._find_waiting()
+        self._say_alive()
         self._compare(live)
-        self._generations.keep(self._namespace, _now_s())
+        self._say_alive()
 
     def _note_as_of(self, live: str, partition: Partition) -> None:
         """An idle shard is told as of when it is without a message."""
@@ -272,8 +277,13 @@ class Rebuild:
 
     def _keep_alive(self) -> None:
         if time.monotonic() - self._kept_s > 1:
-            self._kept_s = time.monotonic()
-            self._generations.keep(self._namespace, _now_s())
+            self._say_alive()
+
+    def _say_alive(self) -> None:
+        self._kept_s = time.monotonic()
+        self._generations.keep(self._namespace, _now_s())
+        if self._lease is not None:
+            self._lease.renew()
 
     def _reader(self) -> LogReader:
         kafka, batch = self._settings.kafka, self._settings.batch

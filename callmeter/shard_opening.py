@@ -12,7 +12,8 @@ from aggregator.prices.file import PriceFileError, load_price_file
 from aggregator.store.elsewhere import Elsewhere
 from aggregator.store.persistence import keeps_on_disk
 from aggregator.store.shard_store import ShardStore
-from aggregator.writing.shard import Shard, ShardLimits
+from aggregator.writing.limits import ShardLimits
+from aggregator.writing.shard import Shard
 from callmeter.settings import Settings
 from ingest.assignment import Assignment
 from ingest.kafka.partition import Partition

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import redis
 
-from aggregator.layout.keys import member_shard, shard_registry
+from aggregator.layout.keys import SHORT_ROLLUP, member_shard, shard_registry
 from aggregator.layout.write import ShardWrite
 from aggregator.store.generation import live_namespace
 from aggregator.store.shard_store import ShardStore
@@ -13,7 +13,10 @@ from ingest.kafka.watermarks import watermarks
 
 
 class PartitionProgress(NamedTuple):
-    """A partition and its shard (none: no next offset). `fields`: the shard's counters and times, by their names."""
+    """A partition and its shard (none: no next offset). `fields`: the shard's counters and times, by their names.
+
+    `short_rollup`: project and id of a call that states less than the calls below it, where there is one.
+    """
 
     topic: str
     partition: int
@@ -21,6 +24,7 @@ class PartitionProgress(NamedTuple):
     log_ends: int
     next_offset: int | None
     fields: dict[str, int]
+    short_rollup: str = ""
 
     @property
     def lag_messages(self) -> int:
@@ -63,12 +67,8 @@ def partition_progress(
         offsets = {at: store.read_offset() for (of, at), store in shards.items() if of == topic}
         for partition, (begins, ends) in watermarks(bootstrap_servers, topic, extra).items():
             store = shards.get((topic, partition))
-            fields = (
-                {}
-                if store is None
-                else {name: int(value) for name, value in store.shard_fields().items() if value.isdecimal()}
-            )
-            progress.append(
-                PartitionProgress(topic, partition, begins, ends, offsets.get(partition), fields),
-            )
+            stored = {} if store is None else store.shard_fields()
+            fields = {name: int(value) for name, value in stored.items() if value.isdecimal()}
+            short = stored.get(SHORT_ROLLUP, "")
+            progress.append(PartitionProgress(topic, partition, begins, ends, offsets.get(partition), fields, short))
     return progress

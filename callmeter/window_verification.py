@@ -5,9 +5,9 @@ import msgspec
 from aggregator.reading.differences import Difference
 from aggregator.reading.verification import pieces, reach_us
 from aggregator.reading.verification import verify as verify_piece
-from aggregator.rollups.levels import MINUTE_US
 from aggregator.store.connection import connect_readers
 from aggregator.store.reader import StoreReader
+from aggregator.time_units import MINUTE_US
 from aggregator.timestamps import format_utc
 from callmeter.progress.work import WorkProgress
 from callmeter.settings import Settings

@@ -17,7 +17,7 @@ from enum import Enum, auto
 
 from confluent_kafka import Message as KafkaMessage
 
-from aggregator.rollups.levels import SECOND_US
+from aggregator.time_units import SECOND_US
 from aggregator.writing.shard import Shard
 from ingest.caution import Caution, Position
 from ingest.decoding.invalid_event import InvalidEvent

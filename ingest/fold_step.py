@@ -147,6 +147,7 @@ def _begin(
     first = offset_of(messages[0]) if shard.next_offset is None else shard.next_offset
     counters = {
         "messages": batch.messages,
+        "messages_without_key": sum(message.key() is None for message in taken),
         "dead_letters": len(batch.invalid),
         "offsets_skipped": next_offset - first - batch.messages,
         **more,

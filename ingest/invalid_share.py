@@ -2,7 +2,7 @@
 
 import msgspec
 
-from aggregator.rollups.levels import MINUTE_US
+from aggregator.time_units import MINUTE_US
 
 # So few events may all be invalid by chance.
 COUNTED_MIN = 100

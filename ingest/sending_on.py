@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from aggregator.calls.event import Event
 from aggregator.calls.packed_id import pack_id
-from aggregator.rollups.levels import MINUTE_US, SECOND_US
 from aggregator.store.elsewhere import Elsewhere
+from aggregator.time_units import MINUTE_US, SECOND_US
 from aggregator.writing.shard import Shard
 
 # How far a producer's clock may be ahead of the instant at which partitions were added, and how late it notices them.

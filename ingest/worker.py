@@ -13,28 +13,26 @@ from typing import Protocol
 
 import msgspec
 
-from aggregator.rollups.levels import SECOND_US
 from aggregator.store.shard_store import EvictingPolicy, Fenced, OtherLayout, StoreTrouble
+from aggregator.time_units import SECOND_US
 from aggregator.writing.shard import Shard
 from ingest.assignment import Assignment, State, Unopened
 from ingest.batch_limits import BatchLimits
 from ingest.dead_letters import DeadLettersUndelivered
 from ingest.fold_step import Folding
+from ingest.folding_report import FoldingReport
 from ingest.invalid_share import InvalidLimit, InvalidShare
 from ingest.kafka.consumer import BrokerAway, Polled, Source
 from ingest.kafka.message import DeadLetter
 from ingest.kafka.partition import Partition, named
 from ingest.kafka.sent_events import NotSentOn
+from ingest.other_log import MADE_AGAIN, TRUNCATED, find_log, refuse
 from ingest.topology import SETTLING_S, Topology
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.5  # after a failure, before the next attempt
 COMMIT_INTERVAL_US = SECOND_US
-REPORT_INTERVAL_US = 10 * SECOND_US
-
-REFUSED = "the log is not the one that was folded; not reading it until its shard is reset"
-"""The event of a partition that is refused; its fields say why, and name the command that lets the worker go on."""
 
 Recoverable = (*StoreTrouble, Fenced, DeadLettersUndelivered, NotSentOn, Unopened, BrokerAway)
 """What is waited for: Redis away or refusing, whatever it says, another writer, a broker that does not answer."""
@@ -82,15 +80,13 @@ class Worker:
         self._topology = topology
         self._open_shard = open_shard
         self._clock = clock
-        self._memory_bytes = memory_bytes
         self._folding = Folding(
             settings.retention_us, clock, dead_letters.send, settings.fixed_now_us, settings.default_project
         )
         self._assignments: dict[Partition, Assignment] = {}
         self._invalid = InvalidShare(settings.invalid)
-        self._left_events = 0  # applied in partitions that others have now
         self._committed_us = 0
-        self._reported = (0, clock())
+        self._report = FoldingReport(self._invalid, memory_bytes, clock())
         self.stepped_us = clock()
         self._stopping = False
         self._polled = Polled({}, {}, [], [], [])  # what is in hand
@@ -116,7 +112,7 @@ class Worker:
                 self._finish_leaving(assignment)
             self._commit(wait=True)
             self._source.close()
-            log.info("worker stopped", extra=self._progress())
+            log.info("worker stopped", extra=self._report.fields(self._assignments.values()))
 
     def step(self, limits: BatchLimits) -> None:
         """Read one batch, and do with it, and with all else that is due, what is to be done."""
@@ -135,18 +131,18 @@ class Worker:
             elif assignment.is_under_way and assignment.partition not in polled.messages:
                 self._try(assignment, Assignment.finish)
         for partition in polled.out_of_range:
-            self._try_in(partition, self._find_log)
+            self._try_in(partition, partial(find_log, source=self._source, now_us=self._clock()))
         for partition in polled.truncated:
-            self._try_in(partition, self._refuse_truncated)
+            self._try_in(partition, partial(self._refuse, why=TRUNCATED))
         for assignment in self._assignments.values():
             if assignment.is_of_another_topic(self._source.topic_id(assignment.partition.topic)):
-                self._refuse(assignment, "the topic is not the one that was folded: it was deleted and made again")
+                self._refuse(assignment, MADE_AGAIN)
         if self._topology is not None and polled.messages:
             self._look_at_partitions(self._topology, {partition.topic for partition in polled.messages})
         self._fold(polled)
         self._ask()
         self._commit(wait=False)
-        self._report()
+        self._report.log_if_due(self._assignments.values(), self._clock())
         self.stepped_us = self._clock()
 
     def partitions(self) -> list[tuple[str, int, str]]:
@@ -170,7 +166,7 @@ class Worker:
         for partition in partitions:
             if (assignment := self._assignments.pop(partition, None)) is not None:
                 self._finish_leaving(assignment)
-                self._left_events += assignment.applied_events
+                self._report.note_left(assignment)
             log.info("partition revoked", extra=named(partition))
 
     def _fold(self, polled: Polled) -> None:
@@ -289,35 +285,8 @@ class Worker:
     def _leader_epoch(self, partition: Partition) -> int:
         return self._assignments[partition].leader_epoch
 
-    def _refuse_truncated(self, assignment: Assignment) -> None:
-        self._refuse(assignment, "the log has lost messages that were folded, and has grown past them since")
-
-    def _refuse(self, assignment: Assignment, why: str, **fields: int | None) -> None:
-        """Read a log no more that is not the one that was folded, until an operator says where to go on."""
-        partition = assignment.partition
-        command = f"callmeter shard reset --topic {partition.topic} --partition {partition.number} --to-beginning"
-        log.error(
-            REFUSED,
-            extra={**named(partition), "why": why, "next_offset": assignment.next_offset, **fields, "command": command},
-        )
-        assignment.refuse(self._clock())
-        self._source.hold(partition)
-
-    def _find_log(self, assignment: Assignment) -> None:
-        """The stored offset is not in the log: go on where the log begins, or, if it ends before, refuse to guess."""
-        partition, next_offset = assignment.partition, assignment.next_offset
-        low, high = self._source.log_ends(partition)
-        extra = {**named(partition), "next_offset": next_offset, "log_begins": low, "log_ends": high}
-        if next_offset is None:
-            self._source.seek(partition, low)
-        elif next_offset > high:
-            why = "the topic ends before the stored offset: it was deleted and made again, or lost messages"
-            self._refuse(assignment, why, log_begins=low, log_ends=high)
-        else:
-            if next_offset < low:
-                log.error("messages were deleted before they were read; going on where the log begins", extra=extra)
-                assignment.shard.skip_lost(low)
-            self._source.seek(partition, assignment.next_offset)
+    def _refuse(self, assignment: Assignment, why: str) -> None:
+        refuse(assignment, self._source, self._clock(), why)
 
     def _commit(self, wait: bool) -> None:
         if wait or self._clock() - self._committed_us >= COMMIT_INTERVAL_US:
@@ -327,26 +296,3 @@ class Worker:
             for assignment in self._assignments.values():
                 assignment.to_commit = None
             self._committed_us = self._clock()
-
-    def _report(self) -> None:
-        events_before, reported_us = self._reported
-        now_us, events = self._clock(), self._applied_events
-        if broken := self._invalid.to_tell(now_us):
-            log.error("what comes is invalid: a producer is broken; all of it goes to the dead letters", extra=broken)
-        if now_us - reported_us < REPORT_INTERVAL_US:
-            return
-        if events > events_before:
-            rate = (events - events_before) / ((now_us - reported_us) / SECOND_US)
-            log.info("folding", extra={**self._progress(), "events_per_s": round(rate)})
-        self._reported = (events, now_us)
-
-    @property
-    def _applied_events(self) -> int:
-        return self._left_events + sum(one.applied_events for one in self._assignments.values())
-
-    def _progress(self) -> dict[str, int]:
-        return {
-            "events": self._applied_events,
-            "partitions": len(self._assignments),
-            "memory_high_water_bytes": self._memory_bytes(),
-        }

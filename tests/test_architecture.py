@@ -13,7 +13,7 @@ from tests.support.paths import ROOT
 
 PACKAGES = ("ingest", "aggregator", "api", "callmeter", "tests", "bench")
 
-FILE_LINES_MAX = 400
+FILE_LINES_MAX = 300
 FUNCTION_LINES_MAX = 45  # a screen
 
 # Words that say nothing about what a thing is; whole words of snake_case and CamelCase names.
@@ -36,6 +36,7 @@ IMPORT_ALLOWED = {
     "confluent_kafka": ("ingest", "callmeter"),
     "starlette": ("api", "ingest/http", "callmeter"),
     "uvicorn": ("api", "callmeter"),
+    "obstore": ("aggregator/objects",),
 }
 
 # The rest is told the time. Elapsed time (`perf_counter`) is no clock: it cannot decide what a call counts for.
@@ -169,7 +170,7 @@ def test_allowed_places_exist() -> None:
 LONG_FUNCTION = '"""Doc."""\ndef fold() -> None:\n' + "    pass\n" * (FUNCTION_LINES_MAX + 1)
 
 BROKEN = {
-    "long file": ("api/a.py", '"""Doc."""\n' + "\n" * FILE_LINES_MAX, "401 lines"),
+    "long file": ("api/a.py", '"""Doc."""\n' + "\n" * FILE_LINES_MAX, f"{FILE_LINES_MAX + 1} lines"),
     "long function": ("api/a.py", LONG_FUNCTION, "fold is longer"),
     "no docstring": ("api/a.py", "x = 1\n", "no docstring"),
     "empty word in a file name": ("api/cell_utils.py", '"""Doc."""\n', "empty word utils"),

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aggregator.access.key import AccessKey, is_secret_of, split_key
-
-_US = 1_000_000
+from aggregator.time_units import MINUTE_US, SECOND_US
 
 # How long a key that was found is believed without asking Redis again: a revoked key is refused after that.
-KEY_BELIEVED_US_MAX = 10 * _US
+KEY_BELIEVED_US_MAX = 10 * SECOND_US
 # Keys remembered; some 0.5 kB each. Beyond that the one remembered first is asked for again.
 KEYS_REMEMBERED_MAX = 1_024
 # One write per key and minute tells an operator which keys are in use; one per request would tell no more.
-USE_NOTED_US_MIN = 60 * _US
+USE_NOTED_US_MIN = MINUTE_US
 
 
 class Keys(Protocol):

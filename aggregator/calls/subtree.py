@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from aggregator.calls.call import Call, Subtree, counted_usage
-from aggregator.calls.usage_vector import Usage, add_usage, less_below, usage_change
+from aggregator.calls.usage_vector import Usage, add_usage, less_below, states_less, usage_change
 
 Pricing = Callable[[Call, Usage, Usage], Usage]
 """Gives the usage of a call its costs: the call, what is its own of what it states, and what it states."""
@@ -42,7 +42,8 @@ class UsageReplaced(NamedTuple):
 
 class SubtreeChanges:
     """What a batch changes in subtree totals: of a call's own, and below it. `finished`: the calls that got their
-    missing start or end in this batch.
+    missing start or end in this batch. `stating_less`: the roll-ups that were found, by this batch, to state less than
+    the calls below them count; what those count never shrinks, so each is found once.
     """
 
     def __init__(self) -> None:
@@ -50,6 +51,7 @@ class SubtreeChanges:
         self.below: dict[int, Subtree] = {}
         self.finished: set[int] = set()
         self.replaced = UsageReplaced({}, {})
+        self.stating_less: list[int] = []
 
     def add_below(self, number: int, change: Subtree) -> None:
         """Descendants of the call changed by `change`, which is left alone."""
@@ -100,8 +102,11 @@ class SubtreeChanges:
         below_now: Usage = {}
         if call.subtree is not None:
             below_now = usage_change(call.usage, call.subtree.usage)
+        was_less = number not in self.finished and states_less(call.stated, below_now)
         if below is not None:
             add_usage(below_now, below.usage)
+        if not was_less and states_less(call.stated, below_now):
+            self.stating_less.append(number)
         left = {model: less_below(stated, below_now.get(model)) for model, stated in call.stated.items()}
         before = call.usage
         call.usage = price(call, {model: vector for model, vector in left.items() if vector is not None}, call.stated)

@@ -85,6 +85,14 @@ def less_below(stated: Vector, below: Vector | None) -> Vector | None:
     return [*left, *_NO_COSTS, stated[UNREAD_ROWS]] if any(left[COUNTS]) else None
 
 
+def states_less(stated: Mapping[str, Vector], below: Mapping[str, Vector]) -> bool:
+    """Whether a roll-up states fewer tokens of any model than the calls below it count."""
+    return any(
+        any(mine < theirs for mine, theirs in zip(stated.get(model, _NOTHING)[TOKENS], vector[TOKENS], strict=True))
+        for model, vector in below.items()
+    )
+
+
 def add_usage(into: Usage, more: Mapping[str, Vector]) -> None:
     """Add `more`, which may be negative, to `into`, model by model; a model of which nothing is left goes."""
     for model, vector in more.items():

@@ -10,15 +10,15 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     {tag}:waiting         hash    P + packed call id -> an end whose start has not come (layout/event_text.py)
     {tag}:log             hash    topic_id of the topic that is folded; leader_epoch of the message before the next
                                   offset (-1: not known)
-    {tag}:shard           hash    layout version, next record number, as-of time, counters for operations
+    {tag}:shard           hash    layout version, next record number, as-of time, counters for operations;
+                                  short_rollup: project and id of a call that states less than the calls below it
     {tag}:writer          hash    session: random bytes, drawn anew whenever Redis may have lost something;
                                   retention: what the writer keeps (aggregator/layout/kept.py)
     {tag}:unpriced        hash    how many calls have no cost, by model (aggregator/layout/unpriced.py)
     {tag}:projects        hash    project id -> P
     {tag}:ids             hash    P + packed call id -> record number
-    {tag}:calls:C         hash    record number % 256 -> packed Call; C = record number // 256, so a batch of new
-    calls is
-                                  a few wide writes, and what expires together lies together
+    {tag}:calls:C         hash    record number % 256 -> packed Call; C = record number // 256, so a batch of
+                                  new calls is a few wide writes, and what expires together lies together
     {tag}:P:views:D       hash    packed View -> V; `full:S` marks a set of dimensions that is full
     {tag}:P:r:L:B         hash    place (slot in block B of level L: m, f, h; and V) -> packed Cell;
                                   place + "r" + series -> its rows beside the cell; place + "s" + series -> its sketches
@@ -26,9 +26,8 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     {tag}:unsealed        hash    pieces of blocks that have cells which are not sealed -> nothing
     {tag}:P:v:L:B         hash    slot in block B of level L -> its version: random bytes, drawn anew by every batch
                                   that changes a cell of the slot
-    {tag}:P:x:K:D         hash    value -> postings: numbers of the calls of day D that have the value in index K; the
-    first
-                                  four bytes count the full blocks that have moved to
+    {tag}:P:x:K:D         hash    value -> postings: numbers of the calls of day D that have the value in index K;
+                                  the first four bytes count the full blocks that have moved to P:y:K:D
     {tag}:P:y:K:D         hash    block number + ":" + value -> a full block of postings
     {tag}:P:z:K:D         zset    the distinct refs of index K, by name, for prefixes
     {tag}:P:open:T        hash    record number -> open call of trace T (aggregator/layout/open_calls.py)
@@ -43,14 +42,17 @@ What alerts need is in one slot, `{namespace:alerts}:` and `lease` (string: the 
 (hash: id of a delivery -> JSON of one that is not known to have arrived); they belong to the base namespace, so that a
 rebuild leaves them alone (aggregator/store/alert_store.py).
 `base:live` names the namespace of the live generation (aggregator/store/generation.py); without it that is the base.
+In its slot, `{base:live}:lease` is the lease of the rebuild that hands over, for as long as that says it lives.
 """
 
 from typing import NamedTuple
 
-from aggregator.rollups.levels import DAY_US, Level
+from aggregator.rollups.levels import Level
+from aggregator.time_units import DAY_US
 
 LAYOUT_VERSION = 5
 CALLS_PER_CHUNK = 256
+SHORT_ROLLUP = "short_rollup"
 PROJECT_BYTES = 4
 POSTING_BYTES = 5  # a record number: 10^12 calls a shard
 # A block is rewritten each time a posting comes, so it is small; reading a million postings still takes few fields.
@@ -115,9 +117,10 @@ class ShardKeys:
         return f"{self._tag}:{project}:open:".encode() + trace
 
 
-# The fence of a shard that has moved to another generation holds this, and the final next offset if there is one.
+# The fence of a shard that has moved to another generation holds this, what it held before, and whose lease moved it.
 MOVED = b"moved:"
 SEALED = b":"  # between the next offset and what sealing drew
+BY_LEASE = b":~"  # before the lease of the rebuild that moved it; earlier versions read it as what sealing drew
 
 
 def stored_offset(fence: bytes | None) -> int | None:
@@ -133,6 +136,15 @@ def stored_element(fence: bytes | None) -> int:
 
 def _unsealed(fence: bytes | None) -> bytes:
     return (fence or b"").removeprefix(MOVED).partition(SEALED)[0]
+
+
+def moved_by(fence: bytes | None) -> str | None:
+    """The lease of the rebuild that has moved a shard away; empty for a rebuild of a version that had no leases; None
+    for a shard that has not moved.
+    """
+    if fence is None or not fence.startswith(MOVED):
+        return None
+    return fence.partition(BY_LEASE)[2].decode()
 
 
 def fence_at(next_offset: int, element: int) -> bytes:

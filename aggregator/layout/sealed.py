@@ -20,7 +20,8 @@ import msgspec
 import numpy as np
 
 from aggregator.layout.slots import Block
-from aggregator.rollups.levels import FIVE_MINUTES, LEVELS, SECOND_US, Level
+from aggregator.rollups.levels import FIVE_MINUTES, LEVELS, Level
+from aggregator.time_units import SECOND_US
 
 DIRECTORY_FIELD = b"zd"
 SEAL_BYTES = 8  # random: two directories never draw the same

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 from aggregator.prices.file import PriceEntry, PriceFile
 from aggregator.prices.price import Price, Rates
-from aggregator.timestamps import DAY_US
+from aggregator.time_units import DAY_US
 
 # Before every instant: since when a price without a beginning is in force.
 ALWAYS_US = -(2**63)

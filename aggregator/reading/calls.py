@@ -10,6 +10,7 @@ from aggregator.layout import keys as layout
 from aggregator.layout.keys import CALLS_PER_CHUNK
 from aggregator.reading.rollups import TooMuchToRead
 from aggregator.store.reader import Command, OpenedProject, ProjectShard, StoreReader
+from aggregator.time_units import MINUTE_US
 
 # About 1 KB of memory and 2 µs each; who needs more asks for rollups, or a shorter window.
 CALLS_READ_MAX = 1_000_000
@@ -40,7 +41,7 @@ async def select_minutes(reader: StoreReader, project: OpenedProject, minutes: I
     """The calls that started in these minutes (since 1970)."""
     by_day: dict[int, list[bytes]] = {}
     for minute in minutes:
-        by_day.setdefault(layout.day_of(minute * 60_000_000), []).append(minute.to_bytes(4, "big"))
+        by_day.setdefault(layout.day_of(minute * MINUTE_US), []).append(minute.to_bytes(4, "big"))
     return await _read_postings(
         reader,
         [(shard, layout.MINUTE, day, values) for shard in project.shards for day, values in by_day.items()],

@@ -6,9 +6,10 @@ from typing import NamedTuple
 from aggregator.reading.cells import CellsOfBuckets, read_cells, read_percentile_values
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import place_of
-from aggregator.rollups.levels import DAY_S, Level
+from aggregator.rollups.levels import Level
 from aggregator.rollups.views import ALL_CALLS, ViewDirectory, ViewFilter, fields_to_select, select
 from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
+from aggregator.time_units import DAY_S
 
 # A month of minutes in 23 views. Beyond, the answer would take seconds of both Redis and the api.
 FIELDS_READ_MAX = 1_000_000

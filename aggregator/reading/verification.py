@@ -21,12 +21,13 @@ from aggregator.reading.differences import Difference, differences, sliced
 from aggregator.reading.tree_verification import verify_trees
 from aggregator.rollups.cell import Cell, place_of, rows_field, sketches_field
 from aggregator.rollups.facets import count_facets, error_facet_of
-from aggregator.rollups.levels import HOURS, LEVELS, MINUTE_US, SECOND_US, Level, Retention
+from aggregator.rollups.levels import HOURS, LEVELS, Level, Retention
 from aggregator.rollups.series import LATENCY, USAGE_METRICS, series_of, tree_series
 from aggregator.rollups.tally import CallTally, PackedTally, merge_tallies
 from aggregator.rollups.totals import PRICED, ROWS
 from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory, facet_views_of, views_of
 from aggregator.store.reader import Command, OpenedProject, ProjectShard, StateLost, StoreReader
+from aggregator.time_units import MINUTE_US, SECOND_US
 from aggregator.timestamps import format_utc
 
 # Calls in memory at once are those of so many minutes: at 1,000 calls a second some 300 MB.

@@ -9,10 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-SECOND_US = 1_000_000
-MINUTE_US = 60 * SECOND_US
-DAY_S = 86_400
-DAY_US = DAY_S * SECOND_US
+from aggregator.time_units import DAY_S, HOUR_S, SECOND_US
 
 
 class Level(NamedTuple):
@@ -38,7 +35,7 @@ class Level(NamedTuple):
 
 MINUTES = Level("m", 60, 60)
 FIVE_MINUTES = Level("f", 300, 288)
-HOURS = Level("h", 3600, 24)
+HOURS = Level("h", HOUR_S, 24)
 LEVELS = (MINUTES, FIVE_MINUTES, HOURS)
 
 

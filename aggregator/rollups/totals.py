@@ -18,8 +18,10 @@ PICO_PER_DOLLAR = 10**12
 ABSENT = -1  # in place of a cost; costs are never negative
 ROWS, PRICED = 0, 1
 
-LOW_BITS = 32
-_LOW = 2**LOW_BITS - 1
+_LOW_BITS = 32
+_LOW = 2**_LOW_BITS - 1
+# A sum whose upper part is below this is within 64 bits.
+_HIGH_MAX = 2 ** (62 - _LOW_BITS)
 _MOST, _LEAST = 2**63 - 1, -(2**63)
 
 
@@ -43,7 +45,23 @@ class Layout:
 
     def sum(self, totals: Totals, metric: int) -> int:
         """The sum of a metric."""
-        return totals[self.low + metric] + (totals[self.high + metric] << LOW_BITS)
+        return totals[self.low + metric] + (totals[self.high + metric] << _LOW_BITS)
+
+    def sums(self, rows: Integers, metric: int) -> list[int]:
+        """The sum of a metric in each row, exact."""
+        low, high = self._parts(rows, metric)
+        if len(high) and (high.max() >= _HIGH_MAX or high.min() <= -_HIGH_MAX):
+            return [part + (above << _LOW_BITS) for part, above in zip(low.tolist(), high.tolist(), strict=True)]
+        found: list[int] = (low + (high << _LOW_BITS)).tolist()
+        return found
+
+    def float_sums(self, rows: Integers, metric: int) -> NDArray[np.float64]:
+        """The sum of a metric in each row, as close as a float comes."""
+        low, high = self._parts(rows, metric)
+        return low + high * float(1 << _LOW_BITS)
+
+    def _parts(self, rows: Integers, metric: int) -> tuple[Integers, Integers]:
+        return rows[:, self.low + metric], rows[:, self.high + metric]
 
     def none(self) -> Totals:
         """Totals of no values."""
@@ -96,7 +114,7 @@ class Layout:
     def carry(self, totals: Totals) -> None:
         """Bring the sums into their one form."""
         for low, high in zip(range(self.low, self.high), range(self.high, self.ones), strict=True):
-            totals[high] += totals[low] >> LOW_BITS
+            totals[high] += totals[low] >> _LOW_BITS
             totals[low] &= _LOW
 
     def of_segments(self, values: Integers, starts: Integers) -> Integers:
@@ -112,7 +130,7 @@ class Layout:
         found[:, ROWS] = np.diff(np.append(starts, len(values)))
         found[:, PRICED] = np.add.reduceat(present[:, 0], starts, dtype=np.int64) if costs.size else 0
         np.add.reduceat(counted & _LOW, starts, axis=0, out=found[:, self.low : self.high])
-        np.add.reduceat(counted >> LOW_BITS, starts, axis=0, out=found[:, self.high : self.ones])
+        np.add.reduceat(counted >> _LOW_BITS, starts, axis=0, out=found[:, self.high : self.ones])
         found[:, self.ones : self.zeros] = np.add.reduceat(values == self.one, starts, axis=0, dtype=np.int64)
         found[:, self.zeros : self.minima] = np.add.reduceat(values == 0, starts, axis=0, dtype=np.int64)
         np.minimum.reduceat(lowest, starts, axis=0, out=found[:, self.minima : self.maxima])
@@ -146,7 +164,7 @@ class Layout:
 
     def _carry_all(self, totals: Integers) -> None:
         low = totals[:, self.low : self.high]
-        totals[:, self.high : self.ones] += low >> LOW_BITS
+        totals[:, self.high : self.ones] += low >> _LOW_BITS
         low &= _LOW
 
     def unpack(self, stored: bytes) -> Integers:

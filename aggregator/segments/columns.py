@@ -14,6 +14,7 @@ Integers = NDArray[np.int64]
 
 _HEADER = Struct("<qB")
 _WIDTHS = (0, 1, 2, 4, 8)
+_STORED = np.dtype("<u8")
 
 
 def pack_column(values: Integers) -> bytes:
@@ -25,8 +26,8 @@ def pack_column(values: Integers) -> bytes:
     if not width:
         return _HEADER.pack(lowest, 0)
     above = values.astype(np.uint64) - np.uint64(lowest % 2**64)  # wraps to the difference
-    planes = [(above >> np.uint64(8 * place)).astype(np.uint8).tobytes() for place in range(width)]
-    return b"".join([_HEADER.pack(lowest, width), *planes])
+    planes = above.astype(_STORED).view(np.uint8).reshape(len(values), 8)[:, :width].T
+    return _HEADER.pack(lowest, width) + planes.tobytes()
 
 
 def unpack_column(packed: bytes, count: int) -> Integers:
@@ -36,9 +37,9 @@ def unpack_column(packed: bytes, count: int) -> Integers:
     lowest, width = _HEADER.unpack_from(packed)
     if len(packed) != _HEADER.size + width * count:
         raise ValueError(f"a column of {count} values of {width} bytes has {len(packed)} bytes")
-    above = np.zeros(count, dtype=np.uint64)
-    for place in range(width):
-        plane = np.frombuffer(packed, np.uint8, count, _HEADER.size + place * count)
-        above |= plane.astype(np.uint64) << np.uint64(8 * place)
-    values: Integers = (above + np.uint64(lowest % 2**64)).astype(np.int64)
+    if not width:
+        return np.full(count, lowest, dtype=np.int64)
+    above = np.zeros((count, 8), dtype=np.uint8)
+    above[:, :width] = np.frombuffer(packed, np.uint8, width * count, _HEADER.size).reshape(width, count).T
+    values: Integers = (above.view(_STORED)[:, 0] + np.uint64(lowest % 2**64)).astype(np.int64)
     return values

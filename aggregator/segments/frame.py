@@ -9,25 +9,17 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-import zstandard
 
 from aggregator.packing import Packing
 from aggregator.rollups.cell import Cell
 from aggregator.rollups.series import OF_LATENCY, OF_USAGE, Series, series_of
 from aggregator.rollups.totals import Totals
 from aggregator.segments.columns import Integers, pack_column, unpack_column
+from aggregator.segments.compression import CorruptFrame as CorruptFrame
+from aggregator.segments.compression import compress, decompress
 from aggregator.segments.rows import Packed, pack_rows, unpack_rows
 
-# Higher levels take 6 to 120 times as long for 2 to 6 %.
-COMPRESSION_LEVEL = 3
-# What a frame may come to when it is opened; one of 2,000 full cells of five models is under 30 MB.
-FRAME_BYTES_MAX = 2**30
-
 _TOTALS, _LARGE, _SKETCHES = 1, 2, 4
-
-
-class CorruptFrame(Exception):
-    """Bytes that are not what was sealed."""
 
 
 class Beside(NamedTuple):
@@ -113,16 +105,14 @@ def pack_frame(cells: Mapping[int, FullCell]) -> bytes:
         sketch_sizes=_column([len(sketch) for sketch in sketches]),
         sketches=b"".join(sketches),
     )
-    compressor = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL, write_checksum=True)
-    return compressor.compress(_encoder.encode(columns))
+    return compress(_encoder.encode(columns))
 
 
 def unpack_frame(packed: bytes, wanted: Collection[int] | None = None) -> dict[int, FullCell]:
     """The cells of a frame by place, of those wanted (None: all). Raises CorruptFrame."""
     try:
-        raw = zstandard.ZstdDecompressor().decompress(packed, max_output_size=FRAME_BYTES_MAX)
-        return dict(_unpacked(_decoder.decode(raw), wanted))
-    except (zstandard.ZstdError, msgspec.MsgspecError, ValueError, IndexError, StopIteration) as why:
+        return dict(_unpacked(_decoder.decode(decompress(packed)), wanted))
+    except (msgspec.MsgspecError, ValueError, IndexError, StopIteration) as why:
         raise CorruptFrame(str(why)) from why
 
 

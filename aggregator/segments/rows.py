@@ -73,7 +73,7 @@ def _pack_usage(values: Integers) -> Packed:
     ]
     of_priced = values[priced]
     for counts, cost in ((_input_counts(of_priced), INPUT_COST), (of_priced[:, OUTPUT : OUTPUT + 1], OUTPUT_COST)):
-        prices = _prices(counts, of_priced[:, cost])
+        prices = fitted_prices(counts, of_priced[:, cost])
         packed += [prices, pack_column(of_priced[:, cost] - counts @ np.array(prices, dtype=np.int64))]
     return packed
 
@@ -100,7 +100,7 @@ def _input_counts(values: Integers) -> Integers:
     return values[:, [INPUT, CACHE_READ, CACHE_CREATION]]
 
 
-def _prices(counts: Integers, costs: Integers) -> list[int]:
+def fitted_prices(counts: Integers, costs: Integers) -> list[int]:
     """What one of each count costs, as nearly as whole pico-dollars say it; wrong ones only take more bytes."""
     none = [0] * counts.shape[1]
     if not len(costs):

@@ -20,7 +20,7 @@ from aggregator.layout.keys import (
     member_shard,
     project_registry,
 )
-from aggregator.rollups.levels import DAY_S, DAY_US
+from aggregator.time_units import DAY_S, DAY_US
 
 # Claims of one day of a topic lie in so many keys, so that they spread over a cluster.
 CLAIM_KEYS = 64

@@ -2,8 +2,16 @@
 
 The settings name the base namespace. `<base>:live` holds the namespace of the live generation; without that key it is
 the base itself. Setting it is one command, so everyone sees the switch at once, each at its next look.
+
+A rebuild that hands over holds a lease: a random id under `{<base>:live}:lease`, in the slot of `<base>:live`, that
+Redis forgets LEASE_S after it was last renewed. Each fence names the lease that it was moved by, and the switch is one
+step that needs the lease and ends it. So where a lease is gone and the generation is still live, its holder never
+switches, and whoever finds a fence of that lease may take it back: a rebuild that was killed heals by itself, and one
+that was only slow does not switch over.
 """
 
+import logging
+import secrets
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -22,13 +30,20 @@ from aggregator.layout.keys import (
     projects_by_name,
     shard_registry,
 )
+from aggregator.store.scripts import IS_OVER, RENEW, SWITCH
 from aggregator.store.shard_store import ShardStore
+
+log = logging.getLogger(__name__)
 
 # Keys freed in one round trip: some milliseconds of the server's time.
 KEYS_PER_DROP = 500
 KEYS_PER_SCAN = 1_000
 # A rebuild says so often that it lives; one that has been silent for longer is taken for dead.
 SILENT_S_MAX = 30
+# While a rebuild hands over, it renews its lease about every second; a step of its work, an answer of Redis or of the
+# broker takes less than this. A partition of a killed one stands still for so long.
+LEASE_S = 30
+_LEASE_BYTES = 8
 
 # How long an answer may still come from the generation before. Whoever drops that one must wait longer.
 LOOK_INTERVAL_S = 1.0
@@ -37,6 +52,11 @@ LOOK_INTERVAL_S = 1.0
 def live_key(base: str) -> str:
     """The key that names the live generation's namespace."""
     return f"{base}:live"
+
+
+def lease_key(base: str) -> str:
+    """The key of the lease of who hands over, in the slot of `live_key`."""
+    return f"{{{live_key(base)}}}:lease"
 
 
 def live_namespace(client: redis.Redis, base: str) -> str:
@@ -102,15 +122,51 @@ class Generations:
             raise RebuildRuns(f"the rebuild into {namespace} was ended from elsewhere")
         self._client.hset(self._rebuild, "seen_s", now_s)
 
-    def switch(self, namespace: str) -> str:
-        """Make `namespace` the live generation, in one step; returns the one before, which `tidy` then drops."""
+    def take_lease(self, namespace: str) -> "Lease":
+        """The lease of the rebuild into `namespace`, to be had before the first fence. Raises RebuildRuns."""
+        return Lease(self._client, self._base, namespace)
+
+    def move_away(self, shard: ShardName, lease: "Lease") -> int | None:
+        """Let no writer continue a shard of the live generation; the final next offset. Raises Fenced where another
+        rebuild has moved it that may still switch over: its fence must stand, also against one whose lease has ended.
+        """
+        return ShardStore(self._client, shard).move_away(lease.id, self.ended_lease(shard))
+
+    def switch(self, lease: "Lease") -> str:
+        """Make the lease's namespace the live generation, in one step; returns the one before, which `tidy` then drops.
+
+        Raises RebuildRuns, with nothing changed, where the lease has ended.
+        """
         before = self.live()
         self._client.hset(self._rebuild, "dropping", before)
-        self._client.set(live_key(self._base), namespace)
+        lease.switch()
         return before
+
+    def take_back(self, shard: ShardName) -> bool:
+        """Let writers continue a shard of the live generation if a rebuild that moved it away will never switch over;
+        whether it was so.
+        """
+        lease = self.ended_lease(shard)
+        # What another rebuild has moved meanwhile has that one's lease.
+        if lease is None or not ShardStore(self._client, shard).move_back(lease):
+            return False
+        log.warning(
+            "took a shard back from a rebuild that died, or was too slow",
+            extra={"shard": shard.tag, "remedy": "`callmeter rebuild --abort` frees what it left in Redis"},
+        )
+        return True
+
+    def ended_lease(self, shard: ShardName) -> str | None:
+        """The lease by which a shard has moved away, if it has ended without a switch: it then stays ended."""
+        lease = ShardStore(self._client, shard).moved_by()
+        if not lease:  # it has not moved, or by a rebuild of a version that had no leases: nobody knows how it is
+            return None
+        keys = (live_key(self._base), lease_key(self._base))
+        return lease if self._client.eval(IS_OVER, 2, *keys, lease, shard.namespace, self._base) else None
 
     def tidy(self) -> list[str]:
         """Undo what a rebuild has begun, or finish dropping what it has replaced; the namespaces dropped."""
+        self._client.delete(lease_key(self._base))  # from here on nobody switches
         state, live, dropped = self._state(), self.live(), []
         building, dropping = state.get("building"), state.get("dropping")
         if building is not None and building != live:
@@ -122,6 +178,13 @@ class Generations:
                 dropped.append(namespace)
         self._client.hdel(self._rebuild, "building", "dropping", "seen_s")
         return dropped
+
+    def give_up(self, namespace: str) -> None:
+        """Undo the rebuild into `namespace`; what another has begun meanwhile is left alone."""
+        if self._state().get("building") == namespace:
+            self.tidy()
+        else:
+            self.discard(namespace)
 
     def discard(self, namespace: str) -> None:
         """Free all keys of a generation that never was live and never will be."""
@@ -156,6 +219,38 @@ class Generations:
             of_shard = key.startswith(tag) and b"/" not in topic and partition.isdigit()
             if of_shard or key.startswith((projects, claims)) or key in registries:
                 yield key
+
+
+class Lease:
+    """A rebuild's right to switch over, for as long as it says that it lives. Methods raise RebuildRuns once it has
+    ended, and what the client raises.
+    """
+
+    def __init__(self, client: redis.Redis, base: str, namespace: str) -> None:
+        self._client: Any = client
+        self._namespace = namespace
+        self._live, self._key = live_key(base), lease_key(base)
+        self.id = secrets.token_hex(_LEASE_BYTES)
+        self._renewed_s = time.perf_counter()
+        if not client.set(self._key, self.id, px=LEASE_S * 1_000, nx=True):
+            raise RebuildRuns("another rebuild hands over")
+
+    def renew(self) -> None:
+        """Say that the rebuild lives."""
+        now_s = time.perf_counter()
+        # By our own clock too: a Redis that is back from behind may hold a lease that it had forgotten.
+        if now_s - self._renewed_s > LEASE_S or not self._client.eval(RENEW, 1, self._key, self.id, LEASE_S * 1_000):
+            raise self._ended()
+        self._renewed_s = now_s
+
+    def switch(self) -> None:
+        """Make the rebuild's namespace the live one, and end the lease, in one step."""
+        is_late = time.perf_counter() - self._renewed_s > LEASE_S
+        if is_late or not self._client.eval(SWITCH, 2, self._live, self._key, self.id, self._namespace):
+            raise self._ended()
+
+    def _ended(self) -> RebuildRuns:
+        return RebuildRuns(f"the rebuild into {self._namespace} was ended from elsewhere, or silent for {LEASE_S} s")
 
 
 def _literal(text: str) -> str:

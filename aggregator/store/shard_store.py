@@ -10,6 +10,7 @@ from redis.exceptions import WatchError
 
 from aggregator.layout.attempt import Attempt, decode_attempt, encode_attempt
 from aggregator.layout.keys import (
+    BY_LEASE,
     LAYOUT_VERSION,
     MOVED,
     SEALED,
@@ -18,6 +19,7 @@ from aggregator.layout.keys import (
     ShardName,
     counted_topics,
     fence_at,
+    moved_by,
     project_registry,
     projects_by_name,
     shard_member,
@@ -93,19 +95,31 @@ class ShardStore:
         """The same for those who only look: also of a shard that has moved away."""
         return stored_offset(self._client.get(self.keys.next))
 
-    def move_away(self) -> int | None:
-        """Let no writer continue this shard, since another generation does; returns the final next offset."""
-        return stored_offset(self._client.eval(MOVE_AWAY, 1, self.keys.next))
+    def move_away(self, lease: str, ended_lease: str | None = None) -> int | None:
+        """Let no writer continue this shard, since another generation does; returns the final next offset.
 
-    def move_back(self) -> None:
-        """Let writers continue this shard, if it has moved away."""
-        self._client.eval(MOVE_BACK, 1, self.keys.next)
+        Raises Fenced if it has moved away by another lease, unless that is `ended_lease`.
+        """
+        marks = [BY_LEASE + one.encode() for one in (lease, ended_lease or lease)]
+        moved = self._client.eval(MOVE_AWAY, 1, self.keys.next, *marks)
+        if moved is None:
+            raise Fenced(f"shard {self.shard.tag} has been moved away by another rebuild")
+        return stored_offset(moved)
+
+    def moved_by(self) -> str | None:
+        """The lease by which it has moved away; see `aggregator.layout.keys.moved_by`."""
+        return moved_by(self._client.get(self.keys.next))
+
+    def move_back(self, lease: str | None = None) -> bool:
+        """Let writers continue this shard, if it has moved away, by this lease (None: any); whether it had."""
+        mark = b"" if lease is None else BY_LEASE + lease.encode()
+        return bool(self._client.eval(MOVE_BACK, 1, self.keys.next, mark))
 
     def _writable(self, stored: bytes | None) -> int | None:
         if stored is not None and stored.startswith(MOVED):
             raise Fenced(
-                f"shard {self.shard.tag} is moving to another generation; if no `callmeter rebuild` runs, "
-                "`callmeter rebuild --abort` lets it go on"
+                f"shard {self.shard.tag} is moving to another generation; it goes on by itself when its `callmeter "
+                "rebuild` has been dead for a while, and at once after `callmeter rebuild --abort`"
             )
         return stored_offset(stored)
 

@@ -6,13 +6,15 @@ from itertools import groupby
 from typing import NamedTuple
 
 from aggregator.calls.call import CALL_CODEC
+from aggregator.calls.packed_id import unpack_id
 from aggregator.layout import keys as layout
-from aggregator.layout.keys import CALLS_PER_CHUNK, LAYOUT_VERSION, ShardKeys
+from aggregator.layout.keys import CALLS_PER_CHUNK, LAYOUT_VERSION, SHORT_ROLLUP, ShardKeys
 from aggregator.layout.open_calls import pack_open_call
 from aggregator.layout.slots import TouchedBlock
 from aggregator.layout.write import ShardWrite
-from aggregator.rollups.levels import DAY_S, Retention
-from aggregator.writing.fold import BatchChanges
+from aggregator.rollups.levels import Retention
+from aggregator.time_units import DAY_S
+from aggregator.writing.batch_changes import BatchChanges
 from aggregator.writing.records import Records
 
 
@@ -40,6 +42,8 @@ def write_changes(
     for project_id, project in records.projects.items():
         if project > known.projects:
             write.set(keys.projects, project_id, project)
+    if (short := changes.short_rollup) is not None:
+        write.set(keys.shard, SHORT_ROLLUP, f"{records.project_id(short.project)} {unpack_id(short.packed_id)}")
     _write_postings(changes, keys, retention, write)
     _write_open_calls(changes, records, keys, retention, write)
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from aggregator.calls.call import CALL_CODEC, Call
 from aggregator.layout.keys import CALLS_PER_CHUNK, id_field
 from aggregator.layout.write import ShardWrite
-from aggregator.rollups.levels import SECOND_US, Retention
+from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import SECOND_US
 
 # 8,192 records a batch: more than a batch can bring, so dropping keeps up, and a few milliseconds of work at most.
 CHUNKS_PER_BATCH_MAX = 32

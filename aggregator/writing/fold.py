@@ -5,9 +5,7 @@ rollups from its start; its latency, error and usage from when both are known. W
 what calls above it count, that were counted before: their rows are replaced.
 """
 
-from collections import Counter, defaultdict
-
-import msgspec
+from collections import defaultdict
 
 from aggregator.calls.call import Call, Subtree
 from aggregator.calls.error_text import ERROR_BYTES_MAX, cut, error_class
@@ -28,34 +26,12 @@ from aggregator.layout.open_calls import OpenCall
 from aggregator.layout.unpriced import Unpriced
 from aggregator.prices.book import PriceBook
 from aggregator.rollups.facets import count_facets, error_facet_of
-from aggregator.rollups.levels import MINUTE_US
 from aggregator.rollups.series import model_series, tree_series
 from aggregator.rollups.tally import CallTally
 from aggregator.rollups.views import MORE_MODELS_FACET, model_facet
+from aggregator.time_units import MINUTE_US
+from aggregator.writing.batch_changes import BatchChanges, CallGroup, Postings
 from aggregator.writing.records import Records
-
-CallGroup = tuple[int, int, str, bool, str | None, str | None]
-"""Project, minute, op name, root or not, user, run: calls that no filter on dimensions tells apart."""
-
-ProjectDay = tuple[int, int]
-"""A project and a UTC day since 1970."""
-
-Postings = defaultdict[str, defaultdict[bytes, list[bytes]]]
-"""By index and value: the calls that have it, as they stand in postings."""
-
-
-class BatchChanges(msgspec.Struct):
-    """What a batch changes: records by number, tallies of groups of calls, and of those of a group that have a facet,
-    packed postings by index and value, open calls, counters, calls without a cost.
-    """
-
-    records: set[int] = msgspec.field(default_factory=set)
-    groups: dict[CallGroup, CallTally] = msgspec.field(default_factory=dict)
-    facets: dict[tuple[CallGroup, str], CallTally] = msgspec.field(default_factory=dict)
-    postings: dict[ProjectDay, Postings] = msgspec.field(default_factory=dict)
-    open_calls: dict[tuple[int, bytes], dict[int, OpenCall | None]] = msgspec.field(default_factory=dict)
-    counters: Counter[str] = msgspec.field(default_factory=Counter)
-    unpriced: Counter[Unpriced] = msgspec.field(default_factory=Counter)
 
 
 class Fold:
@@ -127,7 +103,10 @@ class Fold:
             duplicates=self._duplicates,
             unpriced=self._unpriced,
             negative_latencies=self._negative_latencies,
+            rollups_short=len(subtrees.stating_less),
         )
+        if subtrees.stating_less:
+            changes.short_rollup = calls[subtrees.stating_less[-1]]
         return changes
 
     def _replace_rows(self) -> None:

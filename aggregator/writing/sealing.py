@@ -25,10 +25,10 @@ from aggregator.layout.sealed import (
 from aggregator.layout.slots import TouchedBlock
 from aggregator.layout.write import Field, ShardWrite
 from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, packed_place, rows_field, sketches_field
-from aggregator.rollups.levels import SECOND_US
 from aggregator.rollups.views import ALL_CALLS
 from aggregator.segments.frame import Beside, FullCell, pack_frame, unpack_frame
 from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import SECOND_US
 
 # Cells of one step, and so of a frame: some 30 ms of a worker. A frame is read whole, whichever cell is asked for.
 CELLS_PER_FRAME = 1_000

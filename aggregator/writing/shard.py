@@ -5,49 +5,29 @@ refused or cut off) `recover` drops everything in memory and starts again from w
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from itertools import chain, islice
-from typing import Any
 
 import msgspec
 
 from aggregator.calls.event import Event
-from aggregator.layout import keys as layout
-from aggregator.layout.kept import decode_retention, encode_retention
-from aggregator.layout.slots import ProjectMinute
 from aggregator.layout.write import Field, Key, ShardWrite
 from aggregator.prices.book import PriceBook
-from aggregator.rollups.levels import MINUTE_US, SECOND_US, Retention
-from aggregator.rollups.tally import PackedTally, merge_tallies
-from aggregator.rollups.views import ViewDirectory
+from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
+from aggregator.writing.batch_changes import BatchChanges
 from aggregator.writing.cell_cache import Cells
 from aggregator.writing.changes import Known, count, note_blocks, write_changes
+from aggregator.writing.directories import Directories
 from aggregator.writing.expiry import ExpiredChunks
-from aggregator.writing.fold import BatchChanges, CallGroup, Fold, ProjectDay
+from aggregator.writing.fold import Fold
+from aggregator.writing.kept_retention import KeptRetention
+from aggregator.writing.known_expiries import KnownExpiries
+from aggregator.writing.limits import ShardLimits
 from aggregator.writing.loading import load_records
 from aggregator.writing.records import Records
 from aggregator.writing.sealing import Sealing
+from aggregator.writing.source_log import SourceLog
 from aggregator.writing.unpriced import UnpricedCounts
 from aggregator.writing.waiting import WaitingEnds
-
-
-class ShardLimits(msgspec.Struct, frozen=True):
-    """What bounds a shard's memory, in the writer and in Redis."""
-
-    # About 1 KB each: the calls of the last minute or so at 1,000 calls a second, so that ends find their starts.
-    calls_cached_max: int = 50_000
-    # About 5 KB each with full sketches: current slots of some thousand views.
-    cells_cached_max: int = 20_000
-    # Per project, UTC day and set of dimensions: a view busy all day takes about 1 MB, most take a few KB.
-    views_max: int = 2_000
-    # Of the text of an error, in records of calls that failed: enough for a sentence; 0: its class alone.
-    error_bytes_max: int = 200
-    # Keys whose expiry is known to be set; a key forgotten here is only told its expiry once more.
-    expiries_cached_max: int = 100_000
-    # One per project and UTC day with calls in it; up to views_max views in each.
-    directories_cached_max: int = 500
-    # How long cells are left as they are after their hour, or six hours, or day; None: for ever.
-    seal_after_s: int | None = None
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -86,9 +66,8 @@ class Shard:
         hashes = [self._keys.projects, self._keys.writer, self._keys.unpriced, self._keys.log]
         projects, written_by, unpriced, log = self._store.read_hashes(hashes)
         self._unpriced = UnpricedCounts(unpriced)
-        self._log = {name.decode(): value.decode() for name, value in log.items()}
-        self._log_to_write: dict[str, str] = {}
-        self._kept = written_by.get(b"retention")
+        self._log = SourceLog(log)
+        self._kept = KeptRetention(self._retention, written_by.get(b"retention"))
         numbers = {name.decode(): int(number) for name, number in projects.items()}
         self._store.register(numbers)  # known already, unless Redis forgot that, or the node that holds it
         self._registered = set(numbers)
@@ -97,8 +76,8 @@ class Shard:
         self._waiting = WaitingEnds(self._store)
         self._cells = Cells(self._keys, self._read_present)
         self._sealing = Sealing(self._store, self._limits.seal_after_s)
-        self._directories: dict[tuple[int, int], ViewDirectory] = {}
-        self._expiries: dict[Key, int] = {}
+        self._directories = Directories(self._store, self._limits.views_max)
+        self._expiries = KnownExpiries()
         self._expired = ExpiredChunks(
             self._store,
             self._retention,
@@ -134,12 +113,11 @@ class Shard:
     @property
     def log(self) -> Mapping[str, str]:
         """Which log has been folded: `topic_id`, and `leader_epoch` of the message before the next offset."""
-        return self._log
+        return self._log.notes
 
     def note_log(self, name: str, value: str) -> None:
         """Say which log is folded; stored with the next step."""
-        if self._log.get(name) != value:
-            self._log[name] = self._log_to_write[name] = value
+        self._log.note(name, value)
 
     def apply(
         self, events: Sequence[Event], next_offset: int, as_of_us: int | None, now_us: int, counters: Mapping[str, int]
@@ -185,27 +163,22 @@ class Shard:
         self._waiting.note(events, fields, self._records, write)
         write_changes(changes, self._records, known, self._keys, self._retention, write)
         rows_still_shown = self._cells.rows_still_shown
-        touched = self._cells.add(self._by_view(changes, write), write)
+        touched = self._cells.add(self._directories.by_view(changes, write), write)
         changes.counters["rows_still_shown"] += self._cells.rows_still_shown - rows_still_shown
         changes.counters.update(counters)  # some may be negative: what was unpriced may not be counted any more
         note_blocks(touched, self._keys, self._retention, write)
         self._sealing.note(touched.values(), min(now_us, self._as_of_us), write)
         dropped = set(self._expired.drop(min(now_us, self._as_of_us), known.records, self._records.calls, write))
-        self._note_retention(now_us, write)
+        self._kept.note(now_us, self._keys, write)
         self._unpriced.add(changes.unpriced, self._keys, write)
-        self._write_log(write)
+        self._log.write(self._keys, write)
         count(changes.counters, self._records.next_number, self._as_of_us, self._keys, write)
-        self._leave_known_expiries(now_us, write)
+        self._expiries.leave_known(now_us, write)
         self._register(events)
         self._under_way = self._store.send(self._next_offset, next_offset, write, next_element)
         self._sent_offset = next_offset
         self._forget_excess(changes, write, dropped)
         return Applied(*(changes.counters[name] for name in Applied.__struct_fields__))
-
-    def _write_log(self, write: ShardWrite) -> None:
-        for name, value in self._log_to_write.items():
-            write.set(self._keys.log, name, value)
-        self._log_to_write = {}
 
     def seal(self, now_us: int) -> int:
         """Seal some cells that are due, while nothing else is to be done; returns how many, 0 where none is due."""
@@ -223,16 +196,6 @@ class Shard:
                 self._cells.forget(key, places)
                 sealed += max(1, len(places))
         return sealed
-
-    def _note_retention(self, now_us: int, write: ShardWrite) -> None:
-        """Store what is kept where that is new, so that no answer claims more."""
-        kept = self._retention
-        if self._kept is not None:
-            before = decode_retention(self._kept)
-            kept = before if before.lengths_s == kept.lengths_s else kept.instead_of(before, now_us)
-        if encode_retention(kept) != self._kept:
-            self._kept = encode_retention(kept)
-            write.set(self._keys.writer, "retention", self._kept)
 
     def finish(self) -> None:
         """Return when what was begun is stored."""
@@ -259,7 +222,7 @@ class Shard:
         if next_offset is not None and self._next_offset is not None and next_offset > self._next_offset:
             write.increments["offsets_skipped"] = next_offset - self._next_offset
             self.note_log("leader_epoch", "-1")
-        self._write_log(write)
+        self._log.write(self._keys, write)
         element = self._store.next_element if next_offset == self._next_offset else 0
         self._store.send(self._next_offset, next_offset, write, element)()
         self._next_offset = self._sent_offset = next_offset
@@ -308,46 +271,6 @@ class Shard:
         self._store.apply(self._next_offset, next_offset, write)
         self._next_offset = self._sent_offset = next_offset
 
-    def _by_view(self, changes: BatchChanges, write: ShardWrite) -> dict[ProjectMinute, dict[int, PackedTally]]:
-        """What the batch brings to each view of a minute: that of all calls, and those of groups and their facets."""
-        self._load_directories({(group[0], layout.day_of(group[1] * MINUTE_US)) for group in changes.groups})
-        minutes: dict[ProjectMinute, dict[int, list[PackedTally]]] = {}
-        of_facets = ((group, facet, tally) for (group, facet), tally in changes.facets.items())
-        for group, facet, tally in chain(((group, None, tally) for group, tally in changes.groups.items()), of_facets):
-            without_trees = tally.packed()
-            with_trees = tally.packed(with_trees=True) if tally.has_trees else without_trees
-            of_minute = minutes.setdefault(group[:2], {})
-            for view, has_trees in self._views(group, facet, write):
-                packed = with_trees if has_trees else without_trees
-                packed_tallies = of_minute.get(view)
-                if packed_tallies is None:
-                    of_minute[view] = [packed]
-                else:
-                    packed_tallies.append(packed)
-        return {
-            minute: {view: merge_tallies(packed_tallies) for view, packed_tallies in of_minute.items()}
-            for minute, of_minute in minutes.items()
-        }
-
-    def _views(self, group: CallGroup, facet: str | None, write: ShardWrite) -> list[tuple[int, bool]]:
-        """The views that count a group, or those of it that have a facet, and whether they have trees; new ones are
-        written to the day's directory.
-        """
-        project, minute, op_name, root, user_id, run_id = group
-        day = layout.day_of(minute * MINUTE_US)
-        directory = self._directories[project, day]
-        views, fields_to_set = directory.admit_call(op_name, root, user_id, run_id, self._limits.views_max, facet)
-        for field, value in fields_to_set.items():
-            write.set(self._keys.views(project, day), field, value)
-        return views
-
-    def _load_directories(self, days: set[ProjectDay]) -> None:
-        unknown = sorted(day for day in days if day not in self._directories)
-        if unknown:
-            stored = self._store.read_hashes(self._keys.views(*day) for day in unknown)
-            for day, fields in zip(unknown, stored, strict=True):
-                self._directories[day] = ViewDirectory(fields)
-
     def _read_present(self, wanted: dict[Key, list[Field]]) -> dict[tuple[Key, Field], bytes]:
         return {
             (key, field): value
@@ -355,24 +278,6 @@ class Shard:
             for field, value in zip(wanted[key], values, strict=True)
             if value is not None
         }
-
-    def _leave_known_expiries(self, now_us: int, write: ShardWrite) -> None:
-        """Tell each key its expiry once: it only moves later. One that is past is told again: its key may be new."""
-        for key, at_unix_s in list(write.expiries.items()):
-            if now_us < at_unix_s * SECOND_US and self._expiries.get(key, 0) >= at_unix_s:
-                del write.expiries[key]
-
-    def _note_expiries(self, write: ShardWrite) -> None:
-        """Of keys that exist now: a key that does not, or that deletions may have emptied, forgets what it is told."""
-        written = {
-            *write.fields,
-            *write.names,
-            *write.new_versions,
-            *(postings for postings, _ in write.appends),
-        } - set(write.deletions)
-        self._expiries.update((key, at_unix_s) for key, at_unix_s in write.expiries.items() if key in written)
-        for key in write.deletions:
-            self._expiries.pop(key, None)
 
     def _register(self, events: Sequence[Event]) -> None:
         new = {event.project_id for event in events} - self._registered
@@ -385,11 +290,6 @@ class Shard:
             self._records.forget(number)
         self._records.trim(changes.records, self._limits.calls_cached_max)
         self._cells.trim(self._limits.cells_cached_max)
-        self._note_expiries(write)
-        _drop_oldest(self._expiries, self._limits.expiries_cached_max)
-        _drop_oldest(self._directories, self._limits.directories_cached_max)
-
-
-def _drop_oldest(cache: dict[Any, Any], size_max: int) -> None:
-    for key in list(islice(cache, max(0, len(cache) - size_max))):
-        del cache[key]
+        self._expiries.note(write)
+        self._expiries.trim(self._limits.expiries_cached_max)
+        self._directories.trim(self._limits.directories_cached_max)

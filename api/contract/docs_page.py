@@ -4,123 +4,13 @@ import json
 import re
 from functools import cache
 from html import escape
-from typing import Any, NamedTuple, get_args
+from typing import get_args
 
 from markdown_it import MarkdownIt
 
 from aggregator.calls.event_page import event_page
+from api.contract.docs_examples import EXAMPLES, Example
 from api.contract.stats_request import AggregationType, CallMetricSpec, CallsFilter, UsageMetricSpec
-
-
-class Example(NamedTuple):
-    """A request that can be sent as it stands, with the beginning of an answer to it."""
-
-    anchor: str
-    title: str
-    teaches: str
-    path: str
-    request: dict[str, Any]
-    answer: dict[str, Any]
-
-
-EXAMPLES = (
-    Example(
-        "calls",
-        "How many calls, how slow, how often failed",
-        "Call metrics come in one row per bucket. <code>start</code> is inside the window, <code>end</code> is not; "
-        "without <code>end</code> the window ends now. The days are those of <code>timezone</code>, "
-        "23 or 25 hours long when its clock changes.",
-        "/calls/stats",
-        {
-            "project_id": "acme/agents",
-            "start": "2026-03-01T00:00:00+01:00",
-            "end": "2026-03-08T00:00:00+01:00",
-            "granularity": 86400,
-            "timezone": "Europe/Berlin",
-            "call_metrics": [
-                {"metric": "latency_ms", "aggregations": ["avg", "max"], "percentiles": [50, 95, 99.9]},
-                {"metric": "error_count"},
-            ],
-        },
-        {
-            "start": "2026-02-28T23:00:00Z",
-            "end": "2026-03-07T23:00:00Z",
-            "granularity": 86400,
-            "timezone": "Europe/Berlin",
-            "usage_buckets": [],
-            "call_buckets": [
-                {
-                    "timestamp": "2026-03-01T00:00:00+01:00",
-                    "avg_latency_ms": 812.4,
-                    "max_latency_ms": 9120,
-                    "p50_latency_ms": 640.0,
-                    "p95_latency_ms": 2210.5,
-                    "p99.9_latency_ms": 8450.0,
-                    "sum_error_count": 3,
-                    "count": 1290,
-                }
-            ],
-        },
-    ),
-    Example(
-        "cost",
-        "Tokens and cost by model",
-        "Usage metrics come in one row per bucket and model; a model without a price has <code>null</code> for a cost, "
-        "never 0. The fields of a filter all apply, any value of a list will do. <code>:*</code> ends a prefix.",
-        "/calls/stats",
-        {
-            "project_id": "acme/agents",
-            "start": "2026-03-01T00:00:00Z",
-            "end": "2026-03-02T00:00:00Z",
-            "usage_metrics": [{"metric": "total_tokens"}, {"metric": "total_cost"}],
-            "filter": {"op_names": ["weave:///acme/agents/op/answer:*"], "trace_roots_only": True},
-        },
-        {
-            "start": "2026-03-01T00:00:00Z",
-            "end": "2026-03-02T00:00:00Z",
-            "granularity": 21600,
-            "timezone": "UTC",
-            "usage_buckets": [
-                {
-                    "timestamp": "2026-03-01T00:00:00+00:00",
-                    "model": "gpt-4o",
-                    "sum_total_tokens": 48210,
-                    "sum_total_cost": 0.21733,
-                    "count": 57,
-                }
-            ],
-            "call_buckets": [],
-        },
-    ),
-    Example(
-        "subtree",
-        "What one call cost, with everything below it",
-        "Each requested call is answered with its own usage plus that of all its descendants, as fast for a trace of a "
-        "million calls as for one of ten. An unknown id answers <code>{}</code>.",
-        "/calls/usage",
-        {"project_id": "acme/agents", "call_ids": ["0195-root-a", "0195-root-b"], "include_costs": True},
-        {
-            "call_usage": {
-                "0195-root-a": {
-                    "gpt-4o": {
-                        "requests": 12,
-                        "prompt_tokens": 5120,
-                        "completion_tokens": 830,
-                        "total_tokens": 5950,
-                        "cache_read_input_tokens": 1024,
-                        "cache_creation_input_tokens": 0,
-                        "prompt_tokens_total_cost": 0.01024,
-                        "completion_tokens_total_cost": 0.0083,
-                        "cache_read_input_tokens_total_cost": 0.00128,
-                        "cache_creation_input_tokens_total_cost": 0.0,
-                    }
-                },
-                "0195-root-b": {},
-            },
-            "unfinished_call_ids": ["0195-child-7"],
-        },
-    ),
-)
 
 # Characters of a list or object that is kept on one line: with its key it fits in one of two columns.
 _WIDTH = 48
@@ -193,7 +83,8 @@ _PAGE = """<!doctype html>
 <title>callmeter: how to ask</title><style>{style}</style></head><body>
 <h1>callmeter</h1>
 <p class="lede">What LLM calls cost, how long they took and how often they failed.</p>
-<p>Two questions, each a POST of a JSON object. Every field is described in <a href="openapi.json">openapi.json</a>.
+<p>Each question is a POST of a JSON object. All there is to ask, and every field, is in
+<a href="openapi.json">openapi.json</a>; prices, roll-ups and buckets are those of W&amp;B Weave's trace server.
 Authentication is HTTP Basic: user <code>api</code>, an access key as the password. The examples take the address and
 the key from the shell:</p>
 <pre>export CALLMETER=http://127.0.0.1:8080 KEY=cm_…</pre>

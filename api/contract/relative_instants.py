@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from aggregator.rollups.levels import DAY_US, MINUTE_US
+from aggregator.time_units import DAY_US, MINUTE_US
 from api.contract.field_types import instant_us
 
 NOW = "now"

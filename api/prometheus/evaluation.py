@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import promql_parser as promql
 
+from aggregator.time_units import MINUTE_US, SECOND_US
 from api.prometheus import vectors
 from api.prometheus.bad_query import BadQuery
 from api.prometheus.matching import matchers_of
-from api.prometheus.selection import MINUTE_US, NumberSource, select, windows
+from api.prometheus.selection import NumberSource, select, windows
 from api.prometheus.vectors import Series, Values, Vector, without_name
 
-SECOND_US = 1_000_000
 # As Prometheus: a graph has fewer pixels.
 STEPS_MAX = 11_000
 QUERY_CHARACTERS_MAX = 10_000

@@ -16,8 +16,9 @@ from aggregator.calls.packed_id import unpack_id
 from aggregator.reading.ranked_calls import RankedCall
 from aggregator.reading.slot_bounds import Order
 from aggregator.rollups.series import USAGE_METRICS, usage_row
+from aggregator.time_units import SECOND_US
 from api.prometheus.bad_query import BadQuery
-from api.prometheus.evaluation import DEPTH_MAX, SECOND_US
+from api.prometheus.evaluation import DEPTH_MAX
 from api.prometheus.matching import Matcher, all_match, matchers_of, of_label
 from api.prometheus.metrics import BOUND, DIMENSION_LABELS, LATENCY_MS, NAME, PROJECT, Metric
 from api.prometheus.selection import bounds_of, metrics_meant

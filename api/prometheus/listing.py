@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from aggregator.time_units import MINUTE_US
 from api.prometheus.matching import Matcher, matchers_of
 from api.prometheus.metrics import DIMENSION_LABELS, METRICS, MODEL, NAME, PROJECT, family
 from api.prometheus.selection import metrics_meant, select, windows
@@ -68,7 +69,7 @@ async def series(numbers: StoreNumbers, start_us: int, end_us: int, selectors: l
 async def _increased(
     numbers: StoreNumbers, matchers: tuple[Matcher, ...], start_us: int, end_us: int, label: str | None
 ) -> Vector:
-    within = windows([start_us], [end_us + 60_000_000])
+    within = windows([start_us], [end_us + MINUTE_US])
     wanted = None if label is None else [label]
     return [
         one for one in await select(numbers, matchers, within, wanted, False, SERIES_LOOKED_AT_MAX) if one.values[0] > 0

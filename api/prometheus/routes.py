@@ -14,9 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from aggregator.time_units import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from aggregator.timestamps import parse_timestamp_us
 from api.prometheus.bad_query import BadQuery
-from api.prometheus.evaluation import SECOND_US, Evaluation, Steps, parse, range_steps
+from api.prometheus.evaluation import Evaluation, Steps, parse, range_steps
 from api.prometheus.exemplars import exemplars
 from api.prometheus.listing import label_names, label_values, metadata, series
 from api.prometheus.store_numbers import StoreNumbers
@@ -29,11 +30,11 @@ BASE = "/prometheus/api/v1"
 FORM_BYTES_MAX = 64 * 1024
 _DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
 _DURATION_US = (
-    31_536_000 * SECOND_US,
-    604_800 * SECOND_US,
-    86_400 * SECOND_US,
-    3_600 * SECOND_US,
-    60 * SECOND_US,
+    365 * DAY_US,
+    7 * DAY_US,
+    DAY_US,
+    HOUR_US,
+    MINUTE_US,
     SECOND_US,
     1_000,
 )
@@ -188,7 +189,7 @@ def _number(value: float) -> str:
 def _window(parameters: Parameters, now_us: int) -> tuple[int, int]:
     given = dict(parameters)
     end_us = _instant(given, "end", now_us)
-    return _instant(given, "start", end_us - 3_600 * SECOND_US), end_us
+    return _instant(given, "start", end_us - HOUR_US), end_us
 
 
 def _matches(parameters: Parameters) -> list[Any]:

@@ -10,7 +10,6 @@ import numpy as np
 
 from aggregator.reading.view_rollups import ALL, ViewRollups
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, USAGE_METRICS, Series, model_of
-from aggregator.rollups.totals import LOW_BITS
 from aggregator.rollups.views import OP, View
 from api.prometheus.metrics import LATENCY_MS, Metric
 from api.prometheus.vectors import Values
@@ -58,7 +57,7 @@ def _totals(read: ViewRollups, metric: Metric, series: Series, position: int) ->
     layout = series.layout
     found = read.merged.totals(series)
     if metric.part == "sum":
-        values = found.rows[:, layout.low + position] + found.rows[:, layout.high + position] * float(1 << LOW_BITS)
+        values = layout.float_sums(found.rows, position)
     else:
         values = found.rows[:, layout.counts[position]].astype(np.float64)
     by_group: dict[Group, Values] = {}

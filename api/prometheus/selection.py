@@ -6,13 +6,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from aggregator.rollups.views import View
+from aggregator.time_units import MINUTE_US
 from api.prometheus.bad_query import BadQuery
 from api.prometheus.matching import Matcher, all_match, of_label
 from api.prometheus.metrics import BOUND, DIMENSION_LABELS, METRICS, NAME, PROJECT, Metric
 from api.prometheus.sampled_numbers import Numbers, labels_of_view
 from api.prometheus.vectors import Series, Values, Vector, labels_of
 
-MINUTE_US = 60_000_000
 # Metrics that one selector without a name may mean.
 METRICS_AT_ONCE_MAX = 40
 # Series of an answer: 2 MB of JSON for a hundred steps.

@@ -11,9 +11,10 @@ from aggregator.reading.ranked_calls import RankedCall
 from aggregator.reading.rollups import TooMuchToRead, Wanted
 from aggregator.reading.slot_bounds import Order
 from aggregator.reading.view_rollups import read_view_rollups
-from aggregator.rollups.levels import DAY_US, FIVE_MINUTES, HOURS, MINUTES, Retention
+from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES, Retention
 from aggregator.rollups.views import NotKept
 from aggregator.store.reader import OpenedProject, StateLost, StoreAway, StoreReader, UnknownLayout
+from aggregator.time_units import DAY_US
 from api.prometheus.bad_query import BadQuery
 from api.prometheus.matching import Matcher, of_label
 from api.prometheus.metrics import LATENCY_MS, PROJECT, Metric

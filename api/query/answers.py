@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import NoReturn
 
 from aggregator.layout.keys import ShardName
-from aggregator.rollups.levels import DAY_US, SECOND_US, Retention
+from aggregator.rollups.levels import Retention
 from aggregator.store.reader import OpenedProject, StateLost, StoreReader, UnknownLayout
 from aggregator.store.reader import StoreAway as RedisAway
+from aggregator.time_units import DAY_US, SECOND_US
 from api.headers import Freshness
 from api.query.breakdown_answer import answer_breakdown
 from api.query.breakdown_question import BreakdownQuestion

@@ -24,10 +24,10 @@ from aggregator.reading.calls import (
 from aggregator.reading.rollups import Slots, read_rollups
 from aggregator.reading.slot_versions import Versions, fingerprint, read_versions
 from aggregator.rollups.accumulator import Merged
-from aggregator.rollups.levels import MINUTE_US
 from aggregator.rollups.tally import tally_of
 from aggregator.rollups.views import ViewFilter
 from aggregator.store.reader import OpenedProject, StoreReader
+from aggregator.time_units import MINUTE_US
 from api.query.bucket_cache import BucketKey, BucketRows, KeptBuckets
 from api.query.questions import CallFilter, StatsQuestion
 from api.query.read_cost import CHEAP_CALLS_MAX, CHEAP_COST_MAX, read_cost, stretches

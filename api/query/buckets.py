@@ -5,9 +5,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from aggregator.time_units import SECOND_US
 from api.query.zones import offset_at, offset_spans
-
-_US = 1_000_000
 
 
 def bucket_starts(start_us: int, end_us: int, granularity_s: int, zone: ZoneInfo) -> list[int]:
@@ -19,15 +18,15 @@ def bucket_starts(start_us: int, end_us: int, granularity_s: int, zone: ZoneInfo
     if start_us >= end_us:
         return []
     # Cells and jumps lie on whole seconds, so the second of `start` has the bucket of `start`.
-    begin_s = _bucket_start(start_us // _US, granularity_s, zone)
-    spans = offset_spans(zone, begin_s, -(-end_us // _US))
-    starts_us = [begin_s * _US]
+    begin_s = _bucket_start(start_us // SECOND_US, granularity_s, zone)
+    spans = offset_spans(zone, begin_s, -(-end_us // SECOND_US))
+    starts_us = [begin_s * SECOND_US]
     offset_before_s = spans[0].offset_s
     for since_s, until_s, offset_s in spans:
         if since_s != begin_s and _opens(since_s, offset_before_s, offset_s, granularity_s):
-            starts_us.append(since_s * _US)
+            starts_us.append(since_s * SECOND_US)
         next_cell_s = since_s + granularity_s - (since_s + offset_s) % granularity_s
-        starts_us.extend(range(next_cell_s * _US, until_s * _US, granularity_s * _US))
+        starts_us.extend(range(next_cell_s * SECOND_US, until_s * SECOND_US, granularity_s * SECOND_US))
         offset_before_s = offset_s
     return starts_us
 
@@ -36,7 +35,7 @@ def bucket_timestamps(starts_us: list[int], zone: ZoneInfo) -> list[str]:
     """The ascending starts on the zone's clock, in ISO 8601 with its offset: `2026-03-03T00:00:00+00:00`."""
     if not starts_us:
         return []
-    starts_s = [start_us // _US for start_us in starts_us]
+    starts_s = [start_us // SECOND_US for start_us in starts_us]
     timestamps: list[str] = []
     for since_s, until_s, offset_s in offset_spans(zone, starts_s[0], starts_s[-1] + 1):
         here = starts_s[bisect_left(starts_s, since_s) : bisect_left(starts_s, until_s)]

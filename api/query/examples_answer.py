@@ -12,9 +12,10 @@ from aggregator.reading.calls import select_minutes
 from aggregator.reading.ranked_calls import Ranking, cost_of, rank_calls, rank_selected, usage_of
 from aggregator.reading.slot_bounds import Slot
 from aggregator.reading.value_rollups import views_of_days
-from aggregator.rollups.levels import DAY_US, Retention
+from aggregator.rollups.levels import Retention
 from aggregator.rollups.totals import PICO_PER_DOLLAR
 from aggregator.store.reader import OpenedProject, StoreReader
+from aggregator.time_units import DAY_US
 from aggregator.timestamps import format_utc
 from api.query.bucket_reading import matches_views, needs_calls, select_calls, view_filter
 from api.query.examples_question import ExamplesQuestion

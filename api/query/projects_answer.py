@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from aggregator.rollups.levels import SECOND_US
 from aggregator.store.reader import StoreReader
+from aggregator.time_units import SECOND_US
 from aggregator.timestamps import format_utc
 
 

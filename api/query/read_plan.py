@@ -6,7 +6,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from aggregator.reading.rollups import LevelBlock, Slots
-from aggregator.rollups.levels import DAY_US, FIVE_MINUTES, HOURS, MINUTE_US, MINUTES, SECOND_US, Level
+from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES, Level
+from aggregator.time_units import DAY_US, MINUTE_US, SECOND_US
 
 _FROM_COARSE = (HOURS, FIVE_MINUTES, MINUTES)
 

@@ -12,7 +12,7 @@ import msgspec
 
 from aggregator.rollups.accumulator import BucketSeries, Merged, SeriesTotals, Values
 from aggregator.rollups.series import COST_METRICS, OF_LATENCY, USAGE_METRICS, model_of
-from aggregator.rollups.totals import LOW_BITS, PICO_PER_DOLLAR, PRICED, ROWS, Totals
+from aggregator.rollups.totals import PICO_PER_DOLLAR, PRICED, ROWS, Totals
 from api.query.questions import MetricQuestion
 
 Row = Any
@@ -22,9 +22,6 @@ Column = list[Any]
 
 # Shapes of rows, one for each set of keys that is asked for; some KB each.
 SHAPES_CACHED_MAX = 500
-
-# A sum whose upper part is below this is within 64 bits.
-_HIGH_MAX = 2 ** (62 - LOW_BITS)
 
 
 def call_rows(timestamps: Sequence[str], merged: Merged, metrics: Sequence[MetricQuestion]) -> list[Row]:
@@ -170,13 +167,7 @@ def _aggregated(aggregation: str, totals: SeriesTotals, metric: int, counts: lis
 
 def _sums(totals: SeriesTotals, metric: int) -> list[int]:
     layout = totals.series.layout
-    low, high = totals.rows[:, layout.low + metric], totals.rows[:, layout.high + metric]
-    sums: list[int]
-    if len(high) and (high.max() >= _HIGH_MAX or high.min() <= -_HIGH_MAX):
-        sums = [part + (above << LOW_BITS) for part, above in zip(low.tolist(), high.tolist(), strict=True)]
-    else:
-        sums = (low + (high << LOW_BITS)).tolist()
-    return _with_large(totals, sums, lambda large: layout.sum(large, metric))
+    return _with_large(totals, layout.sums(totals.rows, metric), lambda large: layout.sum(large, metric))
 
 
 def _totals_column(totals: SeriesTotals, position: int) -> list[int]:

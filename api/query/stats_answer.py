@@ -5,8 +5,9 @@ from functools import partial
 
 import msgspec
 
-from aggregator.rollups.levels import MINUTES, SECOND_US, Retention
+from aggregator.rollups.levels import MINUTES, Retention
 from aggregator.store.reader import OpenedProject, StoreReader
+from aggregator.time_units import SECOND_US
 from aggregator.timestamps import format_utc
 from api.query.bucket_cache import BucketRows, KeptBuckets
 from api.query.bucket_reading import Buckets, Source, needs_calls, rows_of_calls, rows_of_rollups
@@ -87,7 +88,7 @@ def _window(question: StatsQuestion, now_us: int, retention: Retention) -> Fitte
 
 def _check_edges(starts: Sequence[int], window: Fitted, timezone: str) -> None:
     """Where only slots of `slot_s` are kept, a zone whose days begin inside a slot cannot be answered exactly."""
-    if window.slot_s and any(start_us % (window.slot_s * 1_000_000) for start_us in starts):
+    if window.slot_s and any(start_us % (window.slot_s * SECOND_US) for start_us in starts):
         raise invalid_at(
             ("timezone",),
             f"of the oldest part of this window only {window.slot_s} s slots of UTC are kept, and buckets of "

@@ -6,8 +6,9 @@ from aggregator.calls.packed_id import unpack_id
 from aggregator.layout import keys as layout
 from aggregator.reading.calls import Selected, read_calls, select_minutes
 from aggregator.reading.rollups import TooMuchToRead
-from aggregator.rollups.levels import DAY_US, HOURS, MINUTE_US, Retention
+from aggregator.rollups.levels import HOURS, Retention
 from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
+from aggregator.time_units import DAY_US, MINUTE_US
 from api.query.bucket_reading import matches_views, needs_calls, select_calls, view_filter
 from api.query.questions import TraceUsageQuestion
 from api.query.retained_window import calls_reach_us

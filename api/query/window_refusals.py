@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from aggregator.reading.rollups import TooMuchToRead
-from aggregator.rollups.levels import DAY_US, Retention
+from aggregator.rollups.levels import Retention
 from aggregator.rollups.views import NotKept
+from aggregator.time_units import DAY_US
 from aggregator.timestamps import format_utc
 from api.query.retained_window import BeyondRetention, Fitted, calls_reach_us, fit
 from api.refusals import invalid_at

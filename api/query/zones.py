@@ -7,6 +7,8 @@ from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from aggregator.time_units import DAY_S
+
 # Calendar and weekdays repeat after 400 years, and so does every rule of a zone. A 400th of that is the length of
 # one stretch of remembered jumps.
 _STRETCH_S = 31_556_952
@@ -18,7 +20,7 @@ _LAST_STRETCH = 2500 - 1970
 
 # Probes further apart could miss a jump and the one back. The closest two of any zone are a week apart (Boa Vista
 # in 2000, Gaza in 2040); tests/test_buckets.py looks at all of them.
-_PROBE_S = 2 * 86_400
+_PROBE_S = 2 * DAY_S
 
 # A few hundred bytes each: a year of one zone. Enough for 50 years in every zone there is.
 _STRETCHES_KEPT_MAX = 32_768
@@ -68,7 +70,7 @@ def offset_at(zone: ZoneInfo, at_s: int) -> int:
         at_s -= _cycles_past(stretch) * _STRETCHES_OF_CYCLE * _STRETCH_S
     offset = datetime.fromtimestamp(at_s, zone).utcoffset()
     assert offset is not None
-    return offset.days * 86_400 + offset.seconds
+    return offset.days * DAY_S + offset.seconds
 
 
 def offset_spans(zone: ZoneInfo, since_s: int, until_s: int) -> list[OffsetSpan]:

@@ -14,6 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from aggregator.time_units import HOUR_S, SECOND_US
 from callmeter.commands.up import port_options, running
 from callmeter.local.agent_traces import TimedEvent, agent_traces
 from callmeter.local.overview import Overview, ask, curl, pasted_question, plain_line, question
@@ -28,7 +29,7 @@ from ingest.kafka.producer import DeliveryFailed, EventProducer
 
 PROJECT = "demo/agents"
 # The past that is told at once at the start, so that there is something to look at.
-PAST_S = 3_600
+PAST_S = HOUR_S
 STEP_S = 0.25
 LOOK_EVERY_S = 1.0
 LINE_EVERY_S = 5.0
@@ -78,7 +79,7 @@ def demo(
         running(settings, directory, port, kafka_port, redis_port, keep_state=data_dir is not None) as processes,
     ):
         now_us = time.time_ns() // 1_000
-        stream = agent_traces(Random(), PROJECT, now_us - PAST_S * 1_000_000, calls_per_second)
+        stream = agent_traces(Random(), PROJECT, now_us - PAST_S * SECOND_US, calls_per_second)
         try:
             with EventProducer(processes.broker.address) as producer:
                 _Show(processes, producer, stream).run()

@@ -7,6 +7,7 @@ import click
 
 from aggregator.access.key import Scope, new_access_key
 from aggregator.store.key_store import KeyStore, KeyStoreAway, ListedKey, open_key_store
+from aggregator.time_units import SECOND_US
 from callmeter.settings import Settings
 from callmeter.terminal_text import harmless
 
@@ -97,4 +98,4 @@ def _row(listed: ListedKey) -> tuple[str, ...]:
 
 
 def _moment(us: int) -> str:
-    return datetime.fromtimestamp(us // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return datetime.fromtimestamp(us // SECOND_US, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

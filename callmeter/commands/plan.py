@@ -8,8 +8,9 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from aggregator.rollups.levels import Retention
 from callmeter.durations import parse_duration_s
-from callmeter.planning.capacity import BASELINE, Deployment, Load, make_plan
+from callmeter.planning.capacity import make_plan
 from callmeter.planning.figures import FiguresWrong, read_figures
+from callmeter.planning.load import BASELINE, Deployment, Load
 from callmeter.planning.plan_table import as_builtins, show
 from callmeter.planning.rollup_memory import Mix
 from callmeter.settings import Settings

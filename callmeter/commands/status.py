@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +16,7 @@ from aggregator.store.connection import connect
 from callmeter.command_errors import explained_failures
 from callmeter.settings import Settings
 from callmeter.stored_offsets import PartitionProgress, partition_progress
+from callmeter.terminal_text import harmless
 from callmeter.top.words import age, short
 
 COUNTERS = (
@@ -40,6 +43,9 @@ def status(settings: Settings, as_json: bool) -> None:
     Lag is counted against the offsets stored with the state, in messages. Counters count since a shard began;
     offsets lost are messages that the broker deleted before they were read. Negative latencies are those of calls that
     ended before they started, by the clocks of their producers; they are left out of every latency.
+
+    Says below the table where numbers may be less than right: roll-ups that state less than the calls below them count,
+    with an example, and messages without a key in a topic of several partitions.
     """
     with explained_failures(settings):
         client = connect(settings.redis.url, settings.redis.cluster)
@@ -53,6 +59,8 @@ def status(settings: Settings, as_json: bool) -> None:
     else:
         console = Console()
         console.print(status_table(found, time.time(), console.width))
+        for sentence in found["warnings"]:
+            click.echo(sentence)
         for topic in found["missing_topics"]:
             click.echo(f"The topic {topic} does not exist yet.")
 
@@ -81,9 +89,30 @@ def summary(progress: list[PartitionProgress], topics: tuple[str, ...]) -> dict[
         "lag_messages": sum(row.lag_messages for row in progress),
         "as_of": _instant(min(known)) if known and len(known) == len(as_of) else None,
         **{name: sum(row.fields.get(name, 0) for row in progress) for name in COUNTERS},
+        "warnings": list(warnings(progress)),
         "missing_topics": sorted(set(topics) - {row.topic for row in progress}),
         "partitions": partitions,
     }
+
+
+def warnings(progress: list[PartitionProgress]) -> Iterator[str]:
+    """What producers do that costs exactness, a sentence each."""
+    short = sum(row.fields.get("rollups_short", 0) for row in progress)
+    if short:
+        example = harmless(next(row.short_rollup for row in progress if row.short_rollup))
+        yield (
+            f"{short:,} calls state less usage than the calls below them count: somebody counts wrongly; for example "
+            f"{example} (project, id)."
+        )
+    partitions = Counter(row.topic for row in progress)
+    for topic, number in partitions.items():
+        keyless = sum(row.fields.get("messages_without_key", 0) for row in progress if row.topic == topic)
+        if keyless and number > 1:
+            yield (
+                f"{keyless:,} messages of {topic} have no key: calls of one trace may lie in several of its {number} "
+                "partitions, and then `/calls/usage` of a root lacks what lies in others. Key them by project or by "
+                "trace (OpenTelemetry's Kafka exporter: partition_traces_by_id: true)."
+            )
 
 
 def status_table(found: dict[str, Any], now_s: float, width: int) -> Table:

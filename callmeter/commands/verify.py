@@ -8,8 +8,8 @@ import click
 import msgspec
 
 from aggregator.reading.rollups import TooMuchToRead
-from aggregator.rollups.levels import DAY_US, MINUTE_US
 from aggregator.store.reader import UnknownLayout
+from aggregator.time_units import DAY_US, MINUTE_US
 from aggregator.timestamps import format_utc
 from callmeter.command_errors import explained_failures
 from callmeter.instants import instant_us

@@ -14,12 +14,13 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any, NamedTuple
 
+from aggregator.time_units import MINUTE_US, SECOND_US
+
 Event = dict[str, Any]
 
 CALLS_PER_TRACE = 10.5  # measured mean of what `_run` makes
 REPEATED_SHARE = 0.002  # of the events come a second time, as by a producer that was not sure
 BURST_EVERY_MINUTES = 3
-MINUTE_US = 60_000_000
 ATTEMPTS_MAX = 3
 
 
@@ -284,4 +285,4 @@ def _ms(rng: Random, median_ms: float) -> int:
 
 
 def _rfc3339(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{at_us % 1_000_000:06}Z"
+    return datetime.fromtimestamp(at_us // SECOND_US, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{at_us % SECOND_US:06}Z"

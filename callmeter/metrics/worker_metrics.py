@@ -11,11 +11,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from aggregator.store.memory import NodeMemory
+from aggregator.time_units import SECOND_US
 from callmeter.metrics.unpriced_models import ModelsTold, PartitionName
 from callmeter.stored_offsets import PartitionProgress
 
 _LABELS = ("topic", "partition")
-MICROSECONDS = 1_000_000
 UNREAD = frozenset({"opening", "refused"})
 
 # By the name of a shard's counter: the metric, and what it counts.
@@ -28,6 +28,8 @@ COUNTERS = {
     "unpriced": ("callmeter_unpriced_calls", "Calls that ended with a model that has no price."),
     "offsets_lost": ("callmeter_lost_offsets", "Messages that the broker deleted before they were read."),
     "offsets_skipped": ("callmeter_skipped_offsets", "Offsets without a message: control records, compacted ones."),
+    "rollups_short": ("callmeter_short_rollups", "Calls that state less usage than the calls below them count."),
+    "messages_without_key": ("callmeter_keyless_messages", "Messages that have no key."),
     "negative_latencies": ("callmeter_negative_latencies", "Calls that ended before they started, by their clocks."),
 }
 
@@ -59,14 +61,14 @@ class Sources(NamedTuple):
 
 
 # A step takes some hundred milliseconds; recovering from a Redis that is away, which is no step, longer.
-STEP_AGE_US_MAX = 30 * MICROSECONDS
+STEP_AGE_US_MAX = 30 * SECOND_US
 
 
 def why_unready(worker: Assigned, now_us: int) -> str | None:
     """Why a worker is not ready, in a sentence: it stands, or a partition is not read; None: it is."""
     stands_us = now_us - worker.stepped_us
     if stands_us > STEP_AGE_US_MAX:
-        return f"it finished its last step {stands_us // MICROSECONDS} s ago"
+        return f"it finished its last step {stands_us // SECOND_US} s ago"
     stuck = [f"{topic}/{number} is {state}" for topic, number, state in worker.partitions() if state in UNREAD]
     return f"partitions are not read: {', '.join(stuck)}" if stuck else None
 
@@ -88,7 +90,7 @@ class WorkerCollector(Collector):
             states.add_metric((topic, str(number), state), 1)
         yield states
         since_step = GaugeMetricFamily("callmeter_worker_step_age_seconds", "Seconds since the last finished step.")
-        since_step.add_metric((), max(0, self._clock() - self._worker.stepped_us) / MICROSECONDS)
+        since_step.add_metric((), max(0, self._clock() - self._worker.stepped_us) / SECOND_US)
         yield since_step
         invalid = CounterMetricFamily(
             "callmeter_invalid_events", "Events set aside as dead letters by this process.", labels=("reason",)
@@ -119,7 +121,7 @@ class WorkerCollector(Collector):
             lag.add_metric(labels, row.lag_messages)
             as_of_us = row.fields.get("as_of_us")
             if as_of_us is not None:
-                age.add_metric(labels, max(0, self._clock() - as_of_us) / MICROSECONDS)
+                age.add_metric(labels, max(0, self._clock() - as_of_us) / SECOND_US)
             for field, counter in counters.items():
                 counter.add_metric(labels, row.fields.get(field, 0))
         yield from (lag, age, *counters.values())

@@ -8,10 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from aggregator.rollups.levels import DAY_S, LEVELS
+from aggregator.rollups.levels import LEVELS
+from aggregator.time_units import DAY_S
 from callmeter.durations import format_duration
-from callmeter.planning.capacity import BASELINE, EVENTS_PER_CALL, Deployment, Load, Plan
+from callmeter.planning.capacity import Plan
 from callmeter.planning.figures import Figures
+from callmeter.planning.load import BASELINE, EVENTS_PER_CALL, Deployment, Load
 
 WIDTH = 110
 ASSUMPTIONS = (

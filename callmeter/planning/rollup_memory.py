@@ -8,7 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from aggregator.rollups.levels import DAY_S, LEVELS, Level, Retention
+from aggregator.rollups.levels import LEVELS, Level, Retention
+from aggregator.time_units import DAY_S
 from callmeter.planning.figures import Curve, Figures
 
 

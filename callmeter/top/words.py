@@ -2,6 +2,8 @@
 
 import math
 
+from aggregator.time_units import DAY_S
+
 NOTHING = "–"
 _THOUSANDS = ("", "k", "M", "G", "T")
 # From so many times as much on, a factor says more than percent.
@@ -73,7 +75,7 @@ def age(seconds: float | None) -> str:
     for unit_s, unit, until_s in ((1, "s", 120), (60, "min", 7_200), (3_600, "h", 172_800)):
         if seconds < until_s:
             return f"{seconds / unit_s:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} d"
+    return f"{seconds / DAY_S:.0f} d"
 
 
 def op_name(name: str) -> str:

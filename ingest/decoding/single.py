@@ -3,7 +3,7 @@
 import msgspec
 
 from aggregator.calls.event import Event
-from aggregator.timestamps import DAY_US
+from aggregator.time_units import DAY_US
 from ingest.decoding.exact import batch_of, event_of
 from ingest.decoding.invalid_event import InvalidEvent, NotAnEvent
 from ingest.decoding.json_repair import mark_unreadable, readable_json

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from aggregator.rollups.levels import SECOND_US
+from aggregator.time_units import SECOND_US
 from ingest.kafka.partition import Partition
 
 log = logging.getLogger(__name__)

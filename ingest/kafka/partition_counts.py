@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from aggregator.rollups.levels import SECOND_US
 from aggregator.store.shard_store import Fenced, StoreTrouble
+from aggregator.time_units import SECOND_US
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from aggregator.rollups.levels import SECOND_US
+from aggregator.time_units import SECOND_US
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from bench.generator import DISORDER_LINES, GeneratorSettings, generate, main
+from bench.disorder import DISORDER_LINES
+from bench.generator import GeneratorSettings, generate, main
 from tests.brute_force import Model, PriceList, fold
 
 START = datetime(2026, 6, 1, tzinfo=UTC)

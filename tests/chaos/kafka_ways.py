@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
-from ingest.worker import REFUSED
+from ingest.other_log import REFUSED
 from tests.chaos.history import log_ends
 from tests.chaos.trial import SETTINGS, ChaosFailed, Stage
 from tests.pipeline.feed import Line

@@ -6,7 +6,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
-from ingest.worker import REFUSED
+from ingest.other_log import REFUSED
 from tests.chaos.history import Appended
 from tests.chaos.trial import ChaosFailed, Stage, Trial
 from tests.pipeline.feed import Line

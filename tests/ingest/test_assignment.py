@@ -7,7 +7,7 @@ import redis
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 from confluent_kafka import Message as KafkaMessage
 
-from aggregator.rollups.levels import DAY_US, SECOND_US
+from aggregator.time_units import DAY_US, SECOND_US
 from ingest.assignment import TRANSITIONS, Assignment, Happening, State, Unopened
 from ingest.fold_step import Folding
 from ingest.kafka.consumer import LogEnd

@@ -8,7 +8,7 @@ import redis
 from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE
 from confluent_kafka import Message as KafkaMessage
 
-from aggregator.rollups.levels import DAY_US, SECOND_US
+from aggregator.time_units import DAY_US, SECOND_US
 from ingest.fold_step import Folding, LargeMessages, fold_step, message_times, span_projects
 from ingest.kafka.log_ends import EndMark
 from ingest.kafka.message import DeadLetter

@@ -1,6 +1,6 @@
 """Input that is wholly invalid is noticed, told once a minute, and forgotten when it is over."""
 
-from aggregator.rollups.levels import MINUTE_US
+from aggregator.time_units import MINUTE_US
 from ingest.invalid_share import COUNTED_MIN, InvalidLimit, InvalidShare
 
 NOW_US = 1_000 * MINUTE_US

@@ -1,7 +1,7 @@
 """What a worker makes of the end of a partition: nothing is said to be applied that is not."""
 
 from aggregator.layout.keys import ShardName
-from aggregator.rollups.levels import SECOND_US
+from aggregator.time_units import SECOND_US
 from ingest.kafka.partition import Partition
 from tests.protocol.memory_log import MemoryLog
 from tests.protocol.memory_redis import MemoryRedis

@@ -1,7 +1,7 @@
 """The end of a log that is in hand when Redis has forgotten its shard says nothing any more."""
 
 from aggregator.layout.keys import ShardName
-from aggregator.rollups.levels import SECOND_US
+from aggregator.time_units import SECOND_US
 from ingest.kafka.partition import Partition
 from tests.protocol.memory_log import MemoryLog
 from tests.protocol.memory_redis import MemoryRedis

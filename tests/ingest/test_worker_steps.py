@@ -5,8 +5,8 @@ from typing import cast
 
 from aggregator.calls.event import Event
 from aggregator.layout.attempt import Attempt
-from aggregator.rollups.levels import SECOND_US
 from aggregator.store.shard_store import Fenced
+from aggregator.time_units import SECOND_US
 from aggregator.writing.shard import Applied, Shard
 from ingest.batch_limits import BatchLimits
 from ingest.kafka.consumer import LogEnd, Polled, Source

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from aggregator.rollups.levels import SECOND_US
 from aggregator.store.connection import connect
 from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import SECOND_US
 from aggregator.writing.shard import Shard
 from callmeter.local.loopback_port import free_loopback_port
 from callmeter.metrics.worker_metrics import Sources, WorkerCollector

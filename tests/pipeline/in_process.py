@@ -15,11 +15,13 @@ from aggregator.layout.keys import ShardName
 from aggregator.prices.book import PriceBook
 from aggregator.prices.catalogue import PriceCatalogue
 from aggregator.prices.file import load_price_file
-from aggregator.rollups.levels import DAY_S, Retention
+from aggregator.rollups.levels import Retention
 from aggregator.store.connection import connect, connect_readers
 from aggregator.store.reader import StoreReader
 from aggregator.store.shard_store import ShardStore
-from aggregator.writing.shard import Shard, ShardLimits
+from aggregator.time_units import DAY_S
+from aggregator.writing.limits import ShardLimits
+from aggregator.writing.shard import Shard
 from api.access.basic_auth import OpenAccess
 from api.app import ApiSettings, make_app
 from api.prometheus.store_numbers import StoreNumbers

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from aggregator.layout.keys import ShardName
-from aggregator.rollups.levels import SECOND_US
+from aggregator.time_units import SECOND_US
 from ingest.kafka.partition import Partition
 from tests.protocol.memory_log import MemoryLog
 from tests.protocol.memory_redis import MemoryRedis, State

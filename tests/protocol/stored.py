@@ -10,9 +10,10 @@ from aggregator.calls.packed_id import unpack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import CALLS_PER_CHUNK, ShardKeys, ShardName
 from aggregator.rollups.cell import CELL_CODEC
-from aggregator.rollups.levels import DAY_S, LEVELS
+from aggregator.rollups.levels import LEVELS
 from aggregator.rollups.series import LATENCY, is_of_trees, model_of, series_of
 from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory
+from aggregator.time_units import DAY_S
 from tests.protocol.memory_redis import State
 from tests.protocol.totals import CallName, Counted, Slot, Totals
 from tests.support.sealed_blocks import unsealed

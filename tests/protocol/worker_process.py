@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 from aggregator.layout.keys import ShardName
 from aggregator.prices.book import UNPRICED, PriceBook, Timeline
-from aggregator.rollups.levels import DAY_S, SECOND_US, Retention
-from aggregator.writing.shard import Shard, ShardLimits
+from aggregator.rollups.levels import Retention
+from aggregator.time_units import DAY_S, SECOND_US
+from aggregator.writing.limits import ShardLimits
+from aggregator.writing.shard import Shard
 from ingest.batch_limits import BatchLimits
 from ingest.kafka.message import DeadLetter
 from ingest.kafka.partition import Partition

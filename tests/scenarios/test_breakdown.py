@@ -16,7 +16,8 @@ from tests.pipeline.lifelike import Question
 from tests.scenarios.test_property import Folding, foldings
 from tests.support.answers import differences
 from tests.support.paths import CASES
-from tests.support.strategies import NOW, stats_requests
+from tests.support.question_strategies import stats_requests
+from tests.support.strategies import NOW
 
 Json = dict[str, Any]
 

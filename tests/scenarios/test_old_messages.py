@@ -7,8 +7,9 @@ import pytest
 import redis
 
 from aggregator.layout.keys import CALLS_PER_CHUNK
-from aggregator.rollups.levels import DAY_US, Retention
+from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import DAY_US
 from aggregator.writing.shard import Shard
 from ingest.decoding.batch import decode_batch
 from ingest.kafka.message import Message

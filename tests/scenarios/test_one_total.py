@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from aggregator.writing.shard import ShardLimits
+from aggregator.writing.limits import ShardLimits
 from tests.pipeline.in_process import Batch, InProcess
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from aggregator.writing.shard import ShardLimits
+from aggregator.time_units import HOUR_S
+from aggregator.writing.limits import ShardLimits
 from tests.pipeline.golden import read_dataset
 from tests.pipeline.in_process import Batch, InProcess
 from tests.support.paths import CASES
 
 BASE = "/prometheus/api/v1"
-HOUR_S = 3_600
 DATASET = "filters"
 
 

@@ -13,14 +13,16 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from aggregator.writing.shard import ShardLimits
+from aggregator.writing.limits import ShardLimits
 from tests.brute_force import Model, PriceList, fold
 from tests.pipeline.in_process import Batch, InProcess
 from tests.pipeline.lifelike import Question, lifelike_events, lifelike_questions
 from tests.support.answers import differences
+from tests.support.event_strategies import event_messages
 from tests.support.folding import ROOMY, TINY
 from tests.support.paths import CASES
-from tests.support.strategies import NOW, event_messages, stats_requests, trace_usage_requests, usage_requests
+from tests.support.question_strategies import stats_requests, trace_usage_requests, usage_requests
+from tests.support.strategies import NOW
 
 Json = dict[str, Any]
 

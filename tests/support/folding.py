@@ -20,15 +20,18 @@ from aggregator.layout.unpriced import read_unpriced
 from aggregator.prices.book import UNPRICED, PriceBook, Timeline
 from aggregator.prices.file import load_price_file
 from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell
-from aggregator.rollups.levels import DAY_S, LEVELS, SECOND_US, Retention
+from aggregator.rollups.levels import LEVELS, Retention
 from aggregator.rollups.series import series_of
 from aggregator.rollups.sketch import centroids
 from aggregator.rollups.totals import Totals
 from aggregator.rollups.views import ALL_CALLS, ViewDirectory
 from aggregator.store.shard_store import ShardStore
-from aggregator.writing.fold import BatchChanges, Fold
+from aggregator.time_units import DAY_S, SECOND_US
+from aggregator.writing.batch_changes import BatchChanges
+from aggregator.writing.fold import Fold
+from aggregator.writing.limits import ShardLimits
 from aggregator.writing.records import Records
-from aggregator.writing.shard import Shard, ShardLimits
+from aggregator.writing.shard import Shard
 from ingest.decoding.single import decode_message
 from tests.support.paths import CASES
 from tests.support.sealed_blocks import unsealed
@@ -139,8 +142,8 @@ def fold(records: Records, events: Iterable[Event]) -> BatchChanges:
 def read_state(client: redis.Redis) -> Json:
     """Everything the shard keeps, by names instead of numbers; sketches as counts. Raises on any key it does not know.
 
-    Left out: the counters `events` and `duplicates`, which count what came, and how long what has not started is kept,
-    which depends on what named it first.
+    Left out: the counters `events` and `duplicates`, which count what came, an example, which is the last one met, and
+    how long what has not started is kept, which depends on what named it first.
     """
     return _StateReader(client).read()
 
@@ -174,7 +177,7 @@ class _StateReader:
         return state
 
     def _shard(self, fields: Mapping[bytes, bytes]) -> Json:
-        left_out = (b"events", b"duplicates", b"ends_waiting")
+        left_out = (b"events", b"duplicates", b"ends_waiting", layout.SHORT_ROLLUP.encode())
         return {name.decode(): int(value) for name, value in fields.items() if name not in left_out}
 
     def _calls(self, chunk: int, fields: Mapping[bytes, bytes]) -> dict[tuple[str, str], Json]:

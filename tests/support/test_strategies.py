@@ -9,8 +9,10 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from tests.brute_force import Model, PriceList, fold
+from tests.support.event_strategies import event_messages, spelled
 from tests.support.paths import CASES
-from tests.support.strategies import NOW, event_messages, spelled, stats_requests, usage_requests
+from tests.support.question_strategies import stats_requests, usage_requests
+from tests.support.strategies import NOW
 
 Json = dict[str, Any]
 # Brute force takes its time; how long is not what these tests are about.

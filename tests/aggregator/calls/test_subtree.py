@@ -7,11 +7,11 @@ import pytest
 
 from aggregator.calls.call import Call, Subtree
 from aggregator.calls.event import Event
-from aggregator.calls.packed_id import pack_id
+from aggregator.calls.packed_id import pack_id, unpack_id
 from aggregator.calls.subtree import SubtreeChanges, closes_ring
 from aggregator.layout.keys import id_field
 from aggregator.writing.records import Records
-from tests.support.folding import PROJECT, complete, end, fold_in_memory, start, tokens
+from tests.support.folding import PROJECT, complete, end, fold, fold_in_memory, start, tokens
 from tests.support.vectors import vector
 
 USAGE = {"m": tokens(1)}
@@ -191,3 +191,27 @@ def test_a_call_with_many_children() -> None:
     children = [complete(f"c{number}", usage=USAGE, parent_id="p") for number in range(100_000)]
     records = folded([*children[:52_000], start("p"), *children[52_000:], end("p", usage=USAGE)], 5_000)
     assert total(records, "p") == (100_001, 0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("batch_size", [1, 2, 9])
+def test_roll_ups_that_state_less_than_is_below_them(seed: int, batch_size: int) -> None:
+    """Each is found once, in any order: root states 9 of 12, mid another model than its leaf, fine all there is."""
+    tree = [
+        start("root"),
+        start("fine", parent_id="root"),
+        complete("one", usage={"m": tokens(8)}, parent_id="fine"),
+        start("mid", parent_id="root"),
+        complete("two", usage={"n": tokens(4)}, parent_id="mid"),
+        end("fine", usage={"m": tokens(8)}, may_roll_up=True),
+        end("mid", usage={"m": tokens(1)}, may_roll_up=True),
+        end("root", usage={"m": tokens(9), "n": tokens(3)}, may_roll_up=True),
+        end("root", usage={"m": tokens(9), "n": tokens(3)}, may_roll_up=True),
+    ]
+    events = random.Random(seed).sample(tree, len(tree))
+    records = Records({}, 0)
+    changes = [fold(records, events[at : at + batch_size]) for at in range(0, len(events), batch_size)]
+    assert sum(one.counters["rollups_short"] for one in changes) == 2
+    examples = {unpack_id(one.short_rollup.packed_id) for one in changes if one.short_rollup is not None}
+    assert examples
+    assert examples <= {"mid", "root"}

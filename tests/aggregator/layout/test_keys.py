@@ -15,7 +15,8 @@ from aggregator.layout.keys import (
     posting,
     shard_member,
 )
-from aggregator.rollups.levels import DAY_US, FIVE_MINUTES, HOURS, MINUTES
+from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES
+from aggregator.time_units import DAY_US
 
 SHARD = ShardName("ns", "weave.calls", 12)
 

@@ -15,12 +15,12 @@ from aggregator.prices import book as prices
 from aggregator.prices.book import ALWAYS_US, UNPRICED, DayPrices, PriceBook, Timeline
 from aggregator.prices.file import load_price_file, parse_price_file
 from aggregator.prices.price import Costs, Price, Rates, Tier
-from aggregator.timestamps import DAY_US, parse_timestamp_us
+from aggregator.time_units import DAY_US, HOUR_US
+from aggregator.timestamps import parse_timestamp_us
 from callmeter.commands.prices import prices as prices_command
 from tests.support.paths import CASES
 
 PRICE_FILE = CASES / "prices.yaml"
-HOUR_US = 3_600_000_000
 
 
 class FakeCatalogue:

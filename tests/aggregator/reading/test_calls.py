@@ -13,15 +13,15 @@ from aggregator.layout.keys import ShardName
 from aggregator.reading import calls as call_reading
 from aggregator.reading.calls import IndexValues, Selected, read_calls, select_by_index, select_ids, select_minutes
 from aggregator.reading.rollups import TooMuchToRead
-from aggregator.rollups.levels import MINUTE_US, Retention
+from aggregator.rollups.levels import Retention
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import DAY_S, MINUTE_US
 from aggregator.writing.shard import Shard
 from tests.support.folding import KEEP_ALL, NOW_US, SHARD, T0_US, complete, end, prices, start
 from tests.support.reading import read
 
 DAY = 20_515
-DAY_S = 86_400
 
 
 def fold_into(redis_url: str, events: Sequence[Event], shard: ShardName = SHARD, kept: Retention = KEEP_ALL) -> None:

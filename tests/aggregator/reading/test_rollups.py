@@ -18,13 +18,14 @@ from aggregator.rollups.totals import ROWS, Totals
 from aggregator.rollups.views import NotKept, ViewFilter
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.store.shard_store import ShardStore
-from aggregator.writing.shard import Shard, ShardLimits
+from aggregator.time_units import DAY_S
+from aggregator.writing.limits import ShardLimits
+from aggregator.writing.shard import Shard
 from tests.support.folding import KEEP_ALL, NOW_US, SHARD, complete, prices, start, tokens
 from tests.support.reading import read, totals_in
 
 DAY = 20_515  # T0 is 10:00 of that day
 HOUR_OF_MINUTES = LevelBlock(MINUTES, 24 * DAY + 10)
-DAY_S = 86_400
 NO_FILTER = ViewFilter()
 NAMELESS, PRICED = model_series(""), model_series("gpt-4o")
 

@@ -11,11 +11,12 @@ from aggregator.layout.sealed import DIRECTORY_FIELD, unpack_directory
 from aggregator.reading.cells import DamagedCells
 from aggregator.reading.rollups import LevelBlock, read_rollups
 from aggregator.rollups.accumulator import Merged
-from aggregator.rollups.levels import HOURS, SECOND_US
+from aggregator.rollups.levels import HOURS
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE
 from aggregator.rollups.views import ViewFilter
 from aggregator.store.connection import connect_readers
 from aggregator.store.reader import Command, StateLost, StoreReader
+from aggregator.time_units import SECOND_US
 from aggregator.writing import sealing
 from tests.aggregator.writing.test_sealing import AT_ONCE, blocks, seal_all, some_calls
 from tests.support.folding import NOW_US, PROJECT, SHARD, T0_US, apply, open_shard

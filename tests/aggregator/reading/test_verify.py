@@ -1,31 +1,34 @@
 """`callmeter verify`: right state has no difference, and every number that is wrong is found and named."""
 
-import asyncio
 import itertools
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import msgspec
 import pytest
 import redis
 
 from aggregator.calls.call import CALL_CODEC
-from aggregator.reading.differences import Difference
 from aggregator.reading.verification import Piece, pieces
 from aggregator.rollups.cell import CELL_CODEC, Cell, place_of
-from aggregator.rollups.levels import HOURS, MINUTES, SECOND_US
+from aggregator.rollups.levels import HOURS, MINUTES
 from aggregator.rollups.series import LATENCY, TOKEN_METRICS, USAGE_METRICS, model_series
-from callmeter.settings import Settings
-from callmeter.settings_reading import read_settings
-from callmeter.window_verification import Verified, verify_window
+from aggregator.time_units import HOUR_US, MINUTE_US
 from tests.pipeline.golden import DATASETS, read_dataset
 from tests.pipeline.operator import operate
-from tests.support.folding import NOW_US, PROJECT, T0_US, apply, complete, decoded, end, open_shard, start, tokens
+from tests.support.folding import PROJECT, T0_US, apply, complete, decoded, open_shard, tokens
+from tests.support.verifying import (
+    PRICED,
+    change,
+    differences,
+    environment,
+    fold_many,
+    fold_tree,
+    gone,
+    one_more_call,
+    verified,
+)
 
-MINUTE_US = 60 * SECOND_US
-HOUR_US = 60 * MINUTE_US
-PRICED = "gpt-4o"
 DAYS_VERIFIED_MAX = 4  # of each project: some datasets lie scattered over a year
 
 
@@ -34,39 +37,6 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
     """An empty Redis."""
     with redis.Redis.from_url(redis_url) as client:
         yield client
-
-
-def environment(redis_url: str) -> dict[str, str]:
-    """What an operator sets."""
-    kept = {f"RETENTION__{level}": "3650d" for level in ("CALLS", "MINUTES", "FIVE_MINUTES", "HOURS")}
-    return {"REDIS__URL": redis_url, "NOW": "2026-06-11T12:00:00Z"} | kept
-
-
-def settings(redis_url: str) -> Settings:
-    """The same, read."""
-    return read_settings({f"CALLMETER_{name}": value for name, value in environment(redis_url).items()})
-
-
-def verified(redis_url: str, start_us: int, end_us: int, project: str = PROJECT) -> Verified:
-    """Rollups and trees of a window."""
-    return asyncio.run(verify_window(settings(redis_url), None, project, start_us, end_us, NOW_US, tree=True))
-
-
-def differences(redis_url: str) -> list[Difference]:
-    """Of the hour of T0 and the one before."""
-    return verified(redis_url, T0_US - HOUR_US, T0_US + HOUR_US).differences
-
-
-def fold_tree(client: redis.Redis) -> None:
-    """A root with two children and a grandchild, over several minutes, the last of them unfinished."""
-    events = [
-        start("root", 0, user_id="ann"),
-        complete("child-1", 70, 75, {PRICED: tokens(3, 4)}, parent_id="root", op_name="llm"),
-        complete("child-2", 80, 91, {"nobodys": tokens(1, 1)}, parent_id="root", op_name="llm"),
-        start("grandchild", 400, parent_id="child-1"),
-        end("root", 500, usage={PRICED: tokens(2, 2)}, failed=True),
-    ]
-    apply(open_shard(client), events)
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -98,37 +68,6 @@ def test_whole_hours_are_compared(client: redis.Redis, redis_url: str) -> None:
     assert found.differences == []
 
 
-def change(
-    client: redis.Redis,
-    pattern: str,
-    how: Callable[[bytes], bytes | None],
-    view: int | None = None,
-    beside: bytes = b"",
-) -> None:
-    """Change the first field of the first key that matches; with `view`, of its first cell, or what is beside that."""
-    keys: Any = sorted(client.keys(pattern))
-    assert keys, pattern
-    fields: Any = client.hgetall(keys[0])
-    field = sorted(one for one in fields if view is None or (one[2:5] == place_of(0, view)[2:] and one[5:] == beside))[
-        0
-    ]
-    changed = how(fields[field])
-    if changed is None:
-        client.hdel(keys[0], field)
-    else:
-        client.hset(keys[0], field, changed)
-
-
-def one_more_call(packed: bytes) -> bytes:
-    """A cell that counts one call more."""
-    cell = CELL_CODEC.unpack(packed)
-    return CELL_CODEC.pack(msgspec.structs.replace(cell, calls=cell.calls + 1))
-
-
-def gone(packed: bytes) -> None:
-    """Nothing."""
-
-
 @pytest.mark.parametrize("letter", "mfh")
 @pytest.mark.parametrize("view", [0, 1])
 def test_a_wrong_total(letter: str, view: int, client: redis.Redis, redis_url: str) -> None:
@@ -150,15 +89,6 @@ def test_something_is_missing(pattern: str, view: int | None, field: str, client
     fold_tree(client)
     change(client, pattern, gone, view)
     assert field in [found.field for found in differences(redis_url)]
-
-
-def fold_many(client: redis.Redis, calls: int) -> None:
-    """So many calls in one minute, in two batches, half of them priced."""
-    shard = open_shard(client)
-    models = (PRICED, "nobodys")
-    events = [complete(f"call-{at}", 0, at, {models[at % 2]: tokens(at, at * at)}) for at in range(calls)]
-    apply(shard, events[: calls // 3])
-    apply(shard, events[calls // 3 :])
 
 
 @pytest.mark.parametrize("calls", [16, 17, 34, 512, 513, 1_100])

@@ -17,11 +17,12 @@ from aggregator.prices.book import ALWAYS_US, PriceBook, Timeline
 from aggregator.prices.price import Price, Rates
 from aggregator.reading.rollups import LevelBlock, read_rollups
 from aggregator.rollups.accumulator import Merged
-from aggregator.rollups.levels import LEVELS, MINUTE_US, SECOND_US, Level
+from aggregator.rollups.levels import LEVELS, Level
 from aggregator.rollups.series import COST_METRICS, OF_USAGE, TOKEN_METRICS, USAGE_METRICS
 from aggregator.rollups.views import ViewFilter
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import MINUTE_US, SECOND_US
 from aggregator.writing.shard import Shard
 from api.query.questions import MetricQuestion
 from api.query.rows import call_rows, usage_rows

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.rollups.levels import DAY_S, FIVE_MINUTES, HOURS, LEVELS, MINUTES, Level
+from aggregator.rollups.levels import FIVE_MINUTES, HOURS, LEVELS, MINUTES, Level
+from aggregator.time_units import DAY_S
 
 DAY = 20_515
 MIDNIGHT = DAY * 1440

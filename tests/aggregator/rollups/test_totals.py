@@ -160,6 +160,16 @@ def test_sums_beyond_64_bits_never_wrap(value: int) -> None:
     assert told(OF_LATENCY.layout, merged) == [1_000 * 2**80, 0, (1_000 * 2**80 * value, value, value, 0, 0)]
 
 
+@given(st.lists(rows, min_size=1, max_size=5))
+def test_sums_of_many_rows(of: list[Rows]) -> None:
+    """The sums of a metric, row by row, are exact, and as floats within a rounding."""
+    stored = np.array([LAYOUT.of_values(one) for one in of])
+    for metric in range(LAYOUT.metrics):
+        exact = [sum(row[metric] for row in one if metric < len(row)) for one in of]
+        assert LAYOUT.sums(stored, metric) == exact
+        assert LAYOUT.float_sums(stored, metric).tolist() == pytest.approx(exact, rel=1e-12, abs=1e-3)
+
+
 def test_by_hand() -> None:
     """Sum, minimum, maximum, ones and zeros of each metric; a cost's one is a dollar; unpriced rows have none."""
     layout = OF_USAGE.layout

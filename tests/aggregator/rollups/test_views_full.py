@@ -6,7 +6,7 @@ from typing import Any
 
 import redis
 
-from aggregator.writing.shard import ShardLimits
+from aggregator.writing.limits import ShardLimits
 from tests.pipeline.in_process import Batch, InProcess
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)

@@ -11,11 +11,13 @@ import redis.asyncio
 from aggregator.layout.keys import ShardName
 from aggregator.layout.write import ShardWrite
 from aggregator.store.generation import (
+    LEASE_S,
     LOOK_INTERVAL_S,
     SILENT_S_MAX,
     Generations,
     LiveNamespace,
     RebuildRuns,
+    lease_key,
     live_namespace,
 )
 from aggregator.store.shard_store import Fenced, ShardStore
@@ -24,6 +26,7 @@ from tests.support.folding import KEEP_ALL, NOW_US, apply, complete, open_shard,
 
 BASE = "callmeter"
 NOW_S = 1_800_000_000
+OTHER = "0123456789abcdef"  # a lease that is not held
 
 
 @pytest.fixture
@@ -50,7 +53,7 @@ def test_which_is_live(client: redis.Redis) -> None:
     assert live_namespace(client, BASE) == BASE
     first = generations.begin(NOW_S)
     assert first == f"{BASE}.2"
-    assert generations.switch(first) == BASE
+    assert generations.switch(generations.take_lease(first)) == BASE
     assert (live_namespace(client, BASE), generations.tidy()) == (first, [BASE])
     abandoned = generations.begin(NOW_S)
     assert (abandoned, generations.tidy()) == (f"{BASE}.3", [f"{BASE}.3"])
@@ -92,14 +95,14 @@ def test_moved_away(client: redis.Redis, store: ShardStore) -> None:
     """A shard that moved away refuses its writer, who was in the middle, and any new one; back again it takes them."""
     shard = open_shard(client)
     apply(shard, [start("a")])
-    assert store.move_away() == 1
+    assert store.move_away(OTHER) == 1
     with pytest.raises(Fenced):
         apply(shard, [start("b")])
     with pytest.raises(Fenced):
         open_shard(client)
     with pytest.raises(Fenced):
         store.next_offset()
-    assert (store.move_away(), store.read_offset()) == (1, 1)
+    assert (store.move_away(OTHER), store.read_offset()) == (1, 1)
     store.move_back()
     store.move_back()
     shard = open_shard(client)
@@ -110,7 +113,7 @@ def test_moved_away(client: redis.Redis, store: ShardStore) -> None:
 def test_a_new_shard_moves_away(client: redis.Redis, store: ShardStore) -> None:
     """So does one of which nothing was ever applied."""
     shard = open_shard(client)
-    assert store.move_away() is None
+    assert store.move_away(OTHER) is None
     with pytest.raises(Fenced):
         apply(shard, [start("a")])
     assert store.read_offset() is None
@@ -143,7 +146,7 @@ def test_only_one_generation_is_dropped(base: str, client: redis.Redis) -> None:
         key for key in keys(client) - beside if key.startswith((f"{{{namespace}/", f"{{{namespace}:", f"{namespace}:"))
     }
     assert len(of_new) > 10
-    generations.switch(namespace)
+    generations.switch(generations.take_lease(namespace))
     assert generations.tidy() == [base]
     left = keys(client) - beside - of_new
     assert left == {f"{{{base}/calls/0}}:next", f"{base}:live", f"{base}:rebuild"}
@@ -157,7 +160,7 @@ def test_cut_off_while_it_builds(client: redis.Redis, store: ShardStore) -> None
     before = keys(client)
     generations = Generations(client, BASE)
     fill(client, generations.begin(NOW_S))
-    store.move_away()
+    store.move_away(OTHER)
     assert generations.tidy() == [f"{BASE}.2"]
     assert keys(client) == before | {f"{BASE}:rebuild"}
     assert store.next_offset() == 2
@@ -169,13 +172,13 @@ def test_cut_off_at_the_switch(client: redis.Redis, store: ShardStore) -> None:
     generations = Generations(client, BASE)
     namespace = generations.begin(NOW_S)
     fill(client, namespace)
-    store.move_away()
+    store.move_away(OTHER)
     client.hset(f"{BASE}:rebuild", "dropping", BASE)
     assert (generations.tidy(), generations.live(), store.next_offset()) == ([namespace], BASE, 2)
     namespace = generations.begin(NOW_S)
     fill(client, namespace)
-    store.move_away()
-    generations.switch(namespace)
+    store.move_away(OTHER)
+    generations.switch(generations.take_lease(namespace))
     assert (generations.begin(NOW_S + SILENT_S_MAX), generations.live()) == (f"{BASE}.4", namespace)
     assert not client.exists(f"{BASE}:shards")
     assert ShardStore(client, ShardName(namespace, "calls", 0)).next_offset() == 2
@@ -197,3 +200,94 @@ def test_one_at_a_time(client: redis.Redis) -> None:
     generations.tidy()
     with pytest.raises(RebuildRuns, match="ended from elsewhere"):
         generations.keep(second, NOW_S + 40)
+
+
+def test_taken_back_once_the_lease_has_ended(client: redis.Redis, store: ShardStore) -> None:
+    """While its rebuild says that it lives a fence holds; then a worker goes on, and that rebuild never switches."""
+    apply(open_shard(client), [start("a")])
+    generations = Generations(client, BASE)
+    lease = generations.take_lease(generations.begin(NOW_S))
+    assert store.move_away(lease.id) == 1
+    assert not generations.take_back(store.shard)
+    lease.renew()
+    assert 0 < client.pttl(lease_key(BASE)) <= LEASE_S * 1_000
+    client.delete(lease_key(BASE))  # what Redis does by itself then
+    assert generations.take_back(store.shard)
+    assert not generations.take_back(store.shard)
+    apply(open_shard(client), [start("b")])
+    with pytest.raises(RebuildRuns, match="silent for"):
+        lease.renew()
+    with pytest.raises(RebuildRuns, match="silent for"):
+        generations.switch(lease)
+    assert generations.live() == BASE
+
+
+def test_a_fence_stays_after_the_switch(client: redis.Redis, store: ShardStore) -> None:
+    """Of the generation before nothing is taken back, though the lease is gone."""
+    apply(open_shard(client), [start("a")])
+    generations = Generations(client, BASE)
+    namespace = generations.begin(NOW_S)
+    lease = generations.take_lease(namespace)
+    store.move_away(lease.id)
+    generations.switch(lease)
+    assert (generations.live(), client.exists(lease_key(BASE))) == (namespace, 0)
+    assert not generations.take_back(store.shard)
+    with pytest.raises(Fenced):
+        open_shard(client)
+
+
+def test_a_fence_of_another_rebuild_is_not_taken_back(client: redis.Redis, store: ShardStore) -> None:
+    """Who has fenced a shard anew, over the fence of one that is dead, keeps it."""
+    apply(open_shard(client), [start("a")])
+    generations = Generations(client, BASE)
+    store.move_away(OTHER)
+    lease = generations.take_lease(generations.begin(NOW_S + SILENT_S_MAX))
+    store.move_away(OTHER)
+    with pytest.raises(Fenced, match="by another rebuild"):
+        store.move_away(lease.id)
+    assert generations.move_away(store.shard, lease) == 1
+    assert not store.move_back(OTHER)
+    with pytest.raises(Fenced, match="by another rebuild"):  # late, and its lease has ended
+        store.move_away(OTHER)
+    assert not generations.take_back(store.shard)
+    with pytest.raises(Fenced):
+        open_shard(client)
+    assert store.moved_by() == lease.id
+
+
+def test_a_fence_of_an_earlier_version(client: redis.Redis, store: ShardStore) -> None:
+    """It names no lease: whether its rebuild lives is not known, and it is left to `callmeter rebuild --abort`."""
+    client.set(store.keys.next, b"moved:7")
+    assert not Generations(client, BASE).take_back(store.shard)
+    assert (store.moved_by(), store.read_offset()) == ("", 7)
+    store.move_back()
+    assert store.next_offset() == 7
+
+
+def test_a_late_rebuild_ends_by_its_own_clock(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that is back from behind may hold a lease again that had ended: its holder knows better."""
+    generations = Generations(client, BASE)
+    lease = generations.take_lease(generations.begin(NOW_S))
+    late_s = time.perf_counter() + LEASE_S + 1
+    monkeypatch.setattr(time, "perf_counter", lambda: late_s)
+    assert client.exists(lease_key(BASE))
+    with pytest.raises(RebuildRuns, match="silent for"):
+        lease.renew()
+    with pytest.raises(RebuildRuns, match="silent for"):
+        generations.switch(lease)
+    assert generations.live() == BASE
+
+
+def test_who_gives_up_leaves_others_alone(client: redis.Redis) -> None:
+    """A rebuild that fails after another has begun drops what is its own, and not the other's lease."""
+    generations = Generations(client, BASE)
+    first = generations.begin(NOW_S)
+    fill(client, first)
+    fill(client, second := generations.begin(NOW_S + SILENT_S_MAX))
+    lease = generations.take_lease(second)
+    generations.give_up(first)
+    lease.renew()
+    generations.switch(lease)
+    assert generations.live() == second
+    with pytest.raises(RebuildRuns):
+        generations.take_lease("x"), generations.take_lease("y")

@@ -110,7 +110,7 @@ def test_as_of_the_last_count_of_partitions(redis_url: str) -> None:
 def test_partitions_of_a_generation_that_is_gone(redis_url: str) -> None:
     """Are not registered: the worker that counted them has not noticed yet, and nobody would drop them again."""
     one = writer(redis_url, 0)
-    ShardStore(redis.Redis.from_url(redis_url), SHARD).move_away()
+    ShardStore(redis.Redis.from_url(redis_url), SHARD).move_away("0123456789abcdef")
     with pytest.raises(Fenced):
         one.register_partitions(PARTITIONS + 1, NOW_US)
     assert read(redis_url, opened)[1] is None

@@ -8,7 +8,8 @@ import redis
 from aggregator.calls.call import CALL_CODEC, Call
 from aggregator.calls.packed_id import unpack_id
 from aggregator.layout.keys import CALLS_PER_CHUNK
-from aggregator.rollups.levels import DAY_S, DAY_US, SECOND_US, Retention
+from aggregator.rollups.levels import Retention
+from aggregator.time_units import DAY_S, DAY_US, SECOND_US
 from aggregator.writing.shard import Shard
 from tests.support.folding import SHARD, T0_US, apply, complete, end, open_shard, read_state, start, tokens
 

@@ -10,9 +10,9 @@ from aggregator.calls.event import Event, UsageCounts
 from aggregator.calls.packed_id import pack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import id_field
-from aggregator.rollups.levels import MINUTE_US
 from aggregator.rollups.series import LATENCY, Row, model_series, series_of
 from aggregator.rollups.tally import CallTally
+from aggregator.time_units import MINUTE_US
 from aggregator.writing.records import Records
 from tests.support.folding import PROJECT, T0_US, complete, end, fold, start, tokens
 from tests.support.vectors import vector

@@ -10,10 +10,12 @@ import redis
 from aggregator.calls.event import Event
 from aggregator.layout.keys import ShardKeys
 from aggregator.layout.sealed import DIRECTORY_FIELD, named_piece, unpack_directory
-from aggregator.rollups.levels import FIVE_MINUTES, HOURS, LEVELS, MINUTES, SECOND_US
+from aggregator.rollups.levels import FIVE_MINUTES, HOURS, LEVELS, MINUTES
 from aggregator.store.shard_store import Fenced
+from aggregator.time_units import HOUR_S, SECOND_US
 from aggregator.writing import sealing
-from aggregator.writing.shard import Shard, ShardLimits
+from aggregator.writing.limits import ShardLimits
+from aggregator.writing.shard import Shard
 from tests.support.folding import (
     NOW_US,
     SHARD,
@@ -29,7 +31,6 @@ from tests.support.folding import (
 
 KEYS = ShardKeys(SHARD)
 AT_ONCE = ShardLimits(seal_after_s=-10 * 86_400)
-HOUR_S = 3_600
 
 
 def blocks(client: Any) -> dict[bytes, dict[bytes, bytes]]:

@@ -16,6 +16,7 @@ from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import Fenced, ShardStore
 from aggregator.writing.shard import Applied, Shard
 from tests.servers.redis_server import RedisServer
+from tests.support.event_strategies import event_messages
 from tests.support.folding import (
     KEEP_ALL,
     NOW_US,
@@ -34,7 +35,6 @@ from tests.support.folding import (
     start,
     tokens,
 )
-from tests.support.strategies import event_messages
 
 Json = dict[str, Any]
 # Each example folds twice into a real Redis.

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from aggregator.rollups.views import OP, View
+from aggregator.time_units import MINUTE_US
 from api.prometheus.bad_query import BadQuery
 from api.prometheus.evaluation import Evaluation, Result, Steps, parse, range_steps
 from api.prometheus.matching import Matcher
 from api.prometheus.metrics import Metric
 from api.prometheus.sampled_numbers import Numbers
-
-MINUTE_US = 60_000_000
 
 
 class PerMinute:

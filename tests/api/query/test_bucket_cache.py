@@ -13,9 +13,10 @@ import redis
 from aggregator.layout.keys import ShardKeys
 from aggregator.reading.rollups import LevelBlock, Slots
 from aggregator.reading.slot_versions import fingerprint, read_versions
-from aggregator.rollups.levels import HOURS, LEVELS, MINUTE_US, MINUTES
+from aggregator.rollups.levels import HOURS, LEVELS, MINUTES
 from aggregator.store.connection import connect, connect_readers
 from aggregator.store.reader import Command, OpenedProject, StoreReader
+from aggregator.time_units import MINUTE_US
 from api.contract.stats_request import read_stats_question
 from api.query.answers import StoreAnswers
 from api.query.bucket_cache import BucketKey, BucketRows, KeptBuckets

@@ -1,10 +1,8 @@
 """Where buckets begin: against the golden cases, against a clock walked minute by minute, and by their laws."""
 
 import json
-import struct
 from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
-from importlib.resources import files
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,8 +14,9 @@ from hypothesis import strategies as st
 
 from api.query.buckets import bucket_starts, bucket_timestamps
 from api.query.granularity import resolve_granularity
-from api.query.zones import OffsetSpan, UnknownZone, load_zone, offset_at, offset_spans, zone_names
+from api.query.zones import OffsetSpan, load_zone, offset_at, offset_spans, zone_names
 from tests.support.paths import CASES
+from tests.support.zone_files import distinct_zones, file_jumps
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 US = 1_000_000
@@ -142,76 +141,6 @@ def test_offsets_with_seconds_are_told() -> None:
     assert timestamps("1970-06-01T12:00Z", "1970-06-01T13:00Z", DAY_S, "Africa/Monrovia") == [
         "1970-06-01T00:00:00-00:44:30"
     ]
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["", "Mars/Olympus", "localtime", "posixrules", "../zones", "/etc/localtime", "America", "America/", "utc", "zones",
-     "posix/UTC", "America/New_York\0", "tzdata.zi"],
-)  # fmt: skip
-def test_other_names_are_no_zones(name: str) -> None:
-    """Only the exact names of the database are known; nothing that is merely a file is."""
-    with pytest.raises(UnknownZone):
-        load_zone(name)
-
-
-def test_every_zone_loads() -> None:
-    """Every name of the database."""
-    assert len(zone_names()) > 590
-    assert all(load_zone(name).key == name for name in zone_names())
-
-
-# An independent look at the zones: the transitions in their files, and a clock walked minute by minute.
-
-
-def zone_file(name: str) -> bytes:
-    return files("tzdata").joinpath("zoneinfo", *name.split("/")).read_bytes()
-
-
-def distinct_zones() -> list[str]:
-    """One name of each zone; the others of the 598 are links to the same file."""
-    return sorted({zone_file(name): name for name in sorted(zone_names())}.values())
-
-
-def file_jumps(name: str) -> list[int]:
-    """The instants of a zone's TZif file (RFC 8536, version 2) at which its offset changes."""
-    blob = zone_file(name)
-
-    def counts(at: int) -> tuple[int, ...]:
-        return struct.unpack(">6L", blob[at + 20 : at + 44])
-
-    utc_or_local, standard, leaps, times, types, chars = counts(0)
-    second = 44 + times * 5 + types * 6 + chars + leaps * 8 + standard + utc_or_local
-    _, _, _, times, types, _ = counts(second)
-    at = second + 44
-    instants = struct.unpack(f">{times}q", blob[at : at + 8 * times])
-    kinds = blob[at + 8 * times : at + 9 * times]
-    offsets = [struct.unpack(">l", blob[at + 9 * times + 6 * k :][:4])[0] for k in range(types)]
-    before = [0, *kinds]
-    return [t for t, old, new in zip(instants, before, kinds, strict=False) if offsets[old] != offsets[new]]
-
-
-def test_no_jump_is_missed() -> None:
-    """Every change of offset in every zone's file since 1970 is found, and no other before the yearly rules begin."""
-    for name in distinct_zones():
-        expected = [jump for jump in file_jumps(name) if jump > 0]
-        if expected:
-            spans = offset_spans(load_zone(name), 0, expected[-1] + 1)
-            assert [span.since_s for span in spans[1:]] == expected, name
-
-
-@pytest.mark.parametrize("year", [2040, 2101, 2499, 2500, 2900, 9998])
-def test_no_jump_of_the_yearly_rules_is_missed(year: int) -> None:
-    """Nor are those that follow from the rules of the future, which are looked up 400 years earlier if need be."""
-    start_s = int(datetime(year, 1, 1, tzinfo=UTC).timestamp())
-    for name in distinct_zones()[:: 5 if year > 2040 else 1]:
-        zone = load_zone(name)
-        spans = offset_spans(zone, start_s, start_s + 365 * DAY_S)
-        assert all(before.offset_s != after.offset_s for before, after in pairwise(spans))
-        starts = [span.since_s for span in spans]
-        for at_s in range(start_s, start_s + 365 * DAY_S, DAY_S):
-            offset = datetime.fromtimestamp(at_s, zone).utcoffset()
-            assert offset == timedelta(seconds=spans[bisect_right(starts, at_s) - 1].offset_s), (name, at_s)
 
 
 def clock(at_s: int, zone: ZoneInfo) -> int:

@@ -10,8 +10,8 @@ import redis.asyncio
 
 from aggregator.reading import ranked_calls
 from aggregator.reading.slot_bounds import Order
-from aggregator.rollups.levels import DAY_US, MINUTE_US
 from aggregator.store.reader import StoreReader
+from aggregator.time_units import DAY_US, MINUTE_US
 from api.query.examples_answer import answer_examples, link_by, no_link
 from api.query.examples_question import ExamplesQuestion
 from api.query.questions import CallFilter

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.writing.shard import ShardLimits
+from aggregator.writing.limits import ShardLimits
 from tests.aggregator.rollups.test_views_full import complete
 from tests.pipeline.in_process import Batch, InProcess
 

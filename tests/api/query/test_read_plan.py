@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.reading.rollups import LevelBlock
-from aggregator.rollups.levels import DAY_US, FIVE_MINUTES, HOURS, MINUTE_US, MINUTES, SECOND_US
+from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES
+from aggregator.time_units import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from api.query import read_plan
 from api.query.read_plan import ReadPlan, bucket_edges, cover
 
-HOUR_US = 60 * MINUTE_US
 DAY = 20_515
 BASE_US = DAY * DAY_US
 

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregator.rollups.levels import DAY_S, DAY_US, FIVE_MINUTES, HOURS, MINUTE_US, MINUTES, SECOND_US, Retention
+from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES, Retention
+from aggregator.time_units import DAY_S, DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from api.query.buckets import bucket_starts
 from api.query.read_plan import bucket_edges, cover
 from api.query.retained_window import BeyondRetention, Fitted, calls_reach_us, fit, level_reach_us
 from api.query.zones import load_zone
 
-HOUR_US = 60 * MINUTE_US
 # In the middle of a minute, a five minutes and an hour: 12:34:30.
 NOW_US = 20_515 * DAY_US + 12 * HOUR_US + 34 * MINUTE_US + 30 * SECOND_US
 KEPT = Retention(calls_s=1 * DAY_S, minutes_s=2 * DAY_S, five_minutes_s=3 * DAY_S, hours_s=4 * DAY_S)

@@ -10,8 +10,9 @@ import pytest
 import redis
 import redis.asyncio
 
-from aggregator.rollups.levels import DAY_S, DAY_US, Retention
+from aggregator.rollups.levels import Retention
 from aggregator.store.reader import StoreReader
+from aggregator.time_units import DAY_S, DAY_US
 from api.query.answers import StoreAnswers
 from api.query.questions import CallFilter, MetricQuestion, StatsQuestion
 from api.refusals import Refusal

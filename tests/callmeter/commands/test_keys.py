@@ -15,8 +15,8 @@ from api.refusals import Refusal
 from callmeter.commands.keys import keys
 from callmeter.local.loopback_port import LOOPBACK
 from callmeter.settings import RedisSettings, Settings
-from tests.api.access.test_basic_auth import basic
 from tests.pipeline.pipeline import Api
+from tests.support.access_keys import basic
 
 
 def command(redis_url: str, *arguments: str) -> Result:

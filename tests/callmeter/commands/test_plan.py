@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from aggregator.time_units import DAY_S
 from callmeter.__main__ import cli
 from callmeter.commands import plan as plan_command
 from callmeter.planning.figures import figures_of
@@ -86,9 +87,6 @@ def test_json_holds_the_plan() -> None:
         "short": True,
     }
     assert answer["assumed"]
-
-
-DAY_S = 86_400
 
 
 @pytest.mark.parametrize(

@@ -1,46 +1,20 @@
 """`callmeter rebuild` against real servers: all is folded again while everything goes on, and answers never fail."""
 
 import json
-import os
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from aggregator.layout.keys import LAYOUT_VERSION, ShardName
-from aggregator.store.generation import Generations
-from aggregator.store.shard_store import ShardStore
+from tests.callmeter.commands.rebuilding import DATASET, PATIENCE_S, rebuild
 from tests.pipeline.feed import Line
-from tests.pipeline.golden import read_dataset
-from tests.pipeline.operator import Said, operate
+from tests.pipeline.operator import operate
 from tests.pipeline.patience import wait_until
 from tests.pipeline.pipeline import Api, Pipeline
-from tests.servers.clustered import with_cluster
-from tests.servers.kafka_server import KafkaServer
 
-DATASET = read_dataset("disorder")
 LIVE_PROJECT = "live/agents"
-REBUILD = ("rebuild", "--grace", "3s")
-PATIENCE_S = 200.0  # of a busy machine; the tests themselves end after 300
-
-
-@pytest.fixture
-def pipeline(kafka_server: KafkaServer, redis_url: str, tmp_path: Path) -> Iterator[Pipeline]:
-    """A dataset that a worker has folded; the worker goes on."""
-    with Pipeline(tmp_path, kafka_server.bootstrap_servers, redis_url, DATASET.settings) as pipeline:
-        pipeline.create_topic()
-        pipeline.produce(DATASET.lines)
-        pipeline.start_worker()
-        pipeline.wait_until_applied()
-        yield pipeline
 
 
 class Asking:
@@ -91,29 +65,6 @@ class Feeding:
             call = {"project_id": LIVE_PROJECT, "id": f"call-{self.calls}", "op_name": "op", "summary": {}, **times}
             self._pipeline.produce([Line(f"key-{self.calls}", json.dumps({"complete": call}).encode())])
             self.calls += 1
-
-
-@contextmanager
-def running(pipeline: Pipeline, *arguments: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
-    """A `callmeter` command while it runs; killed at the end."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "callmeter", *arguments],
-        env={f"CALLMETER_{name}": text for name, text in with_cluster(pipeline.settings | settings).items()}
-        | {"PATH": os.environ["PATH"]},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def rebuild(pipeline: Pipeline, *arguments: str) -> Said:
-    """Run it to its end."""
-    return operate(pipeline.settings, *REBUILD, *arguments)
 
 
 def test_queries_never_fail(pipeline: Pipeline) -> None:
@@ -172,62 +123,6 @@ def test_once_more(pipeline: Pipeline) -> None:
     assert pipeline.counters()["messages"] == len(DATASET.lines) + 1
     assert not pipeline.redis.keys(f"{base}.2:*")
     assert pipeline.start_api().mistakes(DATASET.cases) == {}
-
-
-def test_killed_in_the_middle(pipeline: Pipeline) -> None:
-    """A rebuild that is killed while it folds leaves all as it was; --abort tidies up and the next one works."""
-    api = pipeline.start_api()
-    with running(pipeline, *REBUILD, BATCH__MESSAGES_MAX="1") as process:
-        assert wait_until(lambda: bool(pipeline.redis.keys(f"{{{pipeline.namespace}.2/*}}:next")), PATIENCE_S)
-        assert process.poll() is None
-        refused = rebuild(pipeline)
-        assert refused.status == 1
-        assert "another rebuild folds into" in refused.errors
-    assert pipeline.redis.exists(f"{pipeline.namespace}:shards")
-    assert api.mistakes(DATASET.cases) == {}
-    aborted = operate(pipeline.settings, "rebuild", "--abort")
-    assert aborted.output == f"Dropped {pipeline.namespace}.2.\nLive: {pipeline.namespace}.\n"
-    assert not pipeline.redis.keys(f"*{pipeline.namespace}.2*")
-    assert operate(pipeline.settings, "rebuild", "--abort").output.startswith("There was nothing to undo.\n")
-    done = rebuild(pipeline)
-    assert done.status == 0, done.errors
-    pipeline.namespace += ".3"
-    pipeline.wait_until_applied()
-    assert pipeline.counters()["calls"] == DATASET.calls
-    assert api.mistakes(DATASET.cases) == {}
-
-
-def test_ended_while_it_runs(pipeline: Pipeline) -> None:
-    """--abort ends a rebuild that runs: it stops and does not switch over."""
-    with running(pipeline, *REBUILD, BATCH__MESSAGES_MAX="1") as process:
-        assert wait_until(lambda: bool(pipeline.redis.keys(f"{{{pipeline.namespace}.2/*}}:next")), PATIENCE_S)
-        assert operate(pipeline.settings, "rebuild", "--abort").status == 0
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 1
-    assert "not switched over: " in errors
-    assert not pipeline.redis.exists(f"{pipeline.namespace}:live")
-    assert not pipeline.redis.keys(f"*{pipeline.namespace}.2*")
-    pipeline.produce([DATASET.lines[0]])
-    pipeline.wait_until_applied()
-
-
-def test_cut_off_with_a_fence(pipeline: Pipeline) -> None:
-    """Where it was cut off after a shard had moved away, its worker waits and says what helps, --abort."""
-    generations = Generations(pipeline.redis, pipeline.namespace)
-    generations.begin(round(time.time()))
-    stores = [ShardStore(pipeline.redis, shard) for shard in generations.shards(pipeline.namespace)]
-    for store in stores:
-        store.move_away()
-    (worker,) = pipeline._programs
-    worker.wait_until_logged("waiting for Redis")
-    assert "`callmeter rebuild --abort` lets it go on" in worker.log()
-    api = pipeline.start_api()
-    pipeline.produce(DATASET.lines[:10])
-    assert api.mistakes(DATASET.cases) == {}
-    assert operate(pipeline.settings, "status", "--json").json()["lag_messages"] == 10
-    assert operate(pipeline.settings, "rebuild", "--abort").status == 0
-    pipeline.wait_until_applied()
-    assert pipeline.counters()["messages"] == len(DATASET.lines) + 10
 
 
 def test_other_counts(pipeline: Pipeline) -> None:

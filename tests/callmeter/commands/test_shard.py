@@ -8,7 +8,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from callmeter.commands.shard import Reset
-from ingest.worker import REFUSED
+from ingest.other_log import REFUSED
 from tests.pipeline.feed import Feed
 from tests.pipeline.golden import read_dataset
 from tests.pipeline.operator import Said, operate

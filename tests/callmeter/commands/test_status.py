@@ -111,6 +111,7 @@ def test_status_counts_what_was_folded(bootstrap_servers: str, redis_url: str, t
     assert re.findall(r"^callmeter_invalid_events_total{.*} .*", metrics, re.MULTILINE) == [
         'callmeter_invalid_events_total{reason="timestamp"} 1.0'
     ]
+    assert found["warnings"] == []  # `produce` keys what it sends
     assert re.search(r'^callmeter_redis_used_bytes{node=".*"} [1-9]', metrics, re.MULTILINE)
     assert found["duplicates"] > 0
     assert found["as_of"] >= NOW.replace("+00:00", "Z")
@@ -202,6 +203,18 @@ def test_sums() -> None:
     assert [found[name] for name in ("calls", "duplicates", "dead_letters", "unpriced")] == [42, 3, 1, 7]
     assert found["missing_topics"] == ["other"]
     assert [row["lag_messages"] for row in found["partitions"]] == [10, 0, 0]
+
+
+def test_what_producers_do_wrong_is_said() -> None:
+    """Messages without a key are told where a topic has several partitions, a short roll-up with its example."""
+    fine = progress(0, 0, 9, 9, messages_without_key=9)
+    assert summary([fine], ("calls",))["warnings"] == []
+    short = progress(1, 0, 9, 9, rollups_short=2)._replace(short_rollup="acme/agents call\x1b-1")
+    said = summary([fine, short], ("calls",))["warnings"]
+    assert len(said) == 2
+    assert "2 calls state less" in said[0]
+    assert "acme/agents call\\x1b-1 (project, id)" in said[0]
+    assert "9 messages of calls have no key" in said[1]
 
 
 def test_a_partition_that_was_never_read() -> None:

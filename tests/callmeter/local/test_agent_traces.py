@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from callmeter.local.agent_traces import MINUTE_US, TimedEvent, agent_traces, failing_provider
+from aggregator.time_units import MINUTE_US
+from callmeter.local.agent_traces import TimedEvent, agent_traces, failing_provider
 from ingest.decoding.single import decode_message
 
 BEGIN_US = 1_781_049_600_000_000  # 2026-06-10T00:00Z

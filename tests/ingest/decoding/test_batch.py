@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregator.time_units import HOUR_US
 from aggregator.timestamps import format_utc, parse_timestamp_us
 from ingest.decoding.batch import EVENTS_MAX, DecodedBatch, decode_batch
 from ingest.decoding.fast import decode_fast
 from ingest.decoding.single import _decode_exactly
 from ingest.decoding.typed import EARLIEST_US
 from tests.ingest.decoding.test_generated import MESSAGES
-from tests.ingest.decoding.test_single import LATEST_US, NOW_US
+from tests.support.decoded import LATEST_US, NOW_US
 from tests.support.folding import T0_US
 
-HOUR_US = 3_600_000_000
 RETENTION_US = 24 * HOUR_US
 T0 = format_utc(T0_US + 1).replace("1Z", "0Z")  # with all its digits
 START: dict[str, Any] = {"project_id": "p", "id": "a", "op_name": "op", "started_at": T0}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ingest.decoding import single as decode
 from ingest.decoding.single import decode_message
 from tests.brute_force import events as brute_force
-from tests.ingest.decoding.test_single import COMPLETE, END, LATEST_US, NOW_US, OPTIONAL_IDS, comparable, decode_value
+from tests.support.decoded import COMPLETE, END, LATEST_US, NOW_US, OPTIONAL_IDS, comparable, decode_value
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),

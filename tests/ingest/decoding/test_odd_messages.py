@@ -10,7 +10,7 @@ from aggregator.calls.event import CallStart, Event
 from ingest.decoding.fast import decode_fast
 from ingest.decoding.single import decode_message
 from tests.brute_force import events as brute_force
-from tests.ingest.decoding.test_single import (
+from tests.support.decoded import (
     END,
     ENDED,
     LATEST_US,

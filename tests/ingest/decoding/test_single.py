@@ -1,83 +1,33 @@
 """Decoding messages into events."""
 
-import base64
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
-from aggregator.timestamps import DAY_US, format_utc, parse_timestamp_us
-from ingest.decoding.single import InvalidEvent, decode_message
-from ingest.decoding.typed import OP_NAME_BYTES_MAX, typed_events
-from tests.brute_force import events as brute_force
-from tests.support.paths import CASES
-
-NOW_US = parse_timestamp_us("2026-06-10T10:00:00Z")
-LATEST_US = NOW_US + DAY_US
-STARTED_US = parse_timestamp_us("2026-06-10T09:00:00Z")
-ENDED_US = STARTED_US + 1_500_000
-
-START: dict[str, Any] = {"project_id": "p", "id": "c", "op_name": "op", "started_at": "2026-06-10T09:00:00Z"}
-END: dict[str, Any] = {"project_id": "p", "id": "c", "ended_at": "2026-06-10T09:00:01.5Z", "summary": {}}
-COMPLETE = START | END
-UNUSUAL = {"req": 5}  # beside a shape it means nothing, but keeps the message from being decoded in one pass
-OPTIONAL_IDS = ["trace_id", "parent_id", "thread_id", "turn_id", "wb_user_id", "wb_run_id"]
-STARTED = Event("p", "c", CallStart("op", STARTED_US), None)
-ENDED = Event("p", "c", None, CallEnd(ENDED_US, False, {}))
-COMPLETED = Event("p", "c", STARTED.start, ENDED.end)
-
-
-def decode_value(value: bytes | None) -> tuple[list[Event], list[InvalidEvent]]:
-    """The events of a message, and what in it is none."""
-    decoded = decode_message(value, NOW_US)
-    return decoded.events, decoded.invalid
-
-
-def events_of(message: object) -> list[Event]:
-    """The events of a message that holds nothing invalid."""
-    events, invalid = decode_value(json.dumps(message).encode())
-    assert invalid == []
-    return events
-
-
-def refused(value: bytes | None) -> InvalidEvent:
-    """Why a message that holds no event is none."""
-    events, (invalid,) = decode_value(value)
-    assert events == []
-    return invalid
-
-
-def reason_of(message: object) -> tuple[str, str | None]:
-    """Why a message is no event, and the field to blame."""
-    return refused(json.dumps(message).encode())[:2]
-
-
-def comparable(event: Event | brute_force.Event | brute_force.Invalid) -> object:
-    """What two implementations must agree on."""
-    if isinstance(event, brute_force.Invalid):
-        return event
-    start, end = event.start, event.end
-    parts: list[object] = [event.project_id, event.call_id]
-    if start is not None:
-        parts += [start.op_name, start.started_at_us, start.trace_id, start.parent_id, start.thread_id, start.turn_id]
-        parts += [start.user_id, start.run_id] if isinstance(start, CallStart) else [start.wb_user_id, start.wb_run_id]
-        parts += [frozenset(start.input_refs), start.may_roll_up]
-    if end is not None:
-        usage = {model: tuple(counts) for model, counts in end.usage.items()}
-        parts += [end.ended_at_us, end.failed, usage, frozenset(end.output_refs), end.may_roll_up]
-    return parts
-
-
-def is_usual(message: object, latest_us: int = LATEST_US) -> bool:
-    """Whether the message is decoded in one pass."""
-    try:
-        typed_events(json.dumps(message).encode(), latest_us)
-    except Exception:
-        return False
-    return True
-
+from aggregator.timestamps import format_utc, parse_timestamp_us
+from ingest.decoding.single import decode_message
+from ingest.decoding.typed import OP_NAME_BYTES_MAX
+from tests.support.decoded import (
+    COMPLETE,
+    COMPLETED,
+    END,
+    ENDED,
+    ENDED_US,
+    LATEST_US,
+    NOW_US,
+    OPTIONAL_IDS,
+    START,
+    STARTED,
+    STARTED_US,
+    UNUSUAL,
+    decode_value,
+    events_of,
+    is_usual,
+    reason_of,
+    refused,
+)
 
 # --- shapes ---
 
@@ -321,41 +271,3 @@ def test_lone_surrogates() -> None:
     (event,) = events_of({"end": END | {"exception": broken, "summary": {"usage": {broken: {}}}}})
     assert event.end is not None
     assert (event.end.failed, list(event.end.usage)) == (True, ["\ufffd"])
-
-
-# --- golden cases ---
-
-INVALID_CASES = [json.loads(line) for line in (CASES / "invalid_events.jsonl").read_text().splitlines()]
-ELEMENT_CASES = [case for case in INVALID_CASES if case["reason"] not in ("json", "shape")]
-
-
-@pytest.mark.parametrize("case", INVALID_CASES, ids=lambda case: str(case.get("value", "base64"))[:60])
-def test_golden_invalid_events(case: dict[str, str]) -> None:
-    """Each golden invalid value has its reason and field, and a message that names the field."""
-    value = case["value"].encode() if "value" in case else base64.b64decode(case["value_base64"])
-    invalid = refused(value)
-    assert (invalid.reason, invalid.position) == (case["reason"], None)
-    assert "field" not in case or invalid.field == case["field"]
-    assert case.get("field", "") in invalid.message
-
-
-@pytest.mark.parametrize("case", ELEMENT_CASES, ids=lambda case: str(case["value"])[:60])
-def test_golden_invalid_events_in_a_batch(case: dict[str, str]) -> None:
-    """The same between two events of a batch, which count."""
-    start = json.dumps({"start": START})
-    events, (invalid,) = decode_value(f'{{"batch":[{start},{case["value"]},{start}]}}'.encode())
-    assert events == [STARTED, STARTED]
-    assert (invalid.reason, invalid.position) == (case["reason"], 1)
-
-
-@pytest.mark.parametrize("events_file", sorted(CASES.glob("*.events.jsonl")), ids=lambda file: file.name.split(".")[0])
-def test_golden_events(events_file: Path) -> None:
-    """Every golden message decodes to what brute force reads in it; most in one pass."""
-    now_us = parse_timestamp_us(json.loads(events_file.with_suffix("").with_suffix(".cases.json").read_text())["now"])
-    messages = [json.loads(line)["value"] for line in events_file.read_text().splitlines()]
-    for message in messages:
-        value = json.dumps(message).encode()
-        decoded = decode_message(value, now_us)
-        assert decoded.invalid == []
-        assert list(map(comparable, decoded.events)) == list(map(comparable, brute_force.decode(value, now_us)))
-    assert sum(is_usual(message, now_us) for message in messages) > len(messages) / 2

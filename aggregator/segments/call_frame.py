@@ -1,0 +1,276 @@
+"""A frame of call records: many, sealed together, number by number; what goes in comes out.
+
+A frame is MessagePack of the columns below, compressed. Ids, texts and usage lie in tables. What follows from other
+records of the frame is not stored: the total of a call whose children are all here, and what a roll-up states where
+that is its total. Only the order in which a record has its models may come out another.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregator.calls.call import Call, Subtree
+from aggregator.calls.usage_vector import UNCACHED_COST, UNREAD_ROWS, Usage
+from aggregator.packing import Packing
+from aggregator.segments.columns import Integers, pack_column, unpack_column
+from aggregator.segments.compression import CorruptFrame, compress, decompress
+from aggregator.segments.id_columns import PackedIds, pack_ids, unpack_ids
+from aggregator.segments.usage_columns import PackedUsage, fits, pack_usage, unpack_usage
+
+# What a record has. A total and what is stated are flagged where they follow from the rest.
+_ENDED, _FAILED, _PARENT, _LINKED, _ROLLS_UP, _TOTAL, _STATES = (1 << at for at in range(7))
+_INT64 = range(-(2**63), 2**63)
+_HALF = range(-(2**62), 2**62)  # so that differences fit
+_NO_COSTS = [0] * (UNREAD_ROWS - UNCACHED_COST)
+_TEXTS = ("op_name", "user_id", "run_id", "error", "model")
+
+
+class _Rest(msgspec.Struct, array_like=True):
+    """By number: records that columns do not hold; of others the totals, and what is stated, that do not follow."""
+
+    whole: dict[int, Call]
+    totals: dict[int, Subtree]
+    stated: dict[int, Usage]
+
+
+class _Columns(msgspec.Struct, array_like=True):
+    """By record: number, flags, project, places of ids (its own, how far its trace's and its parent's are from that),
+    how far its parent's number is from its own, when it started and how long it took (µs), places of its texts; usage.
+    """
+
+    count: int
+    numbers: bytes
+    flags: bytes
+    projects: bytes
+    ids: PackedIds
+    own: bytes
+    traces: bytes
+    parents: bytes
+    links: bytes
+    started: bytes
+    took: bytes
+    texts: list[str | None]
+    text_places: list[bytes]
+    usage: PackedUsage
+    rest: bytes
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Columns)
+_REST = Packing(_Rest)
+
+
+def pack_calls(calls: Mapping[int, Call]) -> bytes:
+    """The records by number, sealed."""
+    plain = {number: calls[number] for number in sorted(calls) if _is_plain(number, calls[number])}
+    rest = _Rest({number: call for number, call in calls.items() if number not in plain}, {}, {})
+    flags = _flags(plain, rest)
+    of_all = list(plain.values())
+    ids = dict.fromkeys(one for call in of_all for one in (call.packed_id, call.trace, call.parent) if one is not None)
+    places = {one: place for place, one in enumerate(ids)}
+    own = [places[call.packed_id] for call in of_all]
+    of_texts = [[getattr(call, name) for call in of_all] for name in _TEXTS]
+    texts = {text: place for place, text in enumerate(dict.fromkeys(text for column in of_texts for text in column))}
+    columns = _Columns(
+        count=len(plain),
+        numbers=_differences(list(plain)),
+        flags=_column(flags),
+        projects=_column([call.project for call in of_all]),
+        ids=pack_ids(list(ids)),
+        own=_differences(own),
+        traces=_column([at - places[call.trace] for at, call in zip(own, of_all, strict=True)]),
+        parents=_column(
+            [0 if call.parent is None else at - places[call.parent] for at, call in zip(own, of_all, strict=True)]
+        ),
+        links=_column(
+            [0 if call.parent_number is None else number - call.parent_number for number, call in plain.items()]
+        ),
+        started=_differences([call.seen_us for call in of_all]),
+        took=_column([0 if call.ended_us is None else call.ended_us - call.seen_us for call in of_all]),
+        texts=list(texts),
+        text_places=[_column([texts[text] for text in column]) for column in of_texts],
+        usage=pack_usage([call.usage for call in of_all]),
+        rest=_REST.pack(rest),
+    )
+    return compress(_encoder.encode(columns))
+
+
+def unpack_calls(packed: bytes, wanted: Collection[int] | None = None) -> dict[int, Call]:
+    """The records of a frame by number, of those wanted (None: all). Raises CorruptFrame."""
+    try:
+        columns = _decoder.decode(decompress(packed))
+        rest = _REST.unpack(columns.rest)
+        found = _records(columns, wanted)
+        _add_totals(found, rest)
+    except (msgspec.MsgspecError, ValueError, LookupError, OverflowError) as why:
+        raise CorruptFrame(str(why)) from why
+    calls = {number: call for number, (call, _) in found.items()} | rest.whole
+    return calls if wanted is None else {number: call for number, call in calls.items() if number in wanted}
+
+
+def _column(values: Sequence[int]) -> bytes:
+    return pack_column(np.array(values, dtype=np.int64))
+
+
+def _differences(values: Sequence[int]) -> bytes:
+    column = np.array(values, dtype=np.int64)
+    column[1:] -= column[:-1].copy()
+    return pack_column(column)
+
+
+def _is_plain(number: int, call: Call) -> bool:
+    """Whether columns hold it."""
+    return (
+        call.started_us == call.seen_us
+        and call.waiting is None
+        and call.waiting_output_refs is None
+        and all(one is None or one in _HALF for one in (call.seen_us, call.ended_us, number, call.parent_number))
+        and call.project in _INT64
+        and fits(call.usage)
+    )
+
+
+def _flags(calls: Mapping[int, Call], rest: _Rest) -> list[int]:
+    """What each call has; the totals and what they state that do not follow go into the rest."""
+    children = _children(calls.items())
+    found = []
+    for number, call in calls.items():
+        flags = (
+            _ENDED * (call.ended_us is not None)
+            | _FAILED * call.failed
+            | _PARENT * (call.parent is not None)
+            | _LINKED * (call.parent_number is not None)
+            | _ROLLS_UP * call.may_roll_up
+        )
+        if call.subtree is not None:
+            if call.subtree == _total(number, call, calls, children):
+                flags |= _TOTAL
+            else:
+                rest.totals[number] = call.subtree
+        if call.stated is not None:
+            if call.stated == _stated(call.total().usage):
+                flags |= _STATES
+            else:
+                rest.stated[number] = call.stated
+        found.append(flags)
+    return found
+
+
+def _children(calls: Iterable[tuple[int, Call]]) -> dict[int, list[int]]:
+    """By number, those that roll up to it and are numbered after it."""
+    found: dict[int, list[int]] = {}
+    for number, call in calls:
+        if call.parent_number is not None and call.parent_number < number:
+            found.setdefault(call.parent_number, []).append(number)
+    return found
+
+
+def _total(number: int, call: Call, calls: Mapping[int, Call], children: Mapping[int, Sequence[int]]) -> Subtree:
+    """What the total of a call follows from, if all of its children are here."""
+    total = call.own()
+    for child in children.get(number, ()):
+        if calls[child].trace == call.trace:
+            total.merge(calls[child].total())
+    return total
+
+
+def _stated(total: Usage) -> Usage:
+    """What a roll-up states that states all that is counted: without costs."""
+    return {model: [*vector[:UNCACHED_COST], *_NO_COSTS, vector[UNREAD_ROWS]] for model, vector in total.items()}
+
+
+def _records(columns: _Columns, wanted: Collection[int] | None) -> dict[int, tuple[Call, int]]:
+    """Records with their flags, without totals and what they state: those wanted, and those whose totals they need."""
+    count = columns.count
+    all_numbers, all_flags = np.cumsum(unpack_column(columns.numbers, count)), unpack_column(columns.flags, count)
+    all_links = unpack_column(columns.links, count)
+    needed = np.ones(count, dtype=np.bool_)
+    if wanted is not None:
+        needed = _needed(np.isin(all_numbers, list(wanted)), all_numbers, all_flags, all_links)
+
+    def unpacked(column: bytes) -> Integers:
+        return unpack_column(column, count)[needed]
+
+    def summed(column: bytes) -> list[int]:
+        sums: list[int] = np.cumsum(unpack_column(column, count))[needed].tolist()
+        return sums
+
+    own = np.cumsum(unpack_column(columns.own, count))[needed]
+    places = own, own - unpacked(columns.traces), own - unpacked(columns.parents)
+    ids = unpack_ids(columns.ids, np.concatenate(places))
+    own_ids, traces, parents = ([ids[place] for place in of_kind.tolist()] for of_kind in places)
+    texts = [[columns.texts[place] for place in unpacked(column).tolist()] for column in columns.text_places]
+    rows = zip(
+        all_numbers[needed].tolist(),
+        all_flags[needed].tolist(),
+        unpacked(columns.projects).tolist(),
+        own_ids,
+        summed(columns.started),
+        unpacked(columns.took).tolist(),
+        traces,
+        parents,
+        all_links[needed].tolist(),
+        unpack_usage(columns.usage, needed),
+        *texts,
+        strict=True,
+    )
+    return {number: (_record(number, flags, *of_record), flags) for number, flags, *of_record in rows}
+
+
+def _record(
+    number: int,
+    flags: int,
+    project: int,
+    packed_id: bytes,
+    started_us: int,
+    took_us: int,
+    trace: bytes,
+    parent: bytes,
+    link: int,
+    usage: Usage,
+    op_name: str,
+    user_id: str | None,
+    run_id: str | None,
+    error: str | None,
+    model: str | None,
+) -> Call:
+    """A record of its columns, without its total and what it states."""
+    return Call(
+        project,
+        packed_id,
+        started_us,
+        started_us,
+        started_us + took_us if flags & _ENDED else None,
+        flags & _FAILED != 0,
+        trace,
+        parent if flags & _PARENT else None,
+        number - link if flags & _LINKED else None,
+        op_name,
+        user_id,
+        run_id,
+        usage,
+        may_roll_up=flags & _ROLLS_UP != 0,
+        error=error,
+        model=model,
+    )
+
+
+def _needed(wanted: NDArray[np.bool_], numbers: Integers, flags: Integers, links: Integers) -> NDArray[np.bool_]:
+    """Those wanted, and what their totals follow from."""
+    needed = new = wanted
+    has_children = flags & _TOTAL != 0
+    while (new & has_children).any():
+        new = np.isin(numbers - links, numbers[new & has_children]) & (links > 0) & ~needed
+        needed = needed | new
+    return needed
+
+
+def _add_totals(found: dict[int, tuple[Call, int]], rest: _Rest) -> None:
+    """Those of the last records first: what follows from them is known then."""
+    calls = {number: call for number, (call, _) in found.items()}
+    children = _children(calls.items())
+    for number, (call, flags) in reversed(found.items()):
+        call.subtree = _total(number, call, calls, children) if flags & _TOTAL else rest.totals.get(number)
+        call.stated = _stated(call.total().usage) if flags & _STATES else rest.stated.get(number)

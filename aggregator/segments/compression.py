@@ -1,0 +1,25 @@
+"""Compression of what is sealed, with a checksum: damaged bytes are told, never read."""
+
+import zstandard
+
+# Higher levels take 6 to 120 times as long for 2 to 6 %.
+COMPRESSION_LEVEL = 3
+# What a frame may come to when it is opened; one of 2,000 full cells of five models is under 30 MB.
+FRAME_BYTES_MAX = 2**30
+
+
+class CorruptFrame(Exception):
+    """Bytes that are not what was sealed."""
+
+
+def compress(raw: bytes) -> bytes:
+    """A frame of these bytes."""
+    return zstandard.ZstdCompressor(level=COMPRESSION_LEVEL, write_checksum=True).compress(raw)
+
+
+def decompress(packed: bytes) -> bytes:
+    """The bytes of a frame. Raises CorruptFrame."""
+    try:
+        return zstandard.ZstdDecompressor().decompress(packed, max_output_size=FRAME_BYTES_MAX)
+    except zstandard.ZstdError as why:
+        raise CorruptFrame(str(why)) from why

@@ -1,0 +1,103 @@
+"""Usage of some calls as columns, number by number: what follows from other numbers takes nothing.
+
+Costs are stored as what is left after the prices that fit best, model by model (see rows.py): nothing where one price
+was in force and has no tiers.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregator.calls.usage_vector import (
+    CACHE_CREATION,
+    CACHE_CREATION_1H,
+    CACHE_CREATION_COST,
+    CACHE_READ,
+    CACHE_READ_COST,
+    INPUT,
+    NAMES,
+    OUTPUT,
+    OUTPUT_COST,
+    TOTAL,
+    UNCACHED_COST,
+    Usage,
+)
+from aggregator.segments.columns import Integers, pack_column, unpack_column
+from aggregator.segments.rows import fitted_prices
+
+# What each cost follows from: its price times the first count, and what is less for those of the others.
+_COUNTS_OF_COSTS = {
+    UNCACHED_COST: (INPUT, CACHE_READ, CACHE_CREATION),
+    CACHE_READ_COST: (CACHE_READ,),
+    CACHE_CREATION_COST: (CACHE_CREATION, CACHE_CREATION_1H),
+    OUTPUT_COST: (OUTPUT,),
+}
+_INT64 = range(-(2**63), 2**63)
+
+
+class PackedUsage(msgspec.Struct, array_like=True):
+    """Usage of some calls: the models of all, how many each call used, which, the prices of each model that occurs, in
+    the order of the costs, and the numbers of the vector, one column each.
+    """
+
+    count: int
+    models: list[str]
+    sizes: bytes
+    model_places: bytes
+    prices: list[list[int]]
+    numbers: list[bytes]
+
+
+def fits(usage: Usage) -> bool:
+    """Whether columns hold these numbers."""
+    return all(number in _INT64 for vector in usage.values() for number in vector)
+
+
+def pack_usage(usages: Sequence[Usage]) -> PackedUsage:
+    """The usage of each call, all of which `fits`."""
+    sizes = np.array([len(usage) for usage in usages], dtype=np.int64)
+    models = sorted({model for usage in usages for model in usage})
+    places = {model: place for place, model in enumerate(models)}
+    of_rows = np.array([places[model] for usage in usages for model in usage], dtype=np.int64)
+    numbers = np.array([vector for usage in usages for vector in usage.values()], dtype=np.int64)
+    numbers = numbers.reshape(-1, len(NAMES))
+    left = numbers.copy()
+    prices: list[list[int]] = []
+    for place in range(len(models)):
+        of_model = numbers[of_rows == place]
+        for cost, counts in _COUNTS_OF_COSTS.items():
+            of_cost = fitted_prices(of_model[:, counts], of_model[:, cost])
+            prices.append(of_cost)
+            left[of_rows == place, cost] -= of_model[:, counts] @ np.array(of_cost, dtype=np.int64)
+    left[:, TOTAL] -= numbers[:, INPUT] + numbers[:, OUTPUT]
+    return PackedUsage(
+        len(usages),
+        models,
+        pack_column(sizes),
+        pack_column(of_rows),
+        prices,
+        [pack_column(column) for column in left.T],
+    )
+
+
+def unpack_usage(packed: PackedUsage, wanted: NDArray[np.bool_]) -> list[Usage]:
+    """The usage of each call that is wanted; raises ValueError or IndexError for what `pack_usage` has not made."""
+    sizes = unpack_column(packed.sizes, packed.count)
+    rows = np.repeat(wanted, sizes)
+    of_rows = unpack_column(packed.model_places, len(rows))[rows]
+    numbers = np.array([unpack_column(column, len(rows))[rows] for column in packed.numbers]).T
+    numbers[:, TOTAL] += numbers[:, INPUT] + numbers[:, OUTPUT]
+    _add_costs(numbers, of_rows, packed)
+    of_all = list(zip([packed.models[place] for place in of_rows.tolist()], numbers.tolist(), strict=True))
+    ends = np.cumsum(sizes[wanted]).tolist()
+    return [dict(of_all[begin:end]) for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+def _add_costs(numbers: Integers, of_rows: Integers, packed: PackedUsage) -> None:
+    for at, (cost, counts) in enumerate(_COUNTS_OF_COSTS.items()):
+        of_models = packed.prices[at :: len(_COUNTS_OF_COSTS)]
+        if len(of_rows) and any(map(any, of_models)):
+            prices = np.array(of_models, dtype=np.int64)[of_rows]
+            numbers[:, cost] += (numbers[:, counts] * prices).sum(axis=1)

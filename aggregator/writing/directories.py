@@ -1,0 +1,67 @@
+"""The directories of views, one per project and day: which views there are, and what a batch brings to each."""
+
+from itertools import chain, islice
+
+from aggregator.layout.keys import day_of
+from aggregator.layout.slots import ProjectMinute
+from aggregator.layout.write import ShardWrite
+from aggregator.rollups.tally import PackedTally, merge_tallies
+from aggregator.rollups.views import ViewDirectory
+from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import MINUTE_US
+from aggregator.writing.batch_changes import BatchChanges, CallGroup, ProjectDay
+
+
+class Directories:
+    """Directories of a shard's views, read from Redis when a batch needs them. At most `views_max` views of a kind."""
+
+    def __init__(self, store: ShardStore, views_max: int) -> None:
+        self._store = store
+        self._keys = store.keys
+        self._views_max = views_max
+        self._directories: dict[ProjectDay, ViewDirectory] = {}
+
+    def by_view(self, changes: BatchChanges, write: ShardWrite) -> dict[ProjectMinute, dict[int, PackedTally]]:
+        """What the batch brings to each view of a minute: that of all calls, and those of groups and their facets."""
+        self._load({(group[0], day_of(group[1] * MINUTE_US)) for group in changes.groups})
+        minutes: dict[ProjectMinute, dict[int, list[PackedTally]]] = {}
+        of_facets = ((group, facet, tally) for (group, facet), tally in changes.facets.items())
+        for group, facet, tally in chain(((group, None, tally) for group, tally in changes.groups.items()), of_facets):
+            without_trees = tally.packed()
+            with_trees = tally.packed(with_trees=True) if tally.has_trees else without_trees
+            of_minute = minutes.setdefault(group[:2], {})
+            for view, has_trees in self._views(group, facet, write):
+                packed = with_trees if has_trees else without_trees
+                packed_tallies = of_minute.get(view)
+                if packed_tallies is None:
+                    of_minute[view] = [packed]
+                else:
+                    packed_tallies.append(packed)
+        return {
+            minute: {view: merge_tallies(packed_tallies) for view, packed_tallies in of_minute.items()}
+            for minute, of_minute in minutes.items()
+        }
+
+    def _views(self, group: CallGroup, facet: str | None, write: ShardWrite) -> list[tuple[int, bool]]:
+        """The views that count a group, or those of it that have a facet, and whether they have trees; new ones are
+        written to the day's directory.
+        """
+        project, minute, op_name, root, user_id, run_id = group
+        day = day_of(minute * MINUTE_US)
+        directory = self._directories[project, day]
+        views, fields_to_set = directory.admit_call(op_name, root, user_id, run_id, self._views_max, facet)
+        for field, value in fields_to_set.items():
+            write.set(self._keys.views(project, day), field, value)
+        return views
+
+    def _load(self, days: set[ProjectDay]) -> None:
+        unknown = sorted(day for day in days if day not in self._directories)
+        if unknown:
+            stored = self._store.read_hashes(self._keys.views(*day) for day in unknown)
+            for day, fields in zip(unknown, stored, strict=True):
+                self._directories[day] = ViewDirectory(fields)
+
+    def trim(self, size_max: int) -> None:
+        """Forget the oldest directories beyond `size_max`."""
+        for day in list(islice(self._directories, max(0, len(self._directories) - size_max))):
+            del self._directories[day]

@@ -1,0 +1,22 @@
+"""What bounds the memory of a shard, in its writer and in Redis, with the reasons of the defaults."""
+
+import msgspec
+
+
+class ShardLimits(msgspec.Struct, frozen=True):
+    """What bounds a shard's memory, in the writer and in Redis."""
+
+    # About 1 KB each: the calls of the last minute or so at 1,000 calls a second, so that ends find their starts.
+    calls_cached_max: int = 50_000
+    # About 5 KB each with full sketches: current slots of some thousand views.
+    cells_cached_max: int = 20_000
+    # Per project, UTC day and set of dimensions: a view busy all day takes about 1 MB, most take a few KB.
+    views_max: int = 2_000
+    # Of the text of an error, in records of calls that failed: enough for a sentence; 0: its class alone.
+    error_bytes_max: int = 200
+    # Keys whose expiry is known to be set; a key forgotten here is only told its expiry once more.
+    expiries_cached_max: int = 100_000
+    # One per project and UTC day with calls in it; up to views_max views in each.
+    directories_cached_max: int = 500
+    # How long cells are left as they are after their hour, or six hours, or day; None: for ever.
+    seal_after_s: int | None = None

@@ -1,0 +1,146 @@
+"""Frames of call records: whatever records go in come out, all or those asked for, in few bytes; damage is told."""
+
+import json
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aggregator.calls.call import Call, Subtree
+from aggregator.calls.usage_vector import NAMES, Usage
+from aggregator.segments.call_frame import pack_calls, unpack_calls
+from aggregator.segments.compression import CorruptFrame, compress
+from ingest.decoding.single import decode_message
+from tests.pipeline.lifelike import lifelike_events
+from tests.support.folding import NOW_US, fold_in_memory
+
+BYTES_PER_CALL_MAX = 40
+CALLS = 256
+
+edges = st.sampled_from([sign * 2**bits + at for sign in (-1, 1) for bits in (62, 63, 64) for at in (-1, 0)])
+numbers = st.integers(0, 2**40)
+small_or_any = st.integers(0, 3) | st.integers() | edges
+times = st.integers(1_700_000_000_000_000, 1_700_000_100_000_000) | edges
+ids = st.sampled_from([b"\x00", b"\x00a", b"\x01" + bytes(16), b"\x02" + bytes(8)]) | st.binary(min_size=1, max_size=18)
+texts = st.sampled_from(["", "op", "\0int:7"]) | st.text(max_size=5)
+models = st.sampled_from(["gpt-4o", "o3", ""])
+
+
+@st.composite
+def vectors(draw: st.DrawFn) -> list[int]:
+    """A usage vector; its costs may follow from its tokens."""
+    vector = draw(st.lists(small_or_any, min_size=len(NAMES), max_size=len(NAMES)))
+    if draw(st.booleans()):
+        vector[7:11] = [(vector[0] - vector[3]) * 5, vector[3] * 2, vector[4] * 7, vector[1] * 9]
+    return vector
+
+
+usages = st.dictionaries(models, vectors(), max_size=3)
+subtrees = st.builds(Subtree, usages, st.integers(-1, 3))
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> Call:
+    """A record of any kind: started or not, ended or not, with all that it may have."""
+    seen_us = draw(times)
+    started_us = draw(st.sampled_from([seen_us, seen_us, None]) | times)
+    return Call(
+        draw(st.integers(1, 2) | st.integers(0, 2**32)),
+        draw(ids),
+        seen_us,
+        started_us,
+        draw(st.none() | times),
+        draw(st.booleans()),
+        draw(st.just(b"") | ids),
+        draw(st.none() | ids),
+        draw(st.none() | st.integers(0, 8) | numbers | edges.filter(lambda edge: -(2**63) <= edge < 2**63)),
+        draw(texts),
+        draw(st.none() | texts),
+        draw(st.none() | texts),
+        draw(usages),
+        draw(st.none() | subtrees),
+        draw(st.none() | st.dictionaries(ids, subtrees, max_size=2)),
+        draw(st.none() | st.lists(texts, max_size=2)),
+        draw(st.booleans()),
+        draw(st.none() | usages),
+        draw(st.none() | texts),
+        draw(st.none() | texts),
+    )
+
+
+frames = st.dictionaries(st.integers(0, 8) | numbers, calls(), max_size=6)
+
+
+def lifelike_calls(seed: int, count: int) -> dict[int, Call]:
+    """Records of so many calls of agents, as a worker has them."""
+    messages = [json.dumps(event).encode() for event in lifelike_events(Random(seed), 3 * count)]
+    records = fold_in_memory(decode_message(message, NOW_US).events for message in messages)
+    return dict(list(records.calls.items())[:count])
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=100)
+@given(frames)
+def test_come_back(records: dict[int, Call]) -> None:
+    """All that a record has, and nothing else."""
+    assert unpack_calls(pack_calls(records)) == records
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
+@given(frames, st.sets(st.integers(0, 8), max_size=3))
+def test_those_wanted(records: dict[int, Call], wanted: set[int]) -> None:
+    """Only those asked for, as far as they are there."""
+    found = unpack_calls(pack_calls(records), wanted)
+    assert found == {number: call for number, call in records.items() if number in wanted}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_trees(seed: int) -> None:
+    """Records of agents, each alone too: what its total follows from need not be asked for."""
+    records = lifelike_calls(seed, CALLS)
+    assert sum(call.subtree is not None for call in records.values()) > CALLS // 4
+    packed = pack_calls(records)
+    assert unpack_calls(packed) == records
+    for number, call in records.items():
+        assert unpack_calls(packed, {number}) == {number: call}
+
+
+def test_few_bytes() -> None:
+    """A call takes what is promised, with its ids, however many are together."""
+    records = lifelike_calls(0, CALLS)
+    assert len(pack_calls(records)) < BYTES_PER_CALL_MAX * CALLS
+
+
+def test_damage_is_told() -> None:
+    """Any bytes that do not say what was sealed, also whole frames of something else."""
+    records = lifelike_calls(1, 20)
+    packed = pack_calls(records)
+    told = 0
+    for at in range(0, len(packed), 3):
+        try:
+            found = unpack_calls(packed[:at] + bytes([packed[at] ^ 1]) + packed[at + 1 :])
+        except CorruptFrame:
+            told += 1
+        else:
+            assert found == records  # some bits of compressed bytes say nothing
+        with pytest.raises(CorruptFrame):
+            unpack_calls(packed[:at])
+    assert told > len(packed) // 3 * 0.9
+    for other in (b"", b"\x90", b"\x93\x01\xc0\xc0"):
+        with pytest.raises(CorruptFrame):
+            unpack_calls(compress(other))
+
+
+def test_order_of_models() -> None:
+    """What a call itself used comes back in its order."""
+    usage: Usage = {"b": [1] * len(NAMES), "a": [2] * len(NAMES)}
+    record = Call(1, b"\x00a", 5, 5, 6, trace=b"\x00a", usage=usage)
+    assert list(unpack_calls(pack_calls({7: record}))[7].usage) == ["b", "a"]
+
+
+def test_what_does_not_follow() -> None:
+    """A total without its children, and what a roll-up states beyond its total, come back as they are."""
+    record = Call(1, b"\x00a", 5, 5, 6, trace=b"\x00a", may_roll_up=True)
+    record.subtree = Subtree({"gpt-4o": list(range(1, 14))}, 2)
+    record.stated = {"gpt-4o": [9] * len(NAMES), "o3": [1] * len(NAMES)}
+    assert unpack_calls(pack_calls({7: record})) == {7: record}
