@@ -19,9 +19,9 @@ import pytest
 import yaml
 
 from aggregator.calls.event import Event
-from aggregator.rollups.levels import SECOND_US
 from aggregator.store.connection import connect
 from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import SECOND_US
 from aggregator.writing.shard import Shard
 from callmeter.local.loopback_port import free_loopback_port
 from tests.callmeter.alerts.rule_files import PROJECT

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.writing.shard import ShardLimits
+from aggregator.writing.limits import ShardLimits
 from callmeter.alerts.measuring import SECOND_US, Seen, questions, rfc3339, seen, staleness, window_at
 from callmeter.alerts.rules import Rule, Stale
 from tests.callmeter.alerts.rule_files import rule
