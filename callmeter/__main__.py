@@ -16,6 +16,7 @@ COMMANDS = {
     "top": "Calls, errors, latency and cost now, in a terminal: by op, model, user.",
     "alerts": "Watch rules on what is counted, and tell who has to know.",
     "produce": "Send events from a file or a pipe to Kafka.",
+    "backfill": "Send old events, after a look at which of them would be refused.",
     "events": "The JSON Schema of the events that callmeter takes.",
     "status": "How far the workers are, and what they counted.",
     "dead-letters": "What was no event: list, look at, send again.",

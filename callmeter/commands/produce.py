@@ -70,7 +70,7 @@ def produce(settings: Settings, source: str, keyed_by: KeyedBy, topic: str | Non
         return
     topic = topic or settings.kafka.topics[0]
     producer = EventProducer(settings.kafka.bootstrap_servers, settings.kafka.extra)
-    _require_topic(producer, topic, settings.kafka.bootstrap_servers)
+    require_topic(producer, topic, settings.kafka.bootstrap_servers)
     begun_s = time.monotonic()
     keys = MessageKeys(keyed_by)
     bytes_total = None if source == "-" else Path(source).stat().st_size
@@ -95,7 +95,7 @@ def _say_delivered(messages: int, size_bytes: int, topic: str, took_s: float) ->
     click.echo(f"{messages} messages ({size}) delivered to {topic} in {took_s:.1f} s, {messages / took_s:.0f}/s")
 
 
-def _require_topic(producer: EventProducer, topic: str, bootstrap_servers: str) -> None:
+def require_topic(producer: EventProducer, topic: str, bootstrap_servers: str) -> None:
     """Stop with a sentence where there is no broker or no topic."""
     from confluent_kafka import KafkaException
 
