@@ -85,12 +85,13 @@ class SegmentSettings(_Section):
 
     seal: bool = Field(
         default=False,
-        description="`true` seals rollups of finished hours: compressed, exactly, to about a tenth, in the same Redis.",
+        description="`true` seals rollups of finished hours, and call records: compressed, exactly, to a tenth, in the "
+        "same Redis.",
     )
     seal_after: DurationS = Field(
         default=parse_duration_s("1h"),
-        description="How long rollups are left as they are after their hour, six hours or day, and after what came "
-        "late for them, before they are sealed.",
+        description="How long rollups are left as they are after their hour, six hours or day, and rollups and calls "
+        "after what last came for them, before they are sealed.",
     )
 
 

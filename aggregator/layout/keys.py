@@ -18,11 +18,13 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     {tag}:projects        hash    project id -> P
     {tag}:ids             hash    P + packed call id -> record number
     {tag}:calls:C         hash    record number % 256 -> packed Call; C = record number // 256, so a batch of
-                                  new calls is a few wide writes, and what expires together lies together
+                                  new calls is a few wide writes, and what expires together lies together;
+                                  sealed records: field "z" (aggregator/layout/sealed_calls.py)
     {tag}:P:views:D       hash    packed View -> V; `full:S` marks a set of dimensions that is full
     {tag}:P:r:L:B         hash    place (slot in block B of level L: m, f, h; and V) -> packed Cell;
                                   place + "r" + series -> its rows beside the cell; place + "s" + series -> its sketches
                                   sealed cells: fields "z..." (aggregator/layout/sealed.py)
+    {tag}:unsealed_calls  hash    full chunks of calls that have records which are not sealed -> nothing
     {tag}:unsealed        hash    pieces of blocks that have cells which are not sealed -> nothing
     {tag}:P:v:L:B         hash    slot in block B of level L -> its version: random bytes, drawn anew by every batch
                                   that changes a cell of the slot
@@ -50,7 +52,7 @@ from typing import NamedTuple
 from aggregator.rollups.levels import Level
 from aggregator.time_units import DAY_US
 
-LAYOUT_VERSION = 5
+LAYOUT_VERSION = 6
 CALLS_PER_CHUNK = 256
 SHORT_ROLLUP = "short_rollup"
 PROJECT_BYTES = 4
@@ -91,6 +93,7 @@ class ShardKeys:
         self.ids = f"{self._tag}:ids"
         self.unpriced = f"{self._tag}:unpriced"
         self.unsealed = f"{self._tag}:unsealed"
+        self.unsealed_calls = f"{self._tag}:unsealed_calls"
 
     def calls(self, chunk: int) -> str:
         return f"{self._tag}:calls:{chunk}"

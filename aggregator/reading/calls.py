@@ -1,15 +1,18 @@
 """Reading call records: those of some minutes, those that indexes select, those with given ids."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 import msgspec
 
-from aggregator.calls.call import CALL_CODEC, Call
+from aggregator.calls.call import Call
 from aggregator.calls.packed_id import pack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import CALLS_PER_CHUNK
+from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, calls_among
 from aggregator.reading.rollups import TooMuchToRead
-from aggregator.store.reader import Command, OpenedProject, ProjectShard, StoreReader
+from aggregator.segments.compression import CorruptFrame
+from aggregator.store.reader import Command, OpenedProject, ProjectShard, StoreReader, UnknownLayout
 from aggregator.time_units import MINUTE_US
 
 # About 1 KB of memory and 2 µs each; who needs more asks for rollups, or a shorter window.
@@ -19,12 +22,18 @@ LOOKUPS_MAX = 500_000
 # What is read between two looks at what else there is to do: some milliseconds each.
 LOOKUPS_AT_ONCE_MAX = 1_000
 CALLS_AT_ONCE_MAX = 1_000
+FRAMES_AT_ONCE_MAX = 10
 BLOCKS_AT_ONCE_MAX = 20
 BLOCK_READS_AT_ONCE_MAX = 5
 PREFIXES_AT_ONCE_MAX = 20
 REFS_AT_ONCE_MAX = 500
 # Distinct refs that the prefixes of a filter stand for, over all days and shards; each is looked up by itself.
 REFS_READ_MAX = 100_000
+
+
+class DamagedCalls(UnknownLayout):
+    """Sealed call records cannot be read: the message says which."""
+
 
 Selected = dict[ProjectShard, set[int]]
 """Record numbers by shard."""
@@ -149,17 +158,24 @@ async def _read_some(
     for number in numbers:
         by_chunk.setdefault(number // CALLS_PER_CHUNK, []).append(number)
     replies = await reader.fetch(
-        [
-            ("HMGET", shard.keys.calls(chunk), *(number % CALLS_PER_CHUNK for number in within))
+        [  # frame and fields in one command, so that no record is sealed in between
+            ("HMGET", shard.keys.calls(chunk), CALL_FRAME_FIELD, *(number % CALLS_PER_CHUNK for number in within))
             for chunk, within in by_chunk.items()
         ]
     )
-    return {
-        (shard, number): CALL_CODEC.unpack(packed)
-        for values, within in zip(replies, by_chunk.values(), strict=True)
-        for packed, number in zip(values, within, strict=True)
-        if packed is not None
-    }
+    calls: dict[tuple[ProjectShard, int], Call] = {}
+    frames = 0
+    for (frame, *stored), (chunk, within) in zip(replies, by_chunk.items(), strict=True):
+        if frame is not None:
+            frames += 1
+            if frames % FRAMES_AT_ONCE_MAX == 0:
+                await asyncio.sleep(0)
+        try:
+            found = calls_among(shard.keys.calls(chunk), within, stored, frame)
+        except CorruptFrame as why:
+            raise DamagedCalls(str(why)) from why
+        calls.update(((shard, number), call) for number, call in found.items())
+    return calls
 
 
 async def _read_postings(

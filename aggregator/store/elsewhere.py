@@ -9,7 +9,6 @@ from zlib import crc32
 
 import redis
 
-from aggregator.calls.call import CALL_CODEC
 from aggregator.layout.keys import (
     CALLS_PER_CHUNK,
     ShardKeys,
@@ -20,6 +19,7 @@ from aggregator.layout.keys import (
     member_shard,
     project_registry,
 )
+from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, calls_among
 from aggregator.time_units import DAY_S, DAY_US
 
 # Claims of one day of a topic lie in so many keys, so that they spread over a cluster.
@@ -53,13 +53,13 @@ class Elsewhere:
             if record is not None
         ]
         calls = self._pipelined(
-            ("HGET", ShardKeys(one).calls(record // CALLS_PER_CHUNK), record % CALLS_PER_CHUNK)
+            ("HMGET", ShardKeys(one).calls(record // CALLS_PER_CHUNK), record % CALLS_PER_CHUNK, CALL_FRAME_FIELD)
             for one, _, record in found
         )
         return {
             packed: one.partition
-            for (one, packed, _), call in zip(found, calls, strict=True)
-            if call is not None and CALL_CODEC.unpack(call).is_started
+            for (one, packed, record), (own, frame) in zip(found, calls, strict=True)
+            if any(call.is_started for call in calls_among(ShardKeys(one).shard, [record], [own], frame).values())
         }
 
     def claim(self, starts: Mapping[tuple[str, bytes], int]) -> dict[tuple[str, bytes], int]:

@@ -7,8 +7,9 @@ themselves.
 
 from collections.abc import Iterator, Mapping
 
-from aggregator.calls.call import CALL_CODEC, Call
+from aggregator.calls.call import Call
 from aggregator.layout.keys import CALLS_PER_CHUNK, id_field
+from aggregator.layout.sealed_calls import calls_of_chunk
 from aggregator.layout.write import ShardWrite
 from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
@@ -39,9 +40,9 @@ class ExpiredChunks:
             if past_end > stored_numbers or until_us < self._not_before_us:
                 return
             key = self._store.keys.calls(self._first_chunk)
-            [records] = self._store.read_hashes([key])
+            [fields] = self._store.read_hashes([key])
             first = past_end - CALLS_PER_CHUNK
-            calls = [in_hand.get(first + int(place)) or CALL_CODEC.unpack(packed) for place, packed in records.items()]
+            calls = [in_hand.get(number, call) for number, call in calls_of_chunk(key, first, fields).items()]
             newest_us = max((call.seen_us for call in calls), default=0)
             if newest_us + self._retention_us > until_us:
                 self._not_before_us = newest_us + self._retention_us

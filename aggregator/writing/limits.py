@@ -18,5 +18,6 @@ class ShardLimits(msgspec.Struct, frozen=True):
     expiries_cached_max: int = 100_000
     # One per project and UTC day with calls in it; up to views_max views in each.
     directories_cached_max: int = 500
-    # How long cells are left as they are after their hour, or six hours, or day; None: for ever.
+    # How long cells are left as they are after their hour, or six hours, or day, and what is hot after what came for
+    # it; None: for ever.
     seal_after_s: int | None = None

@@ -7,6 +7,7 @@ from aggregator.calls.call import CALL_CODEC, Call
 from aggregator.calls.event import Event
 from aggregator.calls.packed_id import pack_id
 from aggregator.layout.keys import CALLS_PER_CHUNK, id_field
+from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, sealed_calls
 from aggregator.layout.write import Field, Key
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.records import Records
@@ -92,7 +93,22 @@ def _load_numbers(numbers: Iterable[int], records: Records, store: ShardStore) -
         by_chunk.setdefault(number // CALLS_PER_CHUNK, []).append(number % CALLS_PER_CHUNK)
     wanted: dict[Key, list[Field]] = {store.keys.calls(chunk): fields for chunk, fields in by_chunk.items()}
     found = store.read_fields(wanted)
+    sealed: dict[int, set[int]] = {}
     for chunk, places in by_chunk.items():
         for place, packed in zip(places, found[store.keys.calls(chunk)], strict=True):
+            number = chunk * CALLS_PER_CHUNK + int(place)
             if packed is not None:
-                records.put(chunk * CALLS_PER_CHUNK + int(place), CALL_CODEC.unpack(packed))
+                records.put(number, CALL_CODEC.unpack(packed))
+            else:
+                sealed.setdefault(chunk, set()).add(number)
+    _load_sealed(sealed, records, store)
+
+
+def _load_sealed(wanted: Mapping[int, set[int]], records: Records, store: ShardStore) -> None:
+    """Load those of these numbers, by chunk, that are in the frame of their chunk. Raises CorruptFrame."""
+    found = store.read_fields({store.keys.calls(chunk): [CALL_FRAME_FIELD] for chunk in wanted})
+    for chunk, numbers in wanted.items():
+        [frame] = found[store.keys.calls(chunk)]
+        if frame is not None:
+            for number, call in sealed_calls(store.keys.calls(chunk), frame, numbers).items():
+                records.put(number, call)

@@ -28,14 +28,13 @@ from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, packed_place, ro
 from aggregator.rollups.views import ALL_CALLS
 from aggregator.segments.frame import Beside, FullCell, pack_frame, unpack_frame
 from aggregator.store.shard_store import ShardStore
-from aggregator.time_units import SECOND_US
+from aggregator.writing.due import WaitingToSeal
 
 # Cells of one step, and so of a frame: some 30 ms of a worker. A frame is read whole, whichever cell is asked for.
 CELLS_PER_FRAME = 1_000
 # Frames that one step takes in again, where cells of them have changed.
 FRAMES_MERGED_MAX = 2
 
-_NEVER_US = 2**63
 _PLACE_BYTES = len(packed_place(0))
 
 
@@ -48,30 +47,25 @@ class Sealing:
 
     def __init__(self, store: ShardStore, seal_after_s: int | None) -> None:
         self._store = store
-        self._seal_after_us = _NEVER_US if seal_after_s is None else seal_after_s * SECOND_US
         [waiting] = store.read_hashes([store.keys.unsealed])
-        # By piece, when something last came for it; what came before this writer began does not matter.
-        self._touched_us = dict.fromkeys(map(named_piece, waiting), 0)
-        self._none_due_before_us = 0
+        self._waiting = WaitingToSeal(map(named_piece, waiting), lambda piece: piece.end_us, seal_after_s)
         self._at_hand: Piece | None = None
         self._places: list[int] = []
 
     def note(self, touched: Iterable[TouchedBlock], now_us: int, write: ShardWrite) -> None:
         """Let the pieces wait that a batch changes; new ones are added to what is written."""
-        if self._seal_after_us == _NEVER_US:
+        if self._waiting.is_off:
             return
         for block, slots in touched:
             for piece in {piece_of(block, slot) for slot in slots}:
-                if piece not in self._touched_us:
+                if self._waiting.note(piece, now_us):
                     write.set(self._store.keys.unsealed, piece.field, b"")
-                self._touched_us[piece] = now_us
-                self._none_due_before_us = min(self._none_due_before_us, self._due_us(piece))
                 if piece == self._at_hand:
                     self._at_hand = None  # what has just come for it waits too
 
     def step(self, now_us: int) -> dict[str, list[int]]:
         """Seal some cells that are due; returns their places by key, none where nothing is due."""
-        piece = self._at_hand or self._next_due(now_us)
+        piece = self._at_hand or self._waiting.next_due(now_us)
         if piece is None:
             return {}
         key = self._store.keys.rollups(*piece.block)
@@ -81,20 +75,8 @@ class Sealing:
             return {key: self._seal_some(key)}
         self._at_hand = None
         self._store.replace(ShardWrite(deletions={self._store.keys.unsealed: [piece.field]}))
-        del self._touched_us[piece]
+        self._waiting.forget(piece)
         return {key: []}
-
-    def _next_due(self, now_us: int) -> Piece | None:
-        if now_us < self._none_due_before_us:
-            return None
-        for piece in self._touched_us:
-            if self._due_us(piece) <= now_us:
-                return piece
-        self._none_due_before_us = min(map(self._due_us, self._touched_us), default=_NEVER_US)
-        return None
-
-    def _due_us(self, piece: Piece) -> int:
-        return max(piece.end_us, self._touched_us[piece]) + self._seal_after_us
 
     def _begin(self, piece: Piece, key: str) -> None:
         slots = piece.slots

@@ -14,6 +14,7 @@ from aggregator.prices.book import PriceBook
 from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.batch_changes import BatchChanges
+from aggregator.writing.call_sealing import CallSealing
 from aggregator.writing.cell_cache import Cells
 from aggregator.writing.changes import Known, count, note_blocks, write_changes
 from aggregator.writing.directories import Directories
@@ -76,6 +77,7 @@ class Shard:
         self._waiting = WaitingEnds(self._store)
         self._cells = Cells(self._keys, self._read_present)
         self._sealing = Sealing(self._store, self._limits.seal_after_s)
+        self._call_sealing = CallSealing(self._store, self._limits.seal_after_s)
         self._directories = Directories(self._store, self._limits.views_max)
         self._expiries = KnownExpiries()
         self._expired = ExpiredChunks(
@@ -167,8 +169,10 @@ class Shard:
         changes.counters["rows_still_shown"] += self._cells.rows_still_shown - rows_still_shown
         changes.counters.update(counters)  # some may be negative: what was unpriced may not be counted any more
         note_blocks(touched, self._keys, self._retention, write)
-        self._sealing.note(touched.values(), min(now_us, self._as_of_us), write)
-        dropped = set(self._expired.drop(min(now_us, self._as_of_us), known.records, self._records.calls, write))
+        until_us = min(now_us, self._as_of_us)
+        self._sealing.note(touched.values(), until_us, write)
+        self._call_sealing.note(changes.records, self._records.next_number, until_us, write)
+        dropped = set(self._expired.drop(until_us, known.records, self._records.calls, write))
         self._kept.note(now_us, self._keys, write)
         self._unpriced.add(changes.unpriced, self._keys, write)
         self._log.write(self._keys, write)
@@ -181,21 +185,22 @@ class Shard:
         return Applied(*(changes.counters[name] for name in Applied.__struct_fields__))
 
     def seal(self, now_us: int) -> int:
-        """Seal some cells that are due, while nothing else is to be done; returns how many, 0 where none is due."""
+        """Seal some of what is due, while nothing else is to be done; returns how much, 0 where nothing is due."""
         self.finish()
         return self._seal(now_us, 1)
 
-    def _seal(self, now_us: int, cells_min: int) -> int:
-        """Seal as many cells as a batch of so many events may have finished, or a step's more, if so many are due."""
-        sealed = 0
-        while sealed < cells_min:
-            step = self._sealing.step(min(now_us, self._as_of_us))
-            if not step:
-                break
+    def _seal(self, now_us: int, count_min: int) -> int:
+        """Seal as many cells, and records, as a batch of so many events may have finished, or a step's more, if due."""
+        if self._next_offset is None:  # filled from other shards' logs, without a fence yet
+            return 0
+        until_us, records, cells = min(now_us, self._as_of_us), 0, 0
+        while records < count_min and (more := self._call_sealing.step(until_us)):
+            records += more
+        while cells < count_min and (step := self._sealing.step(until_us)):
             for key, places in step.items():
                 self._cells.forget(key, places)
-                sealed += max(1, len(places))
-        return sealed
+                cells += max(1, len(places))
+        return records + cells
 
     def finish(self) -> None:
         """Return when what was begun is stored."""

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from aggregator.calls.call import CALL_CODEC, Call
+from aggregator.calls.call import Call
 from aggregator.calls.packed_id import unpack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import CALLS_PER_CHUNK, ShardKeys, ShardName
+from aggregator.layout.sealed_calls import calls_of_chunk
 from aggregator.rollups.cell import CELL_CODEC
 from aggregator.rollups.levels import LEVELS
 from aggregator.rollups.series import LATENCY, is_of_trees, model_of, series_of
@@ -117,8 +118,8 @@ class _Reading:
         prefix = self._keys.calls(0).encode().removesuffix(b"0")
         for key in self._state.keys:
             if key.startswith(prefix):
-                for place, packed in self._state.hash(key).items():
-                    yield int(key.removeprefix(prefix)) * CALLS_PER_CHUNK + int(place), CALL_CODEC.unpack(packed)
+                first = int(key.removeprefix(prefix)) * CALLS_PER_CHUNK
+                yield from calls_of_chunk(key.decode(), first, self._state.hash(key)).items()
 
     def _registered(self) -> Iterator[str]:
         member = layout.shard_member(self._shard).encode()

@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 import redis
 
-from aggregator.calls.call import CALL_CODEC, Call, Subtree
+from aggregator.calls.call import Call, Subtree
 from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
 from aggregator.calls.packed_id import pack_id, unpack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import ShardName, id_field
 from aggregator.layout.open_calls import unpack_open_calls
+from aggregator.layout.sealed_calls import calls_of_chunk
 from aggregator.layout.unpriced import read_unpriced
 from aggregator.prices.book import UNPRICED, PriceBook, Timeline
 from aggregator.prices.file import load_price_file
@@ -172,7 +173,7 @@ class _StateReader:
                     (self._projects.get(unpriced.project), *unpriced[1:]): calls
                     for unpriced, calls in read_unpriced(kept).items()
                 }
-            elif first not in ("projects", "ids", "writer", "waiting", "log", "attempt", "unsealed"):
+            elif first not in ("projects", "ids", "writer", "waiting", "log", "attempt", "unsealed", "unsealed_calls"):
                 state.update(self._of_project(int(first), rest, kept))
         return state
 
@@ -182,9 +183,8 @@ class _StateReader:
 
     def _calls(self, chunk: int, fields: Mapping[bytes, bytes]) -> dict[tuple[str, str], Json]:
         calls = {}
-        for place, packed in fields.items():
-            name = self._names[chunk * layout.CALLS_PER_CHUNK + int(place)]
-            call = CALL_CODEC.unpack(packed)
+        for number, call in calls_of_chunk(str(chunk), chunk * layout.CALLS_PER_CHUNK, fields).items():
+            name = self._names[number]
             assert (self._projects[call.project], unpack_id(call.packed_id)) == name
             calls[name] = self._call(call)
         return calls

@@ -1,0 +1,155 @@
+"""Reading sealed call records: the same, also while they are being sealed; damage is told with its place."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+from typing import Any
+
+import pytest
+import redis
+
+from aggregator.calls.call import Call
+from aggregator.layout.keys import ShardKeys
+from aggregator.layout.sealed_calls import CALL_FRAME_FIELD
+from aggregator.reading import calls as reading
+from aggregator.reading.calls import DamagedCalls, IndexValues, read_calls, select_by_index, select_minutes
+from aggregator.reading.verification import Piece, verify
+from aggregator.store.connection import connect_readers
+from aggregator.store.reader import StoreReader
+from aggregator.time_units import HOUR_S, MINUTE_US, SECOND_US
+from tests.aggregator.reading.test_sealed_cells import WatchedReader
+from tests.aggregator.writing.test_sealing import AT_ONCE, seal_all
+from tests.support.folding import (
+    KEEP_ALL,
+    NOW_US,
+    PROJECT,
+    SHARD,
+    T0_US,
+    apply,
+    complete,
+    end,
+    open_shard,
+    start,
+    tokens,
+)
+from tests.support.small_chunks import small_chunks
+
+KEYS = ShardKeys(SHARD)
+CALLS = 30
+EVENTS = [
+    start(f"call-{at}", at_s=at, parent_id=f"call-{at // 3}" if at else None, thread_id=f"thread-{at % 2}")
+    for at in range(CALLS)
+] + [end(f"call-{at}", 100 + at, usage={"gpt-4o": tokens(at)}) for at in range(0, CALLS, 2)]
+
+
+@pytest.fixture(autouse=True)
+def few_calls_per_chunk() -> Iterator[None]:
+    """Some calls fill some chunks."""
+    with small_chunks(4):
+        yield
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Any]:
+    """An empty Redis."""
+    found = redis.Redis.from_url(redis_url)
+    found.flushall()
+    yield found
+    found.close()
+
+
+def ask(redis_url: str, question: Callable[[StoreReader], Any], before: Callable[[], None] = lambda: None) -> Any:
+    """The answer of a reader before whose every round trip something happens."""
+
+    async def asked() -> Any:
+        found = connect_readers(redis_url)
+        try:
+            return await question(WatchedReader(found, before))
+        finally:
+            await found.aclose()
+
+    return asyncio.run(asked())
+
+
+async def all_calls(reader: StoreReader) -> dict[int, Call]:
+    """The records of the first ten minutes."""
+    project = await reader.open_project(PROJECT)
+    selected = await select_minutes(reader, project, range(T0_US // MINUTE_US, T0_US // MINUTE_US + 10))
+    return {number: call for (_, number), call in (await read_calls(reader, selected)).items()}
+
+
+async def some_calls(reader: StoreReader) -> dict[int, Call]:
+    """Those of a thread."""
+    project = await reader.open_project(PROJECT)
+    days = [T0_US // (86_400 * SECOND_US)]
+    selected = await select_by_index(reader, project, IndexValues("h", ("thread-1",)), days)
+    return {number: call for (_, number), call in (await read_calls(reader, selected)).items()}
+
+
+async def differences(reader: StoreReader) -> Sequence[Any] | None:
+    """What `callmeter verify` finds in the first hour."""
+    project = await reader.open_project(PROJECT)
+    return await verify(reader, project, Piece(T0_US, T0_US + HOUR_S * SECOND_US), NOW_US, KEEP_ALL, tree=True)
+
+
+@pytest.mark.parametrize("at_once", [1_000, 1])
+def test_the_same_records(at_once: int, client: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By time and by index, sealed, changed after that, and sealed again; and nothing is amiss."""
+    monkeypatch.setattr(reading, "FRAMES_AT_ONCE_MAX", at_once)
+    shard = open_shard(client, AT_ONCE)
+    apply(shard, EVENTS)
+    for _ in range(2):
+        expected = ask(redis_url, all_calls), ask(redis_url, some_calls)
+        assert (len(expected[0]), len(expected[1])) == (CALLS, CALLS // 2)
+        seal_all(shard)
+        assert client.hkeys(KEYS.calls(0)) == [CALL_FRAME_FIELD]
+        assert (ask(redis_url, all_calls), ask(redis_url, some_calls)) == expected
+        assert ask(redis_url, differences) == []
+        apply(shard, [end("call-1", 50, usage={"gpt-4o": tokens(5)}), end("call-9", 60)])
+        assert ask(redis_url, differences) == []
+
+
+def test_while_they_are_sealed(client: Any, redis_url: str) -> None:
+    """With a step of sealing, or a late event, before every round trip no record is missed."""
+    shard = open_shard(client, AT_ONCE)
+    apply(shard, EVENTS)
+    rng = Random(1)
+
+    def happen() -> None:
+        if not shard.seal(NOW_US):
+            apply(shard, [end(f"call-{rng.randrange(1, CALLS, 2)}", 200), complete(f"late-{rng.random()}", at_s=4_000)])
+
+    for _ in range(30):
+        assert set(ask(redis_url, all_calls, happen)) == set(range(CALLS))
+
+
+def test_verify_looks_into_frames(client: Any, redis_url: str) -> None:
+    """A record that is another in its frame than what was counted is found."""
+    shard = open_shard(client, AT_ONCE)
+    apply(shard, EVENTS)
+    seal_all(shard)
+    other = open_shard(client, AT_ONCE)
+    frame = client.hget(KEYS.calls(2), CALL_FRAME_FIELD)
+    apply(other, [end("call-9", 60)])
+    seal_all(other)
+    assert ask(redis_url, differences) == []
+    client.hset(KEYS.calls(2), CALL_FRAME_FIELD, frame)
+    assert ask(redis_url, differences)
+
+
+def test_damage_is_told(client: Any, redis_url: str) -> None:
+    """Records of a frame that is not what was sealed are refused with its place; those beside it are answered."""
+    shard = open_shard(client, AT_ONCE)
+    apply(shard, EVENTS)
+    seal_all(shard)
+    frame = client.hget(KEYS.calls(1), CALL_FRAME_FIELD)
+    client.hset(KEYS.calls(1), CALL_FRAME_FIELD, frame[:-1] + bytes([frame[-1] ^ 1]))
+    with pytest.raises(DamagedCalls, match=r"records of .*:calls:1 are damaged"):
+        ask(redis_url, all_calls)
+
+    async def beside(reader: StoreReader) -> int:
+        project = await reader.open_project(PROJECT)
+        [shard] = project.shards
+        return len(await read_calls(reader, {shard: {*range(4), *range(8, CALLS)}}))
+
+    assert ask(redis_url, beside) == CALLS - 4
