@@ -18,7 +18,7 @@ from tests.chaos.trial import Stage
 from tests.chaos.workload import Workload
 from tests.servers.kafka_server import KafkaServer
 
-EVENTS, EVENTS_SHORT = 100_000, 4_000
+EVENTS, EVENTS_SHORT = 100_000, 3_000
 
 
 class Outcome(NamedTuple):
@@ -33,7 +33,7 @@ class Outcome(NamedTuple):
 
 @click.command(context_settings={"show_default": True})
 @click.option("--seed", default=1, help="Another seed, other messages and other moments.")
-@click.option("--events", type=click.IntRange(1_000), help="Events per scenario [default: 100000, or 4000 if short].")
+@click.option("--events", type=click.IntRange(1_000), help="Events per scenario [default: 100000, or 3000 if short].")
 @click.option("--only", multiple=True, type=click.Choice(list(SCENARIOS)), help="Only this one; may come again.")
 @click.option("--short", is_flag=True, help="Fewer repetitions.")
 @click.option("--table", type=click.Path(dir_okay=False, path_type=Path), help="Write the summary as Markdown as well.")

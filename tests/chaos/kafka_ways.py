@@ -35,8 +35,9 @@ class Ways:
     def __init__(self, stage: Stage, pipeline: Pipeline, workers: int) -> None:
         self.stage = stage
         self.pipeline = pipeline
-        self.api: Api = pipeline.start_api()
-        self.workers: list[Program] = [pipeline.start_worker() for _ in range(workers)]
+        self.workers: list[Program]
+        self.api: Api
+        self.workers, self.api = pipeline.start_workers_and_api(workers)
 
     def produce(self, lines: list[Line], **how: Any) -> None:
         """As a plain client does; `key`: None sends none; `stamp_ms` gives each its time."""

@@ -21,7 +21,7 @@ def scaled(stage: Stage) -> str:
         trial.wait(lambda: len(workers[0].logged("partition assigned")) == PARTITIONS, "one worker has all partitions")
         for _ in trial.steps(stage.times(3, 1), 8):
             revoked_before = len(workers[0].logged("partition revoked"))
-            workers += [trial.pipeline.start_worker() for _ in range(3)]
+            workers += trial.pipeline.start_workers(3)
             _wait_for_shares(trial, workers, [3, 3, 3, 3])
             # Cooperative: the first one went on with those that it keeps, whatever moved.
             moved = {line["partition"] for line in workers[0].logged("partition revoked")[revoked_before:]}

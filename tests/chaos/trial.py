@@ -103,8 +103,7 @@ class Trial:
         partitioner: Partitioner = lambda _: None,
     ) -> list[Program]:
         """Start workers, api, load (to last so long) and questions; returns the workers."""
-        started = [self.pipeline.start_worker() for _ in range(workers)]
-        self.api = self.pipeline.start_api()
+        started, self.api = self.pipeline.start_workers_and_api(workers)
         self._asker = Asker(self.api, self._applied_if_known, self.stage.rng.randrange(2**32))
         self._asker.start()
         self.produce(self.stage.workload.lines if lines is None else lines, duration_s, partitioner)

@@ -14,7 +14,7 @@ def killed(stage: Stage) -> str:
     """A worker of three is killed with -9 again and again; it starts again at once."""
     server = RedisServer(stage.directory / "redis")
     server.start()
-    kills = stage.times(50, 6)
+    kills = stage.times(50, 3)
     with Trial(stage, server.url) as trial:
         workers = trial.begin(60, workers=3)
         for _ in trial.steps(kills, 2.5):

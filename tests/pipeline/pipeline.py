@@ -94,6 +94,23 @@ class Pipeline:
         worker.start_until_logged("worker started")
         return worker
 
+    def start_workers(self, count: int) -> list[Program]:
+        """Workers that read; they start at the same time."""
+        workers = [self.worker() for _ in range(count)]
+        for worker in workers:
+            worker.launch()
+        for worker in workers:
+            worker.wait_until_logged("worker started")
+        return workers
+
+    def start_workers_and_api(self, count: int) -> "tuple[list[Program], Api]":
+        """Workers that read and an api that answers; all start at the same time."""
+        api = self.api()
+        api.program.launch()
+        workers = self.start_workers(count)
+        api.wait_until_it_answers()
+        return workers, api
+
     def api(self, gateway: bool = False) -> "Api":
         """An api that is not started yet; with the `gateway` on its address if so asked."""
         api = Api(self.settings, self._directory / f"api-{len(self._apis)}.log", ["--gateway"] if gateway else [])
@@ -155,6 +172,10 @@ class Api:
     def start(self) -> None:
         """Start it, and return when it answers."""
         self.program.start(self._listens, START_TIMEOUT_S)
+
+    def wait_until_it_answers(self) -> None:
+        """Return when it answers, once it has been launched."""
+        self.program.wait_until(self._listens, "the api answers")
 
     def stop(self) -> None:
         """End it."""

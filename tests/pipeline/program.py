@@ -63,6 +63,10 @@ class Program(ChildProcess):
         """All it said, over all its runs."""
         return self.log_path.read_text()
 
+    def launch(self) -> None:
+        """Start, and do not wait for what becomes of it."""
+        self._spawn()
+
     def start_until_logged(self, event: str) -> None:
         """Start, and return when it logs `event` (once more)."""
         before = len(self.logged(event))

@@ -164,12 +164,13 @@ def test_every_zone_against_a_walked_clock() -> None:
     for number, name in enumerate(distinct_zones()):
         zone = load_zone(name)
         jumps = [s.since_s for s in offset_spans(zone, us("2000-01-01") // US, UNTIL_2100_S)[1:]]
-        # Two jumps of each zone, others in other zones, and a quiet time.
-        for jump_s in [*(jumps[(number * 7) % len(jumps) :: 97][:2] if jumps else []), us("2026-01-15") // US]:
+        # One jump of each zone, another in other zones, or a quiet time.
+        for jump_s in jumps[number * 7 % max(1, len(jumps)) :][:1] or [us("2026-01-15") // US]:
             walk_s = jump_s // 60 * 60 - 24 * HOUR_S
             minutes = range(walk_s, walk_s + 48 * HOUR_S, 60)
             clock_s = np.array([clock(t, zone) for t in minutes], dtype=np.int64)
-            for granularity_s in (60, 420, 900, 1_800, 3_600, 5_400, 7_200, 10_800, 21_600, 43_200, DAY_S):
+            short = (60, 420) if number % 8 == 0 else ()  # two days of them are thousands of buckets
+            for granularity_s in (*short, 900, 1_800, 3_600, 5_400, 7_200, 10_800, 21_600, 43_200, DAY_S):
                 walked = [walk_s + 60 * minute for minute in walked_starts(clock_s, granularity_s)]
                 found = bucket_starts(walked[0] * US, minutes.stop * US, granularity_s, zone)
                 assert [start // US for start in found] == walked, (name, jump_s, granularity_s)
