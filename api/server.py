@@ -12,6 +12,8 @@ from starlette.types import ASGIApp
 
 from aggregator.access.key import AccessKey
 from aggregator.access.stated_keys import StatedKeys
+from aggregator.objects.frame_cache import FrameCache
+from aggregator.objects.object_store import ObjectStore
 from aggregator.rollups.levels import Retention
 from aggregator.store.connection import connect_readers
 from aggregator.store.key_store import AsyncKeyStore
@@ -45,7 +47,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
     """Where to listen, what to read, who may ask.
 
     `call_link`: see `link_by`. `clock`: the `now` of all answers, in µs since the epoch. `stale_s_max`: see
-    `readiness_of`.
+    `readiness_of`. `objects`: where sealed rollups are that Redis does not hold.
     """
 
     host: str
@@ -61,6 +63,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
     keys: tuple[AccessKey, ...] = ()
     clock: Callable[[], int] = wall_clock_us
     stale_s_max: int = 0
+    objects: ObjectStore | None = None
 
 
 def serve(
@@ -78,7 +81,7 @@ def serve(
     check_exposure(settings.host, settings.auth)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     client = connect_readers(settings.redis_url, settings.redis_cluster)
-    reader = StoreReader(client, settings.namespace, settings.keyed_by_project)
+    reader = StoreReader(client, settings.namespace, settings.keyed_by_project, FrameCache(settings.objects))
     keys = StatedKeys(settings.keys, AsyncKeyStore(client, settings.namespace))
     access: Access = KeyAccess(keys) if settings.auth else OpenAccess()
     answers = StoreAnswers(

@@ -93,6 +93,12 @@ class SegmentSettings(_Section):
         description="How long rollups are left as they are after their hour, six hours or day, and rollups and calls "
         "after what last came for them, before they are sealed.",
     )
+    url: Annotated[str, BeforeValidator(values.object_store_url)] = Field(
+        default="",
+        description="Where sealed rollups go once their UTC day is over, for workers and api: a directory that all of "
+        "them share, `file:///path`, or a bucket, `s3://`, `gs://`, `az://` (needs `callmeter[buckets]`); empty: they "
+        "stay in Redis.",
+    )
 
 
 class BatchSettings(_Section):

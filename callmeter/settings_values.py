@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from aggregator.access.stated_keys import stated_keys
+from aggregator.objects.opening import check_url
 from callmeter.durations import parse_duration_s
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")  # what Kafka allows
@@ -42,6 +43,13 @@ def redis_url(written: str) -> str:
         known = False
     if not known:
         raise ValueError("is not a Redis URL, like redis://127.0.0.1:6379/0; rediss:// and unix:// are known too")
+    return written
+
+
+def object_store_url(written: str) -> str:
+    """The address of a directory or a bucket; empty for none."""
+    if written:
+        check_url(written)
     return written
 
 

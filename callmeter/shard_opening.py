@@ -1,6 +1,7 @@
 """Opens shards as the settings say: prices, retention, limits, and how many partitions a topic has."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import click
 import redis
@@ -13,7 +14,9 @@ from aggregator.store.elsewhere import Elsewhere
 from aggregator.store.persistence import keeps_on_disk
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.limits import ShardLimits
+from aggregator.writing.objects_access import objects_access
 from aggregator.writing.shard import Shard
+from callmeter.object_store import opened_store
 from callmeter.settings import Settings
 from ingest.assignment import Assignment
 from ingest.kafka.partition import Partition
@@ -23,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class ShardOpener:
-    """Gives writers of shards. Raises click.ClickException where the price file is wrong."""
+    """Gives writers of shards. Raises click.ClickException where the price file or the object store is wrong."""
 
     def __init__(self, settings: Settings, client: redis.Redis) -> None:
         try:
@@ -41,6 +44,8 @@ class ShardOpener:
             seal_after_s=settings.segments.seal_after if settings.segments.seal else None,
             error_bytes_max=settings.keep.error_text,
         )
+        self._store = opened_store(settings)
+        self._aside = ThreadPoolExecutor(1, "segments") if self._store is not None else None
         self._partitions: dict[str, int] = {}
         self._is_persistence_known = False
 
@@ -55,7 +60,8 @@ class ShardOpener:
             self._partitions[partition.topic] = max(counted, partition.number + 1)
         self._warn_where_nothing_is_kept()
         store = ShardStore(self._client, ShardName(namespace, *partition), self._partitions[partition.topic])
-        return Shard(store, self._prices, self._retention, self._limits)
+        objects = objects_access(self._store, self._aside)
+        return Shard(store, self._prices, self._retention, self._limits, objects)
 
     def _warn_where_nothing_is_kept(self) -> None:
         """Say once where a restart of Redis would lose what cannot come back from Kafka."""

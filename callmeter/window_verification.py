@@ -2,6 +2,7 @@
 
 import msgspec
 
+from aggregator.objects.frame_cache import FrameCache
 from aggregator.reading.differences import Difference
 from aggregator.reading.verification import pieces, reach_us
 from aggregator.reading.verification import verify as verify_piece
@@ -9,6 +10,7 @@ from aggregator.store.connection import connect_readers
 from aggregator.store.reader import StoreReader
 from aggregator.time_units import MINUTE_US
 from aggregator.timestamps import format_utc
+from callmeter.object_store import opened_store
 from callmeter.progress.work import WorkProgress
 from callmeter.settings import Settings
 
@@ -38,7 +40,8 @@ async def verify_window(
     client = connect_readers(settings.redis.url, settings.redis.cluster)
     retention = settings.retention.kept()
     try:
-        reader = StoreReader(client, namespace or settings.redis.namespace)
+        frames = FrameCache(opened_store(settings))
+        reader = StoreReader(client, namespace or settings.redis.namespace, frames=frames)
         project = await reader.open_project(project_id)
         reaches_us = await reach_us(reader, project, now_us, retention)
         start_us = max(start_us, reaches_us)

@@ -26,6 +26,9 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
                                   sealed cells: fields "z..." (aggregator/layout/sealed.py)
     {tag}:unsealed_calls  hash    full chunks of calls that have records which are not sealed -> nothing
     {tag}:unsealed        hash    pieces of blocks that have cells which are not sealed -> nothing
+    {tag}:unmoved         hash    blocks that have frames in Redis which are to go into objects -> nothing
+    {tag}:objects         hash    name of an object -> which blocks point into it (aggregator/layout/moved.py)
+    {tag}:retired         hash    name of an object that nothing points into -> since when (microseconds since 1970)
     {tag}:P:v:L:B         hash    slot in block B of level L -> its version: random bytes, drawn anew by every batch
                                   that changes a cell of the slot
     {tag}:P:x:K:D         hash    value -> postings: numbers of the calls of day D that have the value in index K;
@@ -94,6 +97,9 @@ class ShardKeys:
         self.unpriced = f"{self._tag}:unpriced"
         self.unsealed = f"{self._tag}:unsealed"
         self.unsealed_calls = f"{self._tag}:unsealed_calls"
+        self.unmoved = f"{self._tag}:unmoved"
+        self.objects = f"{self._tag}:objects"
+        self.retired = f"{self._tag}:retired"
 
     def calls(self, chunk: int) -> str:
         return f"{self._tag}:calls:{chunk}"

@@ -1,13 +1,15 @@
 """Where sealed cells lie in their block, and what of a block is waiting to be sealed.
 
-Sealed cells stay in the hash of their block (see keys.py), so that they go with it: frames
-(aggregator/segments/frame.py) in fields of their own, and one field, `zd`, that says which places each frame may hold.
+Frames of sealed cells (aggregator/segments/frame.py) are in the hash of their block (see keys.py), in fields of their
+own, until they are moved into objects (see moved.py); one field, `zd`, says which places each frame may hold, and where
+it is.
 A place that has a field of its own is not sealed, whatever frames hold of it: a cell that changes is taken out of its
 frame by being written again. Of a place that several frames hold, the frame with the highest number counts.
 
 A directory is MessagePack: random bytes that change with it, the number of the next frame, and of each frame its
-number, first and last slot, first and last view. For example, of one frame, number 0, of the slots 0 to 59 in view 0:
-`93 c4 08 <8 bytes> 01 91 95 00 00 3b 00 00`.
+number, first and last slot, first and last view; of one in an object also which of the names that come last, where it
+begins there, how long it is, and the CRC-32 of its bytes. For example, of one frame, number 0, of the slots 0 to 59 in
+view 0: `94 c4 08 <8 bytes> 01 91 95 00 00 3b 00 00 90`.
 
 Slots are sealed in pieces: an hour of minutes, six hours of five-minute slots, a day of hours. Pieces that have cells
 which are not sealed are fields of one hash of the shard, `project:level:block:piece`.
@@ -15,11 +17,14 @@ which are not sealed are fields of one hash of the shard, `project:level:block:p
 
 from collections.abc import Collection
 from typing import NamedTuple
+from urllib.parse import quote
 
 import msgspec
 import numpy as np
 
 from aggregator.layout.slots import Block
+from aggregator.objects.frame_cache import Located
+from aggregator.objects.object_store import Span
 from aggregator.rollups.levels import FIVE_MINUTES, LEVELS, Level
 from aggregator.time_units import SECOND_US
 
@@ -33,14 +38,30 @@ _VIEW_BITS = 24
 _VIEW_MASK = (1 << _VIEW_BITS) - 1
 
 
+class Location(NamedTuple):
+    """Where a frame lies in an object: its name, which begins with nothing that the shard's key says, and its place."""
+
+    name: str
+    offset: int
+    length: int
+    checksum: int
+
+    def located(self, key: str) -> Located:
+        """The same with the object's whole name; `key`: any of the shard."""
+        return Located(object_prefix(key) + self.name, Span(self.offset, self.length), self.checksum)
+
+
 class SealedRange(NamedTuple):
-    """A frame: its number, and the slots and views of which it may hold cells."""
+    """A frame: its number, the slots and views of which it may hold cells, and its place in an object (None: in Redis,
+    in its field).
+    """
 
     number: int
     first_slot: int
     last_slot: int
     first_view: int
     last_view: int
+    location: Location | None = None
 
     @property
     def field(self) -> bytes:
@@ -48,12 +69,22 @@ class SealedRange(NamedTuple):
         return b"z%d" % self.number
 
 
-class SealedDirectory(msgspec.Struct, array_like=True, frozen=True):
+class SealedDirectory(msgspec.Struct, frozen=True):
     """The frames of a block."""
 
     drawn: bytes = b""
     next_number: int = 0
     ranges: tuple[SealedRange, ...] = ()
+
+    @property
+    def objects(self) -> list[str]:
+        """The names of the objects in which frames are, each once."""
+        return list(dict.fromkeys(one.location.name for one in self.ranges if one.location is not None))
+
+    @property
+    def in_redis(self) -> list[SealedRange]:
+        """The frames that are not in objects."""
+        return [one for one in self.ranges if one.location is None]
 
     def of_places(self, places: Collection[int]) -> list[SealedRange]:
         """The frames that may hold one of these places, the newest last."""
@@ -71,24 +102,51 @@ class SealedDirectory(msgspec.Struct, array_like=True, frozen=True):
         ]
 
 
+class _Stored(msgspec.Struct, array_like=True, frozen=True):
+    """A directory as it is stored."""
+
+    drawn: bytes
+    next_number: int
+    ranges: tuple[tuple[int, ...], ...]
+    objects: tuple[str, ...] = ()
+
+
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(SealedDirectory)
+_decoder = msgspec.msgpack.Decoder(_Stored)
 
 
 def pack_directory(directory: SealedDirectory) -> bytes:
     """A directory as it is stored."""
-    return _encoder.encode(directory)
+    objects = directory.objects
+    ranges = tuple(
+        one[:5] if one.location is None else (*one[:5], objects.index(one.location.name), *one.location[1:])
+        for one in directory.ranges
+    )
+    return _encoder.encode(_Stored(directory.drawn, directory.next_number, ranges, tuple(objects)))
 
 
 def unpack_directory(stored: bytes | None) -> SealedDirectory:
     """The directory of a block; an empty one where there is none."""
-    return _decoder.decode(stored) if stored else SealedDirectory()
+    if not stored:
+        return SealedDirectory()
+    found = _decoder.decode(stored)
+    ranges = [
+        SealedRange._make((*one[:5], Location._make((found.objects[one[5]], *one[6:])) if len(one) > 5 else None))
+        for one in found.ranges
+    ]
+    return SealedDirectory(found.drawn, found.next_number, tuple(ranges))
 
 
 def range_of(number: int, places: Collection[int]) -> SealedRange:
     """The range of a frame that holds these places, at least one."""
     slots, views = [place >> _VIEW_BITS for place in places], [view_of(place) for place in places]
     return SealedRange(number, min(slots), max(slots), min(views), max(views))
+
+
+def object_prefix(key: str) -> str:
+    """What the whole names of a shard's objects begin with: its tag as a path; `key`: any of the shard."""
+    tag = key[1 : key.index("}")]
+    return quote(tag, safe="/").replace("..", "%2E%2E") + "/"
 
 
 def view_of(place: int) -> int:
@@ -124,6 +182,11 @@ class Piece(NamedTuple):
 def piece_of(block: Block, slot: int) -> Piece:
     """The piece that a slot of a block belongs to."""
     return Piece(block, slot // _PIECE_SLOTS[block.level])
+
+
+def pieces_of(block: Block) -> list[Piece]:
+    """All pieces of a block."""
+    return [Piece(block, number) for number in range(block.level.block_slots // _PIECE_SLOTS[block.level])]
 
 
 def named_piece(field: bytes) -> Piece:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from aggregator.layout.sealed import DIRECTORY_FIELD, SealedRange, unpack_directory
+from aggregator.objects.frame_cache import DamagedObject, Located
+from aggregator.objects.object_store import ObjectStoreAway
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, rows_field, sketches_field
 from aggregator.rollups.series import LATENCY
@@ -67,14 +69,7 @@ async def _read_some(
             elif directory is not None:
                 block.absent.add(int.from_bytes(place, "big"))
                 block.places_absent.append((place, bucket))
-    ranges = {key: unpack_directory(block.directory).of_places(block.absent) for key, block in blocks.items()}
-    keys = [key for key in blocks if ranges[key] and blocks[key].is_still]
-    replies = await reader.fetch([("HMGET", key, DIRECTORY_FIELD, *(one.field for one in ranges[key])) for key in keys])
-    for (now, *frames), key in zip(replies, keys, strict=True):
-        block = blocks[key]
-        block.is_still = now == block.directory
-        if block.is_still:
-            block.add_sealed(key, ranges[key], frames)
+    await _read_sealed(reader, blocks)
     again: list[CellsOfBuckets] = []
     for block in blocks.values():
         if block.is_still:
@@ -82,6 +77,36 @@ async def _read_some(
         else:
             again += block.wanted
     return again
+
+
+async def _read_sealed(reader: StoreReader, blocks: Mapping[str, "_Block"]) -> None:
+    """Find in frames what is not there as it is: first in objects, which never change, then in Redis."""
+    ranges = {key: unpack_directory(block.directory).of_places(block.absent) for key, block in blocks.items()}
+    keys = [key for key in blocks if ranges[key] and blocks[key].is_still]
+    located = {key: [one.location.located(key) for one in ranges[key] if one.location is not None] for key in keys}
+    unreadable: ObjectStoreAway | DamagedObject | None = None
+    in_objects: dict[Located, bytes] = {}
+    try:
+        in_objects = await reader.frames.read_aside([one for of_key in located.values() for one in of_key])
+    except (ObjectStoreAway, DamagedObject) as why:
+        unreadable = why
+    in_redis = {key: [one.field for one in ranges[key] if one.location is None] for key in keys}
+    replies = await reader.fetch([("HMGET", key, DIRECTORY_FIELD, *in_redis[key]) for key in keys])
+    for (now, *found), key in zip(replies, keys, strict=True):
+        block = blocks[key]
+        block.is_still = now == block.directory
+        if block.is_still and not (unreadable and located[key]):
+            values = iter(found)
+            frames = [
+                in_objects[one.location.located(key)] if one.location is not None else next(values)
+                for one in ranges[key]
+            ]
+            block.add_sealed(key, ranges[key], frames)
+    if unreadable:
+        if all(blocks[key].is_still for key in keys if located[key]):
+            raise DamagedCells(str(unreadable)) from unreadable
+        for key in keys:
+            blocks[key].is_still &= not located[key]
 
 
 class _Block:

@@ -20,6 +20,7 @@ from aggregator.layout.keys import (
     shard_registry,
     stored_offset,
 )
+from aggregator.objects.frame_cache import FrameCache
 from aggregator.rollups.levels import Retention
 from aggregator.store.connection import READ_CONNECTIONS_MAX
 from aggregator.store.eviction import EvictionWatch, MayEvict
@@ -76,7 +77,8 @@ class ProjectState(NamedTuple):
 class StoreReader:
     """Reads the live generation of a namespace. Every method may raise one of StoreAway.
 
-    `keyed_by_project`: it is known that all messages of a project go to one partition.
+    `keyed_by_project`: it is known that all messages of a project go to one partition. `frames`: what of the shards is
+    in objects.
     """
 
     def __init__(
@@ -84,7 +86,9 @@ class StoreReader:
         client: "redis.asyncio.Redis | redis.asyncio.RedisCluster",
         namespace: str,
         keyed_by_project: bool = False,
+        frames: FrameCache | None = None,
     ) -> None:
+        self.frames = frames or FrameCache(None)
         self._keyed_by_project = keyed_by_project
         self._turns = asyncio.Semaphore(READ_CONNECTIONS_MAX)
         self._client: Any = client

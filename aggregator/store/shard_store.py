@@ -91,6 +91,11 @@ class ShardStore:
         self.next_element = stored_element(stored)
         return self._writable(stored)
 
+    @property
+    def continued_offset(self) -> int:
+        """The next offset that `next_offset` has found, or this writer has written since."""
+        return stored_offset(self._continued_at) or 0
+
     def read_offset(self) -> int | None:
         """The same for those who only look: also of a shard that has moved away."""
         return stored_offset(self._client.get(self.keys.next))

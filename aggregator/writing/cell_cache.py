@@ -1,6 +1,6 @@
 """The cells a writer has at hand, and how a batch changes them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +9,7 @@ from aggregator.layout.keys import ShardKeys
 from aggregator.layout.sealed import DIRECTORY_FIELD
 from aggregator.layout.slots import ProjectMinute, Slot, TouchedBlock, slots_of
 from aggregator.layout.write import Field, Key, ShardWrite
+from aggregator.objects.frame_cache import FrameCache
 from aggregator.rollups.cell import (
     CELL_CODEC,
     ROWS_BESIDE_MAX,
@@ -25,7 +26,7 @@ from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series
 from aggregator.rollups.tally import PackedTally, merge_tallies
 from aggregator.segments.frame import Beside
 from aggregator.writing.overflow import Overflow, take_rows_beside, without_rows
-from aggregator.writing.unsealing import Stored, sealed_cells
+from aggregator.writing.unsealing import Read, sealed_cells
 
 LATENCIES_BYTES_MAX = ROWS_IN_CELL_MAX * OF_LATENCY.row_bytes
 USAGE_BYTES_MAX = ROWS_IN_CELL_MAX * OF_USAGE.row_bytes
@@ -77,13 +78,14 @@ class _Growth(NamedTuple):
 class Cells:
     """A bounded cache of cells. What is beside a cell is loaded only when a batch first needs it.
 
-    `read` gives what is there of fields by key. After it has raised, or what was to be stored is not, nothing here is
-    right any more.
+    `read` gives what is there of fields by key, `frames` what is in objects. After one of them has raised, or what was
+    to be stored is not, nothing here is right any more.
     """
 
-    def __init__(self, keys: ShardKeys, read: Callable[[dict[Key, list[Field]]], Stored]) -> None:
+    def __init__(self, keys: ShardKeys, read: Read, frames: FrameCache) -> None:
         self._keys = keys
         self._read = read
+        self._frames = frames
         self._blocks: dict[str, dict[int, _CachedCell]] = {}
         self._batches = 0
         self.rows_still_shown = 0
@@ -150,7 +152,7 @@ class Cells:
                 cached.cell = CELL_CODEC.unpack(packed)
             else:
                 absent.setdefault(cached.key, {})[int.from_bytes(cached.place, "big")] = cached
-        for (key, place), (cell, beside) in sealed_cells(absent, stored, self._read).items():
+        for (key, place), (cell, beside) in sealed_cells(absent, stored, self._read, self._frames).items():
             absent[key][place].take_over(cell, beside, write)
 
     def forget(self, key: str, places: Iterable[int]) -> None:

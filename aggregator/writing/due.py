@@ -27,6 +27,10 @@ class WaitingToSeal(Generic[Part]):
         """Whether nothing is ever due."""
         return self._seal_after_us == NEVER_US
 
+    def __contains__(self, part: object) -> bool:
+        """Whether it waits."""
+        return part in self._touched_us
+
     def note(self, part: Part, now_us: int) -> bool:
         """Something has come for a part; returns whether it did not wait yet."""
         is_new = part not in self._touched_us

@@ -21,3 +21,5 @@ class ShardLimits(msgspec.Struct, frozen=True):
     # How long cells are left as they are after their hour, or six hours, or day, and what is hot after what came for
     # it; None: for ever.
     seal_after_s: int | None = None
+    # How long what was sealed stays in Redis after that: what comes late for many blocks then shares an object.
+    move_after_s: int = 6 * 3_600

@@ -6,6 +6,7 @@ was folded on the cells as they were before can be applied after it. A cell that
 batch, with all that it had (see unsealing.py), and its piece waits again.
 """
 
+import logging
 import secrets
 from collections.abc import Iterable, Sequence
 
@@ -18,17 +19,24 @@ from aggregator.layout.sealed import (
     named_piece,
     pack_directory,
     piece_of,
+    pieces_of,
     range_of,
     unpack_directory,
     view_of,
 )
-from aggregator.layout.slots import TouchedBlock
+from aggregator.layout.slots import Block, TouchedBlock
 from aggregator.layout.write import Field, ShardWrite
+from aggregator.objects.frame_cache import DamagedObject, FrameCache
+from aggregator.objects.object_store import ObjectStoreAway
 from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, packed_place, rows_field, sketches_field
 from aggregator.rollups.views import ALL_CALLS
-from aggregator.segments.frame import Beside, FullCell, pack_frame, unpack_frame
+from aggregator.segments.frame import Beside, CorruptFrame, FullCell, pack_frame, unpack_frame
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.due import WaitingToSeal
+from aggregator.writing.moving import Moving
+from aggregator.writing.unsealing import Read, read_frames
+
+log = logging.getLogger(__name__)
 
 # Cells of one step, and so of a frame: some 30 ms of a worker. A frame is read whole, whichever cell is asked for.
 CELLS_PER_FRAME = 1_000
@@ -41,12 +49,16 @@ _PLACE_BYTES = len(packed_place(0))
 class Sealing:
     """The pieces of a shard that wait to be sealed, and how far the one at hand is.
 
-    `seal_after_s`: how long a piece is left after its end, and after what came late for it; None: for ever.
+    `seal_after_s`: how long a piece is left after its end, and after what came late for it; None: for ever. `moving` is
+    told of what is sealed, `frames` reads what is in objects.
     Methods raise what the store raises; after that nothing here is right any more.
     """
 
-    def __init__(self, store: ShardStore, seal_after_s: int | None) -> None:
+    def __init__(
+        self, store: ShardStore, seal_after_s: int | None, read: Read, frames: FrameCache, moving: Moving
+    ) -> None:
         self._store = store
+        self._read, self._frames, self._moving = read, frames, moving
         [waiting] = store.read_hashes([store.keys.unsealed])
         self._waiting = WaitingToSeal(map(named_piece, waiting), lambda piece: piece.end_us, seal_after_s)
         self._at_hand: Piece | None = None
@@ -63,8 +75,15 @@ class Sealing:
                 if piece == self._at_hand:
                     self._at_hand = None  # what has just come for it waits too
 
-    def step(self, now_us: int) -> dict[str, list[int]]:
-        """Seal some cells that are due; returns their places by key, none where nothing is due."""
+    def is_waiting(self, block: Block) -> bool:
+        """Whether a part of a block is still to be sealed."""
+        return any(piece in self._waiting for piece in pieces_of(block))
+
+    def step(self, now_us: int, clock_us: int) -> dict[str, list[int]]:
+        """Seal some cells that are due by `now_us`; returns their places by key, none where nothing is due.
+
+        Where it would need a frame that cannot be read, it lets the piece wait as long as at first.
+        """
         piece = self._at_hand or self._waiting.next_due(now_us)
         if piece is None:
             return {}
@@ -72,9 +91,17 @@ class Sealing:
         if self._at_hand is None:
             self._begin(piece, key)
         if self._places:
-            return {key: self._seal_some(key)}
+            try:
+                return {key: self._seal_some(piece.block, key, clock_us)}
+            except (ObjectStoreAway, DamagedObject, CorruptFrame) as why:
+                log.warning("sealing again waits: a frame cannot be read", extra={"block": key, "why": str(why)})
+                self._at_hand = None
+                self._waiting.note(piece, now_us)
+                return {}
         self._at_hand = None
-        self._store.replace(ShardWrite(deletions={self._store.keys.unsealed: [piece.field]}))
+        write = ShardWrite(deletions={self._store.keys.unsealed: [piece.field]})
+        self._moving.note(piece.block, clock_us, write)
+        self._store.replace(write)
         self._waiting.forget(piece)
         return {key: []}
 
@@ -84,12 +111,12 @@ class Sealing:
         ours = [place for place in places if place >> 24 in slots]
         self._at_hand, self._places = piece, sorted(ours, key=lambda place: (view_of(place), place), reverse=True)
 
-    def _seal_some(self, key: str) -> list[int]:
+    def _seal_some(self, block: Block, key: str, clock_us: int) -> list[int]:
         [[stored]] = self._store.read_fields({key: [DIRECTORY_FIELD]}).values()
         directory = unpack_directory(stored)
         places, merged = self._next_places(directory)
         hot, fields = self._read_cells(key, places)
-        cells = self._read_frames(key, merged) | hot
+        cells = self._unpack_frames(key, merged) | hot
         write = ShardWrite(deletions={key: [*fields, *(one.field for one in merged)]})
         in_order = sorted(cells, key=lambda place: (view_of(place), place))
         kept = [one for one in directory.ranges if one not in merged]
@@ -100,7 +127,9 @@ class Sealing:
             write.set(key, kept[-1].field, pack_frame({place: cells[place] for place in of_frame}))
             number += 1
         drawn = secrets.token_bytes(SEAL_BYTES)
-        write.set(key, DIRECTORY_FIELD, pack_directory(SealedDirectory(drawn, number, tuple(kept))))
+        left = SealedDirectory(drawn, number, tuple(kept))
+        write.set(key, DIRECTORY_FIELD, pack_directory(left))
+        self._moving.drop([name for name in directory.objects if name not in left.objects], block, clock_us, write)
         self._store.replace(write)
         return places
 
@@ -141,10 +170,9 @@ class Sealing:
                 found[place].beside[name] = Beside(rows or b"", SKETCHES_CODEC.unpack(sketches) if sketches else [])
         return found, fields + beside
 
-    def _read_frames(self, key: str, ranges: Sequence[SealedRange]) -> dict[int, FullCell]:
+    def _unpack_frames(self, key: str, ranges: Sequence[SealedRange]) -> dict[int, FullCell]:
         cells: dict[int, FullCell] = {}
-        if ranges:
-            [frames] = self._store.read_fields({key: [one.field for one in ranges]}).values()
-            for packed in frames:
-                cells |= unpack_frame(packed or b"")
+        packed = read_frames({key: ranges}, self._read, self._frames)
+        for one in ranges:
+            cells |= unpack_frame(packed[key, one.number])
         return cells

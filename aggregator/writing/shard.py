@@ -14,7 +14,6 @@ from aggregator.prices.book import PriceBook
 from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.batch_changes import BatchChanges
-from aggregator.writing.call_sealing import CallSealing
 from aggregator.writing.cell_cache import Cells
 from aggregator.writing.changes import Known, count, note_blocks, write_changes
 from aggregator.writing.directories import Directories
@@ -24,10 +23,11 @@ from aggregator.writing.kept_retention import KeptRetention
 from aggregator.writing.known_expiries import KnownExpiries
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.loading import load_records
+from aggregator.writing.objects_access import NO_OBJECTS, ObjectsAccess
 from aggregator.writing.records import Records
-from aggregator.writing.sealing import Sealing
 from aggregator.writing.source_log import SourceLog
 from aggregator.writing.unpriced import UnpricedCounts
+from aggregator.writing.upkeep import Upkeep
 from aggregator.writing.waiting import WaitingEnds
 
 
@@ -49,8 +49,10 @@ class Shard:
         prices: PriceBook,
         retention: Retention,
         limits: ShardLimits = ShardLimits(),  # noqa: B008  frozen
+        objects: ObjectsAccess = NO_OBJECTS,
     ) -> None:
         self._store = store
+        self._objects = objects
         self._keys = store.keys
         self._prices = prices
         self._retention = retention
@@ -75,9 +77,9 @@ class Shard:
         self._as_of_us = int(fields.get("as_of_us", 0))
         self._records = Records(numbers, int(fields.get("calls_numbered", 0)))
         self._waiting = WaitingEnds(self._store)
-        self._cells = Cells(self._keys, self._read_present)
-        self._sealing = Sealing(self._store, self._limits.seal_after_s)
-        self._call_sealing = CallSealing(self._store, self._limits.seal_after_s)
+        self._cells = Cells(self._keys, self._read_present, self._objects.frames)
+        after_s = self._limits.seal_after_s, self._limits.move_after_s
+        self._upkeep = Upkeep(self._store, self._retention, *after_s, self._read_present, self._objects)
         self._directories = Directories(self._store, self._limits.views_max)
         self._expiries = KnownExpiries()
         self._expired = ExpiredChunks(
@@ -170,8 +172,7 @@ class Shard:
         changes.counters.update(counters)  # some may be negative: what was unpriced may not be counted any more
         note_blocks(touched, self._keys, self._retention, write)
         until_us = min(now_us, self._as_of_us)
-        self._sealing.note(touched.values(), until_us, write)
-        self._call_sealing.note(changes.records, self._records.next_number, until_us, write)
+        self._upkeep.note(touched, changes.records, self._records.next_number, until_us, write)
         dropped = set(self._expired.drop(until_us, known.records, self._records.calls, write))
         self._kept.note(now_us, self._keys, write)
         self._unpriced.add(changes.unpriced, self._keys, write)
@@ -185,7 +186,7 @@ class Shard:
         return Applied(*(changes.counters[name] for name in Applied.__struct_fields__))
 
     def seal(self, now_us: int) -> int:
-        """Seal some of what is due, while nothing else is to be done; returns how much, 0 where nothing is due."""
+        """Seal or move some of what is due, while nothing else is to be done; returns how much, 0 where nothing is."""
         self.finish()
         return self._seal(now_us, 1)
 
@@ -193,14 +194,7 @@ class Shard:
         """Seal as many cells, and records, as a batch of so many events may have finished, or a step's more, if due."""
         if self._next_offset is None:  # filled from other shards' logs, without a fence yet
             return 0
-        until_us, records, cells = min(now_us, self._as_of_us), 0, 0
-        while records < count_min and (more := self._call_sealing.step(until_us)):
-            records += more
-        while cells < count_min and (step := self._sealing.step(until_us)):
-            for key, places in step.items():
-                self._cells.forget(key, places)
-                cells += max(1, len(places))
-        return records + cells
+        return self._upkeep.step(min(now_us, self._as_of_us), now_us, count_min, self._cells.forget)
 
     def finish(self) -> None:
         """Return when what was begun is stored."""
@@ -231,7 +225,8 @@ class Shard:
         element = self._store.next_element if next_offset == self._next_offset else 0
         self._store.send(self._next_offset, next_offset, write, element)()
         self._next_offset = self._sent_offset = next_offset
-        self._seal(self._as_of_us, 1)
+        if as_of_us is not None:
+            self._seal(as_of_us, 1)
 
     @property
     def partition(self) -> int:

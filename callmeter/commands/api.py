@@ -21,6 +21,7 @@ from callmeter.gateway_app import gateway_app, on_one_address
 from callmeter.logs import redacted
 from callmeter.metrics.request_metrics import MeasuredApp
 from callmeter.metrics.shared_values import sharing_values
+from callmeter.object_store import opened_store
 from callmeter.settings import Settings
 from callmeter.supervision import Crew, supervise
 
@@ -56,6 +57,7 @@ def api(
     host = settings.api.host if host is None else host
     port = settings.api.port if port is None else port
     workers = (settings.api.workers if workers is None else workers) or len(os.sched_getaffinity(0))
+    opened_store(settings)  # a wrong one ends the api here, not each of its processes
     _say_if_redis_is_away(settings)
     collect_seldom()
     auth = settings.api.auth and not no_auth
@@ -108,6 +110,7 @@ def _serve(
                 clock=wall_clock_us if fixed_now_us is None else lambda: fixed_now_us,
                 # Where the clock stands still, nothing grows old by it.
                 stale_s_max=settings.api.stale_s_max if fixed_now_us is None else 0,
+                objects=opened_store(settings),
             ),
             settings.log.level,
             partial(_measured, door, shared_values),

@@ -18,7 +18,7 @@ def test_an_end_that_comes_late_says_nothing_of_now() -> None:
     """It was noticed before a message came that is not applied yet, and comes once more when the worker has time."""
     now_us = BEGAN_US + 3_600 * SECOND_US
     log, server = MemoryLog((LATE, OTHER)), MemoryRedis(lambda: now_us // SECOND_US)
-    worker = WorkerProcess(Parts(), server, log, lambda: now_us)
+    worker = WorkerProcess(Parts(), server, log, lambda: now_us, {})
     worker.source.rebalances += [LATE, OTHER]
     worker.run(10, until="exec")  # both ends are in hand, the worker is busy with the other one
     now_us += SECOND_US

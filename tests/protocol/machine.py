@@ -23,7 +23,7 @@ STEPS = (1, 2, 3, 5, 8, 13, 20)
 STEPS_MORE = (0, 3, 6, 10)
 LOST_MEANWHILE = (0, 1, 2)
 STEPS_LAST = (0, TO_THE_END)
-COMMANDS = ("exec", "exec", "watch", "register", "shard_fields", "read_fields", "read_hashes", "keep_alive")
+COMMANDS = ("exec", "exec", "watch", "put", "register", "shard_fields", "read_fields", "read_hashes", "keep_alive")
 BATCHES = (1, 2, 3)
 GAPS = (0, 0, 0, 2)
 # How many transactions Redis loses: those of the last second, or all there ever were.
@@ -43,12 +43,13 @@ class Protocol(RuleBasedStateMachine):
         self.now_us = BEGAN_US + 3_600 * SECOND_US
         self.log = MemoryLog(PLACES)
         self.server = MemoryRedis(lambda: self.now_us // SECOND_US)
+        self.objects: dict[str, bytes] = {}
         self.workers = [self._new_worker() for _ in range(2)]
         self._expected: dict[tuple[Partition, int], Totals] = {}
         self._checked: State | None = None
 
     def _new_worker(self) -> WorkerProcess:
-        return WorkerProcess(self.parts, self.server, self.log, lambda: self.now_us)
+        return WorkerProcess(self.parts, self.server, self.log, lambda: self.now_us, self.objects)
 
     @initialize(messages=st.lists(st.sampled_from(MESSAGES), min_size=4, max_size=8))
     def begin(self, messages: list[Sent]) -> None:
@@ -134,7 +135,7 @@ class Protocol(RuleBasedStateMachine):
         for partition in PLACES:
             shard = ShardName(NAMESPACE, *partition)
             below = next_offset(state, shard) or 0
-            expected, found = self._fold(partition, below), totals_in(state, shard)
+            expected, found = self._fold(partition, below), self._totals(state, shard)
             # A registration that Redis forgets before the first batch is applied comes back when the shard is reopened.
             assert found.registered <= expected.registered
             found.registered = expected.registered
@@ -167,8 +168,12 @@ class Protocol(RuleBasedStateMachine):
         self.holds_what_is_below_the_next_offset()
         for partition in PLACES:
             assert self._next_offset(partition) == self.log.end(partition)
-            registered = totals_in(self.server.state, ShardName(NAMESPACE, *partition)).registered
+            registered = self._totals(self.server.state, ShardName(NAMESPACE, *partition)).registered
             assert registered == self._fold(partition, self.log.end(partition)).registered
+
+    def _totals(self, state: State, shard: ShardName) -> Totals:
+        """What Redis and the objects hold; raises where one of them lacks what the other points into."""
+        return totals_in(state, shard, self.parts.objects(self.objects))
 
     def _next_offset(self, partition: Partition) -> int:
         return next_offset(self.server.state, ShardName(NAMESPACE, *partition)) or 0

@@ -4,6 +4,7 @@ from aggregator.layout.write import ShardWrite
 from aggregator.writing.shard import Shard
 from ingest.kafka.partition import Partition
 from tests.protocol.memory_log import MemorySource
+from tests.protocol.memory_objects import MemoryObjects
 from tests.protocol.memory_store import MemoryStore, Watch
 from tests.protocol.worker_process import Parts
 
@@ -20,6 +21,31 @@ class DeletingFirstStore(MemoryStore):
     def replace(self, write: ShardWrite) -> None:
         super().replace(ShardWrite(deletions=write.deletions))
         super().replace(ShardWrite(fields=write.fields))
+
+
+class ForgettingFirstStore(MemoryStore):
+    """Redis holds moved frames no more in one step, and directories point into objects in the next."""
+
+    def replace(self, write: ShardWrite) -> None:
+        if self.keys.objects in write.fields and write.deletions:
+            super().replace(ShardWrite(deletions=write.deletions))
+        super().replace(write)
+
+
+class FixedNames(MemoryObjects):
+    """An object is named by its level and day alone; what is put again takes the place."""
+
+    def put(self, name: str, content: bytes) -> None:
+        self._kept.pop(_fixed(name), None)
+        super().put(_fixed(name), content)
+
+    def read_whole(self, name: str) -> bytes:
+        return super().read_whole(_fixed(name))
+
+
+def _fixed(name: str) -> str:
+    shard, _, last = name.rpartition("/")
+    return f"{shard}/{'-'.join(last.split('-')[:2])}"
 
 
 class UnwatchedStore(MemoryStore):
@@ -65,6 +91,8 @@ class ForwardSource(MemorySource):
 MUTANTS = {
     "no offset check": Parts(store=UncheckedStore),
     "deleted before sealed": Parts(store=DeletingFirstStore),
+    "deleted before moved": Parts(store=ForgettingFirstStore),
+    "fixed names": Parts(objects=FixedNames),
     "no watch": Parts(store=UnwatchedStore),
     "reads of any state": Parts(store=MixingStore),
     "offset after state": Parts(store=TwoStepStore),

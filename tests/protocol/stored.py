@@ -10,6 +10,7 @@ from aggregator.calls.packed_id import unpack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import CALLS_PER_CHUNK, ShardKeys, ShardName
 from aggregator.layout.sealed_calls import calls_of_chunk
+from aggregator.objects.object_store import ObjectStore
 from aggregator.rollups.cell import CELL_CODEC
 from aggregator.rollups.levels import LEVELS
 from aggregator.rollups.series import LATENCY, is_of_trees, model_of, series_of
@@ -34,14 +35,15 @@ def as_of_us(state: State, shard: ShardName) -> int:
     return int(state.hash(ShardKeys(shard).shard.encode()).get(b"as_of_us", 0))
 
 
-def totals_in(state: State, shard: ShardName) -> Totals:
+def totals_in(state: State, shard: ShardName, objects: ObjectStore | None = None) -> Totals:
     """Everything that counts; raises where keys contradict each other."""
-    return _Reading(state, shard).totals()
+    return _Reading(state, shard, objects).totals()
 
 
 class _Reading:
-    def __init__(self, state: State, shard: ShardName) -> None:
+    def __init__(self, state: State, shard: ShardName, objects: ObjectStore | None) -> None:
         self._state = state
+        self._objects = objects
         self._shard = shard
         self._keys = ShardKeys(shard)
         self._tag = shard.tag.encode() + b":"
@@ -96,7 +98,7 @@ class _Reading:
         day = int(block) * level.block_s // DAY_S
         directory = ViewDirectory(self._state.hash(self._keys.views(project, day).encode()))
         views = {number: view for view, number in directory.numbers.items()} | {ALL_CALLS: View()}
-        for field, packed in unsealed(self._state.hash(key)).items():
+        for field, packed in unsealed(self._state.hash(key), key.decode(), self._objects).items():
             assert len(field) == 5, "nothing is beside a cell: it has too few rows"
             cell = CELL_CODEC.unpack(packed)
             begins_us = (int(block) * level.block_slots + int.from_bytes(field[:2], "big")) * level.slot_us

@@ -8,12 +8,14 @@ from aggregator.prices.book import UNPRICED, PriceBook, Timeline
 from aggregator.rollups.levels import Retention
 from aggregator.time_units import DAY_S, SECOND_US
 from aggregator.writing.limits import ShardLimits
+from aggregator.writing.objects_access import AtOnce, objects_access
 from aggregator.writing.shard import Shard
 from ingest.batch_limits import BatchLimits
 from ingest.kafka.message import DeadLetter
 from ingest.kafka.partition import Partition
 from ingest.worker import Worker, WorkerSettings
 from tests.protocol.memory_log import MemoryLog, MemorySource
+from tests.protocol.memory_objects import MemoryObjects
 from tests.protocol.memory_redis import MemoryRedis
 from tests.protocol.memory_store import Fault, MemoryStore
 from tests.protocol.turns import TO_THE_END, Turns
@@ -21,8 +23,8 @@ from tests.protocol.turns import TO_THE_END, Turns
 NAMESPACE = "model"
 # Nothing goes past its retention in the model; tests of retention are elsewhere.
 RETENTION = Retention(*[100_000 * DAY_S] * 4)
-# Every cell is sealed as soon as nothing else is to be done, also one whose day is not over.
-LIMITS = ShardLimits(seal_after_s=-10 * DAY_S)
+# Every cell is sealed and moved as soon as nothing else is to be done, also one whose day is not over.
+LIMITS = ShardLimits(seal_after_s=-10 * DAY_S, move_after_s=-10 * DAY_S)
 
 
 class NoCatalogue:
@@ -48,17 +50,26 @@ class Parts(NamedTuple):
     store: type[MemoryStore] = MemoryStore
     shard: type[Shard] = Shard
     source: type[MemorySource] = MemorySource
+    objects: type[MemoryObjects] = MemoryObjects
 
 
 class WorkerProcess:
     """One worker. It stops before every command to Redis, when its steps are used up, and others come between."""
 
-    def __init__(self, parts: Parts, server: MemoryRedis, log: MemoryLog, clock_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        server: MemoryRedis,
+        log: MemoryLog,
+        clock_us: Callable[[], int],
+        objects: dict[str, bytes],
+    ) -> None:
         self._parts = parts
         self._server = server
         self._turns = Turns()
         self._stores: dict[Partition, MemoryStore] = {}
         self.fault: Fault | None = None
+        self._objects = parts.objects(objects, self._before)
         self.source = parts.source(log, self._turns.pause)
         settings = WorkerSettings(RETENTION.calls_s * SECOND_US)
         self._worker = Worker(settings, self.source, NoTopic(), self._open_shard, clock_us, lambda: 0)
@@ -89,7 +100,7 @@ class WorkerProcess:
             store = self._stores[partition] = self._parts.store(
                 self._server, ShardName(NAMESPACE, *partition), self._before
             )
-        return self._parts.shard(store, PRICES, RETENTION, LIMITS)
+        return self._parts.shard(store, PRICES, RETENTION, LIMITS, objects_access(self._objects, AtOnce()))
 
     def _before(self, command: str) -> Fault | None:
         self._turns.pause(command)

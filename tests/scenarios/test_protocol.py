@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from aggregator.objects.frame_cache import DamagedObject
+from aggregator.objects.object_store import ObjectMissing
 from tests.protocol.machine import Protocol
 from tests.protocol.mutants import MUTANTS
 from tests.protocol.worker_process import Parts
@@ -70,5 +72,6 @@ def test_every_rule_is_needed(mutant: str) -> None:
     class Mutant(Protocol):
         parts: Parts = MUTANTS[mutant]
 
-    with pytest.raises((AssertionError, KeyError)):  # wrong numbers, or numbers of what is not there
+    # Wrong numbers, numbers of what is not there, or pointers into what is not there or is something else.
+    with pytest.raises((AssertionError, KeyError, DamagedObject, ObjectMissing)):
         run_state_machine_as_test(Mutant, settings=MUTANT)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from aggregator.layout.keys import ShardKeys
 from aggregator.layout.sealed import DIRECTORY_FIELD
 from aggregator.layout.write import Field, Key, ShardWrite
+from aggregator.objects.frame_cache import FrameCache
 from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, rows_field, sketches_field
 from aggregator.rollups.levels import HOURS
 from aggregator.rollups.series import LATENCY, Row, model_series, pack_latency, series_of
@@ -49,7 +50,7 @@ class DictionaryStore:
 
     def __init__(self) -> None:
         self.kept: Kept = {}
-        self.cells = Cells(KEYS, self._read)
+        self.cells = Cells(KEYS, self._read, FrameCache(None))
         self.asked: list[tuple[Key, Field]] = []
         self.written: Kept = {}
 
@@ -72,7 +73,7 @@ class DictionaryStore:
 
     def forget(self) -> None:
         """Nothing is at hand any more."""
-        self.cells = Cells(KEYS, self._read)
+        self.cells = Cells(KEYS, self._read, FrameCache(None))
 
     def cell(self, cell_key: CellKey) -> Cell:
         """As it is stored."""

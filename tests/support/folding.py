@@ -18,6 +18,7 @@ from aggregator.layout.keys import ShardName, id_field
 from aggregator.layout.open_calls import unpack_open_calls
 from aggregator.layout.sealed_calls import calls_of_chunk
 from aggregator.layout.unpriced import read_unpriced
+from aggregator.objects.object_store import ObjectStore
 from aggregator.prices.book import UNPRICED, PriceBook, Timeline
 from aggregator.prices.file import load_price_file
 from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell
@@ -35,7 +36,7 @@ from aggregator.writing.records import Records
 from aggregator.writing.shard import Shard
 from ingest.decoding.single import decode_message
 from tests.support.paths import CASES
-from tests.support.sealed_blocks import unsealed
+from tests.support.sealed_blocks import NO_CONTENT, unsealed
 from tests.support.strategies import NOW
 
 Json = dict[str, Any]
@@ -43,8 +44,7 @@ T0_US = int(datetime(2026, 3, 3, 10, tzinfo=UTC).timestamp()) * SECOND_US
 NOW_US = int(NOW.timestamp()) * SECOND_US
 SHARD = ShardName("callmeter", "calls", 0)
 PROJECT = "acme/agents"
-FOREVER_S = 3650 * DAY_S
-KEEP_ALL = Retention(FOREVER_S, FOREVER_S, FOREVER_S, FOREVER_S)
+KEEP_ALL = Retention(*(3650 * DAY_S,) * 4)
 ROOMY = ShardLimits()
 TINY = ShardLimits(
     calls_cached_max=1,
@@ -140,17 +140,18 @@ def fold(records: Records, events: Iterable[Event]) -> BatchChanges:
     return folding.finish()
 
 
-def read_state(client: redis.Redis) -> Json:
+def read_state(client: redis.Redis, objects: ObjectStore | None = None) -> Json:
     """Everything the shard keeps, by names instead of numbers; sketches as counts. Raises on any key it does not know.
 
     Left out: the counters `events` and `duplicates`, which count what came, an example, which is the last one met, and
     how long what has not started is kept, which depends on what named it first.
     """
-    return _StateReader(client).read()
+    return _StateReader(client, objects).read()
 
 
 class _StateReader:
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, objects: ObjectStore | None) -> None:
+        self._objects = objects
         self._kept = _all_keys(client)
         self._projects = {int(number): name.decode() for name, number in self._kept.get("projects", {}).items()}
         self._names = {
@@ -173,7 +174,7 @@ class _StateReader:
                     (self._projects.get(unpriced.project), *unpriced[1:]): calls
                     for unpriced, calls in read_unpriced(kept).items()
                 }
-            elif first not in ("projects", "ids", "writer", "waiting", "log", "attempt", "unsealed", "unsealed_calls"):
+            elif first not in NO_CONTENT:
                 state.update(self._of_project(int(first), rest, kept))
         return state
 
@@ -217,7 +218,7 @@ class _StateReader:
             day = int(block) * level.block_s // DAY_S
             numbers = ViewDirectory(self._kept[f"{project}:views:{day}"]).numbers
             views = {number: view for view, number in numbers.items()} | {ALL_CALLS: "all"}
-            return {f"{name} {rest}": _cells(unsealed(kept), views)}
+            return {f"{name} {rest}": _cells(unsealed(kept, SHARD.tag, self._objects), views)}
         if kind == "v":
             return {f"{name} {rest}": {int(slot) for slot in kept}}
         if kind == "x":

@@ -3,17 +3,38 @@
 from collections.abc import Mapping
 
 from aggregator.layout.sealed import DIRECTORY_FIELD, unpack_directory
+from aggregator.objects.frame_cache import FrameCache
+from aggregator.objects.object_store import ObjectStore
 from aggregator.rollups.cell import SKETCHES_CODEC, pack_cell, packed_place, rows_field, sketches_field
 from aggregator.segments.frame import FullCell, unpack_frame
 
+# Keys of a shard that say how the rest is kept, not what it is.
+NO_CONTENT = [
+    "projects",
+    "ids",
+    "writer",
+    "waiting",
+    "log",
+    "attempt",
+    "unsealed",
+    "unsealed_calls",
+    "unmoved",
+    "objects",
+    "retired",
+]
 PLACE_BYTES = len(packed_place(0))
 
 
-def unsealed(block: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """The fields of a block's hash, those of sealed cells too; what is not sealed stays as it is."""
+def unsealed(block: Mapping[bytes, bytes], key: str = "", objects: ObjectStore | None = None) -> dict[bytes, bytes]:
+    """The fields of a block's hash, those of sealed cells too; what is not sealed stays as it is.
+
+    `key`: any of the shard, which says what the names of its objects begin with; frames in them are checked.
+    """
     cells: dict[int, FullCell] = {}
+    frames = FrameCache(objects)
     for one in unpack_directory(block.get(DIRECTORY_FIELD)).ranges:
-        cells |= unpack_frame(block[one.field])
+        located = one.location and one.location.located(key)
+        cells |= unpack_frame(frames.read([located])[located] if located else block[one.field])
     # No place's first byte is a letter: it counts slots in 256.
     fields = {field: value for field, value in block.items() if not field.startswith(b"z")}
     hot = {field for field in fields if len(field) == PLACE_BYTES}

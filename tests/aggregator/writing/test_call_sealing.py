@@ -19,7 +19,6 @@ from aggregator.writing.limits import ShardLimits
 from tests.aggregator.writing.test_sealing import AT_ONCE, seal_all, some_calls
 from tests.pipeline.lifelike import lifelike_events
 from tests.support.folding import (
-    FOREVER_S,
     NOW_US,
     PROJECT,
     SHARD,
@@ -168,7 +167,7 @@ def opened(client: Any) -> ShardStore:
 def test_sealed_chunks_expire(client: Any) -> None:
     """With their ids, once the last of their calls is past its retention, also those that changed after sealing."""
     kept_s = 10 * HOUR_S
-    shard = open_shard(client, AT_ONCE, Retention(kept_s, FOREVER_S, FOREVER_S, FOREVER_S))
+    shard = open_shard(client, AT_ONCE, Retention(kept_s, 3650 * DAY_S, 3650 * DAY_S))
     shard.apply([start(f"call-{at}", at_s=at) for at in range(9)], 9, T0_US, T0_US, {})
     seal_all(shard, T0_US)
     shard.apply([end("call-2", 3)], 10, T0_US, T0_US, {})

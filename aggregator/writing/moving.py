@@ -1,0 +1,296 @@
+"""Moving sealed frames of finished days out of Redis into objects, one object at a time.
+
+The frames of a level and a day are read, put as one object under a name that was never used, beside the folding, and
+then, in one fenced step, the directories of their blocks point into it and Redis holds the frames no more. Whatever
+ends this before that step leaves an object that nothing points into, which is collected later (collecting.py).
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import NamedTuple
+
+from aggregator.layout.moved import (
+    ALL_NOTED,
+    OWNER,
+    LevelDay,
+    MovedObject,
+    block_field,
+    drop_pointers,
+    level_day_of,
+    named_block,
+    object_name,
+    pack_object,
+    unpack_objects,
+)
+from aggregator.layout.sealed import (
+    DIRECTORY_FIELD,
+    SEAL_BYTES,
+    Location,
+    SealedDirectory,
+    object_prefix,
+    pack_directory,
+    unpack_directory,
+)
+from aggregator.layout.slots import Block
+from aggregator.layout.write import Field, Key, ShardWrite
+from aggregator.objects.object_store import AlreadyThere, ObjectMissing, ObjectStore, ObjectStoreAway
+from aggregator.rollups.levels import LEVELS, Retention
+from aggregator.segments.segment import Section, SectionKey, pack_segment
+from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import SECOND_US
+from aggregator.writing.objects_access import ObjectsAccess
+
+log = logging.getLogger(__name__)
+
+# Read between two batches, in some 10 ms, and held in memory until it is put. A day of 864,000 calls has 32 MiB.
+OBJECT_BYTES_MAX = 8 * 2**20
+# Small projects share an object; its entry, which names them, is written again when one of them is sealed anew.
+BLOCKS_PER_OBJECT_MAX = 1_000
+# Of some 16 KB each.
+FRAMES_PER_READ = 100
+# Blocks that are asked for what was sealed of them before an object store was set: a few milliseconds.
+LOOKED_AT_ONCE_MAX = 2_000
+# Random digits of a name: two never draw the same.
+NAME_BYTES = 8
+# How long an object store that was away is left alone, and a block that is not sealed to its end.
+RETRY_US = 60 * SECOND_US
+
+_NEVER_US = 2**63
+
+
+class _Under(NamedTuple):
+    """An object on its way: its name, the blocks that were looked at for it, and what comes of it."""
+
+    name: str
+    blocks: list[Block]
+    put: "Future[tuple[int, list[Section]]]"
+
+
+class Moving:
+    """What of a shard is to be moved, and what is on its way. Methods raise what the store raises.
+
+    `wait_s`: how long after its day is over, and after it was sealed, a block is left as it is, so that what comes late
+    for many blocks goes into one object.
+    """
+
+    def __init__(
+        self, store: ShardStore, objects: ObjectsAccess, retention: Retention, after_day_s: int, wait_s: int
+    ) -> None:
+        self._store = store
+        self._objects = objects.store
+        self._aside = objects.aside
+        self._retention = retention
+        self._after_day_us, self._wait_us = after_day_s * SECOND_US, wait_s * SECOND_US
+        self._unmoved: dict[Block, int] = {}  # by block, when it was noted by this writer; 0: before
+        self._unlooked: Iterator[list[Block]] | None = None  # may have been sealed while no object store was set
+        self._under: _Under | None = None
+        self._not_before_us = 0
+        self._is_away = False
+        if self._objects is not None:
+            projects, unmoved = store.read_hashes([store.keys.projects, store.keys.unmoved])
+            self._projects = sorted(map(int, projects.values()))
+            self._all_noted = ALL_NOTED in unmoved
+            self._unmoved = {named_block(field): 0 for field in unmoved if field != ALL_NOTED}
+
+    def note_new(self, write: ShardWrite) -> None:
+        """In a shard that holds nothing yet all that is to be moved will have been noted."""
+        if self._objects is not None and not self._projects and not self._all_noted:
+            write.set(self._store.keys.unmoved, ALL_NOTED, b"")
+            self._all_noted = True
+
+    def note(self, block: Block, now_us: int, write: ShardWrite) -> None:
+        """Frames of this block are to be moved, once its day is over."""
+        if self._objects is None:
+            write.deletions.setdefault(self._store.keys.unmoved, []).append(ALL_NOTED)
+        else:
+            write.set(self._store.keys.unmoved, block_field(block), b"")
+            self._unmoved[block] = now_us
+            self._not_before_us = min(self._not_before_us, self._due_us(block))
+
+    def drop(self, names: Sequence[str], block: Block, now_us: int, write: ShardWrite) -> None:
+        """Note in `write` that a block points into these objects no more."""
+        if names:
+            [stored] = self._store.read_fields({self._store.keys.objects: names}).values()
+            present = {name.encode(): entry for name, entry in zip(names, stored, strict=True) if entry is not None}
+            for name, entry in unpack_objects(present).items():
+                drop_pointers(name, entry, [(block.project, block.number)], self._store.keys, now_us, write)
+
+    def step(self, now_us: int, is_waiting: Callable[[Block], bool]) -> int:
+        """Do the next thing that is due, and quick; returns 0 where there is none. `is_waiting`: to be sealed first."""
+        if self._objects is None or self._aside is None:
+            return 0
+        if self._under is not None:
+            if not self._under.put.done():
+                return 0
+            under, self._under = self._under, None
+            return self._finish(under, now_us)
+        if not self._all_noted:
+            self._look_through_next(now_us)
+            return 1
+        if now_us < self._not_before_us:
+            return 0
+        blocks = self._next_due(now_us, is_waiting)
+        if blocks:
+            self._begin(blocks, now_us)
+        return len(blocks)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether an object has been begun that nothing points into yet."""
+        return self._under is not None
+
+    def _due_us(self, block: Block) -> int:
+        return max(level_day_of(block).end_s * SECOND_US + self._after_day_us, self._unmoved[block] + self._wait_us)
+
+    def _next_due(self, now_us: int, is_waiting: Callable[[Block], bool]) -> list[Block]:
+        """Blocks of one level and day, the oldest first."""
+        by_day: dict[LevelDay, list[Block]] = {}
+        self._not_before_us = _NEVER_US
+        for block in self._unmoved:
+            due_us = self._due_us(block)
+            if due_us > now_us or is_waiting(block):
+                self._not_before_us = min(self._not_before_us, max(due_us, now_us + RETRY_US))
+            else:
+                by_day.setdefault(level_day_of(block), []).append(block)
+        if not by_day:
+            return []
+        self._not_before_us = now_us
+        oldest = min(by_day, key=lambda of: (of.day, of.level.letter))
+        return sorted(by_day[oldest], key=lambda block: (block.project, block.number))[:BLOCKS_PER_OBJECT_MAX]
+
+    def _look_through_next(self, now_us: int) -> None:
+        """Note some of what was sealed while no object store was set, as far as it is kept."""
+        if self._unlooked is None:
+            self._unlooked = _kept_blocks(self._projects, self._retention, now_us // SECOND_US)
+        write = ShardWrite()
+        some = next(self._unlooked, None)
+        if some is None:
+            write.set(self._store.keys.unmoved, ALL_NOTED, b"")
+            self._all_noted = True
+        blocks = {self._key(block): block for block in some or ()}
+        for key, [stored] in self._store.read_fields({key: [DIRECTORY_FIELD] for key in blocks}).items():
+            if stored is not None and unpack_directory(stored).in_redis:
+                self._unmoved.setdefault(blocks[str(key)], 0)
+                write.set(self._store.keys.unmoved, block_field(blocks[str(key)]), b"")
+        if write.fields:
+            self._store.replace(write)
+
+    def _begin(self, blocks: list[Block], now_us: int) -> None:
+        assert self._objects is not None
+        assert self._aside is not None
+        contents = self._read_frames(blocks)
+        keys = self._store.keys
+        if not contents:
+            self._store.replace(ShardWrite(deletions={keys.unmoved: [block_field(block) for block in blocks]}))
+            for block in blocks:
+                del self._unmoved[block]
+            return
+        names = self._store.field_names(keys.objects)
+        if OWNER.encode() not in names:
+            self._store.replace(ShardWrite(fields={keys.objects: {OWNER: secrets.token_hex(NAME_BYTES)}}))
+        [[owner]] = self._store.read_fields({keys.objects: [OWNER]}).values()
+        assert owner is not None
+        offset = self._store.continued_offset
+        name = object_name(level_day_of(blocks[0]), offset, secrets.token_hex(NAME_BYTES))
+        put = partial(_put, self._objects, object_prefix(keys.objects), name, contents, owner, len(names) > 1)
+        self._under = _Under(name, blocks, self._aside.submit(put))
+
+    def _read_frames(self, blocks: Sequence[Block]) -> dict[SectionKey, bytes]:
+        """Frames that are in Redis, as many as an object may hold."""
+        keys = {self._key(block): block for block in blocks}
+        stored = self._store.read_fields({key: [DIRECTORY_FIELD] for key in keys})
+        frames = [(key, one) for key in keys for one in unpack_directory(stored[key][0]).in_redis]
+        contents: dict[SectionKey, bytes] = {}
+        size_bytes = 0
+        for at in range(0, len(frames), FRAMES_PER_READ):
+            some = frames[at : at + FRAMES_PER_READ]  # block by block, as they come back
+            wanted: dict[Key, list[Field]] = {}
+            for key, one in some:
+                wanted.setdefault(key, []).append(one.field)
+            found = self._store.read_fields(wanted)
+            for (key, one), frame in zip(some, [frame for of_key in wanted for frame in found[of_key]], strict=True):
+                project, level, block = keys[key]
+                if frame is not None:
+                    contents[SectionKey(project, level.letter, block, one.number)] = frame
+                    size_bytes += len(frame)
+            if size_bytes >= OBJECT_BYTES_MAX:
+                break
+        return contents
+
+    def _finish(self, under: _Under, now_us: int) -> int:
+        """Let directories point into what has been put."""
+        try:
+            size_bytes, sections = under.put.result()
+        except (ObjectStoreAway, AlreadyThere) as why:
+            self._not_before_us = now_us + RETRY_US
+            if not self._is_away:
+                self._is_away = True
+                log.warning("sealed rollups stay in Redis until the object store takes them", extra={"why": str(why)})
+            return 0
+        if self._is_away:
+            self._is_away = False
+            log.info("the object store takes sealed rollups again")
+        self._point(under, size_bytes, {section.key: section for section in sections}, now_us)
+        return len(sections)
+
+    def _point(self, under: _Under, size_bytes: int, sections: Mapping[SectionKey, Section], now_us: int) -> None:
+        """Make the blocks point into an object; a frame that has been replaced meanwhile is left out."""
+        write, keys = ShardWrite(), self._store.keys
+        by_key = {self._key(block): block for block in under.blocks}
+        pointing: list[tuple[int, int]] = []
+        moved_whole: list[Block] = []
+        for key, [stored] in self._store.read_fields({key: [DIRECTORY_FIELD] for key in by_key}).items():
+            block, directory = by_key[str(key)], unpack_directory(stored)
+            ranges = list(directory.ranges)
+            moved: list[Field] = []
+            for at, one in enumerate(ranges):
+                section = sections.get(SectionKey(block.project, block.level.letter, block.number, one.number))
+                if one.location is None and section is not None:
+                    location = Location(under.name, section.offset, section.length, section.checksum)
+                    ranges[at] = one._replace(location=location)
+                    moved.append(one.field)
+            if moved:
+                now = SealedDirectory(secrets.token_bytes(SEAL_BYTES), directory.next_number, tuple(ranges))
+                write.set(key, DIRECTORY_FIELD, pack_directory(now))
+                write.deletions[key] = moved
+                pointing.append((block.project, block.number))
+            if all(one.location is not None for one in ranges):
+                write.deletions.setdefault(keys.unmoved, []).append(block_field(block))
+                moved_whole.append(block)
+        if pointing:
+            write.set(keys.objects, under.name, pack_object(MovedObject(size_bytes, tuple(pointing))))
+        else:
+            write.set(keys.retired, under.name, now_us)
+        self._store.replace(write)
+        for block in moved_whole:
+            self._unmoved.pop(block, None)
+
+    def _key(self, block: Block) -> str:
+        return self._store.keys.rollups(*block)
+
+
+def _kept_blocks(projects: Sequence[int], retention: Retention, now_s: int) -> Iterator[list[Block]]:
+    """All blocks that projects may have, some at a time."""
+    for project in projects:
+        for level in LEVELS:
+            numbers = range(max(0, now_s - retention.level_s(level)) // level.block_s, now_s // level.block_s + 1)
+            for at in range(0, len(numbers), LOOKED_AT_ONCE_MAX):
+                yield [Block(project, level, number) for number in numbers[at : at + LOOKED_AT_ONCE_MAX]]
+
+
+def _put(
+    objects: ObjectStore, prefix: str, name: str, contents: Mapping[SectionKey, bytes], owner: bytes, has_objects: bool
+) -> tuple[int, list[Section]]:
+    """Put an object; its size, and where its sections are. Raises ObjectStoreAway, and AlreadyThere."""
+    try:
+        objects.read_whole(prefix + OWNER)
+    except ObjectMissing:
+        if has_objects:
+            raise ObjectStoreAway(f"{prefix}{OWNER} is gone, which is put before all others: another store?") from None
+        objects.put(prefix + OWNER, owner)
+    packed, sections = pack_segment(prefix + name, contents)
+    objects.put(prefix + name, packed)
+    return len(packed), sections

@@ -1,0 +1,61 @@
+"""What a shard's writer does beside folding, bit by bit: seal what is finished, move what is sealed out of Redis."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from aggregator.layout.slots import TouchedBlock
+from aggregator.layout.write import ShardWrite
+from aggregator.rollups.levels import Retention
+from aggregator.store.shard_store import ShardStore
+from aggregator.writing.call_sealing import CallSealing
+from aggregator.writing.moving import Moving
+from aggregator.writing.objects_access import ObjectsAccess
+from aggregator.writing.sealing import Sealing
+from aggregator.writing.unsealing import Read
+
+
+class Upkeep:
+    """Of one shard, as far as Redis holds it. Methods raise what the store raises; then it is to be made anew.
+
+    `seal_after_s`: how long cells are left as they are after their end, None: for ever; `move_after_s`: how long a
+    block is left in Redis after it was sealed.
+    """
+
+    def __init__(
+        self,
+        store: ShardStore,
+        retention: Retention,
+        seal_after_s: int | None,
+        move_after_s: int,
+        read: Read,
+        objects: ObjectsAccess,
+    ) -> None:
+        self._moving = Moving(store, objects, retention, seal_after_s or 0, move_after_s)
+        self._call_sealing = CallSealing(store, seal_after_s)
+        self._sealing = Sealing(store, seal_after_s, read, objects.frames, self._moving)
+
+    def note(
+        self,
+        touched: Mapping[str, TouchedBlock],
+        records: Iterable[int],
+        next_number: int,
+        now_us: int,
+        write: ShardWrite,
+    ) -> None:
+        """A batch changes these blocks, and records of these numbers, which go up to `next_number`."""
+        self._moving.note_new(write)
+        self._sealing.note(touched.values(), now_us, write)
+        self._call_sealing.note(records, next_number, now_us, write)
+
+    def step(self, now_us: int, clock_us: int, count_min: int, forget: Callable[[str, Iterable[int]], None]) -> int:
+        """Seal so many cells, and records, or a step's more, if so many are due by `now_us`, and move something.
+
+        `clock_us`: the time now, whatever has been read. `forget` is told which cells have been sealed, of which block.
+        """
+        records = cells = 0
+        while records < count_min and (more := self._call_sealing.step(now_us)):
+            records += more
+        while cells < count_min and (step := self._sealing.step(now_us, clock_us)):
+            for key, places in step.items():
+                forget(key, places)
+                cells += max(1, len(places))
+        return records + cells + self._moving.step(clock_us, self._sealing.is_waiting)

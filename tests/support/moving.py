@@ -1,0 +1,90 @@
+"""A shard that moves sealed frames into a directory, and the check of what points where."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from aggregator.layout.keys import ShardKeys
+from aggregator.layout.moved import unpack_objects
+from aggregator.layout.sealed import DIRECTORY_FIELD, unpack_directory
+from aggregator.objects.directory_store import DirectoryStore
+from aggregator.objects.object_store import ObjectStoreAway, Span
+from aggregator.rollups.levels import Retention
+from aggregator.segments.segment import check_segment
+from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import DAY_S
+from aggregator.writing.limits import ShardLimits
+from aggregator.writing.objects_access import AtOnce, objects_access
+from aggregator.writing.shard import Shard
+from tests.aggregator.writing.test_sealing import blocks
+from tests.support.folding import KEEP_ALL, SHARD, prices, read_state
+
+KEYS = ShardKeys(SHARD)
+AT_ONCE = ShardLimits(seal_after_s=-10 * DAY_S, move_after_s=-10 * DAY_S)
+PREFIX = "callmeter/calls/0/"
+
+
+class FailingStore(DirectoryStore):
+    """A directory that can be away."""
+
+    is_away = False
+    puts = 0
+
+    def _check(self) -> None:
+        if self.is_away:
+            raise ObjectStoreAway("away")
+
+    def put(self, name: str, content: bytes) -> None:
+        self._check()
+        self.puts += 1
+        super().put(name, content)
+
+    def read(self, name: str, spans: Sequence[Span]) -> list[bytes]:
+        self._check()
+        return super().read(name, spans)
+
+    def read_whole(self, name: str) -> bytes:
+        self._check()
+        return super().read_whole(name)
+
+    def delete(self, names: Iterable[str]) -> None:
+        self._check()
+        super().delete(names)
+
+
+def open_moving(
+    client: Any, objects: FailingStore | None, limits: ShardLimits = AT_ONCE, retention: Retention = KEEP_ALL
+) -> Shard:
+    """A writer that moves what it has sealed."""
+    return Shard(ShardStore(client, SHARD), prices(), retention, limits, objects_access(objects, AtOnce()))
+
+
+def frames_in_redis(client: Any) -> list[bytes]:
+    """Fields of frames."""
+    return [field for block in blocks(client).values() for field in block if field.startswith(b"z") and field != b"zd"]
+
+
+def state(client: Any, objects: FailingStore) -> Any:
+    """What is said, wherever it lies."""
+    return read_state(client, objects)
+
+
+def check_pointers(client: Any, objects: FailingStore) -> None:
+    """Every pointer leads to a section of its own, every object says who points into it, and nobody else."""
+    entries = unpack_objects(client.hgetall(KEYS.objects))
+    pointing: dict[str, set[tuple[int, int]]] = {}
+    for key, block in blocks(client).items():
+        _, _, tail = key.decode().partition("}:")
+        project, _, level, number = tail.split(":")
+        directory = unpack_directory(block.get(DIRECTORY_FIELD))
+        assert {one.field for one in directory.in_redis} == {f for f in block if f.startswith(b"z") and f != b"zd"}
+        for one in directory.ranges:
+            if one.location is not None:
+                pointing.setdefault(one.location.name, set()).add((int(project), int(number)))
+                packed = objects.read_whole(PREFIX + one.location.name)
+                sections = check_segment(PREFIX + one.location.name, packed)
+                assert (one.location.offset, one.location.length, one.location.checksum, one.number) in [
+                    (s.offset, s.length, s.checksum, s.key.number) for s in sections
+                ]
+                assert one.location.name.split("-")[1] == level
+    assert {name: set(entry.blocks) for name, entry in entries.items()} == pointing
+    assert not set(entries) & {name.decode() for name in client.hkeys(KEYS.retired)}
