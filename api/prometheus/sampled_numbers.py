@@ -71,7 +71,7 @@ def _totals(read: ViewRollups, metric: Metric, series: Series, position: int) ->
         row = by_group.get(group)
         if row is None:
             row = by_group[group] = np.zeros(read.intervals)
-        row[interval] += value / metric.scale
+        row[interval] += value / metric.scale if metric.part == "sum" else value
     return by_group
 
 

@@ -118,13 +118,21 @@ def _series(
         labels[metric.model_label] = model
     found: Vector = []
     rows = [(None, values)] if metric.part != "bucket" else list(zip(bounds_of(metric), values, strict=True))
+    # A histogram is there with all its buckets as soon as the last, which counts everything, is.
+    is_there = _increase(rows[-1][1], within) > 0
     for bound, row in rows:
         named = labels if bound is None else labels | {BOUND: bound}
         if all_match(others, named):
-            summed = np.concatenate([[0.0], np.cumsum(row)])
-            increase = summed[list(within.ends)] - summed[list(within.begins)]
-            found.append(Series(labels_of(named), np.where(increase > 0, increase, np.nan) if cumulative else increase))
+            increase = _increase(row, within)
+            found.append(Series(labels_of(named), np.where(is_there, increase, np.nan) if cumulative else increase))
     return found
+
+
+def _increase(row: Values, within: Windows) -> Values:
+    """What is added in each window."""
+    summed = np.concatenate([[0.0], np.cumsum(row)])
+    increase: Values = summed[list(within.ends)] - summed[list(within.begins)]
+    return increase
 
 
 def bounds_of(metric: Metric) -> list[str]:

@@ -80,6 +80,7 @@ def test_rates_over_a_range_equal_stats(folded: tuple[InProcess, str, int]) -> N
         "callmeter_calls_total": [row["sum_call_count"] for row in buckets],
         "callmeter_call_errors_total": [row["sum_error_count"] for row in buckets],
         "callmeter_call_latency_seconds_sum": [row["sum_latency_ms"] / 1000 for row in buckets],
+        "callmeter_call_latency_seconds_count": [row["count_latency_ms"] for row in buckets],
         'callmeter_call_latency_seconds_bucket{le="+Inf"}': [row["count_latency_ms"] for row in buckets],
     }
     for metric, expected in queries.items():
