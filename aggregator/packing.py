@@ -28,7 +28,7 @@ class Packing(Generic[Structure]):
             return self._encoder.encode(_mark(msgspec.to_builtins(value, builtin_types=(bytes,))))
 
     def unpack(self, packed: bytes) -> Structure:
-        """What `pack` was given; raises msgspec.ValidationError for anything else."""
+        """Return what `pack` was given; raises msgspec.ValidationError for anything else."""
         try:
             return self._decoder.decode(packed)
         except msgspec.ValidationError:

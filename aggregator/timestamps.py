@@ -56,7 +56,7 @@ def parse_timestamp_us(value: str | int | float) -> int:
 
 
 def parse_timestamps_us(texts: Sequence[str]) -> list[int]:
-    """As `parse_timestamp_us` of each text, but several times faster where all are in the commonest form."""
+    """Parse many timestamps, several times faster than one by one where all are in the commonest form."""
     joined = "".join(texts)
     if set(map(len, texts)) == {_COMMON_LENGTH} and joined.isascii():
         characters = np.frombuffer(joined.encode(), np.uint8).reshape(len(texts), _COMMON_LENGTH)
@@ -75,7 +75,7 @@ def parse_timestamps_us(texts: Sequence[str]) -> list[int]:
 
 
 def _midnight_us(day: int) -> int:
-    """Of a date as a number, 20260610."""
+    """Return the midnight that a date begins with, given as a number, 20260610."""
     return (date(day // 10_000, day // 100 % 100, day % 100).toordinal() - _EPOCH_DAY) * DAY_US
 
 

@@ -61,7 +61,7 @@ def _prometheus_routes(
 
 
 async def _health(processes: Callable[[], Processes] | None, request: Request) -> Response:
-    """This process answers; beside it, how many do on the same address."""
+    """Say that this process answers, and how many do on the same address."""
     together = {} if processes is None else {"processes": processes()._asdict()}
     return json_response(200, {"status": "ok"} | together)
 

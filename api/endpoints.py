@@ -128,7 +128,7 @@ class Endpoints:
 
     @property
     def asked_by_post(self) -> dict[str, Endpoint]:
-        """By path, the endpoints whose question is the body."""
+        """Return by path the endpoints whose question is the body."""
         return {path: self._asked_by_post(asking) for path, asking in self._askings.items()}
 
     def _asked_by_post(self, asking: Asking) -> Endpoint:

@@ -65,7 +65,7 @@ def own_api_url(api: ApiSettings) -> str:
 
 
 def _sentence(refused: urllib.error.HTTPError) -> str:
-    """What the api said of why."""
+    """Return what the api said of why."""
     try:
         detail = json.load(refused)["detail"]
     except (ValueError, KeyError, TypeError):

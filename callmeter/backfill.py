@@ -101,7 +101,7 @@ class Findings:
             self.nowhere += 1
 
     def sentences(self) -> Iterator[str]:
-        """What there is to say, with the setting to change first."""
+        """Yield what there is to say, with the setting to change first."""
         yield from self.bad
         if self.bad_lines > len(self.bad):
             yield f"and {self.bad_lines - len(self.bad)} more lines that are no events"
@@ -127,7 +127,7 @@ class Findings:
 
 
 def _event_us(event: Event) -> int:
-    """When it was, as a worker takes it."""
+    """Return when it was, as a worker takes it."""
     if event.start is not None:
         return event.start.started_at_us
     return event.end.ended_at_us if event.end is not None else 0
@@ -160,7 +160,9 @@ class PlaceFile:
         self.path = path or source.with_name(f"{source.name}.backfill")
 
     def read(self, topic: str) -> Place | None:
-        """Where to go on; None for a file that has not been begun for this topic. Raises Refused if it has changed."""
+        """Return where to go on; None for a file that has not been begun for this topic. Raises Refused if it has
+        changed.
+        """
         try:
             place = Place(**json.loads(self.path.read_text()))
         except FileNotFoundError:

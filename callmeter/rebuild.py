@@ -64,7 +64,7 @@ class Source(msgspec.Struct, frozen=True):
 
     @property
     def lost(self) -> str | None:
-        """What the live shard has applied and the log does not hold any more, if anything."""
+        """Return what the live shard has applied and the log does not hold any more, if anything."""
         name = f"{self.partition.topic}/{self.partition.number}"
         if self.live_next_offset is None:
             return None
@@ -202,7 +202,7 @@ class Rebuild:
                 raise RebuildDiffers(f"{topic} has {calls} calls, folded again {after[topic]}")
 
     def _sending_on(self, partition: Partition) -> SendingOn:
-        """What a fold asks of the other partitions, and gives to them, as a worker does by way of their logs."""
+        """Return what a fold asks of the other partitions, and gives to them, as a worker does by way of their logs."""
         if partition not in self._sending:
             elsewhere = Elsewhere(
                 self._client, ShardName(self._namespace, *partition), self._settings.retention.kept().calls_s

@@ -76,7 +76,7 @@ class RetentionSettings(_Section):
     )
 
     def kept(self) -> Retention:
-        """The same, as the aggregator takes it."""
+        """Return the retention as the aggregator takes it."""
         return Retention(self.calls, self.minutes, self.five_minutes, self.hours)
 
 

@@ -50,7 +50,7 @@ class ShardOpener:
         self._is_persistence_known = False
 
     def elsewhere(self, assignment: Assignment) -> Elsewhere:
-        """What the other shards of an assignment's topic know."""
+        """Return what the other shards of an assignment's topic know."""
         return Elsewhere(self._client, assignment.shard.store.shard, self._retention.calls_s)
 
     def open(self, namespace: str, partition: Partition) -> Shard:

@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 
 
 def now() -> str:
-    """This instant, as RFC 3339."""
+    """Return the current instant, as RFC 3339."""
     return datetime.now(UTC).isoformat()
 
 

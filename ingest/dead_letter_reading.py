@@ -27,7 +27,7 @@ class StoredDeadLetter(NamedTuple):
 
     @property
     def source(self) -> Partition | None:
-        """Where the message was read; None if the headers do not say, so that we did not write them."""
+        """Return where the message was read; None if the headers do not say, so that we did not write them."""
         partition = self.headers.get("partition", "")
         if not self.headers.get("topic") or not re.fullmatch(r"\d{1,9}", partition, re.ASCII):
             return None

@@ -70,7 +70,7 @@ def headers(letter: DeadLetter) -> list[tuple[str, str | bytes | None]]:
 
 
 def by_message(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
-    """Those of each message together, as they come."""
+    """Yield the dead letters of each message together, as they come."""
     for _, of_message in groupby(letters, lambda letter: letter.message.offset):
         yield list(of_message)
 

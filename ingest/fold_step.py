@@ -192,7 +192,7 @@ def _decode(
 def _decode_piece(
     piece: Piece, message: KafkaMessage, now_us: int, folding: Folding, dropped_before_us: int
 ) -> DecodedBatch:
-    """What a piece holds, its elements by their numbers in the whole message."""
+    """Return what a piece holds, its elements by their numbers in the whole message."""
     if piece.invalid is not None:
         return DecodedBatch(1, [], [(0, piece.invalid)])
     batch = _decode([piece.value], [message], [now_us], folding, dropped_before_us)
@@ -204,7 +204,7 @@ def _decode_piece(
 
 
 def span_projects(message: KafkaMessage, default: str) -> SpanProjects:
-    """Where the spans in a message belong that do not say so."""
+    """Return where the spans in a message belong that do not say so."""
     headers: Headers = message.headers() or ()  # type: ignore[assignment]  # typed as what may be sent
     named = next((value for name, value in headers if name == PROJECT_HEADER and value), b"")
     return SpanProjects(named.decode("utf-8", "replace") if isinstance(named, bytes) else named, default)

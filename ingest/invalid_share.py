@@ -42,7 +42,7 @@ class InvalidShare:
         return by_share or self.consecutive >= self._limit.consecutive
 
     def to_tell(self, now_us: int) -> dict[str, int] | None:
-        """What is to be logged: once a minute while a limit is reached."""
+        """Return what is to be logged: once a minute while a limit is reached."""
         if now_us // MINUTE_US == self._told_minute or not self.is_broken(now_us):
             return None
         self._told_minute = now_us // MINUTE_US

@@ -88,7 +88,7 @@ class SendingOn:
         return len(gone)
 
     def _homes_of_starts(self, shard: Shard, events: Sequence[Event], are_keyed: bool) -> dict[tuple[str, str], int]:
-        """Of the calls that start here and are counted elsewhere: where."""
+        """Return where calls that start here are counted, for those that are counted elsewhere."""
         certain_us = self.grown_us + GROWN_SLACK_US if self.grown_us else 0
         doubtful = [
             event
@@ -113,7 +113,7 @@ class SendingOn:
     def _homes_of_ends(
         self, shard: Shard, ends: Sequence[Event], here: set[tuple[str, str]]
     ) -> dict[tuple[str, str], int]:
-        """Of the calls that end here without a start here: where their starts are, if anywhere."""
+        """Return where the starts of calls are that end here without one, if they are anywhere."""
         ends = [event for event in ends if (event.project_id, event.call_id) not in here]
         known = shard.have_started(ends)
         return self._homes(

@@ -104,7 +104,7 @@ class Call(msgspec.Struct, array_like=True):
         return self.subtree if self.subtree is not None else self.own()
 
     def tree_usage(self) -> Usage:
-        """What a question about roots counts of the call: its usage with that of all its descendants.
+        """Return what a question about roots counts of the call: its usage with that of all its descendants.
 
         Only of a root that has ended, and of models of which any count is left.
         """

@@ -31,7 +31,7 @@ def pack_id(text: str) -> bytes:
 
 
 def _from_hex(digits: str) -> bytes | None:
-    """What `digits` stand for, if that gives them back: upper case and spaces would not come back as they were."""
+    """Return what `digits` stand for, if that gives them back: upper case and spaces would not come back."""
     try:
         packed = bytes.fromhex(digits)
     except ValueError:

@@ -154,7 +154,7 @@ def _names_in(stated: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
 
 
 def _counts(stated: Any) -> UsageCounts:
-    """As `read_counts`, of what was decoded as `_Usage`."""
+    """Read the counts of what was decoded as `_Usage`."""
     values = astuple(stated)
     if values[_USUAL_KEYS:] != _NOTHING_UNUSUAL:
         return _decide(_names_of(values))
@@ -182,7 +182,7 @@ def _counts(stated: Any) -> UsageCounts:
 
 
 def _names_of(values: tuple[Any, ...]) -> Iterator[tuple[str, object]]:
-    """As `_names_in`, of the values of what was decoded as `_Usage`."""
+    """Return the names that are there, of the values of what was decoded as `_Usage`."""
     for (key, inner), value in zip(KEYS.items(), values, strict=True):
         if value is None or type(value) is list:
             continue

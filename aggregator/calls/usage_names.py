@@ -17,7 +17,7 @@ def _in_details(key: str) -> tuple[Group, ...]:
 
 
 class UsageNames(NamedTuple):
-    """Of each quantity of a call and a model, its groups of names, the first to be looked for first."""
+    """Groups of names for each quantity of a call and a model; the first group is looked for first."""
 
     input_tokens: tuple[Group, ...] = (
         ("gross_input_tokens",),  # Weave's of a call whose input_tokens are net of what came from a cache

@@ -74,7 +74,8 @@ def is_net(stated: Vector) -> bool:
 
 
 def less_below(stated: Vector, below: Vector | None) -> Vector | None:
-    """What a roll-up states less what the calls below it count, each count by itself and never below 0, without costs.
+    """Return what a roll-up states less what the calls below it count, each count by itself and never below 0, without
+    costs.
 
     None where nothing is left.
     """
@@ -106,7 +107,7 @@ def add_usage(into: Usage, more: Mapping[str, Vector]) -> None:
 
 
 def usage_change(before: Mapping[str, Vector], after: Mapping[str, Vector]) -> Usage:
-    """What has to be added to `before` to make it `after`."""
+    """Return what has to be added to `before` to make it `after`."""
     change = {}
     for model in before.keys() | after.keys():
         vector = list(map(sub, after.get(model, _NOTHING), before.get(model, _NOTHING)))

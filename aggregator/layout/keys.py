@@ -157,7 +157,7 @@ def moved_by(fence: bytes | None) -> str | None:
 
 
 def fence_at(next_offset: int, element: int) -> bytes:
-    """What a fence holds."""
+    """Return what a fence holds."""
     return b"%d+%d" % (next_offset, element) if element else b"%d" % next_offset
 
 
@@ -187,7 +187,7 @@ def grown_topics(namespace: str) -> str:
 
 
 def claims_prefix(namespace: str) -> str:
-    """What all keys of claims begin with."""
+    """Return what all keys of claims begin with."""
     return f"{namespace}:claims:"
 
 

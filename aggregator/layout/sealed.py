@@ -65,7 +65,7 @@ class SealedRange(NamedTuple):
 
     @property
     def field(self) -> bytes:
-        """Where the frame is in the hash of its block."""
+        """Return where the frame is in the hash of its block."""
         return b"z%d" % self.number
 
 
@@ -162,13 +162,13 @@ class Piece(NamedTuple):
 
     @property
     def slots(self) -> range:
-        """Its slots in the block."""
+        """Return the piece's slots in its block."""
         size = _PIECE_SLOTS[self.block.level]
         return range(self.number * size, (self.number + 1) * size)
 
     @property
     def end_us(self) -> int:
-        """When its last slot is over (microseconds since 1970)."""
+        """Return when its last slot is over (microseconds since 1970)."""
         level = self.block.level
         return (self.block.number * level.block_slots + self.slots.stop) * level.slot_s * SECOND_US
 

@@ -33,7 +33,7 @@ class Slot(NamedTuple):
 
 
 def slots_of(project: int, minute: int, keys: ShardKeys) -> list[Slot]:
-    """By level, the slot that a minute (since 1970) is in."""
+    """Return the slot of each level that a minute (since 1970) is in."""
     found = []
     for level in LEVELS:
         number, slot = level.block_and_slot(minute)

@@ -41,14 +41,14 @@ class FrameCache:
         self.size_bytes = 0
 
     def read(self, wanted: Sequence[Located]) -> dict[Located, bytes]:
-        """These sections, checked."""
+        """Return these sections, checked."""
         found = self._at_hand(wanted)
         for name, sections in _by_object(wanted, found).items():
             found |= self._keep(sections, self._opened(name).read(name, [one.span for one in sections]))
         return found
 
     async def read_aside(self, wanted: Sequence[Located]) -> dict[Located, bytes]:
-        """The same for who must not wait: objects are read in threads, at once."""
+        """Return these sections, checked, while the event loop goes on: objects are read in threads, at once."""
         found = self._at_hand(wanted)
         by_object = _by_object(wanted, found)
         read = await asyncio.gather(

@@ -28,7 +28,7 @@ class Timeline(NamedTuple):
     prices: tuple[Price | DayPrices | None, ...]
 
     def in_force(self, at_us: int) -> Price | DayPrices | None:
-        """What holds on the day of this instant."""
+        """Return what holds on the day of this instant."""
         return self.prices[bisect_right(self.starts_us, at_us) - 1]
 
     def price(self, at_us: int) -> Price | None:

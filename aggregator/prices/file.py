@@ -163,7 +163,7 @@ class _ExactLoader(yaml.SafeLoader):
     }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As the parent does, but refuse a key that comes twice."""
+        """Make a dict of a mapping, and refuse a key that comes twice."""
         seen = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:

@@ -91,7 +91,7 @@ class ModelNames:
             self._by_stem.setdefault(stem, []).append(found)
 
     def _listed(self, name: str) -> Iterator[list[Found]]:
-        """Those that list it as an id, then those that state it as another name of a model."""
+        """Yield the models that have the name as an id, then those that have it as another name."""
         yield _one_each(self._by_id.get(name, ()))
         yield _one_each(self._by_other_name.get(name, ()))
 

@@ -78,7 +78,7 @@ class Price:
         object.__setattr__(self, "_whole", tuple(scale.numerator for scale in scales[0]) if is_whole else None)
 
     def cost(self, counts: Sequence[int], kept_1h: int = 0, is_net: bool | None = None) -> Costs:
-        """What the tokens of UsageCounts cost; each class is rounded half-even to the pico-dollar.
+        """Return what the tokens of UsageCounts cost; each class is rounded half-even to the pico-dollar.
 
         `kept_1h`: how many tokens of the cache creation are kept for an hour. `is_net`: whether the input tokens are
         stated without the cached ones; None: where they are fewer than these.

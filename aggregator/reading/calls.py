@@ -112,7 +112,7 @@ def _count(selected: Selected) -> int:
 async def select_ids(
     reader: StoreReader, project: OpenedProject, call_ids: Sequence[str]
 ) -> dict[str, list[tuple[ProjectShard, int]]]:
-    """Where records of these ids are; unknown ids are left out.
+    """Return where records of these ids are; unknown ids are left out.
 
     One shard has the call; others may have a record of the same id because a call of another trace named it as parent.
     """
@@ -144,7 +144,7 @@ async def read_calls(reader: StoreReader, selected: Selected) -> dict[tuple[Proj
 async def calls_in_pieces(
     reader: StoreReader, selected: Selected
 ) -> AsyncIterator[dict[tuple[ProjectShard, int], Call]]:
-    """The same, some at a time, so that others get their turn between, and no more is in memory than is needed."""
+    """Yield the calls some at a time, so that others get their turn between, and few are in memory."""
     for shard, numbers in selected.items():
         ordered = sorted(numbers)
         for at in range(0, len(ordered), CALLS_AT_ONCE_MAX):

@@ -171,7 +171,7 @@ async def read_percentile_values(
 
 
 def beside_of(rows: bytes | None, sketches: bytes | None) -> Beside:
-    """What is beside a cell of a series, of its stored fields."""
+    """Return what is beside a cell of a series, of its stored fields."""
     return Beside(rows or b"", SKETCHES_CODEC.unpack(sketches) if sketches else [])
 
 

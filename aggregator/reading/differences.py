@@ -19,7 +19,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 def differences(label: str, stored: Mapping[str, int], recomputed: Mapping[str, int]) -> Iterator[Difference]:
-    """What differs between two sets of numbers by name; a number that is not there is 0."""
+    """Yield what differs between two sets of numbers by name; a number that is not there is 0."""
     for name in dict.fromkeys([*stored, *recomputed]):
         if stored.get(name, 0) != recomputed.get(name, 0):
             yield Difference(label, name, stored.get(name, 0), recomputed.get(name, 0))

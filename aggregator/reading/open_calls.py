@@ -24,7 +24,8 @@ async def read_open_calls(reader: StoreReader, traces: Sequence[TraceOfShard]) -
 async def traces_elsewhere(
     reader: StoreReader, project: OpenedProject, traces: Iterable[TraceOfShard]
 ) -> set[TraceOfShard]:
-    """Those of the traces of which another shard of the project holds something that belongs below calls it lacks.
+    """Return those of the traces of which another shard of the project holds something that belongs below calls it
+    lacks.
 
     Whatever a shard holds of a trace without its root waits there for a parent, or is unfinished.
     """

@@ -60,12 +60,12 @@ class Ranking:
 
     @property
     def first(self) -> list[RankedCall]:
-        """Those found, in their order."""
+        """Return the calls found, in their order."""
         return [ranked for _, ranked in self._found]
 
 
 def rank_of(call: Call, order: Order) -> int | None:
-    """What a call is ranked by; None: it has no place in the order, or is no started call."""
+    """Return what a call is ranked by; None: it has no place in the order, or is no started call."""
     if call.started_us is None or order is Order.NEWEST:
         return call.started_us
     if order is Order.FAILING:
@@ -79,7 +79,7 @@ def usage_of(call: Call) -> list[Row]:
 
 
 def cost_of(call: Call) -> int | None:
-    """What a call cost, in pico-dollars, of what has a price; None where nothing has."""
+    """Return what a call cost, in pico-dollars, of what has a price; None where nothing has."""
     costs = [row[_TOTAL_COST] for row in usage_of(call) if len(row) > _TOTAL_COST]
     return sum(costs) if costs else None
 

@@ -76,7 +76,7 @@ async def read_rollups(
 async def _selected_views(
     reader: StoreReader, project: OpenedProject, wanted: Wanted, views: ViewFilter
 ) -> list[tuple[ProjectShard, int, list[int]]]:
-    """By shard and day, the numbers of the views to read."""
+    """Return the numbers of the views to read, by shard and day."""
     days = sorted({block.day for block in wanted})
     if not views.dimensions:
         return [(shard, day, [ALL_CALLS]) for shard in project.shards for day in days]
@@ -91,7 +91,7 @@ async def _selected_views(
 async def read_directories(
     reader: StoreReader, keys: Sequence[str], fields: Sequence[bytes] | None
 ) -> list[dict[bytes, bytes]]:
-    """What directories hold under these fields; None: all that they hold."""
+    """Return what directories hold under these fields; None: all that they hold."""
     if fields is not None:
         replies = await reader.fetch([("HMGET", key, *fields) for key in keys])
         return [

@@ -17,7 +17,7 @@ from aggregator.store.reader import StoreReader
 
 
 class Order(StrEnum):
-    """By what calls are ranked, the largest first: their start, that of those which failed, latency, or cost."""
+    """A quantity that calls are ranked by, the largest first: start, start of those that failed, latency, or cost."""
 
     NEWEST = "newest"
     FAILING = "failing"
@@ -33,7 +33,7 @@ class Slot(NamedTuple):
 
     @property
     def start_us(self) -> int:
-        """When it begins."""
+        """Return when the slot begins (microseconds since 1970)."""
         return self.number * self.level.slot_us
 
     def split_into(self, finer: Level) -> "list[Slot]":
@@ -43,7 +43,7 @@ class Slot(NamedTuple):
 
 
 async def read_bounds(reader: StoreReader, views: DayViews, slots: Sequence[Slot], order: Order) -> dict[Slot, int]:
-    """By slot, a number that no call of it exceeds: microseconds since 1970, milliseconds, or pico-dollars.
+    """Read a number for each slot that no call of it exceeds: microseconds since 1970, milliseconds, or pico-dollars.
 
     Slots without a call that has such a number are left out. Raises TooMuchToRead.
     """

@@ -115,7 +115,7 @@ async def _views(
     dimension: int,
     buckets: dict[DimensionValue, int],
 ) -> list[_Views]:
-    """By shard and day the views to read; values that are new get the next bucket."""
+    """Return the views to read, by shard and day; values that are new get the next bucket."""
     if not dimension and not wanted.dimensions:
         return [[(ALL_CALLS, TOTAL)] for _ in pairs]
     keys = [shard.keys.views(shard.project, day) for shard, day in pairs]
@@ -139,7 +139,7 @@ async def _views(
 def _round_trips(
     slots: Mapping[LevelBlock, Sequence[int]], pairs: Sequence[tuple[ProjectShard, int]], found: Sequence[_Views]
 ) -> Iterator[list[_Piece]]:
-    """What is read together. Raises TooMuchToRead, before the first, where it is too much in all."""
+    """Yield what is read together. Raises TooMuchToRead, before the first, where it is too much in all."""
     pieces = [
         _Piece(shard, block, within[at : at + at_once], views)
         for (shard, day), views in zip(pairs, found, strict=True)
@@ -171,7 +171,7 @@ def _together(all_of_them: Sequence[Part], sizes: Sequence[int], size_max: int) 
 def _cells_of(
     pieces: Sequence[_Piece], slot_buckets: Mapping[LevelBlock, Mapping[int, int]] | None = None
 ) -> list[CellsOfBuckets]:
-    """What to read, each place with the bucket of its view, or of its slot where slots have buckets."""
+    """Return what to read, each place with the bucket of its view, or of its slot where slots have buckets."""
     wanted: list[CellsOfBuckets] = []
     for shard, block, slots, views in pieces:
         buckets = [bucket for _, bucket in views] * len(slots)

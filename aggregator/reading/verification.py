@@ -51,11 +51,11 @@ class Piece(msgspec.Struct, frozen=True):
 
     @property
     def minutes(self) -> range:
-        """Its minutes since 1970."""
+        """Return the piece's minutes since 1970."""
         return range(self.start_us // MINUTE_US, self.end_us // MINUTE_US)
 
     def each_minute(self) -> "list[Piece]":
-        """Its minutes as pieces of their own."""
+        """Return the piece's minutes as pieces of their own."""
         return [Piece(minute * MINUTE_US, (minute + 1) * MINUTE_US) for minute in self.minutes]
 
     def slots(self, level: Level, reach_us: int) -> list[int]:
@@ -182,7 +182,7 @@ def _count_call(call: Call, facet: str | None, tally: CallTally) -> None:
 def _by_cell(
     shard: ProjectShard, tallies: Mapping[_MinuteView, CallTally], with_trees: Container[int]
 ) -> dict[_CellKey, PackedTally]:
-    """What each cell of each level should count; `with_trees`: views that count trees."""
+    """Return what each cell of each level should count; `with_trees`: views that count trees."""
     packed_tallies: dict[_CellKey, list[PackedTally]] = {}
     for (minute, view), tally in tallies.items():
         packed = tally.packed(view in with_trees)

@@ -18,7 +18,9 @@ ROWS_BESIDE_MAX = 512
 
 
 class Cell(msgspec.Struct, array_like=True):
-    """By series: the newest packed rows, packed totals of those beside it, totals of rows too large to be packed."""
+    """Counts of a cell, and by series its newest packed rows, packed totals of those beside it, totals of
+    large ones.
+    """
 
     calls: int = 0
     errors: int = 0
@@ -39,7 +41,7 @@ SKETCHES_CODEC = Packing(list[bytes])
 
 
 def pack_cell(cell: Cell) -> bytes:
-    """As it is stored. Only totals of rows that are too large can hold what MessagePack cannot."""
+    """Pack a cell as it is stored. Only totals of rows that are too large can hold what MessagePack cannot."""
     return CELL_CODEC.pack(cell) if cell.large else _encode(cell)
 
 

@@ -58,7 +58,7 @@ class Retention(msgspec.Struct, frozen=True):
 
     @property
     def lengths_s(self) -> tuple[int, int, int, int]:
-        """What is kept for how long, without since when."""
+        """Return what is kept for how long, without since when."""
         return self.calls_s, self.minutes_s, self.five_minutes_s, self.hours_s
 
     def level_s(self, level: Level) -> int:
@@ -80,11 +80,11 @@ class Retention(msgspec.Struct, frozen=True):
         return max(now_us - self.level_s(level) * SECOND_US, since_us[LEVELS.index(level)])
 
     def instead_of(self, before: "Retention", now_us: int) -> "Retention":
-        """This retention where until `now_us` another one held: what went by that one does not come back."""
+        """Return this retention where another one held until `now_us`: what went by that one does not come back."""
         reach_us = (before.level_reach_us(level, now_us) for level in LEVELS)
         return Retention(*self.lengths_s, before.calls_reach_us(now_us), *reach_us)
 
     def shortest(self, other: "Retention") -> "Retention":
-        """What is kept where both hold, each for a part."""
+        """Return what is kept where both hold, each for a part."""
         pairs = list(zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True))
         return Retention(*map(min, pairs[:4]), *map(max, pairs[4:]))

@@ -48,7 +48,7 @@ _DOUBLE, _WEIGHT = np.dtype("<f8"), np.dtype("<i4")
 
 
 def pack_centroids(sketches: Sequence[Centroids]) -> list[bytes]:
-    """As it is stored of each sketch: its centroids by ascending mean; nothing where there are none."""
+    """Pack each sketch as it is stored: its centroids by ascending mean; nothing where there are none."""
     packed = [b""] * len(sketches)
     ours: list[_Scaled] = []
     for at, (means, weights) in enumerate(sketches):
@@ -172,7 +172,7 @@ def _rounded(means: _Integers, pure: NDArray[np.bool_], firsts: _Integers) -> _I
 
 
 def _bit_lengths(numbers: _Integers) -> _Integers:
-    """As int.bit_length, of numbers none of which is negative."""
+    """Return how many bits each number takes; none may be negative."""
     lengths: _Integers = np.frexp(numbers.astype(np.float64))[1].astype(np.int64)
     too_long = (lengths > 0) & (numbers >> np.maximum(lengths - 1, 0) == 0)  # rounded up to the next power of two
     found: _Integers = lengths - too_long

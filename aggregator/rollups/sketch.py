@@ -24,12 +24,12 @@ GAP_MIN, GAP_NEIGHBOURS = 2, 4
 
 
 def compress(stored: bytes, values: Floats) -> bytes:
-    """What is stored of a sketch (nothing: of no values) once `values`, which are left alone, are counted too."""
+    """Return what is stored of a sketch (nothing: of no values) once `values` are counted too; they are left alone."""
     return compress_each([stored], [values])[0]
 
 
 def compress_each(stored: Sequence[bytes], values: Sequence[Floats]) -> list[bytes]:
-    """The same for several sketches, each with its values; where there are none, what is stored stays."""
+    """Return several sketches, each with its values counted too; where there are none, what is stored stays."""
     compressed = [
         _compressed(np.concatenate([means, more]), np.concatenate([weights, np.ones(len(more))]))
         if len(more)
@@ -41,7 +41,7 @@ def compress_each(stored: Sequence[bytes], values: Sequence[Floats]) -> list[byt
 
 
 def take_out(stored: bytes, values: Sequence[float]) -> bytes:
-    """What is stored of a sketch once `values`, which it counts, are counted no more.
+    """Return what is stored of a sketch once `values`, which it counts, are counted no more.
 
     Exact where a value stands for itself; else the mixed centroid next to it loses one of its values, and keeps its
     mean.
@@ -107,7 +107,9 @@ def _exact(ordered: Floats, wanted: Sequence[float]) -> list[float]:
 
 
 def _compressed(means: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """As few centroids as the spans allow, ascending. Equal values become one; if that makes them few, all is exact."""
+    """Return as few centroids as the spans allow, ascending. Equal values become one; if that makes them few, all is
+    exact.
+    """
     order = means.argsort()
     means, weights = _equal_joined(means[order], weights[order])
     if len(means) <= _SPANS:
@@ -126,7 +128,7 @@ def _compressed(means: Floats, weights: Floats) -> tuple[Floats, Floats]:
 
 
 def _gaps(means: Floats) -> NDArray[np.bool_]:
-    """Where the ascending means leap from one cluster to the next: after each mean but the last."""
+    """Return where the ascending means leap from one cluster to the next: after each mean but the last."""
     gaps = means[1:] - means[:-1]
     apart = means[GAP_NEIGHBOURS:] - means[:-GAP_NEIGHBOURS]
     # The first and the last few have no neighbours on one side, and so no gap.

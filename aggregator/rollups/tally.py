@@ -35,7 +35,7 @@ class PackedTally(NamedTuple):
     lost_large: Mapping[bytes, list[Row]] = NO_LARGE
 
     def cell(self) -> Cell:
-        """What was counted as a cell that keeps all its rows, however many."""
+        """Return what was counted as a cell that keeps all its rows, however many."""
         large = {name: series_of(name).layout.of_values(rows) for name, rows in self.large.items()}
         return Cell(self.calls, self.errors, dict(self.rows), large=large)
 
@@ -131,7 +131,7 @@ class CallTally:
         return self._trees
 
     def packed(self, with_trees: bool = False) -> PackedTally:
-        """What was counted, of the calls, and if asked of the trees of roots."""
+        """Return what was counted, of the calls, and if asked of the trees of roots."""
         changes = [self.rows, self._trees] if with_trees and self._trees is not None else [self.rows]
         rows: dict[bytes, bytes] = {}
         large: dict[bytes, list[Row]] = {}
@@ -168,7 +168,7 @@ def tally_of(calls: Iterable[Call]) -> CallTally:
 
 
 def merge_tallies(tallies: Sequence[PackedTally]) -> PackedTally:
-    """What several bring, at least one."""
+    """Return the sum of several tallies, at least one."""
     if len(tallies) == 1:
         return tallies[0]
     return PackedTally(

@@ -255,7 +255,7 @@ def _single_views(wanted: ViewFilter) -> list[View]:
 
 
 def _select_known(directory: ViewDirectory, wanted: ViewFilter) -> list[int]:
-    """Of a full set only values that have a view are known; a name pattern could mean one that has none."""
+    """Select the views of values that are known of a full set; a name pattern could mean one that has none."""
     if wanted.roots_only or any(name.endswith(":*") for name in wanted.op_names or ()):
         raise NotKept
     views = _single_views(wanted)

@@ -28,7 +28,7 @@ _TEXTS = ("op_name", "user_id", "run_id", "error", "model")
 
 
 class _Rest(msgspec.Struct, array_like=True):
-    """By number: records that columns do not hold; of others the totals, and what is stated, that do not follow."""
+    """Records by number that columns do not hold; of others the totals, and what is stated, that do not follow."""
 
     whole: dict[int, Call]
     totals: dict[int, Subtree]
@@ -36,8 +36,9 @@ class _Rest(msgspec.Struct, array_like=True):
 
 
 class _Columns(msgspec.Struct, array_like=True):
-    """By record: number, flags, project, places of ids (its own, how far its trace's and its parent's are from that),
-    how far its parent's number is from its own, when it started and how long it took (µs), places of its texts; usage.
+    """Columns with a row for each record: number, flags, project, places of ids (its own, how far its trace's and its
+    parent's are from that), how far its parent's number is from its own, when it started and how long it took (µs),
+    places of its texts; usage.
     """
 
     count: int
@@ -133,7 +134,7 @@ def _is_plain(number: int, call: Call) -> bool:
 
 
 def _flags(calls: Mapping[int, Call], rest: _Rest) -> list[int]:
-    """What each call has; the totals and what they state that do not follow go into the rest."""
+    """Return what each call has; the totals and what they state that do not follow go into the rest."""
     children = _children(calls.items())
     found = []
     for number, call in calls.items():
@@ -159,7 +160,7 @@ def _flags(calls: Mapping[int, Call], rest: _Rest) -> list[int]:
 
 
 def _children(calls: Iterable[tuple[int, Call]]) -> dict[int, list[int]]:
-    """By number, those that roll up to it and are numbered after it."""
+    """Return by number the records that roll up to it and are numbered after it."""
     found: dict[int, list[int]] = {}
     for number, call in calls:
         if call.parent_number is not None and call.parent_number < number:
@@ -168,7 +169,7 @@ def _children(calls: Iterable[tuple[int, Call]]) -> dict[int, list[int]]:
 
 
 def _total(number: int, call: Call, calls: Mapping[int, Call], children: Mapping[int, Sequence[int]]) -> Subtree:
-    """What the total of a call follows from, if all of its children are here."""
+    """Return what the total of a call follows from, if all of its children are here."""
     total = call.own()
     for child in children.get(number, ()):
         if calls[child].trace == call.trace:
@@ -177,7 +178,7 @@ def _total(number: int, call: Call, calls: Mapping[int, Call], children: Mapping
 
 
 def _stated(total: Usage) -> Usage:
-    """What a roll-up states that states all that is counted: without costs."""
+    """Return what a roll-up states that states all that is counted: without costs."""
     return {model: [*vector[:UNCACHED_COST], *_NO_COSTS, vector[UNREAD_ROWS]] for model, vector in total.items()}
 
 
@@ -258,7 +259,7 @@ def _record(
 
 
 def _needed(wanted: NDArray[np.bool_], numbers: Integers, flags: Integers, links: Integers) -> NDArray[np.bool_]:
-    """Those wanted, and what their totals follow from."""
+    """Say of each record whether it is wanted, or a total that is wanted follows from it."""
     needed = new = wanted
     has_children = flags & _TOTAL != 0
     while (new & has_children).any():
@@ -268,7 +269,7 @@ def _needed(wanted: NDArray[np.bool_], numbers: Integers, flags: Integers, links
 
 
 def _add_totals(found: dict[int, tuple[Call, int]], rest: _Rest) -> None:
-    """Those of the last records first: what follows from them is known then."""
+    """Add the totals, those of the last records first: what follows from them is known then."""
     calls = {number: call for number, (call, _) in found.items()}
     children = _children(calls.items())
     for number, (call, flags) in reversed(found.items()):

@@ -37,8 +37,9 @@ class FullCell(NamedTuple):
 
 
 class _Columns(msgspec.Struct, array_like=True):
-    """By cell: place, calls, errors, number of series. By series of a cell: its name, rows in the cell and beside it,
-    what else there is. Then all rows by name, totals by kind of series, totals of large rows, and sketches.
+    """Columns with a row for each cell: place, calls, errors, number of series. By series of a cell: its name, rows in
+    the cell and beside it, what else there is. Then all rows by name, totals by kind of series, totals of large rows,
+    and sketches.
     """
 
     count: int
@@ -210,7 +211,7 @@ def _unpacked(columns: _Columns, wanted: Collection[int] | None) -> Iterator[tup
 
 
 def _entries(columns: _Columns) -> tuple[_Entries, dict[Series, bytes]]:
-    """What stands where; and the totals of each kind of series."""
+    """Return what stands where; and the totals of each kind of series."""
     names, in_cell, beside, kinds = (
         unpack_column(column, columns.entries)
         for column in (columns.entry_names, columns.rows_in_cell, columns.rows_beside, columns.kinds)
@@ -248,6 +249,6 @@ def _rows_by_name(columns: _Columns, entries: _Entries) -> list[bytes]:
 
 
 def _before(sizes: Integers) -> Integers:
-    """What comes before each of these: the sum of those before it."""
+    """Return what comes before each of these: the sum of those before it."""
     before: Integers = np.cumsum(sizes) - sizes
     return before

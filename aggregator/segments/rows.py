@@ -41,7 +41,7 @@ def unpack_rows(series: Series, packed: Packed, sizes: Sequence[int]) -> bytes:
 
 
 def _starts(sizes: Sequence[int]) -> NDArray[np.bool_]:
-    """Which rows are the first of their group."""
+    """Return which rows are the first of their group."""
     ends = np.cumsum(sizes, dtype=np.int64)
     starts = np.zeros(int(ends[-1]) if len(ends) else 0, dtype=np.bool_)
     begins = ends - np.array(sizes, dtype=np.int64)
@@ -101,7 +101,7 @@ def _input_counts(values: Integers) -> Integers:
 
 
 def fitted_prices(counts: Integers, costs: Integers) -> list[int]:
-    """What one of each count costs, as nearly as whole pico-dollars say it; wrong ones only take more bytes."""
+    """Return what one of each count costs, as nearly as whole pico-dollars say it; wrong ones only take more bytes."""
     none = [0] * counts.shape[1]
     if not len(costs):
         return none

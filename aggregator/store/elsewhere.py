@@ -35,7 +35,7 @@ class Elsewhere:
         self._retention_s = retention_s
 
     def started(self, project_id: str, ids: Sequence[bytes]) -> dict[bytes, int]:
-        """Of these packed ids, those whose start another shard holds: its partition."""
+        """Return which other partition holds a call's start, for those of these packed ids that one holds."""
         members = self._client.smembers(project_registry(self._shard.namespace, project_id))
         shards = [member_shard(self._shard.namespace, member.decode()) for member in members]
         others = sorted(one for one in shards if one.topic == self._shard.topic and one != self._shard)
@@ -78,7 +78,7 @@ class Elsewhere:
         return dict(zip(starts, map(int, replies[1 : len(commands) : 2]), strict=True))
 
     def grown_us(self, partitions: int, now_us: int) -> int:
-        """When the topic last got more partitions, as far as is known; it has so many at this instant."""
+        """Return when the topic last got more partitions, as far as is known; it has so many at this instant."""
         key = grown_topics(self._shard.namespace)
         stored = self._client.hget(key, self._shard.topic)
         known, since_us = map(int, stored.split(b":")) if stored else (partitions, 0)

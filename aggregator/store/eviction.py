@@ -26,7 +26,7 @@ def check_eviction(memory: Mapping[str, Any]) -> None:
 
 
 class EvictionWatch:
-    """The same for readers, who ask often: looked up at most once in POLICY_BELIEVED_S_MAX."""
+    """Knows Redis' policy for readers, who ask often: it is looked up at most once in POLICY_BELIEVED_S_MAX."""
 
     def __init__(self, client: "redis.asyncio.Redis | redis.asyncio.RedisCluster") -> None:
         self._client: Any = client

@@ -65,7 +65,7 @@ def live_namespace(client: redis.Redis, base: str) -> str:
 
 
 class LiveNamespace:
-    """The same for readers, who ask often: looked up at most once in LOOK_INTERVAL_S."""
+    """Knows the live namespace for readers, who ask often: it is looked up at most once in LOOK_INTERVAL_S."""
 
     def __init__(self, client: "redis.asyncio.Redis | redis.asyncio.RedisCluster", base: str) -> None:
         self._client: Any = client

@@ -141,7 +141,7 @@ class StoreReader:
         return [(name, _as_of_us(name.tag, *of_shard)) for name, of_shard in zip(names, fields, strict=True)]
 
     async def open_project(self, project_id: str) -> OpenedProject:
-        """Where a project is; no shards for one that has never sent a call.
+        """Return where a project is; no shards for one that has never sent a call.
 
         A shard of its topics that does not hold it yet, because it lags or was wiped, is not as of now for it either,
         unless it is known that no shard but the one that holds it ever will; nor is a shard that nobody knows yet, so
@@ -235,7 +235,7 @@ def _opening(names: Sequence[ShardName], project_id: str) -> list[Command]:
 
 
 def _fences(keys: ShardKeys, project_id: str, *more: str) -> tuple[Command, ...]:
-    """What is the same, or larger, as long as nothing is lost."""
+    """Return what is the same, or larger, as long as nothing is lost."""
     return (
         ("GET", keys.next),
         ("HGET", keys.projects, project_id),

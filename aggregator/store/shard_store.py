@@ -97,7 +97,7 @@ class ShardStore:
         return stored_offset(self._continued_at) or 0
 
     def read_offset(self) -> int | None:
-        """The same for those who only look: also of a shard that has moved away."""
+        """Return the first offset not yet applied, for those who only look: also of a shard that has moved away."""
         return stored_offset(self._client.get(self.keys.next))
 
     def move_away(self, lease: str, ended_lease: str | None = None) -> int | None:
@@ -227,7 +227,7 @@ class ShardStore:
     def send(
         self, first_offset: int | None, next_offset: int | None, write: ShardWrite, next_element: int = 0
     ) -> Callable[[], None]:
-        """The same, but for its end: what is returned returns when everything is written, or raises what `apply` does.
+        """Begin what `apply` does: what is returned returns when everything is written, or raises what `apply` does.
 
         It is to be called once, before anything else is asked of this store.
         """
@@ -246,7 +246,7 @@ class ShardStore:
         self._send(offset, fence_at(offset, stored_element(self._continued_at)) + SEALED + drawn, write)()
 
     def _fence(self, next_offset: int, next_element: int) -> bytes:
-        """What the fence is to hold: where nothing was read, what sealing drew stays."""
+        """Return what the fence is to hold: where nothing was read, what sealing drew stays."""
         known = self._continued_at if self._asked else None
         if known is not None and (stored_offset(known), stored_element(known)) == (next_offset, next_element):
             return known

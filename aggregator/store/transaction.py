@@ -57,7 +57,7 @@ def send(
 
 @contextmanager
 def _given_back_if_it_fails(client: redis.Redis, connection: Any) -> Iterator[None]:
-    """What a connection may still answer after a failure is nobody's any more, nor is what it watches."""
+    """Close the connection after a failure: what it may still answer is nobody's any more, nor is what it watches."""
     try:
         yield
     except BaseException:
@@ -80,7 +80,7 @@ def packed(command: Sequence[Part]) -> bytes:
 
 
 def _pieces(commands: Iterable[Command]) -> Iterator[tuple[bytes, int]]:
-    """What is sent at once, and how many commands that is."""
+    """Yield what is sent at once, and how many commands that is."""
     pieces: list[bytes] = []
     size = 0
     for command in commands:
@@ -94,7 +94,7 @@ def _pieces(commands: Iterable[Command]) -> Iterator[tuple[bytes, int]]:
 
 
 def _read_answers(connection: Any, queued: int) -> None:
-    """Those of MULTI and of each command, so many in all, and that of EXEC."""
+    """Read the answers to MULTI and to each command, so many in all, and that to EXEC."""
     refused: Exception | None = None
     for _ in range(queued):
         try:

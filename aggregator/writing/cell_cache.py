@@ -162,7 +162,7 @@ class Cells:
             block.pop(place, None)
 
     def _load_overflow(self, needed: Iterable[tuple[_CachedCell, bytes]]) -> None:
-        """What is beside cells, of series that have something there and are not at hand yet."""
+        """Load what is beside cells, of series that have something there and are not at hand yet."""
         unknown = {
             (cached.key, cached.place, name): cached
             for cached, name in needed

@@ -22,7 +22,9 @@ class Directories:
         self._directories: dict[ProjectDay, ViewDirectory] = {}
 
     def by_view(self, changes: BatchChanges, write: ShardWrite) -> dict[ProjectMinute, dict[int, PackedTally]]:
-        """What the batch brings to each view of a minute: that of all calls, and those of groups and their facets."""
+        """Return what the batch brings to each view of a minute: that of all calls, and those of groups and their
+        facets.
+        """
         self._load({(group[0], day_of(group[1] * MINUTE_US)) for group in changes.groups})
         minutes: dict[ProjectMinute, dict[int, list[PackedTally]]] = {}
         of_facets = ((group, facet, tally) for (group, facet), tally in changes.facets.items())

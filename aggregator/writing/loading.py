@@ -47,7 +47,7 @@ def load_records(events: Sequence[Event], records: Records, store: ShardStore) -
 
 
 def _neighbours(numbers: Iterable[int], calls: Mapping[int, Call]) -> set[int]:
-    """These and what is stored beside them, as far as it is not here: the links of a chain come one after another."""
+    """Return the numbers stored beside these that are not here: the links of a chain come one after another."""
     chunks = {number // CALLS_PER_CHUNK for number in numbers}
     return {
         number
@@ -58,7 +58,7 @@ def _neighbours(numbers: Iterable[int], calls: Mapping[int, Call]) -> set[int]:
 
 
 def _orphans(numbers: Iterable[int], calls: Mapping[int, Call], seen: set[int]) -> list[int]:
-    """These and their ancestors that are not `seen` yet and whose parents are not here."""
+    """Return those of these calls and their ancestors that are not `seen` yet and whose parents are not here."""
     orphans = []
     for number in numbers:
         above: int | None = number

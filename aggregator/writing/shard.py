@@ -111,12 +111,12 @@ class Shard:
 
     @property
     def store(self) -> ShardStore:
-        """Where it is stored."""
+        """Return the store of the shard."""
         return self._store
 
     @property
     def log(self) -> Mapping[str, str]:
-        """Which log has been folded: `topic_id`, and `leader_epoch` of the message before the next offset."""
+        """Return which log has been folded: `topic_id`, and `leader_epoch` of the message before the next offset."""
         return self._log.notes
 
     def note_log(self, name: str, value: str) -> None:
@@ -243,13 +243,13 @@ class Shard:
         return self._waiting.read(fields)
 
     def forget_waiting(self, fields: Iterable[bytes]) -> None:
-        """These wait no more: another shard has them."""
+        """Let these ends wait no more: another shard has them."""
         self.finish()
         write = self._waiting.forget(fields)
         self._store.send(self._next_offset, self._next_offset, write, self._store.next_element)()
 
     def have_started(self, events: Sequence[Event]) -> list[bool]:
-        """Of each event, whether this shard holds the start of its call."""
+        """Return for each event whether this shard holds the start of its call."""
         projects, numbers, calls = self._records.projects, self._records.numbers, self._records.calls
         known = [event for event in events if event.project_id in projects]
         fields = dict(zip(map(id, known), load_records(known, self._records, self._store), strict=True))

@@ -45,7 +45,7 @@ class WaitingEnds:
         return {field: decode_event(text) for field, text in zip(fields, found, strict=True) if text is not None}
 
     def forget(self, fields: Iterable[bytes]) -> ShardWrite:
-        """What takes these away."""
+        """Return the write that takes these away."""
         write = ShardWrite()
         self._forget(fields, write)
         write.set(self._keys.shard, "ends_waiting", len(self.fields))

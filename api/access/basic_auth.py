@@ -28,7 +28,7 @@ class Reader(Protocol):
 
     @property
     def key_id(self) -> str:
-        """Of the key; whose expensive questions wait for each other."""
+        """Return the id of the key; expensive questions of one key wait for each other."""
         ...
 
     @property

@@ -188,7 +188,7 @@ def _asked_by_get(parameters: type[BaseModel], content: JsonObject) -> JsonObjec
 
 
 def _question(request: str, answer: str) -> JsonObject:
-    """What both endpoints have in common."""
+    """Return what both endpoints have in common."""
     return {
         "tags": ["Calls"],
         "requestBody": {"content": _json(request), "required": True},

@@ -42,7 +42,7 @@ MOMENT = AskedInstant(0, True)
 
 
 def asked_instant(value: object) -> AskedInstant:
-    """What a request means by an instant. Raises PydanticCustomError for what is none."""
+    """Return what a request means by an instant. Raises PydanticCustomError for what is none."""
     if value == NOW:
         return MOMENT
     if isinstance(value, str) and (parts := _BACK.fullmatch(value)) is not None:

@@ -33,7 +33,7 @@ class StreamedQuestion(BaseModel):
 
     @property
     def key(self) -> str:
-        """The same for all who ask the same."""
+        """Return a key that is equal for equal questions."""
         return self.path + msgspec.json.encode(self.body, order="sorted").decode()
 
     def body_at(self, now_us: int) -> bytes:

@@ -25,7 +25,7 @@ class Admission:
         self._left -= amount
 
     def give_back(self, amount: int) -> None:
-        """What was taken is free again."""
+        """Free what was taken."""
         self._left += amount
 
     @contextmanager

@@ -102,4 +102,4 @@ async def _until_gone(receive: Receive) -> None:
 
 
 def _nothing() -> None:
-    """Where no connection can be ended: there is none, as in tests without a server."""
+    """Do nothing where no connection can be ended: there is none, as in tests without a server."""

@@ -129,7 +129,7 @@ def selectors_of(expression: Any, depth: int = 0) -> Iterator[Any]:
 
 
 def order_of(metric: Metric) -> Order:
-    """By what the calls of a metric are ranked."""
+    """Return the order that the calls of a metric are ranked in."""
     if metric.quantity == "errors":
         return Order.FAILING
     if metric.quantity == LATENCY_MS:
@@ -138,7 +138,7 @@ def order_of(metric: Metric) -> Order:
 
 
 def filter_of(matchers: Sequence[Matcher]) -> CallFilter:
-    """What of the matchers a filter can say, so that rollups tell where such calls are."""
+    """Return what of the matchers a filter can say, so that rollups tell where such calls are."""
     values = {label: _values(of_label(matchers, label)) for label in DIMENSION_LABELS}
     return CallFilter(
         op_names=values["op_name"],
@@ -195,7 +195,7 @@ def of_call(asked: Ranked, project_id: str, call: Call) -> Iterator[Exemplar]:
 
 
 def _values_of(call: Call, metric: Metric) -> Iterator[tuple[str, float]]:
-    """What a call adds to a metric, by model; what it counts as one is 1."""
+    """Yield what a call adds to a metric, by model; what it counts as one is 1."""
     if metric.quantity == "calls" or (metric.quantity == "errors" and call.failed and call.ended_us is not None):
         yield "", 1.0
     elif metric.quantity == LATENCY_MS and call.latency_ms is not None:

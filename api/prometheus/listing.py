@@ -26,7 +26,7 @@ def label_names() -> list[str]:
 
 
 def metadata(name: str | None) -> dict[str, list[dict[str, str]]]:
-    """By the name of each metric (or of one) its type and meaning; a histogram's three parts are one."""
+    """Return type and meaning of each metric (or of one) by its name; a histogram's three parts are one."""
     found: dict[str, list[dict[str, str]]] = {}
     for one, kinds in METRICS.items():
         if name is None or name == family(one):

@@ -42,7 +42,7 @@ class Metric(NamedTuple):
 
     @property
     def type(self) -> str:
-        """As Prometheus' metadata names it."""
+        """Return the type as Prometheus' metadata names it."""
         return "histogram" if self.bounds else "counter"
 
 

@@ -177,7 +177,7 @@ def _range_row(one: Series, steps: Steps) -> dict[str, Any]:
 
 
 def _number(value: float) -> str:
-    """As Prometheus writes it: the shortest text that reads the same."""
+    """Write a number as Prometheus does: the shortest text that reads the same."""
     value = float(value)
     if math.isnan(value):
         return "NaN"

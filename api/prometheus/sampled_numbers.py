@@ -19,13 +19,13 @@ Group = tuple[View, str]
 
 
 class Numbers(NamedTuple):
-    """By group an array: shape (intervals,), of a histogram (bounds + 1, intervals), cumulative, the last for +Inf."""
+    """Arrays by group: shape (intervals,), of a histogram (bounds + 1, intervals), cumulative, the last for +Inf."""
 
     by_group: dict[Group, Values]
 
 
 def numbers_of(read: ViewRollups, metric: Metric, dimensions: int) -> Numbers:
-    """What each view's calls add up to for a metric, those left over of the whole among them."""
+    """Return what each view's calls add up to for a metric, those left over of the whole among them."""
     by_group = _by_view(read, metric)
     if dimensions and dimensions & (dimensions - 1) == 0:
         for (view, model), values in list(by_group.items()):

@@ -53,7 +53,7 @@ def windows(begins_us: Sequence[int], ends_us: Sequence[int]) -> Windows:
 
 
 def metrics_meant(matchers: Sequence[Matcher]) -> dict[str, tuple[Metric, ...]]:
-    """By name, the metrics that a selector means. Raises BadQuery where it means too many."""
+    """Return the metrics that a selector means, by name. Raises BadQuery where it means too many."""
     of_name = of_label(matchers, NAME)
     if not of_name:
         raise BadQuery("a selector needs the name of a metric")
@@ -64,7 +64,9 @@ def metrics_meant(matchers: Sequence[Matcher]) -> dict[str, tuple[Metric, ...]]:
 
 
 def dimensions_needed(matchers: Sequence[Matcher], wanted: Collection[str] | None) -> int:
-    """Which dimensions must be told apart: those that a matcher names, and those wanted of the answer (None: all)."""
+    """Return which dimensions must be told apart: those that a matcher names, and those wanted of the answer (None:
+    all).
+    """
     needed = 0
     for at, label in enumerate(DIMENSION_LABELS):
         if wanted is None or label in wanted or of_label(matchers, label):

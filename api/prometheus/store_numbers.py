@@ -53,7 +53,7 @@ class StoreNumbers:
 
     @property
     def origin_us(self) -> int:
-        """Since when counters count: the first day of which all hours are kept."""
+        """Return since when counters count: the first day of which all hours are kept."""
         return -(-level_reach_us(HOURS, self._now_us, self._retention) // DAY_US) * DAY_US
 
     async def project_ids(self, matchers: Sequence[Matcher]) -> list[str]:

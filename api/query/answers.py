@@ -161,7 +161,7 @@ class StoreAnswers:
             _away(away)
 
     def _retention_of(self, project: OpenedProject) -> Retention:
-        """What the workers keep, by their own word; what this api was told where they have not said so."""
+        """Return what the workers keep, by their own word; what this api was told where they have not said so."""
         kept = project.retention
         if kept is None:
             return self._retention

@@ -60,7 +60,7 @@ async def read_breakdown(
 
 
 class _Read(NamedTuple):
-    """As ValueRollups: the total's bucket comes first."""
+    """What was read, laid out as ValueRollups are: the total's bucket comes first."""
 
     values: list[DimensionValue]
     merged: Merged
@@ -107,7 +107,7 @@ async def _with_calls(
 
 
 def _tallies(calls: Iterable[Call], dimension: str) -> dict[DimensionValue, CallTally]:
-    """What views would count of these calls, by value."""
+    """Return what views would count of these calls, by value."""
     if dimension in (BY_MODEL, BY_ERROR):
         facets: dict[str, CallTally] = {}
         for call in calls:

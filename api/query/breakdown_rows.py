@@ -96,7 +96,7 @@ def _rows_of(broken: Broken, first: Sequence[int], others: Sequence[int], questi
 
 
 def _forget_unknown(rows: Sequence[Json], position: int | None) -> None:
-    """Of calls without a value only sums and counts are known."""
+    """Forget what is not known of calls without a value: only their sums and counts are."""
     if position is not None:
         row = rows[position]
         row.update({key: None for key in row if key[0] == "p" or key.startswith(("min_", "max_"))})

@@ -199,7 +199,7 @@ async def _add_calls(reader: StoreReader, selected: Selected, buckets: Buckets, 
 
 
 def view_filter(asked: CallFilter) -> ViewFilter:
-    """What a filter asks of the dimensions that views have."""
+    """Return what a filter asks of the dimensions that views have."""
     return ViewFilter(asked.op_names, asked.trace_roots_only, asked.wb_user_ids, asked.wb_run_ids)
 
 

@@ -20,7 +20,7 @@ STRETCH_BUCKETS_MAX = 250
 
 
 def read_cost(question: StatsQuestion, covers: Sequence[Cover]) -> int:
-    """What these buckets cost, in slots of a view without percentiles."""
+    """Return what these buckets cost, in slots of a view without percentiles."""
     slots = sum(len(within) for one in covers for _, within in one.slots) + sum(len(one.cut_minutes) for one in covers)
     percentiles = any(metric.percentiles for metric in (*question.call_metrics, *question.usage_metrics))
     return slots * _views(question.filter) * (PERCENTILES_COST if percentiles else 1)

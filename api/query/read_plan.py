@@ -40,7 +40,9 @@ class ReadPlan(NamedTuple):
 
 
 def bucket_edges(start_us: int, end_us: int, starts_us: Sequence[int]) -> list[tuple[int, int]]:
-    """What of `[start_us, end_us)` each bucket holds; `starts_us`, where they begin, may begin before the window."""
+    """Return what of `[start_us, end_us)` each bucket holds; `starts_us`, where they begin, may begin before the
+    window.
+    """
     return [(max(begin, start_us), min(until, end_us)) for begin, until in pairwise([*starts_us, end_us])]
 
 

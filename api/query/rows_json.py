@@ -94,14 +94,14 @@ class AnswerSize:
         self._check()
 
     def add_series(self, names: Iterable[bytes]) -> None:
-        """These models are in it. Raises Refusal."""
+        """Count series towards the answer's limit. Raises Refusal."""
         before = len(self._series)
         self._series.update(names)
         if len(self._series) != before:
             self._check()
 
     def add(self, rows: Iterable[BucketRows]) -> None:
-        """These rows are in it. Raises Refusal."""
+        """Count rows towards the answer's limit. Raises Refusal."""
         for bucket in rows:
             self.add_series(bucket.series)
             self._room.add(len(bucket.call_row) + sum(map(len, bucket.usage_rows)))

@@ -29,7 +29,7 @@ class SharedWork(Generic[Key, Result]):
         self._waiting: dict[Key, _Shared[Result]] = {}
 
     async def run(self, key: Key, now_us: int, work: Callable[[int], Awaitable[Result]]) -> Result:
-        """What `work` returns or raises, begun after this call; it is told the latest `now_us` of all it is for."""
+        """Return or raise what `work` does, begun after this call; it is told the latest `now_us` of all it is for."""
         shared = self._waiting.get(key)
         if shared is None:
             shared = self._waiting[key] = _Shared(now_us)

@@ -87,7 +87,7 @@ def _window(question: StatsQuestion, now_us: int, retention: Retention) -> Fitte
 
 
 def _check_edges(starts: Sequence[int], window: Fitted, timezone: str) -> None:
-    """Where only slots of `slot_s` are kept, a zone whose days begin inside a slot cannot be answered exactly."""
+    """Refuse a zone whose days begin inside a slot, where only slots of `slot_s` are kept: no answer would be exact."""
     if window.slot_s and any(start_us % (window.slot_s * SECOND_US) for start_us in starts):
         raise invalid_at(
             ("timezone",),

@@ -48,7 +48,7 @@ class Turns:
             self._give_on()
 
     async def aside(self, make: Callable[[], Made]) -> Made:
-        """What `make` makes, in the thread: the event loop goes on meanwhile."""
+        """Return what `make` makes, in the thread: the event loop goes on meanwhile."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, make)
 
     @contextmanager

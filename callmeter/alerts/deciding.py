@@ -103,7 +103,7 @@ def deliveries_of(told: Told, number: int, now_us: int) -> list[Delivery]:
 
 
 def firing_for(receiver: str, episodes: Episodes, now_us: int) -> list[Delivery]:
-    """What a receiver has been told of and still fires."""
+    """Return what a receiver has been told of and still fires."""
     return [
         one
         for key, episode in episodes.items()
@@ -119,7 +119,7 @@ def episode_id(episode: Episode) -> str:
 
 
 def to_write(before: Episodes, after: Episodes) -> dict[str, bytes | None]:
-    """What of the stored episodes has to be written again, by field; None: it is over."""
+    """Return what of the stored episodes has to be written again, by field; None: it is over."""
     changed: dict[str, bytes | None] = {field_of(key): None for key in before if key not in after}
     for key, episode in after.items():
         if is_news(before.get(key), episode):

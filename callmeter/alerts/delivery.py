@@ -124,7 +124,7 @@ class Courier:
             self._changed.notify()
 
     def hold(self, firing: Sequence[Delivery]) -> None:
-        """What fires now: an Alertmanager is told again and again, lest it takes it for over."""
+        """Return what fires now: an Alertmanager is told again and again, lest it takes it for over."""
         if isinstance(self.receiver, AlertmanagerReceiver):
             with self._changed:
                 self._firing = firing

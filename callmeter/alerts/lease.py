@@ -33,7 +33,7 @@ class Lease:
 
     @property
     def token(self) -> str | None:
-        """What writes are fenced by; None while another process evaluates."""
+        """Return what writes are fenced by; None while another process evaluates."""
         return self._token if self._elapsed() < self._until_s else None
 
     def stop(self) -> None:

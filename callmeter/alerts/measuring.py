@@ -72,7 +72,7 @@ def window_at(at_us: int, length_s: int) -> _Window:
 
 
 def questions(rule: Rule, at_us: int) -> list[Question]:
-    """What to ask for a rule as of an instant, in the order in which `seen` takes the answers."""
+    """Return what to ask for a rule as of an instant, in the order in which `seen` takes the answers."""
     if isinstance(rule, Stale):
         return []
     if isinstance(rule, BurnRate):
@@ -142,7 +142,7 @@ def filter_of(rule: Rule) -> dict[str, Any] | None:
 
 
 def seen(rule: Rule, at_us: int, answers: Sequence[Answer]) -> dict[Group, Seen]:
-    """What the answers to the rule's questions say, by group."""
+    """Return what the answers to the rule's questions say, by group."""
     if isinstance(rule, BurnRate):
         return _burns(rule, answers)
     if isinstance(rule, NoCalls):

@@ -53,7 +53,7 @@ def fingerprint(labels: Mapping[str, str]) -> str:
 
 
 def request_of(receiver: Receiver, delivery: Delivery, now_us: int) -> HttpRequest:
-    """What a delivery is sent as. Raises ValueError for a secret's file that cannot be read."""
+    """Return what a delivery is sent as. Raises ValueError for a secret's file that cannot be read."""
     headers = {"Idempotency-Key": delivery.id}
     if isinstance(receiver, AlertmanagerReceiver):
         return alertmanager_request(receiver, [delivery], now_us)
@@ -65,7 +65,9 @@ def request_of(receiver: Receiver, delivery: Delivery, now_us: int) -> HttpReque
 
 
 def alertmanager_request(receiver: AlertmanagerReceiver, alerts: Sequence[Delivery], now_us: int) -> HttpRequest:
-    """What an Alertmanager is told of alerts; of one that fires, that it does for some minutes from `now_us` on."""
+    """Return what an Alertmanager is told of alerts; of one that fires, that it does for some minutes from
+    `now_us` on.
+    """
     body = [
         {
             "labels": one.labels,

@@ -53,7 +53,7 @@ class ApiReading:
         return None
 
     def look(self, rule: Rule, as_of_us: int | None, now_us: int) -> Look:
-        """What a rule sees of a project whose events are counted through `as_of_us` (None: it has none yet)."""
+        """Return what a rule sees of a project whose events are counted through `as_of_us` (None: it has none yet)."""
         if isinstance(rule, Stale):
             return Look(rule, now_us, staleness(rule, as_of_us, now_us))
         at_us = now_us if as_of_us is None else as_of_us

@@ -35,7 +35,7 @@ class _Receiver(BaseModel):
         return self
 
     def address(self) -> str:
-        """Where to send to. Raises ValueError for a file that cannot be read."""
+        """Return where to send to. Raises ValueError for a file that cannot be read."""
         return stated(self.url, self.url_file) or ""
 
     def authorization_header(self) -> str | None:

@@ -65,7 +65,7 @@ def rules_of(raw: bytes, name: str) -> RuleFile:
 
 
 def _reason(error: Any) -> str:
-    """What pydantic says of a field; a sentence of ours is the rest of one about the field."""
+    """Return what pydantic says of a field; a sentence of ours is the rest of one about the field."""
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     if error["type"] == "missing":

@@ -242,7 +242,9 @@ class RuleFile(_Section):
         return given
 
     def mistakes(self) -> list[_Told]:
-        """What is wrong between the parts: names that come twice, or that nobody has; and parts without anything."""
+        """Return what is wrong between the parts: names that come twice, or that nobody has; and parts without
+        anything.
+        """
         # Not a least length of the field: pydantic would tell of it wherever all that is in it is wrong.
         empty = [part for part in ("rules", "receivers") if not getattr(self, part)]
         found = [_Told((part,), "is empty") for part in empty]

@@ -14,7 +14,7 @@ EXAMPLES = 3
 
 
 def labels_of(rule: Rule, group: Group) -> dict[str, str]:
-    """What an alert is known by: the same for all its episodes."""
+    """Return what an alert is known by: the same for all its episodes."""
     labels = {**rule.labels, "alertname": rule.name, "project": rule.project, "severity": rule.severity}
     if rule.group_by is not None and group is not None:
         labels[rule.group_by] = group
@@ -24,7 +24,7 @@ def labels_of(rule: Rule, group: Group) -> dict[str, str]:
 def annotations_of(
     rule: Rule, group: Group, seen: Seen, at_us: int, examples: Sequence[str], page: str
 ) -> dict[str, str]:
-    """What is said of it. `page`: the address of our page; empty: there is no link."""
+    """Return what is said of it. `page`: the address of our page; empty: there is no link."""
     words = {
         "rule": rule.name,
         "project": rule.project,
@@ -97,7 +97,7 @@ def link_to(rule: Rule, group: Group, at_us: int, page: str) -> str:
 
 
 def examples_kind(rule: Rule) -> str:
-    """Which calls show what a rule is about."""
+    """Return which calls show what a rule is about."""
     match rule:
         case Percentile():
             return "slowest" if rule.metric == "latency_ms" else "dearest" if rule.metric.endswith("cost") else "newest"
@@ -113,5 +113,7 @@ def examples_kind(rule: Rule) -> str:
 
 
 def examples_window_us(rule: Rule, at_us: int) -> tuple[int, int]:
-    """Where to look for them: the newest hour of the window at most, so that calls are those that it is about now."""
+    """Return where to look for them: the newest hour of the window at most, so that calls are those that it is about
+    now.
+    """
     return window_at(at_us, min(max(rule.window_s, 60), 3_600))

@@ -86,7 +86,7 @@ def backfill(
 
 
 def _reach(settings: Settings, topic: str) -> Reach:
-    """What the workers of the topic say they keep; the settings' where none has said so."""
+    """Return what the workers of the topic say they keep; the settings' where none has said so."""
     retention, dropped_before_us = None, 0
     with explained_failures(settings):
         client = connect(settings.redis.url, settings.redis.cluster)

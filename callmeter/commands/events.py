@@ -9,7 +9,7 @@ from ingest.decoding.event_schema import event_schema
 
 @click.group()
 def events() -> None:
-    """What callmeter takes as events (docs/events.md says it in words)."""
+    """Print what callmeter takes as events (docs/events.md says it in words)."""
 
 
 @events.command()

@@ -66,7 +66,7 @@ def status(settings: Settings, as_json: bool) -> None:
 
 
 def summary(progress: list[PartitionProgress], topics: tuple[str, ...]) -> dict[str, Any]:
-    """What `--json` prints: the whole, then each partition.
+    """Return what `--json` prints: the whole, then each partition.
 
     `as_of` of the whole is the earliest of the partitions that have messages; null while one of them was never read.
     """
@@ -96,7 +96,7 @@ def summary(progress: list[PartitionProgress], topics: tuple[str, ...]) -> dict[
 
 
 def warnings(progress: list[PartitionProgress]) -> Iterator[str]:
-    """What producers do that costs exactness, a sentence each."""
+    """Yield what producers do that costs exactness, a sentence each."""
     short = sum(row.fields.get("rollups_short", 0) for row in progress)
     if short:
         example = harmless(next(row.short_rollup for row in progress if row.short_rollup))

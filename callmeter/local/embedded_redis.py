@@ -48,7 +48,7 @@ class EmbeddedRedis:
 
     @property
     def url(self) -> str:
-        """What a Redis client connects to."""
+        """Return what a Redis client connects to."""
         return f"redis://{self.address}/0"
 
     @property

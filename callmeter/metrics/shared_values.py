@@ -31,7 +31,7 @@ def sharing_values() -> Iterator[Path]:
 
 
 def registry_of_all(directory: Path) -> CollectorRegistry:
-    """What all processes have counted so far."""
+    """Return what all processes have counted so far."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(directory))  # type: ignore[no-untyped-call]
     return registry

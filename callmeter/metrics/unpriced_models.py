@@ -19,7 +19,7 @@ PartitionName = tuple[str, int]
 
 
 def unpriced_calls(client: redis.Redis, namespace: str) -> dict[PartitionName, Counter[str]]:
-    """By partition, calls of each model that have no cost; "" stands for models that are not kept apart.
+    """Return how many calls of each model have no cost, by partition; "" stands for models that are not kept apart.
 
     Raises one of StoreAway.
     """
@@ -40,7 +40,7 @@ class ModelsTold:
         self._told: set[str] = set()
 
     def bounded(self, calls: Mapping[PartitionName, Mapping[str, int]]) -> dict[PartitionName, Counter[str]]:
-        """The same calls, those of models without a series of their own together as OTHER."""
+        """Return the calls by model, those of models without a series of their own together as OTHER."""
         self._admit(model for of_partition in calls.values() for model in of_partition)
         told: dict[PartitionName, Counter[str]] = {}
         for partition, of_partition in calls.items():

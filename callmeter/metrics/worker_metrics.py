@@ -43,7 +43,7 @@ class Assigned(Protocol):
 
     @property
     def stepped_us(self) -> int:
-        """When it last finished a step (microseconds since 1970)."""
+        """Return when it last finished a step (microseconds since 1970)."""
         ...
 
 

@@ -73,7 +73,7 @@ class Plan:
 
 
 def make_plan(load: Load, deployment: Deployment, figures: Figures) -> Plan:
-    """What the load needs, by the figures."""
+    """Return what the load needs, by the figures."""
     placed = _placed(load, deployment, figures)
     events_per_s, speed = load.events_per_s, placed.speed
     redis_cores = events_per_s * figures.redis_cpu_us_per_event.at(load.message_bytes) * speed.growth / 1e6
@@ -128,8 +128,8 @@ def _growth(load: Load, figures: Figures, projects: float) -> float:
 
 
 def _placed(load: Load, deployment: Deployment, figures: Figures) -> Placement:
-    """By project, where the busiest one fits into one partition and its shard into one master; else by trace, where
-    that helps.
+    """Key messages by project, where the busiest one fits into one partition and its shard into one master; else by
+    trace, where that helps.
     """
     by_project, by_trace = (_speed(load, deployment, figures, key) for key in ("project", "trace"))
     busiest_events_per_s = load.busiest_calls_per_s * EVENTS_PER_CALL

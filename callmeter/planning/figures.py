@@ -140,5 +140,5 @@ def _curves(numbers: Mapping[str, Any], name: str) -> dict[str, Curve]:
 
 
 def _parts(numbers: Iterable[str], name: str) -> list[str]:
-    """What stands behind `name.` in figures."""
+    """Return what stands behind `name.` in figures."""
     return [figure.removeprefix(f"{name}.") for figure in numbers if figure.startswith(f"{name}.")]

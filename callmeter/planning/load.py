@@ -40,7 +40,7 @@ class Load:
 
     @property
     def busiest_calls_per_s(self) -> float:
-        """Of the busiest project."""
+        """Return how many calls a second the busiest project has."""
         return self.calls_per_s * (self.busiest_share or 1 / self.projects)
 
 
@@ -61,5 +61,5 @@ class Deployment:
 
     @property
     def usable_bytes(self) -> float:
-        """Of one master."""
+        """Return the bytes of one master that data may take."""
         return self.master_bytes * self.filled

@@ -30,14 +30,16 @@ class Memory:
 
     @property
     def largest(self) -> str:
-        """What takes most, in words."""
+        """Return what takes most, in words."""
         parts = {"Call records": self.records_bytes, "Indexes of calls": self.indexes_bytes}
         parts |= {f"Rollups by {format_duration(one.slot_s)}": self.levels[one.letter].total_bytes for one in LEVELS}
         return max(parts, key=lambda name: parts[name])
 
 
 def needed_memory(load: Load, key: str, partitions: int, figures: Figures) -> Memory:
-    """Of all shards together. Keyed by trace every shard holds a part of every project, with cells of its own."""
+    """Return the memory of all shards together. Keyed by trace every shard holds a part of every project, with cells of
+    its own.
+    """
     shards = partitions if key == "trace" else 1
     one = project_memory(load.calls_per_s / load.projects / shards, load, figures)
     times = load.projects * shards
@@ -46,7 +48,7 @@ def needed_memory(load: Load, key: str, partitions: int, figures: Figures) -> Me
 
 
 def project_memory(calls_per_s: float, load: Load, figures: Figures) -> Memory:
-    """Of a project in one shard."""
+    """Return the memory of a project in one shard."""
     kept_s = load.retention.calls_s
     return Memory(
         calls_per_s * kept_s * figures.record_bytes_per_call,

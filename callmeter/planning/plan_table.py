@@ -58,7 +58,9 @@ def show(load: Load, deployment: Deployment, plan: Plan, figures: Figures) -> No
 
 
 def as_builtins(load: Load, deployment: Deployment, plan: Plan, figures: Figures) -> dict[str, Any]:
-    """What `--json` prints: the load, the deployment, the plan (units last in its names), sources and assumptions."""
+    """Return what `--json` prints: the load, the deployment, the plan (units last in its names), sources and
+    assumptions.
+    """
     built: dict[str, Any] = msgspec.to_builtins(
         {
             "load": load,

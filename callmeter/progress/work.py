@@ -26,7 +26,7 @@ class WorkProgress:
         self._bar: Progress | None = None
 
     def add(self, done: int) -> None:
-        """So much more is done; shows it, if it is time to."""
+        """Count so much more as done, and show it if it is time to."""
         self._done += done
         now_s = time.monotonic()
         if now_s - self._shown_s < (LOOK_S if self._console.is_terminal else LOG_S):

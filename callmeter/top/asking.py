@@ -131,5 +131,5 @@ def trend_question(view: View, now: datetime, buckets_max: int) -> Answer:
 
 
 def _begin(now: datetime, window_s: int, whole_s: int) -> str:
-    """When a window that ends now began, moved back to a whole slot: no single calls are read for its edge."""
+    """Return when a window that ends now began, moved back to a whole slot: no single calls are read for its edge."""
     return datetime.fromtimestamp((now.timestamp() - window_s) // whole_s * whole_s, UTC).isoformat()

@@ -53,6 +53,6 @@ class Keyboard:
 
 
 def named(typed: str) -> list[str]:
-    """What a terminal sent, key by key; keys that have no name here are left out."""
+    """Return what a terminal sent, key by key; keys that have no name here are left out."""
     keys = [_NAMED.get(key, key) for key in _KEY.findall(typed)]
     return [key for key in keys if not key.startswith("\x1b")]

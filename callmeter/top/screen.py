@@ -161,7 +161,7 @@ def _totals(total: dict[str, Any], compared: int) -> Text:
 
 
 def _rooms(lines: int) -> tuple[int, int]:
-    """Of the lines between head and foot: how many are rows, and how many are calls; each part has a rule or two."""
+    """Return how many lines between head and foot are rows, and how many are calls; each part has a rule or two."""
     free = max(2, lines - 3)
     calls = max(1, round(free * CALLS_SHARE))
     return free - calls, calls

@@ -62,7 +62,9 @@ class View(NamedTuple):
         return self._replace(filters=(*others, (word, value)), dimension=following, containing="")
 
     def typed(self, text: str) -> "View":
-        """What somebody typed after `/`: `op:answer`, `user:…`, `roots`, or letters that a row's name must hold."""
+        """Return what somebody typed after `/`: `op:answer`, `user:…`, `roots`, or letters that a row's name
+        must hold.
+        """
         word, colon, value = text.strip().partition(":")
         if colon and value.strip() and word in FILTER_FIELDS:
             return self._replace(filters=(*self.filters, (word, value.strip())), containing="")

@@ -28,7 +28,7 @@ REFS_MAX = 10_000
 
 
 class DecodedBatch(msgspec.Struct):
-    """Of the first `messages` that were given: events in order; what is invalid, with the position of its message."""
+    """What the first `messages` hold: events in order; what is invalid, with the position of its message."""
 
     messages: int
     events: list[Event]
@@ -78,7 +78,7 @@ def decode_batch(
 
 
 def _decoded(value: bytes | None, broker_us: int, projects: SpanProjects) -> Decoded:
-    """What a message holds, be it from a producer or from another partition's worker."""
+    """Return what a message holds, be it from a producer or from another partition's worker."""
     if value is not None and value.startswith(SENT_ON):
         try:
             return Decoded([decode_event(value[len(SENT_ON) : -1])], [])

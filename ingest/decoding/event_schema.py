@@ -105,7 +105,7 @@ def _end() -> Json:
 
 
 def _of_an_old_end() -> Json:
-    """What an end may repeat of its start; it says nothing there."""
+    """Return what an end may repeat of its start; it says nothing there."""
     return {
         "trace_id": {"anyOf": [{"$ref": "#/$defs/id"}, _ABSENT]},
         "started_at": {"anyOf": [{"$ref": "#/$defs/instant"}, _ABSENT]},

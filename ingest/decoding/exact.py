@@ -29,7 +29,7 @@ class RawSummary(msgspec.Struct):
 
 
 class RawFields(msgspec.Struct):
-    """As `message_shape.Fields`, each value as it stands in the message; empty is absent."""
+    """The fields of a start, an end or a complete, each value as it stands in the message; empty is absent."""
 
     project_id: msgspec.Raw = _ABSENT
     id: msgspec.Raw = _ABSENT
@@ -148,7 +148,7 @@ def _call_end(fields: RawFields, latest_us: int, kind: str) -> CallEnd:
 
 
 def _usage(raw: msgspec.Raw) -> tuple[dict[str, UsageCounts], bool]:
-    """What a summary states by model, and whether it may repeat what children used."""
+    """Return what a summary states by model, and whether it may repeat what children used."""
     if not _given(raw):
         _missing("summary")
     try:

@@ -139,7 +139,7 @@ def _envelope(value: bytes) -> Envelope | None:
 
 
 def _instants_us(times: list[str]) -> list[int]:
-    """As `parse_timestamp_us`; -1, which is too early for any event, where it raises."""
+    """Parse timestamps; one that is none becomes -1, which is too early for any event."""
     try:
         return parse_timestamps_us(times)
     except ValueError:

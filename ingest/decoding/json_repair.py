@@ -65,7 +65,7 @@ def readable_json(message: bytes) -> bytes:
 
 
 def flatten(message: bytes) -> bytes:
-    """The same JSON, but any array or object deeper than DEPTH_MAX is an array of all strings it holds, and a null.
+    """Return the JSON with any array or object deeper than DEPTH_MAX as an array of all strings it holds, and a null.
 
     Goes by tokens, without recursion. Raises ValueError when the message is not JSON.
     """

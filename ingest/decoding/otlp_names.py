@@ -49,7 +49,7 @@ class SpanNames(NamedTuple):
 
 
 class UsageAttributes(NamedTuple):
-    """Of each quantity of a call's usage, the attributes that state it.
+    """Attributes that state each quantity of a call's usage.
 
     `gen_ai.usage.input_tokens` is gross; reasoning and modalities are parts of what is counted already.
     """
@@ -161,7 +161,7 @@ UNKNOWN_SERVICE = "unknown_service"
 
 
 def places() -> dict[str, tuple[str, int]]:
-    """Of every attribute in the table its row and its rank there; one that stands alone is its own row."""
+    """Return row and rank of every attribute in the table; one that stands alone is its own row."""
     found = {}
     for names in (SpanNames(), UsageAttributes()):
         for row, attributes in zip(names._fields, names, strict=True):

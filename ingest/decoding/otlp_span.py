@@ -83,7 +83,9 @@ def event_of_span(span: Span, resource: Attributes, projects: SpanProjects, late
 
 
 def _first_of_rows(attributes: Attributes) -> dict[str, Value]:
-    """Of each row of the table the value of the first attribute that is there; of `kind` the attribute's name."""
+    """Return for each row of the table the value of the first attribute that is there; of `kind` the
+    attribute's name.
+    """
     said: dict[str, Value] = {}
     ranks: dict[str, int] = {}
     for name, value in attributes.items():
@@ -113,7 +115,7 @@ def _project(said: Attributes, resource: Attributes, projects: SpanProjects) -> 
 
 
 def _usage(said: Attributes, attributes: Attributes) -> dict[str, UsageCounts]:
-    """What the span states, by its one model; empty where it states nothing."""
+    """Return what the span states, by its one model; empty where it states nothing."""
     stated: Mapping[str, object] = {row: value for row, value in said.items() if row in _QUANTITIES}
     if not stated and USAGE_OBJECT in said:
         stated = _usage_object(said[USAGE_OBJECT])
@@ -129,7 +131,9 @@ def _usage(said: Attributes, attributes: Attributes) -> dict[str, UsageCounts]:
 
 
 def _plain_counts(stated: Mapping[str, object]) -> UsageCounts | None:
-    """As `read_counts`, where only whole numbers are stated, each for its quantity; in a tenth of its time."""
+    """Read counts where only whole numbers are stated, each for its quantity: in a tenth of the time of
+    `read_counts`.
+    """
     counts: list[Any] = list(map(stated.get, UsageAttributes._fields, repeat(0)))
     for count in counts:
         if type(count) is not int or not 0 <= count <= COUNT_MAX:

@@ -179,7 +179,7 @@ def _split(array: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _commas(array: bytes) -> Iterator[_Positions]:
-    """Where the elements of a JSON array end, but for the last, a part of the array at a time."""
+    """Yield where the elements of a JSON array end, but for the last, a part of the array at a time."""
     depth, in_string, is_escaped = 0, False, False
     for begin in range(0, len(array), _SCANNED_BYTES):
         scanned = np.frombuffer(array, np.uint8, min(_SCANNED_BYTES, len(array) - begin), begin)
@@ -195,7 +195,7 @@ def _commas(array: bytes) -> Iterator[_Positions]:
 
 
 def _escaped(scanned: _Bytes, is_first: bool) -> tuple[_Flags, bool]:
-    """Which characters follow a backslash that escapes them, and whether the one after the last of these is."""
+    """Return which characters follow a backslash that escapes them, and whether the one after the last of these is."""
     escaped = np.zeros(len(scanned), np.bool_)
     escaped[0] = is_first
     slashes = (scanned == _BACKSLASH).nonzero()[0]

@@ -93,7 +93,7 @@ def _complete(payload: _Payload, project_id: str) -> _Object:
 
 
 def _usage(payload: _Payload, usage_object: _Object | None) -> _Object:
-    """By the model; nothing of an attempt that used nothing, such as one that failed."""
+    """Return usage by model; nothing of an attempt that used nothing, such as one that failed."""
     counted = {
         "prompt_tokens": payload.prompt_tokens,
         "completion_tokens": payload.completion_tokens,

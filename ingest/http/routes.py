@@ -87,7 +87,7 @@ async def graphql(request: Request, writer: Writer, body: bytes) -> Response:
 
 
 def _ids(read: ReadBody) -> dict[str, str]:
-    """What a start is answered with: its ids, as clients of older versions expect them."""
+    """Return what a start is answered with: its ids, as clients of older versions expect them."""
     for event in read.events:
         fields = next(iter(msgspec.json.decode(event.value).values()))
         return {"id": str(fields["id"]), "trace_id": str(fields.get("trace_id") or fields["id"])}

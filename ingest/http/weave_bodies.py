@@ -138,7 +138,9 @@ def _sent(kind: str, fields: _Fields) -> SentEvent:
 
 
 def _decoded(decoder: "msgspec.json.Decoder[_Decoded]", text: bytes) -> _Decoded:
-    """As msgspec reads it, or, where it cannot, as the worker makes it readable. Raises what _WRONG names."""
+    """Decode JSON as msgspec reads it, or, where it cannot, as the worker makes it readable. Raises what
+    _WRONG names.
+    """
     try:
         return decoder.decode(text)
     except msgspec.ValidationError:

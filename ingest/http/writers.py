@@ -19,7 +19,7 @@ class Writer(Protocol):
 
     @property
     def projects(self) -> tuple[str, ...] | None:
-        """Those that may be sent to; None: all."""
+        """Return the projects that may be sent to; None: all."""
         ...
 
     def may_write(self, project_id: str) -> bool:

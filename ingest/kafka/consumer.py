@@ -190,7 +190,9 @@ class Source:
         self._counts.begin(topics)
 
     def ask_ends(self, partitions: Iterable[Partition]) -> dict[Partition, EndMark]:
-        """Where these end, open transactions included: the answers to the question before, once they are here."""
+        """Return where these end, open transactions included: the answers to the question before, once they
+        are here.
+        """
         return self._ends.ask(partitions, self._clock())
 
     def partition_count(self, topic: str) -> int | None:

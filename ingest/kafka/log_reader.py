@@ -50,7 +50,7 @@ class LogReader:
         )
 
     def read(self, partition: Partition, first: int | None, until: int | None = None) -> Iterator[list[Message]]:
-        """What `read_received` gives, as messages, with the time that each carries, whoever's clock it was."""
+        """Yield what `read_received` gives, as messages, with the time that each carries, whoever's clock it was."""
         for batch in self.read_received(partition, first, until):
             yield [message_of(received, stamped_us(received, self._clock)) for received in batch]
 

@@ -9,7 +9,7 @@ from ingest.kafka.partition import Partition
 
 
 def partition_of(message: KafkaMessage) -> Partition:
-    """Which partition a message came from."""
+    """Return which partition a message came from."""
     return Partition(message.topic() or "", message.partition() or 0)
 
 

@@ -15,7 +15,7 @@ def watermarks(
     extra: Mapping[str, str | int | float | bool] | None = None,
     timeout_s: float = 5.0,
 ) -> dict[int, tuple[int, int]]:
-    """By partition: the oldest offset there is, and the offset that the next message will get.
+    """Return for each partition the oldest offset there is, and the offset that the next message will get.
 
     Empty when the topic does not exist. Raises KafkaException when the broker does not answer within `timeout_s`.
 
