@@ -24,6 +24,11 @@ EMPTY_WORDS = frozenset({
 })
 # fmt: on
 
+# Openings of docstrings that cannot be understood without what stands above; a docstring has a subject, or a verb.
+LEANING = re.compile(r"(The same|Of|As|By|It|Its|They|Their|This|These|Those|Such|So|Also|And|But|Nor|Neither|Even)\b")
+# A function does something: its docstring opens with a verb, not with a clause.
+VERBLESS = re.compile(r"(What|Which|Where|When)\b")
+
 # Names that asyncio and uvicorn call us by.
 GIVEN_NAMES = frozenset({"data_received", "timeout_keep_alive_handler"})
 
@@ -111,6 +116,17 @@ def faults_of_docstring(module: Module) -> Iterator[str]:
         yield f"{module.path}:1: no docstring"
 
 
+def faults_of_opening(module: Module) -> Iterator[str]:
+    """A docstring of the product that leans on another one, or a function's that has no verb."""
+    if lies_in(module.path, FREE):
+        return
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Module | ast.ClassDef | Function):
+            said = ast.get_docstring(node) or ""
+            if (found := LEANING.match(said)) or (isinstance(node, Function) and (found := VERBLESS.match(said))):
+                yield f"{module.path}:{getattr(node, 'lineno', 1)}: a docstring opens with {found[0]!r}"
+
+
 def faults_of_naming(module: Module) -> Iterator[str]:
     """Empty words in names."""
     for name, line in module.names():
@@ -134,7 +150,14 @@ def faults_of_surroundings(module: Module) -> Iterator[str]:
             yield f"{module.path}:{line}: reads the environment ({name}); that is for the settings"
 
 
-RULES = (faults_of_size, faults_of_docstring, faults_of_naming, faults_of_import, faults_of_surroundings)
+RULES = (
+    faults_of_size,
+    faults_of_docstring,
+    faults_of_opening,
+    faults_of_naming,
+    faults_of_import,
+    faults_of_surroundings,
+)
 
 
 def words(name: str) -> set[str]:
@@ -173,6 +196,8 @@ BROKEN = {
     "long file": ("api/a.py", '"""Doc."""\n' + "\n" * FILE_LINES_MAX, f"{FILE_LINES_MAX + 1} lines"),
     "long function": ("api/a.py", LONG_FUNCTION, "fold is longer"),
     "no docstring": ("api/a.py", "x = 1\n", "no docstring"),
+    "leaning docstring": ("api/a.py", '"""The same for others."""\n', "opens with 'The same'"),
+    "docstring without a verb": ("api/a.py", '"""Doc."""\ndef f(): \n    """What is there."""\n', "opens with 'What'"),
     "empty word in a file name": ("api/cell_utils.py", '"""Doc."""\n', "empty word utils"),
     "empty word in a class": ("api/a.py", '"""Doc."""\nclass CellManager: ...\n', "empty word manager"),
     "empty word in a function": ("tests/a.py", '"""Doc."""\nasync def get_data(): ...\n', "empty word data"),
