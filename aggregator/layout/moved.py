@@ -38,7 +38,7 @@ class LevelDay(NamedTuple):
 
     @property
     def end_s(self) -> int:
-        """When the day is over (Unix s)."""
+        """Return when the day is over (Unix s)."""
         return (self.day + 1) * DAY_S
 
 
@@ -49,7 +49,7 @@ class MovedObject(msgspec.Struct, array_like=True, frozen=True):
     blocks: tuple[tuple[int, int], ...]
 
     def without(self, blocks: Collection[tuple[int, int]]) -> "MovedObject":
-        """The same where these do not point into it any more."""
+        """Return the object without these blocks, which do not point into it any more."""
         return MovedObject(self.size_bytes, tuple(one for one in self.blocks if one not in blocks))
 
 
@@ -90,7 +90,7 @@ def object_name(of: LevelDay, offset: int, drawn: str) -> str:
 
 
 def named_level_day(name: str) -> LevelDay:
-    """What an object of this name holds."""
+    """Return what an object of this name holds."""
     day, letter, _, _ = name.split("-")
     return LevelDay(_LEVELS[letter], int(day))
 

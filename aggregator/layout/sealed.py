@@ -47,7 +47,7 @@ class Location(NamedTuple):
     checksum: int
 
     def located(self, key: str) -> Located:
-        """The same with the object's whole name; `key`: any of the shard."""
+        """Return the place with the object's whole name; `key`: any of the shard."""
         return Located(object_prefix(key) + self.name, Span(self.offset, self.length), self.checksum)
 
 
@@ -144,7 +144,7 @@ def range_of(number: int, places: Collection[int]) -> SealedRange:
 
 
 def object_prefix(key: str) -> str:
-    """What the whole names of a shard's objects begin with: its tag as a path; `key`: any of the shard."""
+    """Return what the whole names of a shard's objects begin with: its tag as a path; `key`: any of the shard."""
     tag = key[1 : key.index("}")]
     return quote(tag, safe="/").replace("..", "%2E%2E") + "/"
 

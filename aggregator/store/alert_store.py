@@ -94,7 +94,7 @@ class AlertStore:
         return bool(self._client.eval(_ATTEMPT, 2, self._lease, self._outbox, token, delivery_id, record))
 
     def delivered(self, delivery_id: str) -> None:
-        """It has arrived, whoever brought it."""
+        """Note that it has arrived, whoever brought it."""
         self._client.hdel(self._outbox, delivery_id)
 
 

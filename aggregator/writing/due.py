@@ -49,7 +49,7 @@ class WaitingToSeal(Generic[Part]):
         return None
 
     def forget(self, part: Part) -> None:
-        """It is sealed."""
+        """Forget a piece: it is sealed."""
         del self._touched_us[part]
 
     def _due_us(self, part: Part) -> int:

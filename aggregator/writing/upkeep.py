@@ -14,7 +14,7 @@ from aggregator.writing.unsealing import Read
 
 
 class Upkeep:
-    """Of one shard, as far as Redis holds it. Methods raise what the store raises; then it is to be made anew.
+    """Upkeep of one shard, as far as Redis holds it. Methods raise what the store raises; then it is to be made anew.
 
     `seal_after_s`: how long cells are left as they are after their end, None: for ever; `move_after_s`: how long a
     block is left in Redis after it was sealed.

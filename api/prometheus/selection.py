@@ -131,7 +131,7 @@ def _series(
 
 
 def _increase(row: Values, within: Windows) -> Values:
-    """What is added in each window."""
+    """Return what is added in each window."""
     summed = np.concatenate([[0.0], np.cumsum(row)])
     increase: Values = summed[list(within.ends)] - summed[list(within.begins)]
     return increase

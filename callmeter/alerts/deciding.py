@@ -114,7 +114,7 @@ def firing_for(receiver: str, episodes: Episodes, now_us: int) -> list[Delivery]
 
 
 def episode_id(episode: Episode) -> str:
-    """The same for all that is told of one episode, and for no other."""
+    """Return an id that is equal for all that is told of one episode, and for no other."""
     return f"{fingerprint(episode.labels)}-{episode.fired_us}"
 
 

@@ -54,7 +54,7 @@ class Outbox(Protocol):
         ...
 
     def delivered(self, delivery_id: str) -> None:
-        """It has arrived."""
+        """Note that the notification has arrived."""
         ...
 
 

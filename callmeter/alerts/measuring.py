@@ -180,7 +180,7 @@ def _value(rule: Threshold | Rate | Ratio | Percentile | Cost, row: Mapping[str,
 
 
 def _burns(rule: BurnRate, answers: Sequence[Answer]) -> dict[Group, Seen]:
-    """By group the burn rate over the short window of the pair that is told; true where any pair is beyond."""
+    """Return by group the burn rate over the short window of the pair that is told; true where any pair is beyond."""
     burns: dict[int, dict[Group, float]] = {}
     for length_s, answer in zip(_lengths(rule), answers, strict=True):
         burns[length_s] = {

@@ -48,7 +48,7 @@ class HttpRequest(NamedTuple):
 
 
 def fingerprint(labels: Mapping[str, str]) -> str:
-    """The same for the same labels."""
+    """Return a fingerprint that is equal for equal labels."""
     return hashlib.sha256(json.dumps(dict(labels), sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -126,7 +126,7 @@ def _slack(delivery: Delivery) -> Any:
 
 
 def _escaped(text: str) -> str:
-    """As Slack wants it, so that names of ops are no markup nor mentions."""
+    """Escape text as Slack wants it, so that names of ops are no markup nor mentions."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
