@@ -59,11 +59,16 @@ class ApiReading:
         at_us = now_us if as_of_us is None else as_of_us
         try:
             answers = [self._answer(one) for one in questions_of(rule, at_us)]
+            found = seen(rule, at_us, answers)
         except NotAnswered as refused:
             self._say(f"rule {rule.name}", str(refused))
             return Look(rule, at_us, None)
+        except (AttributeError, LookupError, TypeError, ValueError) as odd:
+            # An api of another version must not keep the other rules from being looked at.
+            self._say(f"rule {rule.name}", f"the answer is not as expected: {odd!r}")
+            return Look(rule, at_us, None)
         self._say(f"rule {rule.name}", "")
-        return Look(rule, at_us, seen(rule, at_us, answers))
+        return Look(rule, at_us, found)
 
     def examples(self, rule: Rule, group: Group, at_us: int) -> Sequence[str]:
         """Ids of calls that show what a rule is about; none where the api does not answer."""

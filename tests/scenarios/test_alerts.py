@@ -169,6 +169,29 @@ def test_one_firing_and_one_resolved_over_kills(redis_url: str, tmp_path: Path) 
     assert "op=op-0" in said["link"]
 
 
+def test_a_paused_holder_tells_nothing_again(redis_url: str, tmp_path: Path) -> None:
+    """Stopped for longer than its lease while a burst comes, it goes on after another one has told of it."""
+    with WebhookServer() as hook, Folding(redis_url) as folding, api_of(redis_url, tmp_path) as api:
+        file = write_rules(tmp_path, {"type": "webhook", "url": hook.url})
+        holder, other = (alerter(number, redis_url, api, file, tmp_path) for number in range(2))
+        folding.calls("steady", CALLS, failed=False)
+        try:
+            holder.start_until_logged(EVENT)
+            other.start_until_logged("another process evaluates alerts; this one waits")
+            holder.signal(signal.SIGSTOP)
+            folding.calls("op", CALLS, failed=True)
+            assert wait_until(partial(is_told, hook, ("op", "firing")), PATIENCE_S)
+            holder.signal(signal.SIGCONT)
+            assert wait_until(lambda: bool(holder.logged("another process evaluates alerts now")), PATIENCE_S)
+            folding.calls("op", 10 * CALLS, failed=False)
+            assert wait_until(partial(is_told, hook, ("op", "resolved")), PATIENCE_S)
+            time.sleep(SETTLED_S)
+        finally:
+            holder.stop()
+            other.stop()
+    assert hook.told == [("op", "firing"), ("op", "resolved")]
+
+
 def test_a_rule_that_is_taken_out_is_over(redis_url: str, tmp_path: Path) -> None:
     """The file is read again: what fired by a rule that is gone is resolved; a wrong file changes nothing."""
     with WebhookServer() as hook, Folding(redis_url) as folding, api_of(redis_url, tmp_path) as api:

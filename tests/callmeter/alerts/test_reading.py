@@ -1,0 +1,82 @@
+"""Asking an api: what it last said while it is away, odd answers, long windows asked seldom, examples of a group."""
+
+import json
+from typing import Any
+
+from callmeter.alerts.measuring import SECOND_US, Seen
+from callmeter.alerts.reading import ApiReading
+from callmeter.api_client import Answer, ApiClient, Fresh, NotAnswered
+from tests.callmeter.alerts.rule_files import PROJECT, rule
+
+AT_US = 1_800_000_000 * SECOND_US
+AS_OF = {"projects": [{"project_id": PROJECT, "as_of": "2027-01-15T08:00:00Z"}]}
+BREAKDOWN = {"total": {"count": 100, "sum_error_count": 50, "sum_call_count": 100}, "rows": []}
+
+
+class SaidApi(ApiClient):
+    """An api that answers by path, or not; it notes what it was asked."""
+
+    def __init__(self, **answers: Any) -> None:
+        super().__init__("http://127.0.0.1:1", None)
+        self.answers: dict[str, Any] = answers
+        self.asked: list[tuple[str, Any]] = []
+
+    def ask(self, path: str, question: bytes | None) -> tuple[Answer, Fresh]:
+        name = path.strip("/").partition("?")[0].rpartition("/")[2]
+        self.asked.append((name, None if question is None else json.loads(question)))
+        if name not in self.answers:
+            raise NotAnswered("no api answers")
+        return self.answers[name], Fresh(None, None, True)
+
+
+def test_while_the_api_is_away() -> None:
+    """A rule knows nothing; staleness goes by what was said last, of a project that was heard of."""
+    api = SaidApi(projects=AS_OF)
+    reading = ApiReading(api, lambda: 0.0)
+    assert reading.as_of_us(PROJECT) == AT_US
+    api.answers = {}
+    assert reading.as_of_us(PROJECT) == AT_US
+    assert reading.as_of_us("acme/other") is None
+    assert reading.look(rule(), AT_US, AT_US).seen is None
+    stale = reading.look(rule(kind="stale", above="60s"), AT_US, AT_US + 61 * SECOND_US)
+    assert stale.seen == {None: Seen(61.0, True, 60)}
+
+
+def test_another_project_is_not_meant() -> None:
+    """The first that begins with the name may be another one."""
+    other = {"projects": [{"project_id": PROJECT + "-2", "as_of": "2027-01-15T08:00:00Z"}]}
+    assert ApiReading(SaidApi(projects=other), lambda: 0.0).as_of_us(PROJECT) is None
+
+
+def test_an_odd_answer_is_no_answer() -> None:
+    """Of an api of another version; the others of the rules are looked at all the same."""
+    assert ApiReading(SaidApi(breakdown={"total": None}), lambda: 0.0).look(rule(), AT_US, AT_US).seen is None
+
+
+def test_long_windows_are_asked_for_seldom() -> None:
+    """A day each minute; five minutes at each look."""
+    api, elapsed = SaidApi(breakdown=BREAKDOWN), [0.0]
+    reading = ApiReading(api, lambda: elapsed[0])
+    for told, asked in ((rule(window="1d"), 2), (rule(), 62)):
+        api.asked.clear()
+        for second in range(62):
+            elapsed[0] = float(second)
+            assert reading.look(told, AT_US, AT_US).seen == {None: Seen(0.5, True, 0.05)}
+        assert len(api.asked) == asked
+
+
+def test_examples_are_of_the_group() -> None:
+    """By the filter where there is one; of a model, for which there is none, by looking at the calls."""
+    calls = [{"id": f"c{number}", "models": ["m" if number % 2 else "n"]} for number in range(10)]
+    api = SaidApi(examples={"calls": calls})
+    reading = ApiReading(api, lambda: 0.0)
+    reading.examples(rule(group_by="op_name", filter={"wb_user_ids": ["ann"]}), "chat", AT_US)
+    [(_, asked)] = api.asked
+    assert (asked["kind"], asked["limit"]) == ("failing", 3)
+    assert asked["filter"] == {"op_names": ["chat"], "wb_user_ids": ["ann"]}
+    assert reading.examples(rule(group_by="model"), "m", AT_US) == ["c1", "c3", "c5"]
+    api.answers = {}
+    assert reading.examples(rule(), None, AT_US) == ()
+    api.asked.clear()
+    assert reading.examples(rule(kind="no_data", window="5m"), None, AT_US) == ()
+    assert not api.asked
