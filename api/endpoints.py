@@ -201,10 +201,10 @@ class Endpoints:
             except Refusal as refusal:
                 return refusal_response(refusal)
             except StoreAway as trouble:
-                log.warning("%s: the store is away: %s", request.url.path, trouble)
+                log.warning("the store is away", extra={"path": request.url.path, "why": str(trouble)})
                 return away_response(self._settings.retry_after_s)
             except Exception:
-                log.exception("%s failed", request.url.path)
+                log.exception("a request failed", extra={"path": request.url.path})
                 return json_response(500, {"detail": "The server made a mistake; it has been logged."})
 
         return respond

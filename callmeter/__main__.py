@@ -19,13 +19,13 @@ COMMANDS = {
     "backfill": "Send old events, after a look at which of them would be refused.",
     "events": "The JSON Schema of the events that callmeter takes.",
     "status": "How far the workers are, and what they counted.",
-    "dead-letters": "What was no event: list, look at, send again.",
-    "shard": "Where a shard goes on reading, when the log is not the one it was.",
+    "dead-letters": "Invalid messages: list them, look at one, send them again.",
+    "shard": "A recreated topic: say where a worker goes on reading it.",
     "verify": "Compare rollups with call records, number by number.",
-    "rebuild": "Fold the topics again beside what is live, and switch over.",
+    "rebuild": "Count all topics again beside the live state, and switch over.",
     "plan": "How much Kafka, workers and Redis a load needs.",
     "prices": "Which price a model has, and where it comes from.",
-    "keys": "Keys that may ask the api, and for which projects.",
+    "keys": "Access keys: who may ask the api or send events, for which projects.",
     "settings": "Every CALLMETER_ variable: what it is now, what it means.",
 }
 

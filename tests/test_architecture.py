@@ -29,6 +29,8 @@ LEANING = re.compile(r"(The same|Of|As|By|It|Its|They|Their|This|These|Those|Suc
 # A function does something: its docstring opens with a verb, not with a clause.
 VERBLESS = re.compile(r"(What|Which|Where|When)\b")
 
+LOG_CALLS = frozenset({"log.debug", "log.info", "log.warning", "log.error", "log.exception"})
+
 # Names that asyncio and uvicorn call us by.
 GIVEN_NAMES = frozenset({"data_received", "timeout_keep_alive_handler"})
 
@@ -150,10 +152,24 @@ def faults_of_surroundings(module: Module) -> Iterator[str]:
             yield f"{module.path}:{line}: reads the environment ({name}); that is for the settings"
 
 
+def faults_of_logging(module: Module) -> Iterator[str]:
+    """An event of the log whose text is not constant: data goes into fields, so that events can be counted."""
+    if lies_in(module.path, FREE):
+        return
+    for node in ast.walk(module.tree):
+        if (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func) in LOG_CALLS
+            and (len(node.args) != 1 or isinstance(node.args[0], ast.JoinedStr | ast.BinOp))
+        ):
+            yield f"{module.path}:{node.lineno}: the text of a log event is not constant"
+
+
 RULES = (
     faults_of_size,
     faults_of_docstring,
     faults_of_opening,
+    faults_of_logging,
     faults_of_naming,
     faults_of_import,
     faults_of_surroundings,
@@ -198,6 +214,8 @@ BROKEN = {
     "no docstring": ("api/a.py", "x = 1\n", "no docstring"),
     "leaning docstring": ("api/a.py", '"""The same for others."""\n', "opens with 'The same'"),
     "docstring without a verb": ("api/a.py", '"""Doc."""\ndef f(): \n    """What is there."""\n', "opens with 'What'"),
+    "data in a log event": ("api/a.py", '"""Doc."""\nlog.info(f"folded {n}")\n', "not constant"),
+    "arguments of a log event": ("api/a.py", '"""Doc."""\nlog.info("folded %s", n)\n', "not constant"),
     "empty word in a file name": ("api/cell_utils.py", '"""Doc."""\n', "empty word utils"),
     "empty word in a class": ("api/a.py", '"""Doc."""\nclass CellManager: ...\n', "empty word manager"),
     "empty word in a function": ("tests/a.py", '"""Doc."""\nasync def get_data(): ...\n', "empty word data"),

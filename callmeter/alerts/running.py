@@ -215,4 +215,5 @@ class Alerter:
 def _say(told: Told) -> None:
     rule, project, group = told.key
     value = told.seen.value
-    log.info(f"alert {told.event.value}", extra={"rule": rule, "project": project, "group": group, "value": value})
+    fields = {"is": told.event.value, "rule": rule, "project": project, "group": group, "value": value}
+    log.info("alert", extra=fields)

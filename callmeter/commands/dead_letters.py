@@ -72,18 +72,18 @@ class LetterChoice:
         )
 
 
-REASON = click.option("--reason", metavar="R", help="Only these: json, shape, missing, type, timestamp, usage, ...")
+REASON = click.option("--reason", metavar="R", help="Only with this reason: json, shape, type, usage, ...")
 SINCE = click.option(
-    "--since", "since_us", callback=instant_us, metavar="INSTANT", help="Only those put there at or after this (UTC)."
+    "--since", "since_us", callback=instant_us, metavar="INSTANT", help="Only those written at or after this (UTC)."
 )
 UNTIL = click.option(
-    "--until", "until_us", callback=instant_us, metavar="INSTANT", help="Only those put there before this (UTC)."
+    "--until", "until_us", callback=instant_us, metavar="INSTANT", help="Only those written before this (UTC)."
 )
 
 
 @click.group()
 def dead_letters() -> None:
-    """Messages that were no events: the workers put them on a topic of their own, whole, with the reason.
+    """Invalid messages (dead letters): workers put them on a topic of their own, whole, with the reason.
 
     \b
     callmeter dead-letters list --since 2026-06-10T00:00:00Z
@@ -97,7 +97,7 @@ def dead_letters() -> None:
 @SINCE
 @UNTIL
 @click.option("--newest", type=click.IntRange(0, 10_000), default=20, show_default=True, help="How many to show.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 @click.pass_obj
 def list_letters(
     settings: Settings, reason: str | None, since_us: int | None, until_us: int | None, newest: int, as_json: bool

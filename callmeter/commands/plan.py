@@ -58,21 +58,21 @@ COUNT = click.IntRange(1)
 
 
 @click.command(context_settings={"show_default": True, "max_content_width": 110})
-@click.option("--calls-per-second", type=ABOVE_0, required=True, help="At the busiest hour, all projects together.")
-@click.option("--projects", type=COUNT, default=1, help="How many send calls.")
-@click.option("--busiest-percent", type=PERCENT, help="Of the calls, in the busiest project.  [default: all alike]")
-@click.option("--models", type=COUNT, default=BASELINE.models, help="In use in a project.")
+@click.option("--calls-per-second", type=ABOVE_0, required=True, help="Calls a second at the busiest hour.")
+@click.option("--projects", type=COUNT, default=1, help="How many projects send calls.")
+@click.option("--busiest-percent", type=PERCENT, help="Calls in the busiest project.  [default: all alike]")
+@click.option("--models", type=COUNT, default=BASELINE.models, help="Models in use in a project.")
 @click.option("--ops", type=COUNT, default=BASELINE.ops, help="Op names in a project.")
 @click.option("--users", type=click.IntRange(0), default=BASELINE.users, help="Users of a project in a day.")
 @click.option("--runs", type=click.IntRange(0), default=BASELINE.runs, help="Runs of a project in a day.")
-@click.option("--calls-per-trace", type=click.FloatRange(1), default=BASELINE.calls_per_trace, help="On average.")
+@click.option("--calls-per-trace", type=click.FloatRange(1), default=BASELINE.calls_per_trace, help="Average.")
 @click.option(
     "--usage-percent",
     type=click.FloatRange(0, 100),
     default=100 * BASELINE.usage_share,
-    help="Calls that used a model.",
+    help="How many of the calls used a model.",
 )
-@click.option("--message-bytes", type=Bytes(), default="1000", help="Of an event, inputs and outputs in it.")
+@click.option("--message-bytes", type=Bytes(), default="1000", help="Size of an event, with inputs and outputs.")
 @click.option(
     "--retention",
     type=RetentionParts(),
@@ -80,11 +80,11 @@ COUNT = click.IntRange(1)
     metavar="[KIND=]DURATION,...",
     help=f"How long is kept what: {', '.join(KINDS)}; without a kind, all.  [default: as CALLMETER_RETENTION__… say]",
 )
-@click.option("--busy-percent", type=PERCENT, default=50.0, help="Of its speed, at which a worker or a master runs.")
-@click.option("--master-memory", type=Bytes(), default="32GB", help="Of one Redis master.")
-@click.option("--filled-percent", type=PERCENT, default=70.0, help="Of a master's memory, that data may take.")
+@click.option("--busy-percent", type=PERCENT, default=50.0, help="How busy a worker or a master may be.")
+@click.option("--master-memory", type=Bytes(), default="32GB", help="Memory of one Redis master.")
+@click.option("--filled-percent", type=PERCENT, default=70.0, help="How much of a master's memory data may take.")
 @click.option("--replicas", type=COUNT, default=3, help="Copies of a message that Kafka keeps.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 @click.pass_obj
 def plan(settings: Settings, /, as_json: bool, **asked: Any) -> None:
     """Reckon what a load needs: partitions, workers, Redis memory by what it is for, broker traffic, cost of answers.

@@ -43,7 +43,7 @@ _CLASSES = dict(
     show_envvar=True,
     help="Your own prices, before the catalogue's.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 @click.pass_context
 def prices(
     context: click.Context,

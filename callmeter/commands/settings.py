@@ -35,7 +35,7 @@ def setting_rows(settings: Settings) -> list[SettingRow]:
 
 
 def markdown_table() -> str:
-    """The table of the README: variable, default, meaning."""
+    """Return the table that docs/operations.md shows: variable, default, meaning."""
     rows = [
         f"| `{row.name}` | {f'`{row.default}`' if row.default else ''} | {row.meaning} |"
         for row in setting_rows(Settings())
@@ -44,7 +44,7 @@ def markdown_table() -> str:
 
 
 @click.command("settings")
-@click.option("--markdown", is_flag=True, help="The table of defaults as it stands in the README.")
+@click.option("--markdown", is_flag=True, help="Print the table of defaults that docs/operations.md shows.")
 @click.pass_obj
 def settings(in_force: Settings, markdown: bool) -> None:
     """Show every setting: its variable, its value in force, its default, what it means."""

@@ -64,7 +64,7 @@ class Reset(msgspec.Struct, frozen=True):
 
 @click.group()
 def shard() -> None:
-    """The state of one partition: where it goes on reading."""
+    """The state of one partition: where a worker goes on reading, such as after its topic was recreated."""
 
 
 @shard.command()
@@ -74,7 +74,7 @@ def shard() -> None:
 @click.option("--to-end", is_flag=True, help="Go on with the next message that comes.")
 @click.option("--to-offset", type=click.IntRange(0), metavar="N", help="Go on with the message at this offset.")
 @click.option("--dry-run/--yes", default=True, help="Only say what would happen (the default), or do it.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 @click.pass_obj
 def reset(
     settings: Settings,
@@ -88,9 +88,9 @@ def reset(
 ) -> None:
     """Set the offset at which a shard goes on reading its partition.
 
-    For a topic that was deleted and made again (the worker says so, and does not read it), and for going over messages
-    again or past them. The state is kept, and calls that it knows are not counted twice. A live worker notices and
-    goes on from the new offset by itself.
+    For a recreated topic, one that was deleted and made again (the worker says so, and does not read it), and for going
+    over messages again or past them. The state is kept, and calls that it knows are not counted twice. A live worker
+    notices and goes on from the new offset by itself.
 
     \b
     callmeter shard reset --topic calls --partition 0 --to-beginning

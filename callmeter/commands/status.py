@@ -35,7 +35,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 @click.pass_obj
 def status(settings: Settings, as_json: bool) -> None:
     """Show how far the workers are: lag by partition, as-of time, and what they counted.

@@ -25,7 +25,7 @@ SETTLED_AFTER_US = 5 * MINUTE_US
 @click.option("--start", "start_us", callback=instant_us, metavar="INSTANT", help="Begin (UTC).  [a day before --end]")
 @click.option("--end", "end_us", callback=instant_us, metavar="INSTANT", help="End (UTC).  [5 minutes ago]")
 @click.option("--tree", is_flag=True, help="Also compare the subtree totals of the calls with their children.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 @click.pass_obj
 def verify(
     settings: Settings, project: str, start_us: int | None, end_us: int | None, tree: bool, as_json: bool

@@ -78,7 +78,7 @@ async def _respond(work: _Work, writers: Writers, limits: GatewayLimits, room: B
     except Refused as refused:
         return json_answer(refused.status, {"detail": refused.sentence}, refused.headers)
     except Exception:
-        log.exception("%s failed", request.url.path)
+        log.exception("a request failed", extra={"path": request.url.path})
         return json_answer(500, {"detail": "The gateway made a mistake; it has been logged."})
 
 

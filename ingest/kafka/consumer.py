@@ -145,7 +145,7 @@ class Source:
             polled.missing_topics.append(partition.topic)
             self._topics_known.forget(partition.topic)
         else:
-            log.warning("kafka", extra={"why": error.str()})
+            log.warning("the Kafka client reports", extra={"why": error.str()})
 
     def _log_end(self, partition: Partition, offset: int) -> LogEnd:
         """The end that the client noticed: it reads no further than the last stable offset, and the log may."""

@@ -80,7 +80,7 @@ class LogReader:
                 if error.code() in NO_OFFSET:
                     self._assign(partition, None)
                 else:
-                    log.warning("kafka", extra={"why": error.str()})
+                    log.warning("the Kafka client reports", extra={"why": error.str()})
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no answer about {partition.topic}/{partition.number}"))
 
     def close(self) -> None:
