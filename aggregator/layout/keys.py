@@ -16,7 +16,9 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
                                   retention: what the writer keeps (aggregator/layout/kept.py)
     {tag}:unpriced        hash    how many calls have no cost, by model (aggregator/layout/unpriced.py)
     {tag}:projects        hash    project id -> P
-    {tag}:ids             hash    P + packed call id -> record number
+    {tag}:ids             hash    P + packed call id -> record number, of calls that came lately
+    {tag}:idp             hash    page number -> record numbers by hashed id, of calls that came before; and `table`
+                                  (aggregator/layout/id_pages.py)
     {tag}:calls:C         hash    record number % 256 -> packed Call; C = record number // 256, so a batch of
                                   new calls is a few wide writes, and what expires together lies together;
                                   sealed records: field "z" (aggregator/layout/sealed_calls.py)
@@ -94,6 +96,7 @@ class ShardKeys:
         self.writer = f"{self._tag}:writer"
         self.projects = f"{self._tag}:projects"
         self.ids = f"{self._tag}:ids"
+        self.id_pages = f"{self._tag}:idp"
         self.unpriced = f"{self._tag}:unpriced"
         self.unsealed = f"{self._tag}:unsealed"
         self.unsealed_calls = f"{self._tag}:unsealed_calls"

@@ -10,6 +10,7 @@ from aggregator.calls.packed_id import pack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import CALLS_PER_CHUNK
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, calls_among
+from aggregator.reading.ids import find_numbers
 from aggregator.reading.rollups import TooMuchToRead
 from aggregator.segments.compression import CorruptFrame
 from aggregator.store.reader import Command, OpenedProject, ProjectShard, StoreReader, UnknownLayout
@@ -109,28 +110,34 @@ def _count(selected: Selected) -> int:
     return sum(map(len, selected.values()))
 
 
-async def select_ids(
-    reader: StoreReader, project: OpenedProject, call_ids: Sequence[str]
-) -> dict[str, list[tuple[ProjectShard, int]]]:
-    """Return where records of these ids are; unknown ids are left out.
+async def select_ids(reader: StoreReader, project: OpenedProject, call_ids: Sequence[str]) -> Selected:
+    """Find the records of these ids.
 
     One shard has the call; others may have a record of the same id because a call of another trace named it as parent.
     """
-    packed = [pack_id(call_id) for call_id in call_ids]
-    if not packed:
-        return {}
-    replies = await reader.fetch(
-        [
-            ("HMGET", shard.keys.ids, *(layout.id_field(shard.project, one) for one in packed))
-            for shard in project.shards
-        ]
-    )
-    places: dict[str, list[tuple[ProjectShard, int]]] = {}
-    for shard, numbers in zip(project.shards, replies, strict=True):
-        for call_id, number in zip(call_ids, numbers, strict=True):
-            if number is not None:
-                places.setdefault(call_id, []).append((shard, int(number)))
-    return places
+    packed = set(map(pack_id, call_ids))
+    selected, possible = await find_numbers(reader, project, list(packed))
+    async for some in calls_in_pieces(reader, possible):
+        for (shard, number), call in some.items():
+            if call.packed_id in packed and call.project == shard.project:
+                selected.setdefault(shard, set()).add(number)
+    return selected
+
+
+async def read_by_ids(
+    reader: StoreReader, project: OpenedProject, call_ids: Sequence[str]
+) -> dict[str, dict[tuple[ProjectShard, int], Call]]:
+    """The records of these ids, each with where it is; without those that are unknown or past their retention."""
+    packed = {pack_id(call_id): call_id for call_id in call_ids}
+    selected, possible = await find_numbers(reader, project, list(packed))
+    for shard, numbers in possible.items():
+        selected.setdefault(shard, set()).update(numbers)
+    found: dict[str, dict[tuple[ProjectShard, int], Call]] = {}
+    for place, call in (await read_calls(reader, selected)).items():
+        call_id = packed.get(call.packed_id)
+        if call_id is not None and call.project == place[0].project:
+            found.setdefault(call_id, {})[place] = call
+    return found
 
 
 async def read_calls(reader: StoreReader, selected: Selected) -> dict[tuple[ProjectShard, int], Call]:

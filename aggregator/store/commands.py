@@ -4,7 +4,8 @@ import secrets
 from collections.abc import Iterator
 from itertools import chain
 
-from aggregator.layout.keys import POSTING_BLOCK_BYTES, VERSION_BYTES, ShardKeys
+from aggregator.layout.keys import VERSION_BYTES, ShardKeys
+from aggregator.layout.postings import appended
 from aggregator.layout.write import ShardWrite, Value
 from aggregator.store.scripts import APPEND_POSTINGS
 from aggregator.store.transaction import Command
@@ -19,13 +20,7 @@ def commands_of(write: ShardWrite, keys: ShardKeys, session: bytes, fence: bytes
     for key in write.drops:
         yield ("DEL", key)
     for (key, blocks), more in write.appends.items():
-        # In pieces, so that no block outgrows its size however much one batch brings.
-        pieces = (
-            (field, postings[at : at + POSTING_BLOCK_BYTES])
-            for field, postings in more.items()
-            for at in range(0, len(postings), POSTING_BLOCK_BYTES)
-        )
-        yield ("EVAL", APPEND_POSTINGS, 2, key, blocks, *chain.from_iterable(pieces))
+        yield ("EVAL", APPEND_POSTINGS, 2, key, blocks, *appended(more))
     for ref_key, names in write.names.items():
         scored: list[Value] = [part for name in names for part in (0, name)]
         yield ("ZADD", ref_key, *scored)

@@ -9,6 +9,7 @@ from zlib import crc32
 
 import redis
 
+from aggregator.layout.id_search import READS_MAX, IdSearch, IdsInShard
 from aggregator.layout.keys import (
     CALLS_PER_CHUNK,
     ShardKeys,
@@ -43,24 +44,36 @@ class Elsewhere:
             return {}
         numbers = self._pipelined(("HGET", ShardKeys(one).projects, project_id) for one in others)
         holding = [(one, int(number)) for one, number in zip(others, numbers, strict=True) if number is not None]
-        records = self._pipelined(
-            ("HMGET", ShardKeys(one).ids, *(id_field(number, packed) for packed in ids)) for one, number in holding
-        )
-        found = [
-            (one, packed, int(record))
-            for (one, _), of_shard in zip(holding, records, strict=True)
-            for packed, record in zip(ids, of_shard, strict=True)
-            if record is not None
-        ]
+        wanted = [IdsInShard(ShardKeys(one), [id_field(number, packed) for packed in ids]) for one, number in holding]
+        found = self._numbers(wanted)
         calls = self._pipelined(
-            ("HMGET", ShardKeys(one).calls(record // CALLS_PER_CHUNK), record % CALLS_PER_CHUNK, CALL_FRAME_FIELD)
-            for one, _, record in found
+            (
+                "HMGET",
+                wanted[at].keys.calls(record // CALLS_PER_CHUNK),
+                record % CALLS_PER_CHUNK,
+                CALL_FRAME_FIELD,
+            )
+            for at, record in found
         )
-        return {
-            packed: one.partition
-            for (one, packed, record), (own, frame) in zip(found, calls, strict=True)
-            if any(call.is_started for call in calls_among(ShardKeys(one).shard, [record], [own], frame).values())
-        }
+        started: dict[bytes, int] = {}
+        asked = set(ids)
+        for (at, record), (own, frame) in zip(found, calls, strict=True):
+            one, number = holding[at]
+            for call in calls_among(wanted[at].keys.shard, [record], [own], frame).values():
+                if call.is_started and call.packed_id in asked and call.project == number:
+                    started[call.packed_id] = one.partition
+        return started
+
+    def _numbers(self, wanted: Sequence[IdsInShard]) -> list[tuple[int, int]]:
+        """The numbers of all records that have one of the ids, and of a few others, each with the shard it is in."""
+        search = IdSearch(wanted, {})
+        for _ in range(READS_MAX):
+            commands = search.commands()
+            if not commands:
+                found = (search.known, search.possible)
+                return sorted((at, number) for each in found for at, numbers in each.items() for number in numbers)
+            search.take(self._pipelined(commands))
+        raise redis.RedisError("ids were moved again and again while they were read")
 
     def claim(self, starts: Mapping[tuple[str, bytes], int]) -> dict[tuple[str, bytes], int]:
         """The partition that counts each of these calls, by project and packed id, with when they started: this one

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import redis
 import redis.asyncio
 
+from aggregator.layout.id_pages import IdTable
 from aggregator.layout.kept import decode_retention
 from aggregator.layout.keys import (
     LAYOUT_VERSION,
@@ -95,6 +96,8 @@ class StoreReader:
         self._live = LiveNamespace(client, namespace)
         self._eviction = EvictionWatch(client)
         self._opened_last: dict[str, list[ShardName]] = {}
+        # By key, as they were when they were last read: for who finds ids with them.
+        self.id_tables: dict[str, IdTable] = {}
 
     async def fetch(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to `commands`, in order: in one round trip, or in as many as they are pieces."""

@@ -36,11 +36,9 @@ from aggregator.store.eviction import MayEvict, check_eviction
 from aggregator.store.scripts import MOVE_AWAY, MOVE_BACK
 from aggregator.store.transaction import Command, Overtaken, send
 
-# Fields of one HMGET; more only makes one reply block the server longer.
-FIELDS_PER_READ_MAX = 10_000
+FIELDS_PER_READ_MAX = 10_000  # of one HMGET; more only makes one reply block the server longer
 
-# Random bytes of the fence: two sealings never draw the same.
-SEAL_FENCE_BYTES = 6
+SEAL_FENCE_BYTES = 6  # random: two sealings never draw the same
 
 
 class Fenced(Exception):
@@ -172,6 +170,11 @@ class ShardStore:
         """The names of all fields of a hash."""
         [names] = self._read([("HKEYS", key)])
         return list(names)
+
+    def scan_fields(self, key: Key, cursor: int, count: int) -> tuple[int, dict[bytes, bytes]]:
+        """Return the cursor to go on with, and about so many fields of a hash; it is 0 after the last of them."""
+        [(next_cursor, found)] = self._read([("HSCAN", key, cursor, "COUNT", count)])
+        return int(next_cursor), found
 
     def _read(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)

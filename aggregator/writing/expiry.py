@@ -29,6 +29,11 @@ class ExpiredChunks:
         self._not_before_us = 0
         self.dropped_before_us = dropped_before_us
 
+    @property
+    def first_number(self) -> int:
+        """The number of the first record that is not dropped."""
+        return self._first_chunk * CALLS_PER_CHUNK
+
     def drop(self, until_us: int, stored_numbers: int, in_hand: Mapping[int, Call], write: ShardWrite) -> Iterator[int]:
         """Add to `write` what drops the chunks whose calls are all past retention; yields the numbers dropped.
 

@@ -10,13 +10,14 @@ from aggregator.layout.keys import CALLS_PER_CHUNK, id_field
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, sealed_calls
 from aggregator.layout.write import Field, Key
 from aggregator.store.shard_store import ShardStore
+from aggregator.writing.ids import Ids
 from aggregator.writing.records import Records
 
 # A chain of ancestors that is deeper is loaded by chunks: a round trip for each of 100,000 took 18 s.
 GENERATIONS_SINGLY = 8
 
 
-def load_records(events: Sequence[Event], records: Records, store: ShardStore) -> list[bytes]:
+def load_records(events: Sequence[Event], records: Records, ids: Ids, store: ShardStore) -> list[bytes]:
     """Load the records that `events` name, by id, then their ancestors, generation by generation.
 
     Returns the id field of each event's call. New projects get their numbers.
@@ -26,8 +27,7 @@ def load_records(events: Sequence[Event], records: Records, store: ShardStore) -
     numbers, calls = records.numbers, records.calls
     unknown = [field for field in named if field not in numbers]
     if unknown:
-        found = store.read_fields({store.keys.ids: unknown})[store.keys.ids]
-        _load_numbers([int(number) for number in found if number is not None], records, store)
+        _load_numbers(ids.find(unknown), records, store)  # of any other call too, each then known by its own id
     lowest = [number for number in map(numbers.get, named) if number is not None]
     seen: set[int] = set()
     generations = 0

@@ -19,6 +19,7 @@ from aggregator.writing.changes import Known, count, note_blocks, write_changes
 from aggregator.writing.directories import Directories
 from aggregator.writing.expiry import ExpiredChunks
 from aggregator.writing.fold import Fold
+from aggregator.writing.ids import Ids
 from aggregator.writing.kept_retention import KeptRetention
 from aggregator.writing.known_expiries import KnownExpiries
 from aggregator.writing.limits import ShardLimits
@@ -76,18 +77,15 @@ class Shard:
         self._registered = set(numbers)
         self._as_of_us = int(fields.get("as_of_us", 0))
         self._records = Records(numbers, int(fields.get("calls_numbered", 0)))
+        self._ids = Ids(self._store, self._limits.seal_after_s, self._records.next_number)
         self._waiting = WaitingEnds(self._store)
         self._cells = Cells(self._keys, self._read_present, self._objects.frames)
         after_s = self._limits.seal_after_s, self._limits.move_after_s
         self._upkeep = Upkeep(self._store, self._retention, *after_s, self._read_present, self._objects)
         self._directories = Directories(self._store, self._limits.views_max)
         self._expiries = KnownExpiries()
-        self._expired = ExpiredChunks(
-            self._store,
-            self._retention,
-            int(fields.get("chunks_dropped", 0)),
-            int(fields.get("dropped_before_us", 0)),
-        )
+        dropped = (int(fields.get(name, 0)) for name in ("chunks_dropped", "dropped_before_us"))
+        self._expired = ExpiredChunks(self._store, self._retention, *dropped)
 
     @property
     def next_offset(self) -> int | None:
@@ -158,7 +156,7 @@ class Shard:
         self._as_of_us = max(self._as_of_us, as_of_us or 0)
         self._seal(now_us, len(events))
         known = Known(self._records.next_number, len(self._records.projects))
-        fields = load_records(events, self._records, self._store)
+        fields = load_records(events, self._records, self._ids, self._store)
         fold = Fold(self._records, self._prices, self._limits.error_bytes_max)
         for event, field in zip(events, fields, strict=True):
             fold.add(event, field)
@@ -191,10 +189,12 @@ class Shard:
         return self._seal(now_us, 1)
 
     def _seal(self, now_us: int, count_min: int) -> int:
-        """Seal as many cells, and records, as a batch of so many events may have finished, or a step's more, if due."""
+        """Seal as many cells, records and ids as a batch of so many events may have finished, or a step's more."""
         if self._next_offset is None:  # filled from other shards' logs, without a fence yet
             return 0
-        return self._upkeep.step(min(now_us, self._as_of_us), now_us, count_min, self._cells.forget)
+        until_us, numbers = min(now_us, self._as_of_us), range(self._expired.first_number, self._records.next_number)
+        sealed = self._upkeep.step(until_us, now_us, count_min, self._cells.forget)
+        return sealed + self._ids.move(until_us, numbers, count_min)
 
     def finish(self) -> None:
         """Return when what was begun is stored."""
@@ -252,7 +252,7 @@ class Shard:
         """Return for each event whether this shard holds the start of its call."""
         projects, numbers, calls = self._records.projects, self._records.numbers, self._records.calls
         known = [event for event in events if event.project_id in projects]
-        fields = dict(zip(map(id, known), load_records(known, self._records, self._store), strict=True))
+        fields = dict(zip(map(id, known), load_records(known, self._records, self._ids, self._store), strict=True))
         found = (numbers.get(fields.get(id(event), b"")) for event in events)
         return [number is not None and calls[number].is_started for number in found]
 

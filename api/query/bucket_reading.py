@@ -227,10 +227,7 @@ async def select_calls(
     days = range(layout.day_of(start_us), layout.day_of(end_us - 1) + 1)
     found: list[Selected] = []
     if asked.call_ids is not None:
-        by_ids: Selected = {}
-        for shard, number in chain.from_iterable((await select_ids(reader, project, asked.call_ids)).values()):
-            by_ids.setdefault(shard, set()).add(number)
-        found.append(by_ids)
+        found.append(await select_ids(reader, project, asked.call_ids))
     for wanted in _indexes(asked):
         found.append(await select_by_index(reader, project, wanted, days))
     return {shard: set.intersection(*(one.get(shard, set()) for one in found)) for shard in found[0]}

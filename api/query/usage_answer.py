@@ -1,6 +1,5 @@
 """Answering `/calls/usage`: one record per requested id, and the open calls of its trace where it has any."""
 
-from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -8,7 +7,7 @@ import msgspec
 from aggregator.calls.call import Call, counted_usage
 from aggregator.calls.packed_id import unpack_id
 from aggregator.calls.usage_vector import COSTS, COUNTS, PRICED_ROWS, Usage, Vector
-from aggregator.reading.calls import read_calls, select_ids
+from aggregator.reading.calls import read_by_ids
 from aggregator.reading.open_calls import TraceOfShard, read_open_calls, traces_elsewhere, unfinished_below
 from aggregator.reading.rollups import TooMuchToRead
 from aggregator.rollups.totals import PICO_PER_DOLLAR
@@ -84,18 +83,15 @@ class UsageOfCalls:
 
 async def answer_usage(reader: StoreReader, project: OpenedProject, question: UsageQuestion) -> UsageAnswer:
     """The JSON of a CallsUsageRes. Raises Refusal (413) where too many calls are unfinished, and StateLost."""
-    places = await select_ids(reader, project, question.call_ids)
-    selected: dict[ProjectShard, set[int]] = {}
-    for shard, number in chain.from_iterable(places.values()):
-        selected.setdefault(shard, set()).add(number)
-    calls = await read_calls(reader, selected)
+    found = await read_by_ids(reader, project, question.call_ids)
     usage = UsageOfCalls(question.include_costs)
     for call_id in question.call_ids:
-        place = next((one for one in places.get(call_id, ()) if one in calls and calls[one].is_started), None)
-        if place is None:
+        started = ((place, call) for place, call in found.get(call_id, {}).items() if call.is_started)
+        place, call = next(started, (None, None))
+        if place is None or call is None:
             usage.add_unknown(call_id)
         else:
-            usage.add(call_id, place, calls[place])
+            usage.add(call_id, place, call)
     return await usage.answer(reader, project)
 
 

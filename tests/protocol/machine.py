@@ -23,7 +23,18 @@ STEPS = (1, 2, 3, 5, 8, 13, 20)
 STEPS_MORE = (0, 3, 6, 10)
 LOST_MEANWHILE = (0, 1, 2)
 STEPS_LAST = (0, TO_THE_END)
-COMMANDS = ("exec", "exec", "watch", "put", "register", "shard_fields", "read_fields", "read_hashes", "keep_alive")
+COMMANDS = (
+    "exec",
+    "exec",
+    "watch",
+    "put",
+    "register",
+    "shard_fields",
+    "read_fields",
+    "read_hashes",
+    "scan_fields",
+    "keep_alive",
+)
 BATCHES = (1, 2, 3)
 GAPS = (0, 0, 0, 2)
 # How many transactions Redis loses: those of the last second, or all there ever were.

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
+from zlib import crc32
 
 import redis
 
@@ -67,6 +68,8 @@ class MemoryStore(ShardStore):
         return {name.decode(): value.decode() for name, value in fields.items()}
 
     def read_fields(self, wanted: Mapping[Key, Sequence[Field]]) -> dict[Key, list[bytes | None]]:
+        if not any(wanted.values()):
+            return {}
         hashes = self._read_hashes("read_fields", wanted)
         return {
             key: [found.get(_bytes(field)) for field in fields]
@@ -79,6 +82,15 @@ class MemoryStore(ShardStore):
     def field_names(self, key: Key) -> list[bytes]:
         [found] = self._read_hashes("field_names", [key])
         return list(found)
+
+    def scan_fields(self, key: Key, cursor: int, count: int) -> tuple[int, dict[bytes, bytes]]:
+        """In the order of their checksums, so that fields that come and go meanwhile change nothing for the others."""
+        [found] = self._read_hashes("scan_fields", [key])
+        left = sorted((crc32(field), field) for field in found if crc32(field) >= cursor)
+        told, rest = left[:count], left[count:]
+        while rest and rest[0][0] == told[-1][0]:
+            told.append(rest.pop(0))
+        return rest[0][0] if rest else 0, {field: found[field] for _, field in told}
 
     def _read_hashes(self, command: str, keys: Iterable[Key]) -> list[Hash]:
         """A pipeline: one connection, but others may come between its commands."""

@@ -1,6 +1,10 @@
 """The protocol with one of its rules taken out. The state machine must notice each."""
 
+from collections.abc import Sequence
+
 from aggregator.layout.write import ShardWrite
+from aggregator.writing.ids import Ids
+from aggregator.writing.records import Records
 from aggregator.writing.shard import Shard
 from ingest.kafka.partition import Partition
 from tests.protocol.memory_log import MemorySource
@@ -48,6 +52,44 @@ def _fixed(name: str) -> str:
     return f"{shard}/{'-'.join(last.split('-')[:2])}"
 
 
+class MovingIdsInTwoStepsStore(MemoryStore):
+    """Ids leave the hash in one step, and are on pages in the next."""
+
+    def replace(self, write: ShardWrite) -> None:
+        if self.keys.ids in write.deletions:
+            super().replace(ShardWrite(deletions={self.keys.ids: write.deletions.pop(self.keys.ids)}))
+        super().replace(write)
+
+
+class SameFenceStore(MemoryStore):
+    """Whoever has looked for ids before some moved may apply what came of it."""
+
+    def _drawn_fence(self, offset: int) -> bytes:
+        return b"%d" % offset
+
+
+class TrustingIds(Ids):
+    """The first record that is found for an id is taken for that of the id."""
+
+    records: Records
+
+    def find(self, fields: Sequence[bytes]) -> list[int]:
+        found = [super(TrustingIds, self).find([field]) for field in fields]
+        self.records.numbers.update(
+            (field, numbers[0]) for field, numbers in zip(fields, found, strict=True) if numbers
+        )
+        return [number for numbers in found for number in numbers]
+
+
+class TrustingShard(Shard):
+    """Records that are found are not looked at."""
+
+    def recover(self) -> None:
+        super().recover()
+        self._ids = TrustingIds(self._store, self._limits.seal_after_s, self._records.next_number)
+        self._ids.records = self._records
+
+
 class UnwatchedStore(MemoryStore):
     """The next offset is checked, and may change before the write."""
 
@@ -93,6 +135,9 @@ MUTANTS = {
     "deleted before sealed": Parts(store=DeletingFirstStore),
     "deleted before moved": Parts(store=ForgettingFirstStore),
     "fixed names": Parts(objects=FixedNames),
+    "ids deleted before they are on pages": Parts(store=MovingIdsInTwoStepsStore),
+    "no new fence": Parts(store=SameFenceStore),
+    "ids not compared": Parts(shard=TrustingShard),
     "no watch": Parts(store=UnwatchedStore),
     "reads of any state": Parts(store=MixingStore),
     "offset after state": Parts(store=TwoStepStore),

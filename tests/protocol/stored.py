@@ -19,6 +19,7 @@ from aggregator.time_units import DAY_S
 from tests.protocol.memory_redis import State
 from tests.protocol.totals import CallName, Counted, Slot, Totals
 from tests.support.sealed_blocks import unsealed
+from tests.support.stored_ids import stored_ids
 
 COUNTERS = ("messages", "dead_letters", "events", "duplicates", "calls")
 _LEVELS = {level.letter: level for level in LEVELS}
@@ -56,9 +57,10 @@ class _Reading:
         fields = self._state.hash(self._keys.shard.encode())
         totals.counters = Counter({name: int(fields.get(name.encode(), 0)) for name in COUNTERS})
         totals.registered = set(self._registered())
-        for field, number in self._state.hash(self._keys.ids.encode()).items():
+        in_hash, pages = (self._state.hash(key.encode()) for key in (self._keys.ids, self._keys.id_pages))
+        for field, number in stored_ids(in_hash, pages, self._calls).items():
             project_id = self._project_ids[int.from_bytes(field[:4], "big")]
-            totals.numbers[project_id, unpack_id(field[4:])] = int(number)
+            totals.numbers[project_id, unpack_id(field[4:])] = number
         assert {self._name(call): number for number, call in self._calls.items()} == totals.numbers
         assert int(fields.get(b"calls_numbered", 0)) == len(totals.numbers)
         for call in self._calls.values():

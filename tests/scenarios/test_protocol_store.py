@@ -194,6 +194,7 @@ operations = st.one_of(
     calls_of("apply", st.none(), st.none(), writes),
     calls_of("read_fields", st.dictionaries(st.sampled_from(HASHES), st.lists(st.sampled_from(NAMES), min_size=1))),
     calls_of("read_hashes", st.just(HASHES)),
+    calls_of("scan_fields", st.sampled_from(HASHES), st.just(0), st.just(1_000)),
     calls_of("register", st.lists(st.sampled_from(("p", "q")), unique=True)),
     calls_of("next_offset"),
     calls_of("shard_fields"),

@@ -37,6 +37,7 @@ from aggregator.writing.shard import Shard
 from ingest.decoding.single import decode_message
 from tests.support.paths import CASES
 from tests.support.sealed_blocks import NO_CONTENT, unsealed
+from tests.support.stored_ids import named_calls
 from tests.support.strategies import NOW
 
 Json = dict[str, Any]
@@ -154,10 +155,7 @@ class _StateReader:
         self._objects = objects
         self._kept = _all_keys(client)
         self._projects = {int(number): name.decode() for name, number in self._kept.get("projects", {}).items()}
-        self._names = {
-            int(number): (self._projects[int.from_bytes(field[:4], "big")], unpack_id(field[4:]))
-            for field, number in self._kept.get("ids", {}).items()
-        }
+        self._names = named_calls(self._kept, self._projects)
 
     def read(self) -> Json:
         state: Json = {"projects": sorted(self._projects.values()), "calls": {}}

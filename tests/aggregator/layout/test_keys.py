@@ -29,6 +29,7 @@ def all_keys(keys: ShardKeys) -> list[bytes]:
         keys.writer,
         keys.projects,
         keys.ids,
+        keys.id_pages,
         keys.calls(3),
         keys.views(1, 20_515),
         keys.rollups(1, HOURS, 20_515),

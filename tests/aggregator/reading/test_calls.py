@@ -9,14 +9,23 @@ import redis
 from aggregator.calls.event import Event
 from aggregator.calls.packed_id import unpack_id
 from aggregator.layout import keys as layout
-from aggregator.layout.keys import ShardName
+from aggregator.layout.keys import ShardKeys, ShardName
 from aggregator.reading import calls as call_reading
-from aggregator.reading.calls import IndexValues, Selected, read_calls, select_by_index, select_ids, select_minutes
+from aggregator.reading.calls import (
+    IndexValues,
+    Selected,
+    read_by_ids,
+    read_calls,
+    select_by_index,
+    select_ids,
+    select_minutes,
+)
 from aggregator.reading.rollups import TooMuchToRead
 from aggregator.rollups.levels import Retention
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_S, MINUTE_US
+from aggregator.writing.limits import ShardLimits
 from aggregator.writing.shard import Shard
 from tests.support.folding import KEEP_ALL, NOW_US, SHARD, T0_US, complete, end, prices, start
 from tests.support.reading import read
@@ -47,6 +56,14 @@ def by_minute(redis_url: str, *minutes: int) -> list[str]:
         return await names(reader, await select_minutes(reader, project, minutes))
 
     return read(redis_url, ask)
+
+
+def move_ids(client: Any, shard: ShardName = SHARD) -> None:
+    """All ids go to pages."""
+    writer = Shard(ShardStore(client, shard), prices(), KEEP_ALL, ShardLimits(seal_after_s=0))
+    while writer.seal(NOW_US):
+        pass
+    assert not client.exists(ShardKeys(shard).ids)
 
 
 def test_by_minute(redis_url: str) -> None:
@@ -140,18 +157,34 @@ def test_too_many_refs(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         by_index(redis_url, layout.INPUT_REF, "r:*", "s:1", days=(DAY, DAY + 1))
 
 
-def test_by_id(redis_url: str) -> None:
+@pytest.mark.parametrize("moved", [False, True])
+def test_by_id(redis_url: str, moved: bool) -> None:
     """Where each is; unknown ids are left out; an id that a child of another trace named elsewhere is there too."""
     sibling = SHARD._replace(partition=1)
     fold_into(redis_url, [start("a"), start("b")])
     fold_into(redis_url, [start("c", parent_id="a")], sibling)
+    if moved:
+        for shard in (SHARD, sibling):
+            move_ids(redis.Redis.from_url(redis_url), shard)
 
-    async def ask(reader: StoreReader, project: OpenedProject) -> dict[str, list[tuple[str, int]]]:
-        found = await select_ids(reader, project, ["c", "a", "unknown", "b"])
-        return {name: [(shard.keys.next, number) for shard, number in places] for name, places in found.items()}
+    async def ask(reader: StoreReader, project: OpenedProject) -> Any:
+        ids = ["c", "a", "unknown", "b"]
+        selected = await select_ids(reader, project, ids)
+        found = await read_by_ids(reader, project, ids)
+        assert {place for calls in found.values() for place in calls} == {
+            (shard, number) for shard, numbers in selected.items() for number in numbers
+        }
+        return {
+            name: [(shard.keys.next, number, unpack_id(call.packed_id)) for (shard, number), call in calls.items()]
+            for name, calls in found.items()
+        }
 
     one, other = f"{SHARD.tag}:next", f"{sibling.tag}:next"
-    assert read(redis_url, ask) == {"a": [(one, 0), (other, 1)], "b": [(one, 1)], "c": [(other, 0)]}
+    assert read(redis_url, ask) == {
+        "a": [(one, 0, "a"), (other, 1, "a")],
+        "b": [(one, 1, "b")],
+        "c": [(other, 0, "c")],
+    }
 
 
 def test_dropped_records_are_left_out(redis_url: str) -> None:

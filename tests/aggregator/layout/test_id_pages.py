@@ -1,0 +1,139 @@
+"""Pages of ids: whatever is added, split, merged and dropped, a look-up finds what a dict would hold."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from aggregator.layout import id_pages
+from aggregator.layout.id_pages import (
+    IdTable,
+    Lookup,
+    hashes,
+    new_table,
+    pack_table,
+    pages_to_rewrite,
+    rewrite,
+    unpack_table,
+)
+
+KEY = b"k" * 16
+HASHES = st.one_of(st.integers(0, 2**36 - 1), st.integers(0, 40), st.sampled_from([2**36 - 1, 2**35, 0]))
+PAGES = st.one_of(st.integers(1, 20), st.integers(1, 300))
+
+
+class Pages:
+    """All pages of a table, rewritten as a shard's writer does it."""
+
+    def __init__(self) -> None:
+        self.table = IdTable(KEY)
+        self.stored: dict[int, bytes] = {}
+
+    def rewrite(self, pages: int, added: Sequence[tuple[int, int]], lowest: int, more: Sequence[int] = ()) -> None:
+        """Only with what is told to change, and any others."""
+        told = pages_to_rewrite(self.table, pages, [hashed for hashed, _ in added]) | {
+            number for number in more if number < self.table.pages
+        }
+        assert all(number < self.table.pages for number in told)
+        found = rewrite(self.table, pages, {number: self.stored.get(number) for number in told}, added, lowest)
+        for number in found.gone:
+            del self.stored[number]
+        self.stored |= found.pages
+        self.table = found.table
+
+    def find(self, hashed: int) -> list[int]:
+        """What stands beside a hash."""
+        if not self.table.pages:
+            return []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(id_pages, "_hashes", lambda _key, _fields: np.array([hashed], dtype=np.uint64))
+            lookup = Lookup(self.table, [b"id"])
+        return lookup.candidates([self.stored.get(number) for number in lookup.pages], [None])
+
+
+class PagesAndDict(RuleBasedStateMachine):
+    """Entries are added, pages split, merged, swept; records are dropped from the lowest number on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pages = Pages()
+        self.numbers: dict[int, list[int]] = {}
+        self.next_number = 0
+        self.lowest = 0
+
+    @rule(added=st.lists(HASHES, max_size=60), pages=PAGES, gap=st.sampled_from([0, 0, 1, 200, 70_000, 2**33]))
+    def add(self, added: list[int], pages: int, gap: int) -> None:
+        self.next_number += gap
+        entries = [(hashed, self.next_number + at) for at, hashed in enumerate(added)]
+        self.next_number += len(added)
+        self.pages.rewrite(pages, entries, self.lowest)
+        for hashed, number in entries:
+            self.numbers.setdefault(hashed, []).append(number)
+
+    @rule(pages=PAGES)
+    def change_number_of_pages(self, pages: int) -> None:
+        self.pages.rewrite(pages, [], self.lowest)
+
+    @rule(part=st.sampled_from([0.1, 0.5, 1.0]))
+    def expire(self, part: float) -> None:
+        self.lowest += int((self.next_number - self.lowest) * part)
+
+    @rule()
+    def sweep(self) -> None:
+        """After that no entry of a dropped record is left."""
+        self.pages.rewrite(max(1, self.pages.table.pages), [], self.lowest, range(self.pages.table.pages))
+        kept = sum(number >= self.lowest for numbers in self.numbers.values() for number in numbers)
+        assert self.pages.table.entries == kept
+        assert bool(self.pages.stored) == bool(kept)
+
+    @invariant()
+    def finds_what_a_dict_holds(self) -> None:
+        for hashed, numbers in self.numbers.items():
+            found = self.pages.find(hashed)
+            assert sorted(number for number in found if number >= self.lowest) == [
+                number for number in numbers if number >= self.lowest
+            ]
+        for hashed in (3, 2**34 + 5):
+            if hashed not in self.numbers:
+                assert self.pages.find(hashed) == []
+
+
+TestPagesAndDict = PagesAndDict.TestCase
+
+
+def test_a_page_as_documented() -> None:
+    """Width, rests of hashes, numbers."""
+    pages = Pages()
+    pages.rewrite(1, [(0xAAAAAAAAA, 7), (0xBBBBBBBBB, 44)], 0)
+    assert pages.stored == {0: bytes.fromhex("01 0aaaaaaaaa 0bbbbbbbbb 07 2c")}
+
+
+@given(st.lists(st.binary(max_size=40), max_size=20))
+def test_a_hash_does_not_depend_on_what_is_hashed_beside(fields: list[bytes]) -> None:
+    """Alone or with others, of whatever lengths; and it has 36 bits."""
+    together = hashes(KEY, fields)
+    assert together == [hashes(KEY, [field])[0] for field in fields]
+    assert all(0 <= hashed < 2**36 for hashed in together)
+
+
+@pytest.mark.parametrize("ids", ["call-{}", "{:016x}", "{:08d}-0000-7000-8000-000000000000"])
+def test_hashes_spread(ids: str) -> None:
+    """Ids that count up lie on pages as random ones would: nearly as many on each, and none agree."""
+    found = hashes(new_table().hash_key, [ids.format(number).encode() for number in range(20_000)])
+    assert len(set(found)) > 19_990
+    pages = rewrite(IdTable(KEY), 200, {}, [(hashed, 0) for hashed in found], 0).pages
+    assert len(pages) == 200
+    entries = [(len(page) - 1) // 5 for page in pages.values()]
+    assert max(entries) < 250  # those that are not split yet have twice as many
+    assert min(entries) > 35
+
+
+def test_tables_come_back() -> None:
+    """Also one that is not there."""
+    table = IdTable(KEY, 5, 3)
+    assert unpack_table(pack_table(table)) == table
+    assert unpack_table(None) == IdTable()
+    assert new_table().hash_key != new_table().hash_key

@@ -1,0 +1,47 @@
+"""The ids of a shard as if none had moved to pages; each must be found in exactly one of both."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aggregator.calls.call import Call
+from aggregator.calls.packed_id import unpack_id
+from aggregator.layout import keys
+from aggregator.layout.id_pages import TABLE_FIELD, Lookup, unpack_table
+from aggregator.layout.keys import id_field, named_by
+from aggregator.layout.sealed_calls import calls_of_chunk
+
+
+def stored_ids(
+    in_hash: Mapping[bytes, bytes], pages: Mapping[bytes, bytes], calls: Mapping[int, Call]
+) -> dict[bytes, int]:
+    """The number of each id field. `calls`: all records by number."""
+    found = {field: int(number) for field, number in in_hash.items()}
+    table = unpack_table(pages.get(TABLE_FIELD))
+    on_pages = 0
+    for number, call in calls.items():
+        field = id_field(call.project, call.packed_id)
+        lookup = Lookup(table, [field])
+        stored = [pages.get(b"%d" % page) for page in lookup.pages]
+        times = lookup.candidates(stored, [None]).count(number)
+        assert times + (found.get(field) == number) == 1, f"record {number}: {times} times on pages, {found.get(field)}"
+        on_pages += times
+        found[field] = number
+    assert on_pages <= table.entries
+    assert len(pages) <= table.pages + 1
+    return found
+
+
+def _ids_by_number(kept: Mapping[str, Any]) -> dict[int, tuple[int, bytes]]:
+    """The project and the packed id of each record, of all keys of a shard without its tag."""
+    calls: dict[int, Call] = {}
+    for name, fields in kept.items():
+        if name.startswith("calls:"):
+            calls |= calls_of_chunk(name, int(name.removeprefix("calls:")) * keys.CALLS_PER_CHUNK, fields)
+    found = stored_ids(kept.get("ids", {}), kept.get("idp", {}), calls)
+    return {number: named_by(field) for field, number in found.items()}
+
+
+def named_calls(kept: Mapping[str, Any], project_ids: Mapping[int, str]) -> dict[int, tuple[str, str]]:
+    """The project id and the id of each record."""
+    found = _ids_by_number(kept)
+    return {number: (project_ids[project], unpack_id(packed)) for number, (project, packed) in found.items()}
