@@ -44,11 +44,13 @@ class CallBreakdownReq(BaseModel):
     project_id: StrictStr
     start: Instant = Field(description="Inclusive start: an instant, or relative to now (`-24h`): then a whole minute.")
     end: Instant | None = Field(
-        default=None, description="Exclusive end, as `start`; a relative one is a whole minute. Defaults to `now`."
+        default=None,
+        description="Exclusive end, written as `start` is; a relative one is a whole minute. Default: `now`.",
     )
     dimension: BreakdownDimension = Field(
-        description="What rows are of. A call counts in each `model` it used itself; one that failed and used none, in "
-        " the model its attributes name. `error`: failed calls, by the class of their error; they are the total."
+        description="The dimension whose values are the rows. A call counts in each `model` it used itself; one that "
+        "failed and used none, in the model its attributes name. `error`: failed calls, by the class "
+        "of their error; they are the total."
     )
     call_metrics: Annotated[list[CallMetricSpec], *METRIC_LIST] | None = Field(
         default=None, description="Call metrics of each row, as in `/calls/stats`."
@@ -58,14 +60,15 @@ class CallBreakdownReq(BaseModel):
     )
     filter: CallsFilter | None = None
     order_by: StrictStr | None = Field(
-        default=None, description="The key that orders rows: one that was asked, or `count`. Default: the first asked."
+        default=None,
+        description="The key that orders rows: one that was asked, or `count`. Default: the first one asked.",
     )
     order: Literal["desc", "asc"] = "desc"
     limit: Annotated[WholeNumber, AfterValidator(_limit)] = Field(
-        default=ROWS_DEFAULT, description="Rows in the answer, 1 to 1,000; all others are one row, `rest`."
+        default=ROWS_DEFAULT, description="How many rows the answer has, 1 to 1,000; all others are one row, `rest`."
     )
     compare: Literal["previous"] | None = Field(
-        default=None, description="Adds the same of the window before, of the same length, to each row."
+        default=None, description="`previous` adds to each row what it was in the window before, of the same length."
     )
 
 
@@ -75,21 +78,23 @@ class BreakdownTotals(BaseModel):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, float | None]
 
-    count: int = Field(description="Calls")
+    count: int = Field(description="Number of calls")
 
 
 class BreakdownRow(BreakdownTotals):
     """One value of the dimension."""
 
-    value: str | bool | None = Field(description="null: calls without a value")
-    share: float | None = Field(description="Of the total of `order_by`, 0 to 1; null where that is no sum")
-    previous: BreakdownTotals | None = Field(default=None, description="The same of the window before, if asked")
+    value: str | bool | None = Field(description="The value that the row counts; null: calls without one")
+    share: float | None = Field(
+        description="The row's part of the total of `order_by`, 0 to 1; null where that is no sum"
+    )
+    previous: BreakdownTotals | None = Field(default=None, description="The row in the window before, if asked")
 
 
 class BreakdownRest(BreakdownTotals):
     """All values beyond `limit` in one row."""
 
-    values: int = Field(description="How many values that are")
+    values: int = Field(description="How many values the row puts together")
 
 
 class BreakdownTotal(BreakdownTotals):
@@ -111,7 +116,8 @@ class CallBreakdownRes(BaseModel):
     rest: BreakdownRest | None
     total: BreakdownTotal
     calls_without_model: int | None = Field(
-        default=None, description="Of dimension `model`: calls that belong to none, such as tools, and unfinished ones"
+        default=None,
+        description="Only for dimension `model`: calls that belong to no model, such as tools, and unfinished ones",
     )
     previous_start: InstantUs | None = None
     previous_end: InstantUs | None = None

@@ -34,7 +34,8 @@ class CallExamplesReq(BaseModel):
     project_id: StrictStr
     start: Instant = Field(description="Inclusive start: an instant, or relative to now (`-24h`): then a whole minute.")
     end: Instant | None = Field(
-        default=None, description="Exclusive end, as `start`; a relative one is a whole minute. Defaults to `now`."
+        default=None,
+        description="Exclusive end, written as `start` is; a relative one is a whole minute. Default: `now`.",
     )
     filter: CallsFilter | None = None
     kind: ExamplesKind = Field(
@@ -43,7 +44,7 @@ class CallExamplesReq(BaseModel):
         "the cost of their own usage. The largest first.",
     )
     limit: Annotated[WholeNumber, AfterValidator(_limit)] = Field(
-        default=EXAMPLES_DEFAULT, description="Calls in the answer, 1 to 100."
+        default=EXAMPLES_DEFAULT, description="How many calls the answer has, 1 to 100."
     )
 
 
@@ -57,18 +58,20 @@ class ExampleCall(BaseModel):
     wb_user_id: str | None
     wb_run_id: str | None
     started_at: InstantUs
-    ended_at: InstantUs | None = Field(description="null: it has no end yet")
+    ended_at: InstantUs | None = Field(description="When the call ended; null: it has no end yet")
     latency_ms: int | None
     models: list[str] = Field(
-        description="Those it used itself; where it failed and used none, the one its attributes name"
+        description="Models that the call used itself; where it failed and used none, the one its attributes name"
     )
-    input_tokens: int = Field(description="Of its own usage, over all models; so are the others")
+    input_tokens: int = Field(
+        description="Input tokens that the call used itself, over all models; the other counts are its own, too"
+    )
     output_tokens: int
     total_tokens: int
-    cost: float | None = Field(description="USD; null where nothing of it has a price")
+    cost: float | None = Field(description="Cost in USD; null where nothing that the call used has a price")
     failed: bool
-    error: str | None = Field(description="The beginning of what its end says of its failure, if that is kept")
-    link: str | None = Field(description="CALLMETER_LINK__CALL for this call")
+    error: str | None = Field(description="The beginning of the error text of a failed call, if that is kept")
+    link: str | None = Field(description="Address of the call's page, by CALLMETER_LINK__CALL")
 
 
 class CallExamplesRes(BaseModel):

@@ -166,7 +166,7 @@ def _projects_operation() -> JsonObject:
     return found | {
         "tags": ["Projects"],
         "summary": "Projects that the key may read",
-        "description": "Those of which events have been applied, by name, each with how fresh it is.",
+        "description": "The projects whose events have been applied, by name, each with how fresh it is.",
         "operationId": "projects_projects_get",
     }
 
@@ -214,7 +214,7 @@ def _question(request: str, answer: str) -> JsonObject:
 def _probe(name: str, description: str, away: bool = False) -> JsonObject:
     answer = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
     responses: JsonObject = {
-        "200": {"description": "The answer is yes", "content": {"application/json": {"schema": answer}}},
+        "200": {"description": "The process is alive, or ready", "content": {"application/json": {"schema": answer}}},
         "405": _refusal("Another method than GET"),
     }
     if away:

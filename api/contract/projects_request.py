@@ -18,8 +18,12 @@ class ProjectsReq(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    prefix: str = Field(default="", max_length=PREFIX_BYTES_MAX, description="What their names begin with.")
-    limit: int = Field(default=PROJECTS_MAX, ge=1, le=PROJECTS_MAX, description="Projects in the answer, by name.")
+    prefix: str = Field(
+        default="", max_length=PREFIX_BYTES_MAX, description="Only projects whose names begin with this."
+    )
+    limit: int = Field(
+        default=PROJECTS_MAX, ge=1, le=PROJECTS_MAX, description="How many projects the answer has, by name."
+    )
 
 
 class Project(BaseModel):
@@ -27,14 +31,14 @@ class Project(BaseModel):
 
     project_id: str
     as_of: InstantUs | None = Field(description="Events up to this instant have been applied; null: not known")
-    lag_seconds: float | None = Field(description="Seconds from that instant to the answer")
+    lag_seconds: float | None = Field(description="Seconds from `as_of` to the answer")
 
 
 class ProjectsRes(BaseModel):
     """Projects that the key may read, in the order of their names."""
 
     projects: list[Project]
-    more: bool = Field(description="Whether there are more that begin so")
+    more: bool = Field(description="Whether there are more projects that begin with `prefix`")
 
 
 def read_projects_question(parameters: Mapping[str, str], readable: Iterable[str] | None) -> ProjectsQuestion:

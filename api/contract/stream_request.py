@@ -21,8 +21,10 @@ class CallStreamReq(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    path: str = Field(description=f"The endpoint that answers it: {', '.join(STREAMED)}.")
-    question: str = Field(description="Its body, JSON. `start` and `end` may be relative, `/calls/stats` has them too.")
+    path: str = Field(description=f"The endpoint that answers the question: {', '.join(STREAMED)}.")
+    question: str = Field(
+        description="The endpoint's body as JSON. `start` and `end` may be relative, even for `/calls/stats`."
+    )
 
 
 class StreamedQuestion(BaseModel):

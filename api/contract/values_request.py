@@ -32,12 +32,13 @@ class CallValuesReq(BaseModel):
     project_id: StrictStr
     start: Instant = Field(description="Inclusive start: an instant, or relative to now (`-24h`): then a whole minute.")
     end: Instant | None = Field(
-        default=None, description="Exclusive end, as `start`; a relative one is a whole minute. Defaults to `now`."
+        default=None,
+        description="Exclusive end, written as `start` is; a relative one is a whole minute. Default: `now`.",
     )
     dimension: ValuesDimension
-    prefix: StrictStr = Field(default="", description="What the values begin with.")
+    prefix: StrictStr = Field(default="", description="Only values that begin with this.")
     limit: Annotated[WholeNumber, AfterValidator(_limit)] = Field(
-        default=VALUES_DEFAULT, description="Values in the answer, 1 to 1,000."
+        default=VALUES_DEFAULT, description="How many values the answer has, 1 to 1,000."
     )
 
 
@@ -45,7 +46,7 @@ class CountedValue(BaseModel):
     """A value, and how many calls have it."""
 
     value: str
-    count: int = Field(description="Calls; of a model, those that used it")
+    count: int = Field(description="Number of calls with this value; of a model, calls that used it")
 
 
 class CallValuesRes(BaseModel):
@@ -55,7 +56,7 @@ class CallValuesRes(BaseModel):
     end: InstantUs = Field(description="Resolved end (UTC)")
     dimension: ValuesDimension
     values: list[CountedValue]
-    more: bool = Field(description="Whether there are more that begin so")
+    more: bool = Field(description="Whether there are more values that begin with `prefix`")
 
 
 def read_values_question(body: bytes, now_us: int) -> ValuesQuestion:
