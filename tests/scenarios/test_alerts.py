@@ -5,7 +5,6 @@ import random
 import shutil
 import signal
 import subprocess
-import threading
 import time
 import urllib.request
 from collections import Counter
@@ -16,96 +15,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from aggregator.calls.event import Event
-from aggregator.store.connection import connect
-from aggregator.store.shard_store import ShardStore
-from aggregator.time_units import SECOND_US
-from aggregator.writing.shard import Shard
 from callmeter.local.loopback_port import free_loopback_port
 from tests.callmeter.alerts.rule_files import PROJECT
 from tests.callmeter.alerts.webhooks import WebhookServer
 from tests.pipeline.patience import wait_until
-from tests.pipeline.pipeline import Api
 from tests.pipeline.program import Program
-from tests.support.folding import KEEP_ALL, SHARD, T0_US, end, prices, start
+from tests.servers.redis_server import RedisServer
+from tests.support.alerting import Folding, alerter, api_of, write_rules
 
 BURSTS = 12
 CALLS = 20
 PATIENCE_S = 60.0
 # What would come twice comes within so long: a lease, and a look.
 SETTLED_S = 3.0
+# After so long Redis has on disk what it was told (appendfsync everysec).
+SYNCED_S = 2.5
 # A burst is told of within so long at p99 (of so few, at the worst), a killed alerter's lease included.
 TOLD_WITHIN_S = 5.0
 EVENT = "this process evaluates alerts"
-
-
-class Folding:
-    """Folds calls as they come, on a thread, and keeps the shard as of now."""
-
-    def __init__(self, redis_url: str) -> None:
-        self._shard = Shard(ShardStore(connect(redis_url), SHARD), prices(), KEEP_ALL)
-        self._lock = threading.Lock()
-        self._coming: list[Event] = []
-        self._offset = self._made = 0
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "Folding":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._thread.join()
-
-    def calls(self, op_name: str, count: int, failed: bool) -> None:
-        """So many calls of an op that begin and end now."""
-        now_s = time.time() - T0_US / SECOND_US
-        with self._lock:
-            for _ in range(count):
-                self._made += 1
-                name = f"call-{self._made}"
-                self._coming.append(start(name, now_s, op_name=op_name))
-                self._coming.append(end(name, now_s + 0.01, failed=failed))
-
-    def _run(self) -> None:
-        while not self._stopping.wait(0.1):
-            with self._lock:
-                events, self._coming = self._coming, []
-            self._offset += len(events)
-            now_us = time.time_ns() // 1_000
-            self._shard.apply(events, self._offset, now_us, now_us, {})
-
-
-@contextmanager
-def api_of(redis_url: str, tmp_path: Path) -> Iterator[Api]:
-    """An api without keys."""
-    settings = {"REDIS__URL": redis_url, "REDIS__NAMESPACE": SHARD.namespace, "API__AUTH": "false"}
-    api = Api(settings, tmp_path / "api.log")
-    api.start()
-    try:
-        yield api
-    finally:
-        api.stop()
-
-
-def write_rules(tmp_path: Path, receiver: dict[str, str], **told: Any) -> Path:
-    """A file with one rule on the share of errors of each op, and one receiver."""
-    rule = {"name": "op-fails", "kind": "ratio", "group_by": "op_name", "window": "1m", "above": 0.5} | told
-    file = tmp_path / "alerts.yaml"
-    page = "http://127.0.0.1:8080"
-    receivers = [{"name": "r"} | receiver]
-    file.write_text(yaml.safe_dump({"project": PROJECT, "page": page, "receivers": receivers, "rules": [rule]}))
-    return file
-
-
-def alerter(number: int, redis_url: str, api: Api, file: Path, tmp_path: Path) -> Program:
-    """A process that evaluates."""
-    settings = {"REDIS__URL": redis_url, "REDIS__NAMESPACE": SHARD.namespace}
-    options = ("run", str(file), "--url", f"http://127.0.0.1:{api.port}")
-    return Program("alerts", settings, tmp_path / f"alerter-{number}.log", options)
 
 
 def kill_one(alerters: Sequence[Program], turns: random.Random) -> None:
@@ -189,6 +117,35 @@ def test_a_paused_holder_tells_nothing_again(redis_url: str, tmp_path: Path) -> 
         finally:
             holder.stop()
             other.stop()
+    assert hook.told == [("op", "firing"), ("op", "resolved")]
+
+
+@pytest.mark.single_redis
+def test_redis_killed_in_between(tmp_path: Path) -> None:
+    """It comes back with what it held: what was told is not told again, and its end once."""
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    with WebhookServer() as hook, api_of(server.url, tmp_path) as api:
+        file = write_rules(tmp_path, {"type": "webhook", "url": hook.url})
+        one = alerter(0, server.url, api, file, tmp_path)
+        try:
+            with Folding(server.url) as folding:
+                folding.calls("op", CALLS, failed=True)
+                one.start_until_logged(EVENT)
+                assert wait_until(partial(is_told, hook, ("op", "firing")), PATIENCE_S)
+                time.sleep(SYNCED_S)
+            server.kill()
+            assert wait_until(lambda: bool(one.logged("Redis does not answer; alerts wait")), PATIENCE_S)
+            server.start()
+            with Folding(server.url) as folding:
+                time.sleep(SETTLED_S)
+                assert hook.told == [("op", "firing")]
+                folding.calls("op", 10 * CALLS, failed=False)
+                assert wait_until(partial(is_told, hook, ("op", "resolved")), PATIENCE_S), one.log()
+                time.sleep(SETTLED_S)
+        finally:
+            one.stop()
+            server.stop()
     assert hook.told == [("op", "firing"), ("op", "resolved")]
 
 
