@@ -23,6 +23,7 @@ COMMANDS = {
     "shard": "A recreated topic: say where a worker goes on reading it.",
     "verify": "Compare rollups with call records, number by number.",
     "rebuild": "Count all topics again beside the live state, and switch over.",
+    "segments": "Sealed rollups in a directory or a bucket: list, verify, collect.",
     "plan": "How much Kafka, workers and Redis a load needs.",
     "prices": "Which price a model has, and where it comes from.",
     "keys": "Access keys: who may ask the api or send events, for which projects.",

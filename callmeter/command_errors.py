@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import click
 from confluent_kafka import KafkaError, KafkaException
 
+from aggregator.objects.object_store import ObjectStoreAway
 from aggregator.store.connection import StoreRefusesName
 from aggregator.store.shard_store import Fenced, OtherLayout, StoreAway, StoreFull
 from callmeter.logs import redacted
@@ -35,6 +36,8 @@ def explained_failures(settings: Settings) -> Iterator[None]:
             f"Redis at {redacted(settings.redis.url)} refused the user or the password of CALLMETER_REDIS__URL: "
             f"{refused}"
         ) from None
+    except ObjectStoreAway as away:
+        raise click.ClickException(str(away)) from None
     except (*StoreAway, OSError):
         raise click.ClickException(
             f"no Redis answers at {redacted(settings.redis.url)} (CALLMETER_REDIS__URL)"

@@ -195,6 +195,14 @@ class Generations:
         members = self._client.smembers(shard_registry(namespace))
         return sorted(member_shard(namespace, member.decode()) for member in members)
 
+    def dropped(self) -> list[str]:
+        """The namespaces of generations that have been and are no more."""
+        state = self._state()
+        there = {self.live(), state.get("building"), state.get("dropping")}
+        numbered = [f"{self._base}.{number}" for number in range(2, int(state.get("last", 1)) + 1)]
+        gone = [namespace for namespace in (self._base, *numbered) if namespace not in there]
+        return [namespace for namespace in gone if not self._client.exists(shard_registry(namespace))]
+
     def _state(self) -> dict[str, str]:
         return {name.decode(): value.decode() for name, value in self._client.hgetall(self._rebuild).items()}
 

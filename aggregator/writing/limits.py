@@ -23,3 +23,7 @@ class ShardLimits(msgspec.Struct, frozen=True):
     seal_after_s: int | None = None
     # How long what was sealed stays in Redis after that: what comes late for many blocks then shares an object.
     move_after_s: int = 6 * 3_600
+    # How long an object is kept that nothing points into: Redis may fall back to a dump, or a replica, as old as that.
+    objects_grace_s: int = 7 * 86_400
+    # A list of some thousand names each time.
+    collect_every_s: int = 3_600

@@ -138,9 +138,9 @@ class Moving:
         return len(blocks)
 
     @property
-    def is_under_way(self) -> bool:
-        """Whether an object has been begun that nothing points into yet."""
-        return self._under is not None
+    def under_way(self) -> str | None:
+        """An object that has been begun, and that nothing points into yet."""
+        return None if self._under is None else self._under.name
 
     def _due_us(self, block: Block) -> int:
         return max(level_day_of(block).end_s * SECOND_US + self._after_day_us, self._unmoved[block] + self._wait_us)

@@ -80,8 +80,7 @@ class Shard:
         self._ids = Ids(self._store, self._limits.seal_after_s, self._records.next_number)
         self._waiting = WaitingEnds(self._store)
         self._cells = Cells(self._keys, self._read_present, self._objects.frames)
-        after_s = self._limits.seal_after_s, self._limits.move_after_s
-        self._upkeep = Upkeep(self._store, self._retention, *after_s, self._read_present, self._objects)
+        self._upkeep = Upkeep(self._store, self._retention, self._limits, self._read_present, self._objects)
         self._directories = Directories(self._store, self._limits.views_max)
         self._expiries = KnownExpiries()
         dropped = (int(fields.get(name, 0)) for name in ("chunks_dropped", "dropped_before_us"))

@@ -1,4 +1,4 @@
-"""What a shard's writer does beside folding, bit by bit: seal what is finished, move what is sealed out of Redis."""
+"""What a shard's writer does beside folding, bit by bit: seals what is finished, moves it out of Redis, collects."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -7,6 +7,8 @@ from aggregator.layout.write import ShardWrite
 from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.call_sealing import CallSealing
+from aggregator.writing.collecting import Collecting
+from aggregator.writing.limits import ShardLimits
 from aggregator.writing.moving import Moving
 from aggregator.writing.objects_access import ObjectsAccess
 from aggregator.writing.sealing import Sealing
@@ -14,22 +16,14 @@ from aggregator.writing.unsealing import Read
 
 
 class Upkeep:
-    """Upkeep of one shard, as far as Redis holds it. Methods raise what the store raises; then it is to be made anew.
-
-    `seal_after_s`: how long cells are left as they are after their end, None: for ever; `move_after_s`: how long a
-    block is left in Redis after it was sealed.
-    """
+    """Upkeep of one shard, as far as Redis holds it. Methods raise what the store raises; then make it anew."""
 
     def __init__(
-        self,
-        store: ShardStore,
-        retention: Retention,
-        seal_after_s: int | None,
-        move_after_s: int,
-        read: Read,
-        objects: ObjectsAccess,
+        self, store: ShardStore, retention: Retention, limits: ShardLimits, read: Read, objects: ObjectsAccess
     ) -> None:
-        self._moving = Moving(store, objects, retention, seal_after_s or 0, move_after_s)
+        seal_after_s = limits.seal_after_s
+        self._moving = Moving(store, objects, retention, seal_after_s or 0, limits.move_after_s)
+        self._collecting = Collecting(store, objects, retention, limits.objects_grace_s, limits.collect_every_s)
         self._call_sealing = CallSealing(store, seal_after_s)
         self._sealing = Sealing(store, seal_after_s, read, objects.frames, self._moving)
 
@@ -47,7 +41,7 @@ class Upkeep:
         self._call_sealing.note(records, next_number, now_us, write)
 
     def step(self, now_us: int, clock_us: int, count_min: int, forget: Callable[[str, Iterable[int]], None]) -> int:
-        """Seal so many cells, and records, or a step's more, if so many are due by `now_us`, and move something.
+        """Seal so many cells, and records, or a step's more, if so many are due by `now_us`; move and collect some.
 
         `clock_us`: the time now, whatever has been read. `forget` is told which cells have been sealed, of which block.
         """
@@ -58,4 +52,5 @@ class Upkeep:
             for key, places in step.items():
                 forget(key, places)
                 cells += max(1, len(places))
-        return records + cells + self._moving.step(clock_us, self._sealing.is_waiting)
+        moved = self._moving.step(clock_us, self._sealing.is_waiting)
+        return records + cells + moved + self._collecting.step(clock_us, self._moving.under_way)

@@ -15,7 +15,7 @@ from tests.protocol.sent import MESSAGES, Sent
 from tests.protocol.stored import as_of_us, next_offset, totals_in
 from tests.protocol.totals import BEGAN_US, Totals, fold
 from tests.protocol.turns import TO_THE_END
-from tests.protocol.worker_process import NAMESPACE, Parts, WorkerProcess
+from tests.protocol.worker_process import GRACE_S, NAMESPACE, Parts, WorkerProcess
 
 PLACES = (Partition("calls", 0),)
 # How many commands of a batch, which has about twenty, a worker sends before another one comes in.
@@ -23,11 +23,13 @@ STEPS = (1, 2, 3, 5, 8, 13, 20)
 STEPS_MORE = (0, 3, 6, 10)
 LOST_MEANWHILE = (0, 1, 2)
 STEPS_LAST = (0, TO_THE_END)
+LOST_LATER = (0, 0, 0, 2, 5, 10, 20, 40)
 COMMANDS = (
     "exec",
     "exec",
     "watch",
     "put",
+    "delete",
     "register",
     "shard_fields",
     "read_fields",
@@ -90,6 +92,12 @@ class Protocol(RuleBasedStateMachine):
         self.now_us += SECOND_US
         self.workers[worker].run(*pace)
 
+    @rule(worker=workers, steps=st.sampled_from((TO_THE_END, TO_THE_END, *STEPS)))
+    def keep_up(self, worker: int, steps: int) -> None:
+        """No message comes for a while: what is due is sealed, moved and collected."""
+        self.now_us += SECOND_US
+        self.workers[worker].keep_up(steps)
+
     @rule(worker=workers, command=st.sampled_from(COMMANDS))
     def work_until(self, worker: int, command: str) -> None:
         """A batch up to a moment that matters."""
@@ -116,6 +124,32 @@ class Protocol(RuleBasedStateMachine):
             self.forget(lost)
         if steps_last:
             self.workers[worker].run(2, steps_last)
+
+    @rule(
+        worker=workers,
+        partition=st.sampled_from(PLACES),
+        messages=st.lists(st.sampled_from(MESSAGES), min_size=1, max_size=3),
+        lost=st.sampled_from(LOST_LATER),
+    )
+    def live_on(self, worker: int, partition: Partition, messages: list[Sent], lost: int) -> None:
+        """Messages come one by one, long after each other, each for what may be in objects by then; then Redis may
+        forget some of it.
+        """
+        if not self.workers[worker].source.will_hold(partition):
+            self.workers[worker].source.rebalances.append(partition)
+        for sent in messages:
+            self.produce(partition, [sent], 0)
+            for _ in range(2):
+                self.work(worker, 3)
+            self.keep_up(worker, TO_THE_END)
+        if lost:
+            self.forget(lost)
+
+    @precondition(lambda self: self.objects and not any(worker.busy for worker in self.workers))
+    @rule()
+    def wait(self) -> None:
+        """Until what has been retired may be deleted."""
+        self.now_us += GRACE_S * SECOND_US
 
     @rule(worker=workers, fault=st.sampled_from(Fault))
     def fail_next_command(self, worker: int, fault: Fault) -> None:

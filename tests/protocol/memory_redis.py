@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from aggregator.layout.keys import POSTING_BLOCK_BYTES
 
+# Of the oldest state that a Redis may come back with.
+DUMP_AGE_S_MAX = 500
+
 Hash = dict[bytes, bytes]
 Stored = Hash | frozenset[bytes] | bytes
 """A hash, a set (sorted or not: all scores are 0), or a string."""
@@ -92,6 +95,7 @@ class MemoryRedis:
     def __init__(self, now_unix_s: Callable[[], int]) -> None:
         self.now_unix_s = now_unix_s
         self.states = [State({}, {})]
+        self.made_unix_s = [now_unix_s()]
         self.incarnation = 0  # connections do not outlive one
         self.writes_of: dict[bytes, int] = {}  # what WATCH looks at
         self.late: list[Callable[[], None]] = []
@@ -110,10 +114,17 @@ class MemoryRedis:
         state.expire(self.now_unix_s())
         transaction(state)
         self.states.append(state)
+        self.made_unix_s.append(self.now_unix_s())
 
     def go_back(self, states: int) -> None:
-        """Restart, or fail over to a replica, that lacks the last `states` transactions; at most: all."""
-        self.states = self.states[: max(1, len(self.states) - states)]
+        """Restart, or fail over to a replica, that lacks the last `states` transactions; at most: all.
+
+        What is older than the oldest dump there is, is nothing.
+        """
+        kept = max(1, len(self.states) - states)
+        if kept < len(self.states) and self.made_unix_s[kept] < self.now_unix_s() - DUMP_AGE_S_MAX:
+            kept = 1
+        self.states, self.made_unix_s = self.states[:kept], self.made_unix_s[:kept]
         self.incarnation += 1
         self.late.clear()
 

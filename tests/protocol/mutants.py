@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from aggregator.layout.write import ShardWrite
 from aggregator.writing.ids import Ids
 from aggregator.writing.records import Records
@@ -10,7 +12,7 @@ from ingest.kafka.partition import Partition
 from tests.protocol.memory_log import MemorySource
 from tests.protocol.memory_objects import MemoryObjects
 from tests.protocol.memory_store import MemoryStore, Watch
-from tests.protocol.worker_process import Parts
+from tests.protocol.worker_process import LIMITS, Parts
 
 
 class UncheckedStore(MemoryStore):
@@ -138,6 +140,7 @@ MUTANTS = {
     "ids deleted before they are on pages": Parts(store=MovingIdsInTwoStepsStore),
     "no new fence": Parts(store=SameFenceStore),
     "ids not compared": Parts(shard=TrustingShard),
+    "deleted at once": Parts(limits=msgspec.structs.replace(LIMITS, objects_grace_s=0)),
     "no watch": Parts(store=UnwatchedStore),
     "reads of any state": Parts(store=MixingStore),
     "offset after state": Parts(store=TwoStepStore),

@@ -10,6 +10,7 @@ from aggregator.time_units import DAY_S, SECOND_US
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.objects_access import AtOnce, objects_access
 from aggregator.writing.shard import Shard
+from ingest.assignment import Assignment
 from ingest.batch_limits import BatchLimits
 from ingest.kafka.message import DeadLetter
 from ingest.kafka.partition import Partition
@@ -23,8 +24,14 @@ from tests.protocol.turns import TO_THE_END, Turns
 NAMESPACE = "model"
 # Nothing goes past its retention in the model; tests of retention are elsewhere.
 RETENTION = Retention(*[100_000 * DAY_S] * 4)
+# Longer than anything takes, a worker that freezes too; a Redis that falls back further than half of it is wiped.
+GRACE_S = 1_000
 # Every cell is sealed and moved as soon as nothing else is to be done, also one whose day is not over.
-LIMITS = ShardLimits(seal_after_s=-10 * DAY_S, move_after_s=-10 * DAY_S)
+LIMITS = ShardLimits(seal_after_s=-10 * DAY_S, move_after_s=-10 * DAY_S, objects_grace_s=GRACE_S, collect_every_s=1)
+
+
+# Steps of sealing, moving and collecting, one after the other.
+KEPT_UP_AT_ONCE = 40
 
 
 class NoCatalogue:
@@ -51,6 +58,7 @@ class Parts(NamedTuple):
     shard: type[Shard] = Shard
     source: type[MemorySource] = MemorySource
     objects: type[MemoryObjects] = MemoryObjects
+    limits: ShardLimits = LIMITS
 
 
 class WorkerProcess:
@@ -65,6 +73,7 @@ class WorkerProcess:
         objects: dict[str, bytes],
     ) -> None:
         self._parts = parts
+        self._clock_us = clock_us
         self._server = server
         self._turns = Turns()
         self._stores: dict[Partition, MemoryStore] = {}
@@ -87,6 +96,10 @@ class WorkerProcess:
         """
         self._turns.run(lambda: self._batch(messages_max), steps_max, until)
 
+    def keep_up(self, steps_max: int = TO_THE_END) -> None:
+        """Seal, move and collect, as where no message comes for a while; or go on with what is under way."""
+        self._turns.run(self._keep_up, steps_max, None)
+
     def kill(self) -> None:
         """What it had in memory is gone."""
         self._turns.kill()
@@ -94,13 +107,23 @@ class WorkerProcess:
     def _batch(self, messages_max: int) -> None:
         self._worker.step(BatchLimits(messages_max))
 
+    def _keep_up(self) -> None:
+        for assignment in list(self._worker._assignments.values()):
+            if assignment.is_opened:
+                self._worker._try(assignment, self._keep_up_one)
+
+    def _keep_up_one(self, assignment: Assignment) -> None:
+        assignment.finish()
+        for _ in range(KEPT_UP_AT_ONCE):
+            assignment.shard.seal(self._clock_us())
+
     def _open_shard(self, partition: Partition) -> Shard:
         store = self._stores.get(partition)
         if store is None:
             store = self._stores[partition] = self._parts.store(
                 self._server, ShardName(NAMESPACE, *partition), self._before
             )
-        return self._parts.shard(store, PRICES, RETENTION, LIMITS, objects_access(self._objects, AtOnce()))
+        return self._parts.shard(store, PRICES, RETENTION, self._parts.limits, objects_access(self._objects, AtOnce()))
 
     def _before(self, command: str) -> Fault | None:
         self._turns.pause(command)

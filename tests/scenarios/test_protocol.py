@@ -20,8 +20,8 @@ from tests.protocol.machine import Protocol
 from tests.protocol.mutants import MUTANTS
 from tests.protocol.worker_process import Parts
 
-# Under a minute; each interleaves some thirty events, and up to twenty commands to Redis in most of them.
-EXAMPLES = 600
+# About a minute; each interleaves some thirty events, and up to twenty commands to Redis in most of them.
+EXAMPLES = 300
 # Every mutant is noticed long before; this only ends a search in vain.
 MUTANT_EXAMPLES_MAX = 3_000
 # Of some that were tried, the one that notices what is hardest to meet, reads of any state, in 20 s; 3,000 may not.

@@ -1,6 +1,7 @@
 """Answers from cells that are in objects: the same numbers, also while they are moved; what cannot be read is named."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,15 @@ from aggregator.layout.moved import unpack_objects
 from aggregator.objects.frame_cache import FrameCache
 from aggregator.objects.object_store import ObjectStore, Span
 from aggregator.reading.cells import DamagedCells
-from aggregator.reading.rollups import read_rollups
+from aggregator.reading.rollups import LevelBlock, Wanted, read_rollups
 from aggregator.rollups.accumulator import Merged
+from aggregator.rollups.levels import HOURS
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE
 from aggregator.rollups.views import ViewFilter
 from aggregator.store.connection import connect_readers
 from aggregator.store.reader import Command, StateLost, StoreReader
 from aggregator.writing import sealing
-from tests.aggregator.reading.test_sealed_cells import QUANTILES, WANTED
+from tests.aggregator.reading.test_sealed_cells import DAY, QUANTILES, WANTED
 from tests.aggregator.writing.test_sealing import seal_all, some_calls, unsealed_fields
 from tests.support.folding import NOW_US, PROJECT, SHARD, apply
 from tests.support.moving import FailingStore, frames_in_redis, open_moving
@@ -45,6 +47,7 @@ def answer(
     objects: ObjectStore | None,
     before: Callable[[], None] = lambda: None,
     views: ViewFilter = ViewFilter(),  # noqa: B008  frozen
+    wanted: Wanted = WANTED,
 ) -> Any:
     """What the first day's calls come to: counts, totals, quantiles of latency."""
 
@@ -56,7 +59,7 @@ def answer(
                 try:
                     project = await reader.open_project(PROJECT)
                     merged = Merged(1)
-                    await read_rollups(reader, project, WANTED, views, merged, True, True)
+                    await read_rollups(reader, project, wanted, views, merged, True, True)
                 except StateLost:
                     continue
                 totals = [merged.totals(series) for series in (OF_LATENCY, OF_USAGE)]
@@ -142,18 +145,21 @@ def test_what_cannot_be_read_is_named(redis_url: str, objects: FailingStore, tmp
 
 
 def test_an_object_that_has_just_been_replaced(redis_url: str, objects: FailingStore, tmp_path: Path) -> None:
-    """It is gone once nothing points into it any more: who has read the pointer before reads again."""
+    """It is gone once nothing points into it any more: who has read the pointer before reads again, all it has read."""
     client: Any = redis.Redis.from_url(redis_url)
     shard = open_moving(client, objects)
-    apply(shard, some_calls(60))
+    apply(shard, some_calls(60, hours=60))
     seal_all(shard)
+    once = threading.Lock()
 
     class Collected(FailingStore):
         def read(self, name: str, spans: Sequence[Span]) -> list[bytes]:
-            if not client.hlen(KEYS.retired):
-                apply(shard, some_calls(1, 60))
-                seal_all(shard)
-                self.delete([name])
+            with once:
+                if not client.hlen(KEYS.retired):
+                    apply(shard, some_calls(1, 60))
+                    seal_all(shard)
+                    self.delete([f"callmeter/calls/0/{retired.decode()}" for retired in client.hkeys(KEYS.retired)])
             return super().read(name, spans)
 
-    assert answer(redis_url, Collected(tmp_path / "objects"))[0] == [61]
+    days = {LevelBlock(HOURS, DAY + day): dict.fromkeys(range(24), 0) for day in range(4)}
+    assert answer(redis_url, Collected(tmp_path / "objects"), wanted=days)[0] == [61]
