@@ -33,8 +33,8 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     {tag}:retired         hash    name of an object that nothing points into -> since when (microseconds since 1970)
     {tag}:P:v:L:B         hash    slot in block B of level L -> its version: random bytes, drawn anew by every batch
                                   that changes a cell of the slot
-    {tag}:P:x:K:D         hash    value -> postings: numbers of the calls of day D that have the value in index K;
-                                  the first four bytes count the full blocks that have moved to P:y:K:D
+    {tag}:P:x:K:D         hash    value -> postings: numbers of the calls of day D that have the value in index K
+                                  (aggregator/layout/postings.py)
     {tag}:P:y:K:D         hash    block number + ":" + value -> a full block of postings
     {tag}:P:z:K:D         zset    the distinct refs of index K, by name, for prefixes
     {tag}:P:open:T        hash    record number -> open call of trace T (aggregator/layout/open_calls.py)
@@ -61,9 +61,6 @@ LAYOUT_VERSION = 6
 CALLS_PER_CHUNK = 256
 SHORT_ROLLUP = "short_rollup"
 PROJECT_BYTES = 4
-POSTING_BYTES = 5  # a record number: 10^12 calls a shard
-# A block is rewritten each time a posting comes, so it is small; reading a million postings still takes few fields.
-POSTING_BLOCK_BYTES = 1_000
 SESSION_BYTES = 8
 VERSION_BYTES = 8  # random: two batches never draw the same, also not before and after Redis forgot one
 
@@ -231,13 +228,3 @@ def named_by(field: bytes) -> tuple[int, bytes]:
 def day_of(time_us: int) -> int:
     """UTC days since 1970."""
     return time_us // DAY_US
-
-
-def posting(number: int) -> bytes:
-    """A record number as it stands in postings."""
-    return number.to_bytes(POSTING_BYTES, "big")
-
-
-def posted(postings: bytes) -> list[int]:
-    """The record numbers of a block of postings (without the count of blocks)."""
-    return [int.from_bytes(postings[at : at + POSTING_BYTES], "big") for at in range(0, len(postings), POSTING_BYTES)]

@@ -9,6 +9,7 @@ from aggregator.calls.call import Call
 from aggregator.calls.packed_id import pack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import CALLS_PER_CHUNK
+from aggregator.layout.postings import block_field, unpack_block, unpack_latest
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, calls_among
 from aggregator.reading.ids import find_numbers
 from aggregator.reading.rollups import TooMuchToRead
@@ -198,20 +199,19 @@ async def _read_postings(
         for postings, value in zip(kept, values, strict=True):
             if postings is None:
                 continue
-            selected.setdefault(shard, set()).update(layout.posted(postings[4:]))
-            full = int.from_bytes(postings[:4], "big")
-            # A block is taken for full, so that nothing of it need be read to know.
-            read += (full * layout.POSTING_BLOCK_BYTES + len(postings) - 4) // layout.POSTING_BYTES
+            latest = unpack_latest(postings)
+            selected.setdefault(shard, set()).update(latest.numbers)
+            read += latest.count_max  # so that no block need be read to know
             if read > CALLS_READ_MAX:
                 raise TooMuchToRead(f"the filter selects more than {CALLS_READ_MAX:,} calls")
-            if full:
+            if latest.full_blocks:
                 key = shard.keys.posting_blocks(shard.project, index, day)
-                for first in range(0, full, BLOCKS_AT_ONCE_MAX):
-                    some = range(first, min(full, first + BLOCKS_AT_ONCE_MAX))
-                    blocks.append((shard, ("HMGET", key, *(b"%d:%b" % (block, value) for block in some))))
+                for first in range(0, latest.full_blocks, BLOCKS_AT_ONCE_MAX):
+                    some = range(first, min(latest.full_blocks, first + BLOCKS_AT_ONCE_MAX))
+                    blocks.append((shard, ("HMGET", key, *(block_field(block, value) for block in some))))
     for at in range(0, len(blocks), BLOCK_READS_AT_ONCE_MAX):
         together = blocks[at : at + BLOCK_READS_AT_ONCE_MAX]
         for found, (shard, _) in zip(await reader.fetch([command for _, command in together]), together, strict=True):
             for block in found:
-                selected[shard].update(layout.posted(block or b""))
+                selected[shard].update(unpack_block(block or b""))
     return selected

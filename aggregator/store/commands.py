@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from itertools import chain
 
 from aggregator.layout.keys import VERSION_BYTES, ShardKeys
-from aggregator.layout.postings import appended
+from aggregator.layout.postings import APPEND_POSTINGS, appended
 from aggregator.layout.write import ShardWrite, Value
-from aggregator.store.scripts import APPEND_POSTINGS
 from aggregator.store.transaction import Command
 
 

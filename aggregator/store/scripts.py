@@ -1,27 +1,4 @@
-"""What Redis does for a shard by itself, in Lua: appends to postings, and fences that move."""
-
-from aggregator.layout.keys import POSTING_BLOCK_BYTES
-
-# Appends to postings, moving each full block away. KEYS: postings, blocks. ARGV: field, bytes, field, bytes, ...
-# The first four bytes of a posting count its full blocks. Sent whole each time: a script that is not known to the
-# server would fail alone inside the transaction, and leave the rest of it written.
-APPEND_POSTINGS = f"""
-local fields, blocks = KEYS[1], KEYS[2]
-for i = 1, #ARGV, 2 do
-  local field, more = ARGV[i], ARGV[i + 1]
-  local kept = redis.call('HGET', fields, field)
-  if not kept then kept = string.char(0, 0, 0, 0) end
-  if #kept + #more > {POSTING_BLOCK_BYTES} and #kept > 4 then
-    local a, b, c, d = string.byte(kept, 1, 4)
-    local full = ((a * 256 + b) * 256 + c) * 256 + d
-    redis.call('HSET', blocks, full .. ':' .. field, string.sub(kept, 5))
-    full = full + 1
-    kept = string.char(math.floor(full / 16777216) % 256, math.floor(full / 65536) % 256,
-                       math.floor(full / 256) % 256, full % 256)
-  end
-  redis.call('HSET', fields, field, kept .. more)
-end
-"""
+"""Moves the fences of shards: what Redis does for that by itself, in Lua."""
 
 # A shard's fence moves away by a lease. One that another lease has moved stays so, and nothing is returned, but for a
 # lease that is known to have ended. KEYS: fence. ARGV: mark of the lease, mark of the ended one.

@@ -23,6 +23,7 @@ from aggregator.calls.usage_vector import (
 )
 from aggregator.layout import keys as layout
 from aggregator.layout.open_calls import OpenCall
+from aggregator.layout.postings import posting
 from aggregator.layout.unpriced import Unpriced
 from aggregator.prices.book import PriceBook
 from aggregator.rollups.facets import count_facets, error_facet_of
@@ -150,22 +151,22 @@ class Fold:
         call.model = start.model
         trace_id, parent_id = start.trace_id, start.parent_id
         trace = call.trace = call.packed_id if trace_id is None else pack_id(trace_id)
-        post, posting = self._postings(call), layout.posting(number)
-        post[layout.MINUTE][(start.started_at_us // MINUTE_US).to_bytes(4, "big")].append(posting)
-        post[layout.TRACE][trace].append(posting)
+        post, numbered = self._postings(call), posting(number)
+        post[layout.MINUTE][(start.started_at_us // MINUTE_US).to_bytes(4, "big")].append(numbered)
+        post[layout.TRACE][trace].append(numbered)
         if start.thread_id is not None:
-            post[layout.THREAD][start.thread_id.encode()].append(posting)
+            post[layout.THREAD][start.thread_id.encode()].append(numbered)
         if start.turn_id is not None:
-            post[layout.TURN][start.turn_id.encode()].append(posting)
+            post[layout.TURN][start.turn_id.encode()].append(numbered)
         for ref in start.input_refs:
-            post[layout.INPUT_REF][ref.encode()].append(posting)
+            post[layout.INPUT_REF][ref.encode()].append(numbered)
         if call.waiting_output_refs is not None:
             for ref in call.waiting_output_refs:
-                post[layout.OUTPUT_REF][ref.encode()].append(posting)
+                post[layout.OUTPUT_REF][ref.encode()].append(numbered)
             call.waiting_output_refs = None
         if parent_id is not None:
             parent = call.parent = pack_id(parent_id)
-            post[layout.PARENT][parent].append(posting)
+            post[layout.PARENT][parent].append(numbered)
             self._link(number, call, parent, is_named)
         if call.waiting is not None:
             brought = call.waiting.get(trace)
@@ -196,9 +197,9 @@ class Fold:
         if call.started_us is None:
             call.waiting_output_refs = list(end.output_refs)
         else:
-            post, posting = self._postings(call), layout.posting(number)
+            post, numbered = self._postings(call), posting(number)
             for ref in end.output_refs:
-                post[layout.OUTPUT_REF][ref.encode()].append(posting)
+                post[layout.OUTPUT_REF][ref.encode()].append(numbered)
 
     def _count(self, number: int, call: Call, is_new: bool) -> None:
         """Count a started call: when it starts, when it ends, or both. What a roll-up counts is left to `finish`."""

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from aggregator.layout.keys import POSTING_BLOCK_BYTES
+from aggregator.layout.postings import block_field, unpack_latest
+
+BLOCK_BYTES_MAX = 1_000
 
 # Of the oldest state that a Redis may come back with.
 DUMP_AGE_S_MAX = 500
@@ -74,11 +76,11 @@ class State:
             self.delete(key)
 
     def append_posting(self, key: bytes, blocks: bytes, field: bytes, more: bytes) -> None:
-        """As the script in aggregator.store.shard_store does it."""
+        """As the script in aggregator.layout.postings does it."""
         kept = self.hash(key).get(field, bytes(4))
-        if len(kept) + len(more) > POSTING_BLOCK_BYTES and len(kept) > 4:
-            full = int.from_bytes(kept[:4], "big")
-            self.hset(blocks, {b"%d:%b" % (full, field): kept[4:]})
+        if len(kept) + len(more) > BLOCK_BYTES_MAX and len(kept) > 4:
+            full, numbers = unpack_latest(kept)
+            self.hset(blocks, {block_field(full, field): packed_block(numbers)})
             kept = (full + 1).to_bytes(4, "big")
         self.hset(key, {field: kept + more})
 
@@ -133,3 +135,15 @@ class MemoryRedis:
         late, self.late = self.late, []
         for arrive in late:
             arrive()
+
+
+def packed_block(numbers: Iterable[int]) -> bytes:
+    """A full block of postings."""
+    packed, before = bytearray([255]), 0
+    for number in sorted(numbers):
+        gap, before = number - before, number
+        while gap >= 128:
+            packed.append(gap % 128 + 128)
+            gap //= 128
+        packed.append(gap)
+    return bytes(packed)

@@ -13,7 +13,8 @@ import redis
 
 from aggregator.layout import keys as layout
 from aggregator.layout.attempt import Attempt
-from aggregator.layout.keys import POSTING_BLOCK_BYTES, SESSION_BYTES, VERSION_BYTES, ShardKeys, ShardName
+from aggregator.layout.keys import SESSION_BYTES, VERSION_BYTES, ShardKeys, ShardName
+from aggregator.layout.postings import appended
 from aggregator.layout.write import Field, Key, ShardWrite, Value
 from aggregator.store.shard_store import Fenced, ShardStore
 from tests.protocol.memory_redis import Hash, MemoryRedis, State
@@ -189,10 +190,9 @@ class MemoryStore(ShardStore):
         for key in write.drops:
             state.delete(_bytes(key))
         for (posting_key, blocks), more in write.appends.items():
-            for value, postings in more.items():
-                for at in range(0, len(postings), POSTING_BLOCK_BYTES):
-                    piece = postings[at : at + POSTING_BLOCK_BYTES]
-                    state.append_posting(_bytes(posting_key), _bytes(blocks), value, piece)
+            arguments = appended(more)
+            for value, piece in zip(arguments, arguments, strict=True):
+                state.append_posting(_bytes(posting_key), _bytes(blocks), value, piece)
         for ref_key, names in write.names.items():
             state.add_names(_bytes(ref_key), names)
         for versions, slots in write.new_versions.items():

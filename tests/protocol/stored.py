@@ -9,6 +9,7 @@ from aggregator.calls.call import Call
 from aggregator.calls.packed_id import unpack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import CALLS_PER_CHUNK, ShardKeys, ShardName
+from aggregator.layout.postings import unpack_latest
 from aggregator.layout.sealed_calls import calls_of_chunk
 from aggregator.objects.object_store import ObjectStore
 from aggregator.rollups.cell import CELL_CODEC
@@ -85,7 +86,7 @@ class _Reading:
                 self._read_slots(int(project), key, rest.decode(), totals)
             elif kind == b"x" and rest.startswith(layout.MINUTE.encode()):
                 for minute, numbers in self._state.hash(key).items():
-                    totals.posted[project_id, int.from_bytes(minute, "big")] = layout.posted(numbers[4:])
+                    totals.posted[project_id, int.from_bytes(minute, "big")] = unpack_latest(numbers).numbers
             elif kind == b"open":
                 for number, entry in self._state.hash(key).items():
                     own = msgspec.msgpack.decode(entry)[1]

@@ -10,7 +10,8 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aggregator.layout.keys import ShardKeys, ShardName, posting
+from aggregator.layout.keys import ShardKeys, ShardName
+from aggregator.layout.postings import posting
 from aggregator.layout.write import ShardWrite
 from aggregator.store.shard_store import Fenced, ShardStore, StoreFull
 from aggregator.store.transaction import Command

@@ -16,6 +16,7 @@ from aggregator.calls.packed_id import pack_id, unpack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import ShardName, id_field
 from aggregator.layout.open_calls import unpack_open_calls
+from aggregator.layout.postings import block_field, unpack_block, unpack_latest
 from aggregator.layout.sealed_calls import calls_of_chunk
 from aggregator.layout.unpriced import read_unpriced
 from aggregator.objects.object_store import ObjectStore
@@ -234,9 +235,9 @@ class _StateReader:
     def _postings(self, fields: Mapping[bytes, bytes], blocks: Mapping[bytes, bytes]) -> Json:
         found: Json = {}
         for value, postings in fields.items():
-            numbers = layout.posted(postings[4:])
-            for block in range(int.from_bytes(postings[:4], "big")):
-                numbers += layout.posted(blocks[b"%d:%b" % (block, value)])
+            full, numbers = unpack_latest(postings)
+            for block in range(full):
+                numbers += unpack_block(blocks[block_field(block, value)])
             found[value.hex()] = {self._names[number] for number in numbers}
         return found
 

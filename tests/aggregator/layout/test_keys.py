@@ -1,8 +1,6 @@
 """Keys and fields of a shard."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from aggregator.layout.keys import (
@@ -11,8 +9,6 @@ from aggregator.layout.keys import (
     day_of,
     id_field,
     member_shard,
-    posted,
-    posting,
     shard_member,
 )
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES
@@ -63,12 +59,6 @@ def test_a_member_names_its_shard(topic: str) -> None:
     """Back from the registry."""
     shard = ShardName("ns", topic, 7)
     assert member_shard("ns", shard_member(shard)) == shard
-
-
-@given(st.lists(st.integers(0, 2**40 - 1)))
-def test_postings_come_back(numbers: list[int]) -> None:
-    """Record numbers up to a trillion, in five bytes each."""
-    assert posted(b"".join(map(posting, numbers))) == numbers
 
 
 def test_id_fields_of_two_projects_differ() -> None:

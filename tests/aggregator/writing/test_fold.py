@@ -10,6 +10,7 @@ from aggregator.calls.event import Event, UsageCounts
 from aggregator.calls.packed_id import pack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import id_field
+from aggregator.layout.postings import posting
 from aggregator.rollups.series import LATENCY, Row, model_series, series_of
 from aggregator.rollups.tally import CallTally
 from aggregator.time_units import MINUTE_US
@@ -61,7 +62,7 @@ def test_an_end_waits() -> None:
     [tally] = begun.groups.values()
     assert (tally.calls, tally.errors) == (1, 1)
     assert rows(tally) == {LATENCY: [(1500,)], model_series("m"): [(3, 0, 3, 0, 0)]}
-    assert begun.postings[1, DAY][layout.OUTPUT_REF] == {b"weave:///o:1": [layout.posting(0)]}
+    assert begun.postings[1, DAY][layout.OUTPUT_REF] == {b"weave:///o:1": [posting(0)]}
     assert record(records, "a").waiting_output_refs is None
 
 
@@ -129,7 +130,7 @@ def test_postings() -> None:
     records = Records({}, 0)
     told: dict[str, Any] = {"parent_id": "p", "thread_id": "", "turn_id": "u", "input_refs": ("r1", "r2")}
     changes = fold(records, [start("a", 60, **told), end("a", 90_000, output_refs=("r3",))])
-    first = [layout.posting(0)]
+    first = [posting(0)]
     assert changes.postings == {
         (1, DAY): {
             layout.MINUTE: {(MINUTE + 1).to_bytes(4, "big"): first},
