@@ -20,6 +20,7 @@ from tests.servers.clustered import lead_to
 from tests.servers.kafka_server import KafkaServer
 from tests.servers.redis_cluster import RedisCluster
 from tests.servers.redis_server import RedisServer
+from tests.servers.s3_server import S3Server
 
 # Ten times as many datasets in the tests that compare with the brute-force model.
 settings.register_profile("full")
@@ -54,6 +55,15 @@ def redis_url(redis_server: RedisServer) -> str:
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A server of S3's protocol for the whole run, with one bucket; not to be killed."""
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    server.start()
+    yield server
+    server.kill()
 
 
 @pytest.fixture(scope="session")

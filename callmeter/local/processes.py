@@ -67,6 +67,8 @@ class Processes:
             "CALLMETER_API__PORT": str(api_port),
             "CALLMETER_API__AUTH": "false",
             "CALLMETER_API__WORKERS": "1",
+            # Beside Redis, which points into it: they are kept, or thrown away, together.
+            "CALLMETER_SEGMENTS__URL": settings.segments.url or (directory / "segments").as_uri(),
             "CALLMETER_LOG__LEVEL": "info",
         }
         self._client = connect(self.redis.url)
