@@ -17,7 +17,7 @@ from api.query.examples_question import ExamplesQuestion
 from api.query.questions import CallFilter
 from tests.support.folding import KEEP_ALL, PROJECT, T0_US, apply, complete, open_shard, tokens
 
-HOURS = 60
+HOURS = 30
 PER_MINUTE = 5
 # Those of hours are as slow as their number; the one minute of these has all of the slowest.
 SLOW_MINUTE = 17 * 60 + 31
@@ -55,7 +55,7 @@ def examples(redis_url: str, order: Order, limit: int, op_name: str = "op") -> t
 
 @pytest.fixture
 def folded(redis_url: str) -> str:
-    """A Redis with five calls in each minute of 60 hours."""
+    """A Redis with five calls in each minute of 30 hours."""
     shard = open_shard(redis.Redis.from_url(redis_url))
     for hour in range(HOURS):
         events = []
@@ -75,7 +75,7 @@ def folded(redis_url: str) -> str:
 
 
 def test_few_minutes_are_read(folded: str) -> None:
-    """Of 18,000 calls the first are found by reading those of a few minutes, in a few round trips."""
+    """Of 9,000 calls the first are found by reading those of a few minutes, in a few round trips."""
     slowest = [f"{SLOW_MINUTE}.{second}" for second in (4, 3, 2, 1, 0)]
     newest = [f"{HOURS * 60 - 1 - minute}.{second}" for minute in range(2) for second in (4, 3, 2, 1, 0)]
     for order, limit, first in ((Order.SLOWEST, 5, slowest), (Order.NEWEST, 10, newest)):

@@ -12,7 +12,7 @@ from tests.pipeline.pipeline import Pipeline
 from tests.servers.clustered import with_cluster
 
 DATASET = read_dataset("disorder")
-REBUILD = ("rebuild", "--grace", "3s")
+REBUILD = ("rebuild", "--grace", "1s")  # an api that is asked meanwhile may need more: it looks once a second
 PATIENCE_S = 200.0  # of a busy machine; the tests themselves end after 300
 
 

@@ -76,7 +76,7 @@ def test_queries_never_fail(pipeline: Pipeline) -> None:
     asking, feeding = Asking(api), Feeding(pipeline)
     try:
         assert wait_until(lambda: feeding.calls > 20 and asking.rounds > 1, PATIENCE_S)
-        done = rebuild(pipeline)
+        done = rebuild(pipeline, "--grace", "3s")
         assert done.status == 0, done.errors
         rounds, calls = asking.rounds, feeding.calls
         assert wait_until(lambda: asking.rounds > rounds + 1 and feeding.calls > calls + 20, PATIENCE_S)

@@ -14,7 +14,7 @@ from ingest.decoding.single import decode_message
 
 BEGIN_US = 1_781_049_600_000_000  # 2026-06-10T00:00Z
 MINUTES = 30
-CALLS_PER_SECOND = 20
+CALLS_PER_SECOND = 10
 
 
 @pytest.fixture(scope="module")
