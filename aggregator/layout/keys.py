@@ -5,7 +5,9 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
 
     {tag}:next            string  next offset: the fence, written with everything else in one step; `10+5000` where
                                   5,000 elements of the batch that is message 10 are applied already; sealing adds ":"
-                                  and random digits, so that what was read before it is not applied after it
+                                  and random digits, so that what was read before it is not applied after it;
+                                  so does each batch from then on: where Redis forgot a state, that of the same offset
+                                  that takes its place may hold the same in other forms
     {tag}:attempt         string  the step that was begun last, where it might end its worker (layout/attempt.py)
     {tag}:waiting         hash    P + packed call id -> an end whose start has not come (layout/event_text.py)
     {tag}:log             hash    topic_id of the topic that is folded; leader_epoch of the message before the next

@@ -37,7 +37,6 @@ from aggregator.store.scripts import MOVE_AWAY, MOVE_BACK
 from aggregator.store.transaction import Command, Overtaken, send
 
 FIELDS_PER_READ_MAX = 10_000  # of one HMGET; more only makes one reply block the server longer
-
 SEAL_FENCE_BYTES = 6  # random: two sealings never draw the same
 
 
@@ -249,11 +248,12 @@ class ShardStore:
         self._send(offset, fence_at(offset, stored_element(self._continued_at)) + SEALED + drawn, write)()
 
     def _fence(self, next_offset: int, next_element: int) -> bytes:
-        """Return what the fence is to hold: where nothing was read, what sealing drew stays."""
+        """Return what the fence is to hold; once something was sealed, each batch draws digits too (see keys.py)."""
         known = self._continued_at if self._asked else None
         if known is not None and (stored_offset(known), stored_element(known)) == (next_offset, next_element):
             return known
-        return fence_at(next_offset, next_element)
+        drawn = SEALED + secrets.token_hex(SEAL_FENCE_BYTES).encode() if known and SEALED in known else b""
+        return fence_at(next_offset, next_element) + drawn
 
     def _send(self, first_offset: int | None, fence: bytes | None, write: ShardWrite) -> Callable[[], None]:
         def check(stored: bytes | None) -> None:

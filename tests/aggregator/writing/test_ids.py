@@ -127,6 +127,26 @@ def test_a_writer_that_looked_before_is_refused(client: Any) -> None:
     assert client.hget(KEYS.shard, "calls") == b"100"
 
 
+def test_what_redis_forgot_and_what_took_its_place(client: Any) -> None:
+    """Redis loses a move, ids move to other pages, and the log is applied as far as before: that is another state."""
+    first = open_shard(client, AT_ONCE)
+    apply(first, calls(100))
+    before = {key: client.dump(key) for key in client.scan_iter()}
+    first.seal(NOW_US)
+    apply(first, [complete("last")])
+    client.flushall()
+    for key, dumped in before.items():
+        client.restore(key, 0, dumped)
+    second = open_shard(client, AT_ONCE)
+    second.seal(NOW_US)
+    apply(second, [complete("last")])
+    assert first.next_offset == second.next_offset
+    with pytest.raises(Fenced):
+        apply(first, calls(100))
+    apply(second, calls(100))
+    assert client.hget(KEYS.shard, "calls") == b"101"
+
+
 def test_ids_that_hash_alike(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two bits of a hash many are found that are others' ids; the records tell which."""
     monkeypatch.setattr(id_pages, "_HASH_BITS", 2)
