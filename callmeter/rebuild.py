@@ -165,7 +165,7 @@ class Rebuild:
                 partition = source.partition
                 of_live = ShardStore(self._client, ShardName(live, *partition))
                 self._say_alive()
-                of_live.register(())  # so that what is fenced is found when it has to be undone
+                of_live.register({})  # so that what is fenced is found when it has to be undone
                 final = self._generations.move_away(of_live.shard, lease) or 0
                 self._fold(reader, partition, source.log_ends if source.is_other_log else final, lambda _: None)
                 self._note_as_of(live, partition)

@@ -17,7 +17,8 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     {tag}:writer          hash    session: random bytes, drawn anew whenever Redis may have lost something;
                                   retention: what the writer keeps (aggregator/layout/kept.py)
     {tag}:unpriced        hash    how many calls have no cost, by model (aggregator/layout/unpriced.py)
-    {tag}:projects        hash    project id -> P
+    {tag}:projects        hash    project id -> P; no P is given twice, also when the project has gone
+    {tag}:until           hash    P -> until when something of it is kept (aggregator/layout/kept_project.py)
     {tag}:ids             hash    P + packed call id -> record number, of calls that came lately
     {tag}:idp             hash    page number -> record numbers by hashed id, of calls that came before; and `table`
                                   (aggregator/layout/id_pages.py)
@@ -42,14 +43,13 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     {tag}:P:open:T        hash    record number -> open call of trace T (aggregator/layout/open_calls.py)
 
 Outside the shards, two sets per namespace say which shards hold a project (`namespace:project:<id>`) and which there
-are (`namespace:shards`), and a sorted set has all projects by name (`namespace:projects`). Beside `namespace:shards`,
-in its slot, the hash `{namespace:shards}:counted` says of each topic when all its partitions were known there.
-`{namespace:shards}:grown` says when topics got more partitions, and `namespace:claims:<topic>:D:<part>` which
-partition counts a call that may come through several (aggregator/store/elsewhere.py).
-What alerts need is in one slot, `{namespace:alerts}:` and `lease` (string: the process that evaluates, and its term),
-`term` (string: how many there were), `episodes` (hash: rule, project and group -> JSON of an episode) and `outbox`
-(hash: id of a delivery -> JSON of one that is not known to have arrived); they belong to the base namespace, so that a
-rebuild leaves them alone (aggregator/store/alert_store.py).
+are (`namespace:shards`), and a sorted set has all projects by name (`namespace:projects`). A project's set expires when
+nothing of the project is kept any more; some worker then takes its name out of the sorted set
+(aggregator/store/project_registry.py).
+Beside `namespace:shards`, in its slot, the hash `{namespace:shards}:counted` says of each topic when all its partitions
+were known there. `{namespace:shards}:grown` says when topics got more partitions, and
+`namespace:claims:<topic>:D:<part>` which partition counts a call that may come through several
+(aggregator/store/elsewhere.py).
 `base:live` names the namespace of the live generation (aggregator/store/generation.py); without it that is the base.
 In its slot, `{base:live}:lease` is the lease of the rebuild that hands over, for as long as that says it lives.
 """
@@ -94,6 +94,7 @@ class ShardKeys:
         self.shard = f"{self._tag}:shard"
         self.writer = f"{self._tag}:writer"
         self.projects = f"{self._tag}:projects"
+        self.until = f"{self._tag}:until"
         self.ids = f"{self._tag}:ids"
         self.id_pages = f"{self._tag}:idp"
         self.unpriced = f"{self._tag}:unpriced"

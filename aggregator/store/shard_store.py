@@ -20,8 +20,6 @@ from aggregator.layout.keys import (
     counted_topics,
     fence_at,
     moved_by,
-    project_registry,
-    projects_by_name,
     shard_member,
     shard_registry,
     stored_element,
@@ -33,6 +31,7 @@ from aggregator.store.connection import StoreAway as StoreAway
 from aggregator.store.connection import StoreFull as StoreFull
 from aggregator.store.connection import StoreTrouble as StoreTrouble
 from aggregator.store.eviction import MayEvict, check_eviction
+from aggregator.store.project_registry import register_projects, sweep_projects
 from aggregator.store.scripts import MOVE_AWAY, MOVE_BACK
 from aggregator.store.transaction import Command, Overtaken, send
 
@@ -188,20 +187,18 @@ class ShardStore:
             raise Fenced(f"shard {self.shard.tag}: read at next offset {self._continued_at!r}, then {after!r}")
         return replies[1:-1]
 
-    def register(self, project_ids: Iterable[str]) -> None:
-        """Make it known that this shard holds these projects; done before their first batch is applied.
+    def register(self, project_ids: Mapping[str, int]) -> None:
+        """Make it known that this shard holds these projects, for at least so many seconds from now; done before the
+        batch is applied that holds something of them. What is known for longer stays so: other shards may hold them.
 
         All shards of the topic become known: none is as of now before it has said so itself.
         """
-        member = shard_member(self.shard)
-        pipeline = self._client.pipeline(transaction=False)
-        pipeline.sadd(shard_registry(self.shard.namespace), member, *self._siblings(self._partitions))
-        project_ids = list(project_ids)
-        for project_id in project_ids:
-            pipeline.sadd(project_registry(self.shard.namespace, project_id), member)
-        if project_ids:
-            pipeline.zadd(projects_by_name(self.shard.namespace), dict.fromkeys(project_ids, 0))
-        pipeline.execute()
+        siblings = [shard_member(self.shard), *self._siblings(self._partitions)]
+        register_projects(self._client, self.shard, siblings, project_ids)
+
+    def sweep_projects(self, cursor: int) -> int:
+        """Take some names out of the list of projects whose sets have expired; where to go on, 0 at the end."""
+        return sweep_projects(self._client, self.shard.namespace, cursor)
 
     def register_partitions(self, partitions: int, counted_us: int) -> None:
         """Make it known that the topic had so many at this instant, and so has no message from before it in others.

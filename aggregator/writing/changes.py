@@ -39,9 +39,11 @@ def write_changes(
     }
     if new:
         write.fields[keys.ids] = new  # type: ignore[assignment]  # a dict of fewer kinds of values
-    for project_id, project in records.projects.items():
-        if project > known.projects:
-            write.set(keys.projects, project_id, project)
+    if records.projects_numbered > known.projects:
+        write.set(keys.shard, "projects_numbered", records.projects_numbered)
+        for project_id, project in records.projects.items():
+            if project > known.projects:
+                write.set(keys.projects, project_id, project)
     if (short := changes.short_rollup) is not None:
         write.set(keys.shard, SHORT_ROLLUP, f"{records.project_id(short.project)} {unpack_id(short.packed_id)}")
     _write_postings(changes, keys, retention, write)

@@ -10,8 +10,10 @@ from aggregator.layout.keys import id_field, named_by
 class Records:
     """Records by number, numbers by id. What is not here must be loaded before a batch is folded."""
 
-    def __init__(self, projects: dict[str, int], next_number: int) -> None:
+    def __init__(self, projects: dict[str, int], next_number: int, projects_numbered: int = 0) -> None:
         self.projects = projects
+        # A number is not given again when its project has gone: keys with it may still be there.
+        self.projects_numbered = max(projects_numbered, *projects.values(), 0)
         self._project_ids = {number: project_id for project_id, number in projects.items()}
         self.next_number = next_number
         self.numbers: dict[bytes, int] = {}
@@ -21,9 +23,14 @@ class Records:
         """The project's number, a new one for a new project."""
         number = self.projects.get(project_id)
         if number is None:
-            number = self.projects[project_id] = len(self.projects) + 1
+            self.projects_numbered += 1
+            number = self.projects[project_id] = self.projects_numbered
             self._project_ids[number] = project_id
         return number
+
+    def forget_project(self, project_id: str) -> None:
+        """Drop a project of which there are no records any more."""
+        del self._project_ids[self.projects.pop(project_id)]
 
     def project_id(self, number: int) -> str:
         """The project that has this number."""

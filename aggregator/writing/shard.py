@@ -5,11 +5,12 @@ refused or cut off) `recover` drops everything in memory and starts again from w
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from functools import partial
 
 import msgspec
 
 from aggregator.calls.event import Event
-from aggregator.layout.write import Field, Key, ShardWrite
+from aggregator.layout.write import ShardWrite
 from aggregator.prices.book import PriceBook
 from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
@@ -20,11 +21,13 @@ from aggregator.writing.directories import Directories
 from aggregator.writing.expiry import ExpiredChunks
 from aggregator.writing.fold import Fold
 from aggregator.writing.ids import Ids
+from aggregator.writing.kept_projects import KeptProjects
 from aggregator.writing.kept_retention import KeptRetention
 from aggregator.writing.known_expiries import KnownExpiries
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.loading import load_records
 from aggregator.writing.objects_access import NO_OBJECTS, ObjectsAccess
+from aggregator.writing.present import read_present
 from aggregator.writing.records import Records
 from aggregator.writing.source_log import SourceLog
 from aggregator.writing.unpriced import UnpricedCounts
@@ -67,20 +70,22 @@ class Shard:
         self._next_offset = self._sent_offset = self._store.next_offset()
         self._under_way: Callable[[], None] | None = None
         fields = self._store.shard_fields()
-        hashes = [self._keys.projects, self._keys.writer, self._keys.unpriced, self._keys.log]
-        projects, written_by, unpriced, log = self._store.read_hashes(hashes)
+        hashes = [self._keys.projects, self._keys.until, self._keys.writer, self._keys.unpriced, self._keys.log]
+        projects, until, written_by, unpriced, log = self._store.read_hashes(hashes)
         self._unpriced = UnpricedCounts(unpriced)
         self._log = SourceLog(log)
         self._kept = KeptRetention(self._retention, written_by.get(b"retention"))
         numbers = {name.decode(): int(number) for name, number in projects.items()}
-        self._store.register(numbers)  # known already, unless Redis forgot that, or the node that holds it
-        self._registered = set(numbers)
         self._as_of_us = int(fields.get("as_of_us", 0))
-        self._records = Records(numbers, int(fields.get("calls_numbered", 0)))
-        self._ids = Ids(self._store, self._limits.seal_after_s, self._records.next_number)
+        self._projects = KeptProjects(until, self._store, self._retention)
+        self._store.register(dict.fromkeys(self._projects.are_kept(numbers, self._as_of_us), self._projects.longest_s))
+        next_number, projects_numbered = (int(fields.get(name, 0)) for name in ("calls_numbered", "projects_numbered"))
+        self._records = Records(numbers, next_number, projects_numbered)
+        self._ids = Ids(self._store, self._limits.seal_after_s, next_number)
         self._waiting = WaitingEnds(self._store)
-        self._cells = Cells(self._keys, self._read_present, self._objects.frames)
-        self._upkeep = Upkeep(self._store, self._retention, self._limits, self._read_present, self._objects)
+        present = partial(read_present, self._store)
+        self._cells = Cells(self._keys, present, self._objects.frames)
+        self._upkeep = Upkeep(self._store, self._retention, self._limits, present, self._objects)
         self._directories = Directories(self._store, self._limits.views_max)
         self._expiries = KnownExpiries()
         dropped = (int(fields.get(name, 0)) for name in ("chunks_dropped", "dropped_before_us"))
@@ -154,7 +159,7 @@ class Shard:
         self.finish()
         self._as_of_us = max(self._as_of_us, as_of_us or 0)
         self._seal(now_us, len(events))
-        known = Known(self._records.next_number, len(self._records.projects))
+        known = Known(self._records.next_number, self._records.projects_numbered)
         fields = load_records(events, self._records, self._ids, self._store)
         fold = Fold(self._records, self._prices, self._limits.error_bytes_max)
         for event, field in zip(events, fields, strict=True):
@@ -173,10 +178,13 @@ class Shard:
         dropped = set(self._expired.drop(until_us, known.records, self._records.calls, write))
         self._kept.note(now_us, self._keys, write)
         self._unpriced.add(changes.unpriced, self._keys, write)
+        longer = self._projects.note(events, self._records.projects, now_us, write)
+        self._let_go(until_us, {event.project_id for event in events}, write)
         self._log.write(self._keys, write)
         count(changes.counters, self._records.next_number, self._as_of_us, self._keys, write)
         self._expiries.leave_known(now_us, write)
-        self._register(events)
+        if longer:
+            self._store.register(longer)
         self._under_way = self._store.send(self._next_offset, next_offset, write, next_element)
         self._sent_offset = next_offset
         self._forget_excess(changes, write, dropped)
@@ -203,7 +211,7 @@ class Shard:
             self._next_offset = self._sent_offset
 
     def touch(self, as_of_us: int) -> None:
-        """Everything there is has been applied as of this instant, without a new message."""
+        """Everything has been applied as of this instant, without a new message."""
         self.note_end(self._next_offset, as_of_us)
 
     def note_end(self, next_offset: int | None, as_of_us: int | None) -> None:
@@ -221,6 +229,8 @@ class Shard:
             write.increments["offsets_skipped"] = next_offset - self._next_offset
             self.note_log("leader_epoch", "-1")
         self._log.write(self._keys, write)
+        self._let_go(self._as_of_us, frozenset(), write)
+        self._projects.sweep(self._as_of_us)
         element = self._store.next_element if next_offset == self._next_offset else 0
         self._store.send(self._next_offset, next_offset, write, element)()
         self._next_offset = self._sent_offset = next_offset
@@ -270,19 +280,14 @@ class Shard:
         self._store.apply(self._next_offset, next_offset, write)
         self._next_offset = self._sent_offset = next_offset
 
-    def _read_present(self, wanted: dict[Key, list[Field]]) -> dict[tuple[Key, Field], bytes]:
-        return {
-            (key, field): value
-            for key, values in self._store.read_fields(wanted).items()
-            for field, value in zip(wanted[key], values, strict=True)
-            if value is not None
-        }
-
-    def _register(self, events: Sequence[Event]) -> None:
-        new = {event.project_id for event in events} - self._registered
-        if new:
-            self._store.register(new)
-            self._registered |= new
+    def _let_go(self, until_us: int, in_hand: Set[str], write: ShardWrite) -> None:
+        """Forget projects of which nothing is kept any more."""
+        records, dropped = self._records, self._expired.first_number
+        if gone := self._projects.go(until_us, dropped, records.next_number, records.projects, in_hand, write):
+            self._unpriced.forget_projects(gone.values(), self._keys, write)
+            self._waiting.forget_projects(gone.values(), write)
+            for project_id in gone:
+                records.forget_project(project_id)
 
     def _forget_excess(self, changes: BatchChanges, write: ShardWrite, dropped: set[int]) -> None:
         for number in dropped:

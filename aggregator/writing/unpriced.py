@@ -1,7 +1,7 @@
 """The count of calls without a cost, by project and model: bounded, and written with the batch that changes it."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from aggregator.layout.keys import ShardKeys
 from aggregator.layout.unpriced import MODELS_KEPT_MAX, OTHERS, Unpriced, read_unpriced, unpriced_field
@@ -14,6 +14,12 @@ class UnpricedCounts:
     def __init__(self, stored: Mapping[bytes, bytes], models_max: int = MODELS_KEPT_MAX) -> None:
         self._calls = read_unpriced(stored)
         self._models_max = models_max
+
+    def forget_projects(self, projects: Collection[int], keys: ShardKeys, write: ShardWrite) -> None:
+        """Nothing of these is kept any more."""
+        for unpriced in [one for one in self._calls if one.project in projects]:
+            del self._calls[unpriced]
+            write.deletions.setdefault(keys.unpriced, []).append(unpriced_field(unpriced))
 
     def add(self, more: Counter[Unpriced], keys: ShardKeys, write: ShardWrite) -> None:
         """Count more, or fewer where what a call counts has changed, and write what changed."""

@@ -2,11 +2,11 @@
 the shard that gets the start.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from aggregator.calls.event import Event
 from aggregator.layout.event_text import decode_event, encode_event
-from aggregator.layout.keys import ShardKeys
+from aggregator.layout.keys import ShardKeys, named_by
 from aggregator.layout.write import ShardWrite
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.records import Records
@@ -50,6 +50,13 @@ class WaitingEnds:
         self._forget(fields, write)
         write.set(self._keys.shard, "ends_waiting", len(self.fields))
         return write
+
+    def forget_projects(self, projects: Collection[int], write: ShardWrite) -> None:
+        """Nothing of these is kept any more: their starts will not come."""
+        fields = [field for field in self.fields if named_by(field)[0] in projects]
+        if fields:
+            self._forget(fields, write)
+            write.set(self._keys.shard, "ends_waiting", len(self.fields))
 
     def _forget(self, fields: Iterable[bytes], write: ShardWrite) -> None:
         for field in fields:

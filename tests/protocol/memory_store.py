@@ -108,10 +108,13 @@ class MemoryStore(ShardStore):
         if self._asked and offsets != [self._continued_at] * 2:
             raise Fenced(f"read at next offset {self._continued_at!r}, then {offsets!r}")
 
-    def register(self, project_ids: Iterable[str]) -> None:
+    def sweep_projects(self, cursor: int) -> int:
+        """In the model nobody lists projects."""
+        return 0
+
+    def register(self, project_ids: Mapping[str, int]) -> None:
         member = _bytes(layout.shard_member(self.shard))
         namespace = self.shard.namespace
-        project_ids = list(project_ids)
         registries = [layout.shard_registry(namespace)]
         registries += [layout.project_registry(namespace, project_id) for project_id in project_ids]
 

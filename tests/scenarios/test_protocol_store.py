@@ -50,7 +50,11 @@ def real_server(url: str) -> Server:
 
     def dump() -> dict[bytes, Any]:
         kinds = {b"hash": client.hgetall, b"string": client.get, b"set": client.smembers, b"zset": _names}
-        return {key: (kinds[client.type(key)](key), max(client.expiretime(key), 0)) for key in client.scan_iter()}
+        return {key: (kinds[client.type(key)](key), expiry(key)) for key in client.scan_iter()}
+
+    def expiry(key: bytes) -> int:
+        # Sets of projects expire by Redis' clock, which the model does not have.
+        return 0 if b":project:" in key else max(client.expiretime(key), 0)
 
     def _names(key: bytes) -> set[bytes]:
         return {name for name, score in client.zrange(key, 0, -1, withscores=True) if score == 0}
@@ -140,7 +144,7 @@ def test_full(server: Server) -> None:
         with pytest.raises(StoreFull):
             store.apply(None, 1, fields(a=1))
         with pytest.raises(StoreFull):
-            store.register(["a"])
+            store.register({"a": 1_000})
         assert store.next_offset() is None
     assert server.dump() == {}
 
@@ -196,7 +200,7 @@ operations = st.one_of(
     calls_of("read_fields", st.dictionaries(st.sampled_from(HASHES), st.lists(st.sampled_from(NAMES), min_size=1))),
     calls_of("read_hashes", st.just(HASHES)),
     calls_of("scan_fields", st.sampled_from(HASHES), st.just(0), st.just(1_000)),
-    calls_of("register", st.lists(st.sampled_from(("p", "q")), unique=True)),
+    calls_of("register", st.dictionaries(st.sampled_from(("p", "q")), st.integers(1_000, 2_000))),
     calls_of("next_offset"),
     calls_of("shard_fields"),
 )

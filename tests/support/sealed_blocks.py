@@ -11,6 +11,7 @@ from aggregator.segments.frame import FullCell, unpack_frame
 # Keys of a shard that say how the rest is kept, not what it is.
 NO_CONTENT = [
     "projects",
+    "until",
     "ids",
     "idp",
     "writer",

@@ -106,7 +106,7 @@ class Machine:
         except RebuildRuns:
             return
         for partition in range(PARTITIONS):
-            ShardStore(self.client, ShardName(self.generations.live(), "calls", partition)).register(())
+            ShardStore(self.client, ShardName(self.generations.live(), "calls", partition)).register({})
 
     def rebuild_goes_on(self, which: int, does: str) -> None:
         if which >= len(self.rebuilds):

@@ -1,0 +1,25 @@
+"""Until when a shard keeps something of a project: the values of the hash `{tag}:until`, by the project's number.
+
+1767225600          until that instant (Unix s)
+1767225600:5120     it has passed; once all call records below that number are dropped, nothing is left
+"""
+
+from typing import NamedTuple
+
+
+class KeptProject(NamedTuple):
+    """`leaving_at`: the number of the next record when the time had passed; None before."""
+
+    until_s: int
+    leaving_at: int | None = None
+
+
+def encode_kept_project(kept: KeptProject) -> str:
+    """As it is stored."""
+    return f"{kept.until_s}" if kept.leaving_at is None else f"{kept.until_s}:{kept.leaving_at}"
+
+
+def decode_kept_project(stored: bytes) -> KeptProject:
+    """What `encode_kept_project` was given."""
+    until_s, _, leaving_at = stored.partition(b":")
+    return KeptProject(int(until_s), int(leaving_at) if leaving_at else None)
