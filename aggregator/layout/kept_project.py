@@ -15,11 +15,11 @@ class KeptProject(NamedTuple):
 
 
 def encode_kept_project(kept: KeptProject) -> str:
-    """As it is stored."""
+    """Write it as it is stored."""
     return f"{kept.until_s}" if kept.leaving_at is None else f"{kept.until_s}:{kept.leaving_at}"
 
 
 def decode_kept_project(stored: bytes) -> KeptProject:
-    """What `encode_kept_project` was given."""
+    """Read what `encode_kept_project` wrote."""
     until_s, _, leaving_at = stored.partition(b":")
     return KeptProject(int(until_s), int(leaving_at) if leaving_at else None)

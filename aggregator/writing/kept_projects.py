@@ -34,7 +34,7 @@ class KeptProjects:
         self._look_us = 0
 
     def are_kept(self, projects: Mapping[str, int], as_of_us: int) -> list[str]:
-        """Those of the projects whose time has not passed, or of which it is not known: the registries may lack them,
+        """Return the projects whose time has not passed, or of which it is not known: the registries may lack them,
         where Redis forgot that, or the node that holds it.
         """
         return [

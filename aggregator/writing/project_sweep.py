@@ -8,7 +8,7 @@ SWEEP_INTERVAL_US = MINUTE_US
 
 
 class ProjectSweep:
-    """Of a shard; that of a topic's first partition does it."""
+    """Sweeps for one shard; the shard of a topic's first partition does it for all."""
 
     def __init__(self, store: ShardStore) -> None:
         self._store = store
