@@ -24,6 +24,8 @@ from aggregator.writing.objects_access import ObjectsAccess
 
 log = logging.getLogger(__name__)
 
+# The first pass comes so long after a shard was opened: one that is opened again and again does not list each time.
+FIRST_AFTER_US = 60 * SECOND_US
 # Looked at, retired or deleted in one pass; what is more waits for the next one. A day retires some three.
 OBJECTS_PER_PASS_MAX = 100
 
@@ -61,7 +63,7 @@ class Collecting:
         self._retention = retention
         self._grace_us, self._every_us = grace_s * SECOND_US, every_s * SECOND_US
         self._prefix = object_prefix(store.keys.objects)
-        self._next_us = 0
+        self._next_us: int | None = None
         self._listing: Future[Listing] | None = None
         self._deleting: tuple[list[str], Future[None]] | None = None
         self._has_said_shared = False
@@ -81,6 +83,8 @@ class Collecting:
         except ObjectStoreAway as why:
             log.warning("objects are collected later: the object store is away", extra={"why": str(why)})
             return 0
+        if self._next_us is None:
+            self._next_us = now_us + min(FIRST_AFTER_US, self._every_us)
         if now_us >= self._next_us:
             self._next_us = now_us + self._every_us
             self._listing = self._aside.submit(partial(list_objects, self._objects, self._prefix))

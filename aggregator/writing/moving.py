@@ -52,7 +52,7 @@ BLOCKS_PER_OBJECT_MAX = 1_000
 # Of some 16 KB each.
 FRAMES_PER_READ = 100
 # Blocks that are asked for what was sealed of them before an object store was set: a few milliseconds.
-LOOKED_AT_ONCE_MAX = 2_000
+LOOKED_AT_ONCE_MAX = 300
 # Random digits of a name: two never draw the same.
 NAME_BYTES = 8
 # How long an object store that was away is left alone, and a block that is not sealed to its end.
