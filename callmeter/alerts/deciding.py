@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from aggregator.time_units import SECOND_US
 from callmeter.alerts.episodes import Episode, Event, Timing, over, step
-from callmeter.alerts.measuring import SECOND_US, Group, Seen
+from callmeter.alerts.measuring import Group, Seen
 from callmeter.alerts.notifications import Delivery, fingerprint
 from callmeter.alerts.rules import Rule, RuleFile
 

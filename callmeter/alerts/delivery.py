@@ -16,7 +16,7 @@ from typing import Protocol
 import msgspec
 
 from aggregator.store.connection import StoreTrouble
-from callmeter.alerts.measuring import SECOND_US
+from aggregator.time_units import SECOND_US
 from callmeter.alerts.notifications import (
     ALERTMANAGER_HOLDS_S,
     Delivery,

@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from aggregator.time_units import SECOND_US
 from callmeter.alerts.measuring import Group, Seen
-
-SECOND_US = 1_000_000
 
 
 class Event(StrEnum):

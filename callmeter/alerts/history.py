@@ -4,12 +4,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple
 
+from aggregator.time_units import MINUTE_US, SECOND_US
 from callmeter.alerts.deciding import Look
 from callmeter.alerts.episodes import Episode, Event, Timing, over, step
 from callmeter.alerts.measuring import Group, Seen
 from callmeter.alerts.rules import Rule
-
-MINUTE_US = 60_000_000
 
 
 class Fired(NamedTuple):
@@ -37,7 +36,7 @@ LookAt = Callable[[Rule, int], Look]
 
 def instants(from_us: int, to_us: int, step_s: int) -> Sequence[int]:
     """The minutes at which history is looked at, the first and the last within the window."""
-    step_us = step_s * 1_000_000
+    step_us = step_s * SECOND_US
     return range(-(-from_us // MINUTE_US) * MINUTE_US, to_us + 1, step_us)
 
 

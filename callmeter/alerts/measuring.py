@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from aggregator.time_units import MINUTE_US, SECOND_US
 from api.query.questions import MetricQuestion
 from callmeter.alerts.rule_fields import CALL_METRICS
 from callmeter.alerts.rules import (
@@ -25,8 +26,6 @@ from callmeter.alerts.rules import (
     Threshold,
 )
 
-SECOND_US = 1_000_000
-MINUTE_US = 60 * SECOND_US
 # Groups that one rule looks at, the largest first: more at once wake nobody better.
 GROUPS_MAX = 100
 # Groups that a rule may miss: the most that one answer has.

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from aggregator.time_units import SECOND_US
 from callmeter.alerts.episodes import Event
-from callmeter.alerts.measuring import SECOND_US, rfc3339
+from callmeter.alerts.measuring import rfc3339
 from callmeter.alerts.receivers import AlertmanagerReceiver, PagerDutyReceiver, Receiver, SlackReceiver
 
 # How long an Alertmanager holds what it is not told again; it is told every third of it.

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from aggregator.store.alert_store import AlertStore
 from aggregator.store.connection import connect
+from aggregator.time_units import DAY_US
 from callmeter.alerts.history import Fired, instants, replay
 from callmeter.alerts.measuring import rfc3339
 from callmeter.alerts.reading import ApiReading
@@ -33,7 +34,7 @@ from callmeter.terminal_text import harmless
 
 log = logging.getLogger(__name__)
 
-WEEK_US = 7 * 86_400_000_000
+WEEK_US = 7 * DAY_US
 # A look a second must not wait for one that hangs; the history may take longer.
 LOOK_TIMEOUT_S = 5.0
 HISTORY_TIMEOUT_S = 60.0

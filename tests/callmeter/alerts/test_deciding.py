@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from aggregator.time_units import SECOND_US
 from callmeter.alerts.deciding import Episodes, Look, decide, deliveries_of, field_of, firing_for, key_of, to_write
 from callmeter.alerts.episodes import Event
-from callmeter.alerts.measuring import SECOND_US, Group, Seen
+from callmeter.alerts.measuring import Group, Seen
 from callmeter.alerts.rules import RuleFile
 from tests.callmeter.alerts.rule_files import PROJECT, rule_file
 

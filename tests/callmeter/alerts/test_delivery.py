@@ -7,9 +7,9 @@ from contextlib import contextmanager
 import pytest
 import redis
 
+from aggregator.time_units import SECOND_US
 from callmeter.alerts.delivery import BACKOFF_S_MAX, DELIVERY_AGE_S_MAX, Courier, backoff_s
 from callmeter.alerts.episodes import Event
-from callmeter.alerts.measuring import SECOND_US
 from callmeter.alerts.notifications import Delivery
 from callmeter.alerts.receivers import AlertmanagerReceiver, WebhookReceiver
 from tests.callmeter.alerts.webhooks import WebhookServer

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callmeter.alerts.episodes import SECOND_US, Episode, Event, Timing, over, step
+from aggregator.time_units import SECOND_US
+from callmeter.alerts.episodes import Episode, Event, Timing, over, step
 from callmeter.alerts.measuring import Seen
 
 TIMINGS = st.builds(Timing, st.integers(0, 5), st.integers(0, 5))

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from aggregator.store.connection import connect
 from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import SECOND_US
 from aggregator.writing.shard import Shard
 from callmeter.alerts.deciding import Look, decide
 from callmeter.alerts.episodes import Event
 from callmeter.alerts.history import instants, replay
-from callmeter.alerts.measuring import SECOND_US, Seen, rfc3339
+from callmeter.alerts.measuring import Seen, rfc3339
 from callmeter.alerts.rules import Rule
 from callmeter.commands.alerts import alerts
 from callmeter.settings import Settings

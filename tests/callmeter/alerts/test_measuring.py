@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from aggregator.time_units import SECOND_US
 from aggregator.writing.limits import ShardLimits
-from callmeter.alerts.measuring import SECOND_US, Seen, questions, rfc3339, seen, staleness, window_at
+from callmeter.alerts.measuring import Seen, questions, rfc3339, seen, staleness, window_at
 from callmeter.alerts.rules import Rule, Stale
 from tests.callmeter.alerts.rule_files import rule
 from tests.pipeline.in_process import Batch, InProcess

@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from callmeter.alerts.measuring import SECOND_US, Seen
+from aggregator.time_units import SECOND_US
+from callmeter.alerts.measuring import Seen
 from callmeter.alerts.reading import ApiReading
 from callmeter.api_client import Answer, ApiClient, Fresh, NotAnswered
 from tests.callmeter.alerts.rule_files import PROJECT, rule

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from aggregator.time_units import SECOND_US
 from callmeter.alerts.deciding import Told, deliveries_of, episode_id
 from callmeter.alerts.episodes import Episode, Event
-from callmeter.alerts.measuring import SECOND_US, Seen
+from callmeter.alerts.measuring import Seen
 from callmeter.alerts.notifications import NOT_OVER, Delivery, alertmanager_request, request_of
 from callmeter.alerts.receivers import AlertmanagerReceiver
 from callmeter.alerts.wording import annotations_of, labels_of, value_text
