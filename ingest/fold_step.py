@@ -19,6 +19,7 @@ from ingest.kafka.log_ends import EndMark
 from ingest.kafka.message import DeadLetter, Headers
 from ingest.kafka.received import message_of, offset_of
 from ingest.sending_on import SendingOn
+from ingest.unread_usage import UnreadUsage as UnreadUsage
 
 PROJECT_HEADER = "project_id"
 """A message's header with the project of its spans; the Collector's exporter passes on such headers of requests."""
@@ -38,6 +39,7 @@ class Folding(NamedTuple):
     send_dead_letters: SendDeadLetters | None
     fixed_now_us: int | None = None
     default_project: str = ""
+    unread: UnreadUsage | None = None
 
 
 class Folded(NamedTuple):
@@ -98,6 +100,7 @@ def fold_step(
     if is_large(messages[0].value()):
         done = shard.next_element if shard.next_offset == offset_of(messages[0]) else 0
         piece, is_last = large.next_piece(messages[0], done)
+        values: list[bytes | None] = [piece.value]
         batch = _decode_piece(piece, messages[0], times.now_us[0], folding, shard.dropped_before_us)
         element, batch.messages = (0, 1) if is_last else (piece.end, 0)
         is_whole = piece.first == 0
@@ -106,6 +109,8 @@ def fold_step(
         batch = _decode(values, messages, times.now_us, folding, shard.dropped_before_us)
         element, is_whole = 0, True
     shard.finish()
+    if folding.unread is not None:
+        folding.unread.look(shard.store, batch.events, values)
     if batch.invalid and folding.send_dead_letters is not None:
         folding.send_dead_letters(
             [

@@ -19,7 +19,7 @@ from aggregator.writing.shard import Shard
 from ingest.assignment import Assignment, State, Unopened
 from ingest.batch_limits import BatchLimits
 from ingest.dead_letters import DeadLettersUndelivered
-from ingest.fold_step import Folding
+from ingest.fold_step import Folding, UnreadUsage
 from ingest.folding_report import FoldingReport
 from ingest.invalid_share import InvalidLimit, InvalidShare
 from ingest.kafka.consumer import BrokerAway, Polled, Source
@@ -80,9 +80,8 @@ class Worker:
         self._topology = topology
         self._open_shard = open_shard
         self._clock = clock
-        self._folding = Folding(
-            settings.retention_us, clock, dead_letters.send, settings.fixed_now_us, settings.default_project
-        )
+        fixed_now_us, project = settings.fixed_now_us, settings.default_project
+        self._folding = Folding(settings.retention_us, clock, dead_letters.send, fixed_now_us, project, UnreadUsage())
         self._assignments: dict[Partition, Assignment] = {}
         self._invalid = InvalidShare(settings.invalid)
         self._committed_us = 0

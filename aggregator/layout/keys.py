@@ -17,6 +17,7 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     {tag}:writer          hash    session: random bytes, drawn anew whenever Redis may have lost something;
                                   retention: what the writer keeps (aggregator/layout/kept.py)
     {tag}:unpriced        hash    how many calls have no cost, by model (aggregator/layout/unpriced.py)
+    {tag}:unread          hash    names in usage without a count, by project id and model (aggregator/layout/unread.py)
     {tag}:projects        hash    project id -> P; no P is given twice, also when the project has gone
     {tag}:until           hash    P -> until when something of it is kept (aggregator/layout/kept_project.py)
     {tag}:ids             hash    P + packed call id -> record number, of calls that came lately
@@ -98,6 +99,7 @@ class ShardKeys:
         self.ids = f"{self._tag}:ids"
         self.id_pages = f"{self._tag}:idp"
         self.unpriced = f"{self._tag}:unpriced"
+        self.unread = f"{self._tag}:unread"
         self.unsealed = f"{self._tag}:unsealed"
         self.unsealed_calls = f"{self._tag}:unsealed_calls"
         self.unmoved = f"{self._tag}:unmoved"

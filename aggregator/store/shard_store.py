@@ -32,6 +32,7 @@ from aggregator.store.connection import StoreFull as StoreFull
 from aggregator.store.connection import StoreTrouble as StoreTrouble
 from aggregator.store.eviction import MayEvict, check_eviction
 from aggregator.store.project_registry import register_projects, sweep_projects
+from aggregator.store.samples import note_unread
 from aggregator.store.scripts import MOVE_AWAY, MOVE_BACK
 from aggregator.store.transaction import Command, Overtaken, send
 
@@ -97,10 +98,7 @@ class ShardStore:
         return stored_offset(self._client.get(self.keys.next))
 
     def move_away(self, lease: str, ended_lease: str | None = None) -> int | None:
-        """Let no writer continue this shard, since another generation does; returns the final next offset.
-
-        Raises Fenced if it has moved away by another lease, unless that is `ended_lease`.
-        """
+        """Let no writer go on; the final next offset. Raises Fenced if a lease but `ended_lease` has moved it away."""
         marks = [BY_LEASE + one.encode() for one in (lease, ended_lease or lease)]
         moved = self._client.eval(MOVE_AWAY, 1, self.keys.next, *marks)
         if moved is None:
@@ -132,6 +130,10 @@ class ShardStore:
     def note_attempt(self, attempt: Attempt) -> None:
         """Note that a step begins; whoever opens the shard next and finds it there knows that it was not applied."""
         self._client.set(self.keys.attempt, encode_attempt(attempt))
+
+    def note_unread(self, names: Mapping[tuple[str, str], list[str]]) -> None:
+        """Note a sample of names in usage that was not read, where there is room for it."""
+        note_unread(self._client, self.keys.unread, names)
 
     def shard_fields(self) -> dict[str, str]:
         """Layout version, next record number, as-of time and counters; raises OtherLayout."""

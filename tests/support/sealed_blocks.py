@@ -12,6 +12,7 @@ from aggregator.segments.frame import FullCell, unpack_frame
 NO_CONTENT = [
     "projects",
     "until",
+    "unread",
     "ids",
     "idp",
     "writer",
