@@ -21,6 +21,7 @@ Scenario = Callable[[Stage], str]
 
 SCENARIOS: dict[str, Scenario] = {
     "worker-killed": worker_deaths.killed,
+    "worker-seals": worker_deaths.killed_while_sealing,
     "worker-frozen": worker_deaths.zombies,
     "workers-scaled": rebalances.scaled,
     "redis-killed": redis_losses.killed,

@@ -1,12 +1,17 @@
 """Workers that die or freeze at random moments."""
 
 import signal
+from typing import Any
 
+import redis
+
+from aggregator.layout.sealed_calls import CALL_FRAME_FIELD
 from tests.chaos.trial import ChaosFailed, Stage, Trial
 from tests.pipeline.program import Program
 from tests.servers.redis_server import RedisServer
 
 FREEZES_MAX = 60
+SEALING_PARTITIONS = 2
 FENCE = ("expected next offset", "another writer applied")
 
 
@@ -16,19 +21,49 @@ def killed(stage: Stage) -> str:
     server.start()
     kills = stage.times(50, 3)
     with Trial(stage, server.url) as trial:
-        workers = trial.begin(60, workers=3)
-        for _ in trial.steps(kills, 2.5):
-            trial.wait_for_progress(1)
-            trial.load.join(stage.rng.uniform(0, 1.5))
-            if not trial.load.left:
-                raise ChaosFailed("the load was over before the kills")
-            worker = stage.rng.choice(workers)
-            worker.kill()
-            worker.start_until_logged("worker started")
-        trial.settle()
+        _kill_again_and_again(trial, trial.begin(60, workers=3), kills)
         trial.check()
     server.stop()
     return f"{kills} kills -9 of 3 workers"
+
+
+def killed_while_sealing(stage: Stage) -> str:
+    """The same, while what nothing has come for in a second is sealed; late events change it again."""
+    server = RedisServer(stage.directory / "redis")
+    server.start()
+    kills = stage.times(50, 6)
+    # So few partitions that each has some chunks full of calls, with few messages too.
+    with Trial(
+        stage, server.url, partitions=SEALING_PARTITIONS, SEGMENTS__SEAL="true", SEGMENTS__SEAL_AFTER="1s"
+    ) as trial:
+        _kill_again_and_again(trial, trial.begin(60, workers=SEALING_PARTITIONS), kills)
+        trial.check()
+        sealed, changed = _sealed(server.url)
+        if not sealed:
+            raise ChaosFailed("nothing was sealed")
+    server.stop()
+    return f"{kills} kills -9 of workers that seal; {sealed} chunks of calls were sealed, {changed} changed since"
+
+
+def _kill_again_and_again(trial: Trial, workers: list[Program], kills: int) -> None:
+    stage = trial.stage
+    for _ in trial.steps(kills, 2.5):
+        trial.wait_for_progress(1)
+        trial.load.join(stage.rng.uniform(0, 1.5))
+        if not trial.load.left:
+            raise ChaosFailed("the load was over before the kills")
+        worker = stage.rng.choice(workers)
+        worker.kill()
+        worker.start_until_logged("worker started")
+    trial.settle()
+
+
+def _sealed(redis_url: str) -> tuple[int, int]:
+    """How many chunks of calls are sealed, and how many of them have calls that changed since."""
+    client: Any = redis.Redis.from_url(redis_url)
+    chunks = [client.hkeys(key) for key in client.scan_iter("*:calls:*")]
+    sealed = [fields for fields in chunks if CALL_FRAME_FIELD in fields]
+    return len(sealed), sum(len(fields) > 1 for fields in sealed)
 
 
 def zombies(stage: Stage) -> str:

@@ -1,16 +1,21 @@
 """The protocol with one of its rules taken out. The state machine must notice each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from aggregator.layout.write import ShardWrite
+from aggregator.calls.call import CALL_CODEC
+from aggregator.layout import keys as layout
+from aggregator.layout.sealed_calls import CALL_FRAME_FIELD
+from aggregator.layout.write import Key, ShardWrite
+from aggregator.segments.call_frame import unpack_calls
 from aggregator.writing.ids import Ids
 from aggregator.writing.records import Records
 from aggregator.writing.shard import Shard
 from ingest.kafka.partition import Partition
 from tests.protocol.memory_log import MemorySource
 from tests.protocol.memory_objects import MemoryObjects
+from tests.protocol.memory_redis import Hash
 from tests.protocol.memory_store import MemoryStore, Watch
 from tests.protocol.worker_process import LIMITS, Parts
 
@@ -92,6 +97,39 @@ class TrustingShard(Shard):
         self._ids.records = self._records
 
 
+class UncheckedSealingStore(MemoryStore):
+    """What was read is sealed whatever has been written since."""
+
+    _is_sealing = False
+
+    def replace(self, write: ShardWrite) -> None:
+        self._is_sealing = True
+        try:
+            super().replace(write)
+        finally:
+            self._is_sealing = False
+
+    def _check_fence(self, first_offset: int | None, stored: bytes | None) -> None:
+        if not self._is_sealing:
+            super()._check_fence(first_offset, stored)
+
+
+class FrameFirstStore(MemoryStore):
+    """Of a sealed record that was written again, what the frame holds counts."""
+
+    def _read_hashes(self, command: str, keys: Iterable[Key]) -> list[Hash]:
+        asked = list(keys)
+        chunks = self.keys.calls(0).removesuffix("0")
+        found = super()._read_hashes(command, asked)
+        for key, fields in zip(asked, found, strict=True):
+            if str(key).startswith(chunks) and CALL_FRAME_FIELD in fields:
+                for number, call in unpack_calls(fields[CALL_FRAME_FIELD]).items():
+                    place = b"%d" % (number % layout.CALLS_PER_CHUNK)
+                    if place in fields:
+                        fields[place] = CALL_CODEC.pack(call)
+        return found
+
+
 class UnwatchedStore(MemoryStore):
     """The next offset is checked, and may change before the write."""
 
@@ -141,6 +179,8 @@ MUTANTS = {
     "no new fence": Parts(store=SameFenceStore),
     "ids not compared": Parts(shard=TrustingShard),
     "deleted at once": Parts(limits=msgspec.structs.replace(LIMITS, objects_grace_s=0)),
+    "sealed unchecked": Parts(store=UncheckedSealingStore),
+    "frame before field": Parts(store=FrameFirstStore),
     "no watch": Parts(store=UnwatchedStore),
     "reads of any state": Parts(store=MixingStore),
     "offset after state": Parts(store=TwoStepStore),

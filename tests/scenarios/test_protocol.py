@@ -19,6 +19,7 @@ from aggregator.objects.object_store import ObjectMissing
 from tests.protocol.machine import Protocol
 from tests.protocol.mutants import MUTANTS
 from tests.protocol.worker_process import Parts
+from tests.support.small_chunks import small_chunks
 
 # About a minute; each interleaves some thirty events, and up to twenty commands to Redis in most of them.
 EXAMPLES = 300
@@ -63,6 +64,13 @@ def quiet() -> Iterator[None]:
 def hashes_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids that have moved are often found where others are: of each hash there are but two bits."""
     monkeypatch.setattr(id_pages, "_HASH_BITS", 2)
+
+
+@pytest.fixture(autouse=True)
+def few_calls_per_chunk() -> Iterator[None]:
+    """Records are sealed when two are together."""
+    with small_chunks(2):
+        yield
 
 
 @pytest.mark.timeout(0 if CHAOS_EXAMPLES else 300)
