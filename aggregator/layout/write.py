@@ -8,8 +8,8 @@ Value = str | bytes | int
 
 
 class ShardWrite(msgspec.Struct):
-    """Fields to set and delete by key, postings to append by (key, key of full blocks), refs, slots whose versions are
-    drawn anew by key, and when keys expire (Unix s).
+    """Keys that go before all else, fields to set and delete by key, postings to append by (key, key of full blocks),
+    refs, slots whose versions are drawn anew by key, and when keys expire (Unix s).
     """
 
     fields: dict[Key, dict[Field, Value]] = msgspec.field(default_factory=dict)

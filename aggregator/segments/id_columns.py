@@ -36,8 +36,9 @@ def unpack_ids(packed: PackedIds, wanted: Integers) -> dict[int, bytes]:
     """The ids at these places, by place; raises ValueError or IndexError for what `pack_ids` has not made."""
     lengths = unpack_column(packed.lengths, packed.count)
     places = np.unique(wanted)
+    lengths_there = [int(lengths[0])] if len(packed.planes) == 1 else np.unique(lengths).tolist()
     ids: dict[int, bytes] = {}
-    for length, planes in zip(np.unique(lengths).tolist(), packed.planes, strict=True):
+    for length, planes in zip(lengths_there, packed.planes, strict=True):
         of_length = lengths == length
         ours = places[of_length[places]]
         bytes_of_all = np.frombuffer(planes, np.uint8).reshape(length, np.count_nonzero(of_length))

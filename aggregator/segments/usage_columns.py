@@ -86,6 +86,8 @@ def unpack_usage(packed: PackedUsage, wanted: NDArray[np.bool_]) -> list[Usage]:
     """The usage of each call that is wanted; raises ValueError or IndexError for what `pack_usage` has not made."""
     sizes = unpack_column(packed.sizes, packed.count)
     rows = np.repeat(wanted, sizes)
+    if not rows.any():
+        return [{} for _ in range(np.count_nonzero(wanted))]
     of_rows = unpack_column(packed.model_places, len(rows))[rows]
     numbers = np.array([unpack_column(column, len(rows))[rows] for column in packed.numbers]).T
     numbers[:, TOTAL] += numbers[:, INPUT] + numbers[:, OUTPUT]
@@ -98,6 +100,6 @@ def unpack_usage(packed: PackedUsage, wanted: NDArray[np.bool_]) -> list[Usage]:
 def _add_costs(numbers: Integers, of_rows: Integers, packed: PackedUsage) -> None:
     for at, (cost, counts) in enumerate(_COUNTS_OF_COSTS.items()):
         of_models = packed.prices[at :: len(_COUNTS_OF_COSTS)]
-        if len(of_rows) and any(map(any, of_models)):
+        if any(map(any, of_models)):
             prices = np.array(of_models, dtype=np.int64)[of_rows]
             numbers[:, cost] += (numbers[:, counts] * prices).sum(axis=1)

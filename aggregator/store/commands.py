@@ -12,12 +12,12 @@ from aggregator.store.transaction import Command
 
 def commands_of(write: ShardWrite, keys: ShardKeys, session: bytes, fence: bytes | None) -> Iterator[Command]:
     """Everything that a write changes, and last the fence, where there is one, with the session that writes it."""
+    for key in write.drops:
+        yield ("DEL", key)
     for key, fields in write.fields.items():
         yield ("HSET", key, *chain.from_iterable(fields.items()))
     for key, deleted in write.deletions.items():
         yield ("HDEL", key, *deleted)
-    for key in write.drops:
-        yield ("DEL", key)
     for (key, blocks), more in write.appends.items():
         yield ("EVAL", APPEND_POSTINGS, 2, key, blocks, *appended(more))
     for ref_key, names in write.names.items():

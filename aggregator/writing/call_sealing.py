@@ -43,11 +43,10 @@ class CallSealing:
         key = self._store.keys.calls(chunk)
         [fields] = self._store.read_hashes([key])
         write = ShardWrite(deletions={self._store.keys.unsealed_calls: [chunk]})
-        places = [field for field in fields if field != CALL_FRAME_FIELD]
-        if places:  # unless all of it is past its retention
+        if fields.keys() - {CALL_FRAME_FIELD}:  # unless all of it is past its retention
             calls = calls_of_chunk(key, chunk * CALLS_PER_CHUNK, fields)
             write.set(key, CALL_FRAME_FIELD, pack_calls(calls))
-            write.deletions[key] = [*places]
+            write.drops.append(key)  # all of it: a hash that only shrinks keeps its table, 16 bytes a record
         self._store.replace(write)
         self._waiting.forget(chunk)
         return CALLS_PER_CHUNK

@@ -186,12 +186,12 @@ class MemoryStore(ShardStore):
         return Watch(self._server.incarnation, self._server.writes_of.get(key, 0))
 
     def _transaction(self, state: State, fence: bytes | None, write: ShardWrite) -> None:
+        for key in write.drops:
+            state.delete(_bytes(key))
         for key, fields in write.fields.items():
             state.hset(_bytes(key), {_bytes(field): _bytes(value) for field, value in fields.items()})
         for key, deleted in write.deletions.items():
             state.hdel(_bytes(key), map(_bytes, deleted))
-        for key in write.drops:
-            state.delete(_bytes(key))
         for (posting_key, blocks), more in write.appends.items():
             arguments = appended(more)
             for value, piece in zip(arguments, arguments, strict=True):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 
 import msgspec
 
@@ -124,7 +125,7 @@ class _Reading:
         for key in self._state.keys:
             if key.startswith(prefix):
                 first = int(key.removeprefix(prefix)) * CALLS_PER_CHUNK
-                yield from calls_of_chunk(key.decode(), first, self._state.hash(key)).items()
+                yield from _calls_of_chunk(key.decode(), first, frozenset(self._state.hash(key).items())).items()
 
     def _registered(self) -> Iterator[str]:
         member = layout.shard_member(self._shard).encode()
@@ -134,3 +135,8 @@ class _Reading:
 
     def _name(self, call: Call) -> CallName:
         return self._project_ids[call.project], unpack_id(call.packed_id)
+
+
+@lru_cache(4_096)  # most chunks are the same after most steps
+def _calls_of_chunk(key: str, first: int, fields: frozenset[tuple[bytes, bytes]]) -> dict[int, Call]:
+    return calls_of_chunk(key, first, dict(fields))
