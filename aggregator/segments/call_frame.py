@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aggregator.calls.call import Call, Subtree
 from aggregator.calls.usage_vector import UNCACHED_COST, UNREAD_ROWS, Usage
 from aggregator.packing import Packing
-from aggregator.segments.columns import Integers, pack_column, unpack_column
+from aggregator.segments.columns import Integers, pack_table, unpack_table
 from aggregator.segments.compression import CorruptFrame, compress, decompress
 from aggregator.segments.id_columns import PackedIds, pack_ids, unpack_ids
 from aggregator.segments.usage_columns import PackedUsage, fits, pack_usage, unpack_usage
@@ -24,7 +24,11 @@ _ENDED, _FAILED, _PARENT, _LINKED, _ROLLS_UP, _TOTAL, _STATES = (1 << at for at 
 _INT64 = range(-(2**63), 2**63)
 _HALF = range(-(2**62), 2**62)  # so that differences fit
 _NO_COSTS = [0] * (UNREAD_ROWS - UNCACHED_COST)
+# The columns of the table. Of some the differences are stored.
+_NUMBER, _FLAGS, _PROJECT, _OWN, _TRACE, _PARENT_ID, _LINK, _STARTED, _TOOK, _ROWS, _FIRST_TEXT = range(11)
+_SUMMED = [_NUMBER, _OWN, _STARTED]
 _TEXTS = ("op_name", "user_id", "run_id", "error", "model")
+_COLUMNS = _FIRST_TEXT + len(_TEXTS)
 
 
 class _Rest(msgspec.Struct, array_like=True):
@@ -36,24 +40,15 @@ class _Rest(msgspec.Struct, array_like=True):
 
 
 class _Columns(msgspec.Struct, array_like=True):
-    """Columns with a row for each record: number, flags, project, places of ids (its own, how far its trace's and its
+    """A table with a row for each record: number, flags, project, places of ids (its own, how far its trace's and its
     parent's are from that), how far its parent's number is from its own, when it started and how long it took (µs),
-    places of its texts; usage.
+    rows of usage, places of its texts. Ids, texts and usage by place.
     """
 
     count: int
-    numbers: bytes
-    flags: bytes
-    projects: bytes
+    table: bytes
     ids: PackedIds
-    own: bytes
-    traces: bytes
-    parents: bytes
-    links: bytes
-    started: bytes
-    took: bytes
     texts: list[str | None]
-    text_places: list[bytes]
     usage: PackedUsage
     rest: bytes
 
@@ -67,31 +62,30 @@ def pack_calls(calls: Mapping[int, Call]) -> bytes:
     """The records by number, sealed."""
     plain = {number: calls[number] for number in sorted(calls) if _is_plain(number, calls[number])}
     rest = _Rest({number: call for number, call in calls.items() if number not in plain}, {}, {})
-    flags = _flags(plain, rest)
     of_all = list(plain.values())
     ids = dict.fromkeys(one for call in of_all for one in (call.packed_id, call.trace, call.parent) if one is not None)
     places = {one: place for place, one in enumerate(ids)}
     own = [places[call.packed_id] for call in of_all]
     of_texts = [[getattr(call, name) for call in of_all] for name in _TEXTS]
     texts = {text: place for place, text in enumerate(dict.fromkeys(text for column in of_texts for text in column))}
+    table = [
+        _differences(list(plain)),
+        _flags(plain, rest),
+        [call.project for call in of_all],
+        _differences(own),
+        [at - places[call.trace] for at, call in zip(own, of_all, strict=True)],
+        [0 if call.parent is None else at - places[call.parent] for at, call in zip(own, of_all, strict=True)],
+        [0 if call.parent_number is None else number - call.parent_number for number, call in plain.items()],
+        _differences([call.seen_us for call in of_all]),
+        [0 if call.ended_us is None else call.ended_us - call.seen_us for call in of_all],
+        [len(call.usage) for call in of_all],
+        *([texts[text] for text in column] for column in of_texts),
+    ]
     columns = _Columns(
         count=len(plain),
-        numbers=_differences(list(plain)),
-        flags=_column(flags),
-        projects=_column([call.project for call in of_all]),
+        table=pack_table(table),
         ids=pack_ids(list(ids)),
-        own=_differences(own),
-        traces=_column([at - places[call.trace] for at, call in zip(own, of_all, strict=True)]),
-        parents=_column(
-            [0 if call.parent is None else at - places[call.parent] for at, call in zip(own, of_all, strict=True)]
-        ),
-        links=_column(
-            [0 if call.parent_number is None else number - call.parent_number for number, call in plain.items()]
-        ),
-        started=_differences([call.seen_us for call in of_all]),
-        took=_column([0 if call.ended_us is None else call.ended_us - call.seen_us for call in of_all]),
         texts=list(texts),
-        text_places=[_column([texts[text] for text in column]) for column in of_texts],
         usage=pack_usage([call.usage for call in of_all]),
         rest=_REST.pack(rest),
     )
@@ -111,14 +105,8 @@ def unpack_calls(packed: bytes, wanted: Collection[int] | None = None) -> dict[i
     return calls if wanted is None else {number: call for number, call in calls.items() if number in wanted}
 
 
-def _column(values: Sequence[int]) -> bytes:
-    return pack_column(np.array(values, dtype=np.int64))
-
-
-def _differences(values: Sequence[int]) -> bytes:
-    column = np.array(values, dtype=np.int64)
-    column[1:] -= column[:-1].copy()
-    return pack_column(column)
+def _differences(values: Sequence[int]) -> list[int]:
+    return [value - before for value, before in zip(values, [0, *values], strict=False)]
 
 
 def _is_plain(number: int, call: Call) -> bool:
@@ -184,63 +172,31 @@ def _stated(total: Usage) -> Usage:
 
 def _records(columns: _Columns, wanted: Collection[int] | None) -> dict[int, tuple[Call, int]]:
     """Records with their flags, without totals and what they state: those wanted, and those whose totals they need."""
-    count = columns.count
-    all_numbers, all_flags = np.cumsum(unpack_column(columns.numbers, count)), unpack_column(columns.flags, count)
-    all_links = unpack_column(columns.links, count)
-    needed = np.ones(count, dtype=np.bool_)
+    table = unpack_table(columns.table, _COLUMNS, columns.count)
+    table[_SUMMED] = np.cumsum(table[_SUMMED], axis=1)
+    needed = np.ones(columns.count, dtype=np.bool_)
     if wanted is not None:
-        needed = _needed(np.isin(all_numbers, list(wanted)), all_numbers, all_flags, all_links)
-
-    def unpacked(column: bytes) -> Integers:
-        return unpack_column(column, count)[needed]
-
-    def summed(column: bytes) -> list[int]:
-        sums: list[int] = np.cumsum(unpack_column(column, count))[needed].tolist()
-        return sums
-
-    own = np.cumsum(unpack_column(columns.own, count))[needed]
-    places = own, own - unpacked(columns.traces), own - unpacked(columns.parents)
+        needed = _needed(np.isin(table[_NUMBER], list(wanted)), table[_NUMBER], table[_FLAGS], table[_LINK])
+    usage = unpack_usage(columns.usage, table[_ROWS], needed)
+    table = table[:, needed]
+    places = table[_OWN], table[_OWN] - table[_TRACE], table[_OWN] - table[_PARENT_ID]
     ids = unpack_ids(columns.ids, np.concatenate(places))
     own_ids, traces, parents = ([ids[place] for place in of_kind.tolist()] for of_kind in places)
-    texts = [[columns.texts[place] for place in unpacked(column).tolist()] for column in columns.text_places]
-    rows = zip(
-        all_numbers[needed].tolist(),
-        all_flags[needed].tolist(),
-        unpacked(columns.projects).tolist(),
-        own_ids,
-        summed(columns.started),
-        unpacked(columns.took).tolist(),
-        traces,
-        parents,
-        all_links[needed].tolist(),
-        unpack_usage(columns.usage, needed),
-        *texts,
-        strict=True,
-    )
-    return {number: (_record(number, flags, *of_record), flags) for number, flags, *of_record in rows}
+    found: dict[int, tuple[Call, int]] = {}
+    for row, own_id, trace, parent, of_call in zip(table.T.tolist(), own_ids, traces, parents, usage, strict=True):
+        texts = [columns.texts[place] for place in row[_FIRST_TEXT:]]
+        found[row[_NUMBER]] = _record(row, (own_id, trace, parent), of_call, texts), row[_FLAGS]
+    return found
 
 
-def _record(
-    number: int,
-    flags: int,
-    project: int,
-    packed_id: bytes,
-    started_us: int,
-    took_us: int,
-    trace: bytes,
-    parent: bytes,
-    link: int,
-    usage: Usage,
-    op_name: str,
-    user_id: str | None,
-    run_id: str | None,
-    error: str | None,
-    model: str | None,
-) -> Call:
+def _record(row: Sequence[int], ids: tuple[bytes, bytes, bytes], usage: Usage, texts: Sequence[str | None]) -> Call:
     """A record of its columns, without its total and what it states."""
+    number, flags, project, _, _, _, link, started_us, took_us, *_ = row
+    op_name, user_id, run_id, error, model = texts
+    own_id, trace, parent = ids
     return Call(
         project,
-        packed_id,
+        own_id,
         started_us,
         started_us,
         started_us + took_us if flags & _ENDED else None,
@@ -248,7 +204,7 @@ def _record(
         trace,
         parent if flags & _PARENT else None,
         number - link if flags & _LINKED else None,
-        op_name,
+        op_name or "",
         user_id,
         run_id,
         usage,

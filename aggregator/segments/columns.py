@@ -5,6 +5,7 @@ values less the lowest one, then their second bytes, and so on. Example: 500, 75
 0 and 257 above 500.
 """
 
+from collections.abc import Sequence
 from struct import Struct
 
 import numpy as np
@@ -15,6 +16,7 @@ Integers = NDArray[np.int64]
 _HEADER = Struct("<qB")
 _WIDTHS = (0, 1, 2, 4, 8)
 _STORED = np.dtype("<u8")
+_STORED_LOWEST = np.dtype("<i8")
 
 
 def pack_column(values: Integers) -> bytes:
@@ -42,4 +44,29 @@ def unpack_column(packed: bytes, count: int) -> Integers:
     above = np.zeros((count, 8), dtype=np.uint8)
     above[:, :width] = np.frombuffer(packed, np.uint8, width * count, _HEADER.size).reshape(width, count).T
     values: Integers = (above.view(_STORED)[:, 0] + np.uint64(lowest % 2**64)).astype(np.int64)
+    return values
+
+
+def pack_table(columns: Sequence[Sequence[int] | Integers]) -> bytes:
+    """Columns of as many values each, at least one column, to be compressed: eight bytes a value, of which most are 0.
+
+    It is unpacked in a few steps, however many columns there are.
+    """
+    values = np.array(columns, dtype=np.int64)
+    if not values.size:
+        return b""
+    lowest = values.min(axis=1)
+    above = values.astype(np.uint64) - lowest.astype(np.uint64)[:, np.newaxis]
+    planes = above.astype(_STORED).view(np.uint8).reshape(*values.shape, 8).transpose(0, 2, 1)
+    return bytes(lowest.astype(_STORED_LOWEST).tobytes() + planes.tobytes())
+
+
+def unpack_table(packed: bytes, columns: int, count: int) -> Integers:
+    """The values by column and place; raises ValueError for bytes that are no table of this size."""
+    if not count:
+        return np.empty((columns, 0), dtype=np.int64)
+    lowest = np.frombuffer(packed, _STORED_LOWEST, columns).astype(np.int64)
+    planes = np.frombuffer(packed, np.uint8, -1, 8 * columns).reshape(columns, 8, count)
+    above = np.ascontiguousarray(planes.transpose(0, 2, 1)).view(_STORED)[:, :, 0]
+    values: Integers = (above + lowest.astype(np.uint64)[:, np.newaxis]).astype(np.int64)
     return values

@@ -24,7 +24,7 @@ from aggregator.calls.usage_vector import (
     UNCACHED_COST,
     Usage,
 )
-from aggregator.segments.columns import Integers, pack_column, unpack_column
+from aggregator.segments.columns import Integers, pack_table, unpack_table
 from aggregator.segments.rows import fitted_prices
 
 # What each cost follows from: its price times the first count, and what is less for those of the others.
@@ -38,16 +38,14 @@ _INT64 = range(-(2**63), 2**63)
 
 
 class PackedUsage(msgspec.Struct, array_like=True):
-    """Usage of some calls: the models of all, how many each call used, which, the prices of each model that occurs, in
-    the order of the costs, and the numbers of the vector, one column each.
+    """Usage of some calls, row by row: the models of all, the prices of each, in the order of the costs, and a table of
+    which model a row is of and of the numbers of its vector.
     """
 
-    count: int
+    rows: int
     models: list[str]
-    sizes: bytes
-    model_places: bytes
     prices: list[list[int]]
-    numbers: list[bytes]
+    numbers: bytes
 
 
 def fits(usage: Usage) -> bool:
@@ -57,7 +55,6 @@ def fits(usage: Usage) -> bool:
 
 def pack_usage(usages: Sequence[Usage]) -> PackedUsage:
     """The usage of each call, all of which `fits`."""
-    sizes = np.array([len(usage) for usage in usages], dtype=np.int64)
     models = sorted({model for usage in usages for model in usage})
     places = {model: place for place, model in enumerate(models)}
     of_rows = np.array([places[model] for usage in usages for model in usage], dtype=np.int64)
@@ -72,24 +69,18 @@ def pack_usage(usages: Sequence[Usage]) -> PackedUsage:
             prices.append(of_cost)
             left[of_rows == place, cost] -= of_model[:, counts] @ np.array(of_cost, dtype=np.int64)
     left[:, TOTAL] -= numbers[:, INPUT] + numbers[:, OUTPUT]
-    return PackedUsage(
-        len(usages),
-        models,
-        pack_column(sizes),
-        pack_column(of_rows),
-        prices,
-        [pack_column(column) for column in left.T],
-    )
+    return PackedUsage(len(of_rows), models, prices, pack_table([of_rows, *left.T]))
 
 
-def unpack_usage(packed: PackedUsage, wanted: NDArray[np.bool_]) -> list[Usage]:
-    """The usage of each call that is wanted; raises ValueError or IndexError for what `pack_usage` has not made."""
-    sizes = unpack_column(packed.sizes, packed.count)
+def unpack_usage(packed: PackedUsage, sizes: Integers, wanted: NDArray[np.bool_]) -> list[Usage]:
+    """The usage of each call that is wanted, where calls have so many rows; raises ValueError or IndexError for what
+    `pack_usage` has not made.
+    """
     rows = np.repeat(wanted, sizes)
     if not rows.any():
         return [{} for _ in range(np.count_nonzero(wanted))]
-    of_rows = unpack_column(packed.model_places, len(rows))[rows]
-    numbers = np.array([unpack_column(column, len(rows))[rows] for column in packed.numbers]).T
+    table = unpack_table(packed.numbers, 1 + len(NAMES), packed.rows)[:, rows]
+    of_rows, numbers = table[0], table[1:].T
     numbers[:, TOTAL] += numbers[:, INPUT] + numbers[:, OUTPUT]
     _add_costs(numbers, of_rows, packed)
     of_all = list(zip([packed.models[place] for place in of_rows.tolist()], numbers.tolist(), strict=True))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.segments.columns import pack_column, unpack_column
+from aggregator.segments.columns import pack_column, pack_table, unpack_column, unpack_table
 
 int64 = st.sampled_from([-(2**63), -1, 0, 1, 255, 256, 2**32, 2**63 - 1]) | st.integers(-(2**63), 2**63 - 1)
 
@@ -33,3 +33,17 @@ def test_other_counts_are_refused(count: int) -> None:
     """A column of two values is none of one or three."""
     with pytest.raises(ValueError, match="a column of"):
         unpack_column(pack_column(np.array([1, 300])), count)
+
+
+@given(st.lists(st.tuples(int64, int64, int64), max_size=20))
+def test_tables_come_back(rows: list[tuple[int, int, int]]) -> None:
+    """Column by column, without a row too."""
+    columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[], [], []]
+    assert unpack_table(pack_table(columns), 3, len(rows)).tolist() == columns
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_tables_of_other_sizes_are_refused(count: int) -> None:
+    """A table of two rows is none of one or three."""
+    with pytest.raises(ValueError, match="reshape"):
+        unpack_table(pack_table([[1, 300], [2, 3]]), 2, count)
