@@ -24,7 +24,7 @@ from callmeter.settings import Settings
 from callmeter.shard_opening import ShardOpener
 from callmeter.window_verification import NothingKept, verify_window
 from ingest.batch_limits import BatchLimits
-from ingest.fold_step import Folding, LargeMessages, fold_step
+from ingest.fold_step import Folding, LargeMessages, UnreadUsage, fold_step
 from ingest.kafka.log_reader import LogReader
 from ingest.kafka.partition import Partition
 from ingest.kafka.received import offset_of
@@ -88,6 +88,7 @@ class Rebuild:
             None,
             settings.now_us(),
             settings.default_project,
+            UnreadUsage(),
         )
         self._opener = ShardOpener(settings, client)
         self._shards: dict[Partition, Shard] = {}

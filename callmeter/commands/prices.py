@@ -55,7 +55,8 @@ def prices(
 ) -> None:
     """Show the price of MODEL in USD per million tokens, and where it comes from.
 
-    Without MODEL: list the models whose calls have no cost, how many calls that are, and why.
+    Without MODEL: list the models whose calls have no cost, how many calls that are, and why; where usage could not be
+    read, a sample of the names that stand in it.
     """
     if at_us is None:
         at_us = time.time_ns() // 1_000
