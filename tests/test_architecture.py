@@ -221,6 +221,7 @@ BROKEN = {
     "empty word in a function": ("tests/a.py", '"""Doc."""\nasync def get_data(): ...\n', "empty word data"),
     "redis in the fold": ("aggregator/fold.py", '"""Doc."""\nfrom redis.client import Redis\n', "import redis"),
     "kafka in the api": ("api/a.py", '"""Doc."""\nimport confluent_kafka as k\n', "import confluent_kafka"),
+    "buckets in the fold": ("aggregator/fold.py", '"""Doc."""\nfrom obstore.store import S3Store\n', "import obstore"),
     "http in ingest": ("ingest/a.py", '"""Doc."""\nimport starlette.routing\n', "import starlette"),
     "clock": ("aggregator/a.py", '"""Doc."""\nimport time\ntime.monotonic()\n', "reads the clock"),
     "clock by name": ("api/a.py", '"""Doc."""\nfrom time import time\n', "reads the clock"),

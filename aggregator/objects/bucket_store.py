@@ -20,7 +20,9 @@ class BucketsNotInstalled(Exception):
 
 
 class BucketStore:
-    """An ObjectStore in a bucket, below the path of `url`. Raises BucketsNotInstalled."""
+    """An ObjectStore in a bucket, below the path of `url`. Raises BucketsNotInstalled, and ValueError where the
+    environment does not say what its cloud needs.
+    """
 
     def __init__(self, url: str) -> None:
         try:
@@ -32,7 +34,10 @@ class BucketStore:
         self._url = url
         make: Any = from_url
         retries = {"retry_timeout": timedelta(seconds=RETRY_TIMEOUT_S), "max_retries": RETRIES_MAX}
-        self._store: Any = make(url, retry_config=retries)
+        try:
+            self._store: Any = make(url, retry_config=retries)
+        except Exception as why:
+            raise ValueError(f"cannot be used: {_first_line(why)}") from None
 
     def put(self, name: str, content: bytes) -> None:
         try:
@@ -83,5 +88,9 @@ class BucketStore:
 
     def _away(self, what: str, name: str, why: Exception) -> ObjectStoreAway:
         """Whatever the client or the bucket says: no right, no bucket, no network."""
-        said = str(why).strip().splitlines()
-        return ObjectStoreAway(f"{name} in {self._url} cannot be {what}: {said[0] if said else type(why).__name__}")
+        return ObjectStoreAway(f"{name} in {self._url} cannot be {what}: {_first_line(why)}")
+
+
+def _first_line(why: Exception) -> str:
+    said = str(why).strip().splitlines()
+    return said[0] if said else type(why).__name__

@@ -66,6 +66,8 @@ def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
         ("REDIS__URL", "http://127.0.0.1", "is not a Redis URL"),
         ("REDIS__URL", "redis://127.0.0.1:port", "is not a Redis URL"),
         ("REDIS__NAMESPACE", "call{meter}", "is wrong"),
+        ("SEGMENTS__URL", "https://bucket/path", "is no object store, like file:///path, s3://bucket/path"),
+        ("SEGMENTS__URL", "file://segments", "is not a directory by its whole path"),
         ("REDIS__CLUSTER", "maybe", "is wrong"),
         ("PRICES_FILE", "/does/not/exist.yaml", "is not a file"),
         ("RETENTION__CALLS", "7", "is not a duration"),
