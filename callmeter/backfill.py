@@ -18,7 +18,7 @@ from aggregator.timestamps import format_utc
 from callmeter.event_mistakes import mistakes
 from ingest.decoding.single import decode_message
 from ingest.kafka.message_key import KeyedMessage, MessageKeys, NoEvent
-from ingest.kafka.producer import MESSAGE_BYTES_MAX
+from ingest.message_size import MESSAGE_BYTES_MAX
 
 # Lines that are told one by one; a file of another kind would tell of each.
 LINES_SHOWN_MAX = 20

@@ -13,7 +13,8 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from ingest.kafka.message import DeadLetter, Headers
-from ingest.kafka.producer import FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, QUEUE_KIB_MAX
+from ingest.kafka.producer import FRAME_BYTES_MAX, QUEUE_KIB_MAX
+from ingest.message_size import MESSAGE_BYTES_MAX
 
 log = logging.getLogger(__name__)
 

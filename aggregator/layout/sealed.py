@@ -25,6 +25,7 @@ import numpy as np
 from aggregator.layout.slots import Block
 from aggregator.objects.frame_cache import Located
 from aggregator.objects.object_store import Span
+from aggregator.rollups.cell import VIEW_BITS, VIEW_MASK, slot_of, view_of
 from aggregator.rollups.levels import FIVE_MINUTES, LEVELS, Level
 from aggregator.time_units import SECOND_US
 
@@ -34,8 +35,6 @@ SEAL_BYTES = 8  # random: two directories never draw the same
 # By level, how many slots are sealed together: few enough that little waits, enough that they compress.
 _PIECE_SLOTS = {level: 72 if level is FIVE_MINUTES else level.block_slots for level in LEVELS}
 _LEVELS = {level.letter: level for level in LEVELS}
-_VIEW_BITS = 24
-_VIEW_MASK = (1 << _VIEW_BITS) - 1
 
 
 class Location(NamedTuple):
@@ -89,7 +88,7 @@ class SealedDirectory(msgspec.Struct, frozen=True):
     def of_places(self, places: Collection[int]) -> list[SealedRange]:
         """The frames that may hold one of these places, the newest last."""
         wanted = np.fromiter(places, dtype=np.int64, count=len(places))
-        slots, views = wanted >> _VIEW_BITS, wanted & _VIEW_MASK
+        slots, views = wanted >> VIEW_BITS, wanted & VIEW_MASK
         return [
             one
             for one in self.ranges
@@ -139,7 +138,7 @@ def unpack_directory(stored: bytes | None) -> SealedDirectory:
 
 def range_of(number: int, places: Collection[int]) -> SealedRange:
     """The range of a frame that holds these places, at least one."""
-    slots, views = [place >> _VIEW_BITS for place in places], [view_of(place) for place in places]
+    slots, views = list(map(slot_of, places)), [view_of(place) for place in places]
     return SealedRange(number, min(slots), max(slots), min(views), max(views))
 
 
@@ -147,11 +146,6 @@ def object_prefix(key: str) -> str:
     """Return what the whole names of a shard's objects begin with: its tag as a path; `key`: any of the shard."""
     tag = key[1 : key.index("}")]
     return quote(tag, safe="/").replace("..", "%2E%2E") + "/"
-
-
-def view_of(place: int) -> int:
-    """The view of a place."""
-    return place & _VIEW_MASK
 
 
 class Piece(NamedTuple):

@@ -15,6 +15,9 @@ from aggregator.rollups.totals import Totals
 ROWS_IN_CELL_MAX = 16
 # Rows kept beside a cell until they are worth a compression into sketches, which takes some 100 µs a metric.
 ROWS_BESIDE_MAX = 512
+# A place is a slot of a block, and below it, in so many bits, the number of a view on its day.
+VIEW_BITS = 24
+VIEW_MASK = (1 << VIEW_BITS) - 1
 
 
 class Cell(msgspec.Struct, array_like=True):
@@ -52,7 +55,17 @@ def place_of(slot: int, view: int) -> bytes:
 
 def first_place(slot: int) -> int:
     """The place of a slot and view 0, as a number."""
-    return slot << 24
+    return slot << VIEW_BITS
+
+
+def slot_of(place: int) -> int:
+    """The slot of a place."""
+    return place >> VIEW_BITS
+
+
+def view_of(place: int) -> int:
+    """The view of a place."""
+    return place & VIEW_MASK
 
 
 def packed_place(place: int) -> bytes:

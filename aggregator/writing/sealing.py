@@ -22,13 +22,20 @@ from aggregator.layout.sealed import (
     pieces_of,
     range_of,
     unpack_directory,
-    view_of,
 )
 from aggregator.layout.slots import Block, TouchedBlock
 from aggregator.layout.write import Field, ShardWrite
 from aggregator.objects.frame_cache import DamagedObject, FrameCache
 from aggregator.objects.object_store import ObjectStoreAway
-from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, packed_place, rows_field, sketches_field
+from aggregator.rollups.cell import (
+    CELL_CODEC,
+    SKETCHES_CODEC,
+    packed_place,
+    rows_field,
+    sketches_field,
+    slot_of,
+    view_of,
+)
 from aggregator.rollups.views import ALL_CALLS
 from aggregator.segments.frame import Beside, CorruptFrame, FullCell, pack_frame, unpack_frame
 from aggregator.store.shard_store import ShardStore
@@ -108,7 +115,7 @@ class Sealing:
     def _begin(self, piece: Piece, key: str) -> None:
         slots = piece.slots
         places = [int.from_bytes(field, "big") for field in self._store.field_names(key) if len(field) == _PLACE_BYTES]
-        ours = [place for place in places if place >> 24 in slots]
+        ours = [place for place in places if slot_of(place) in slots]
         self._at_hand, self._places = piece, sorted(ours, key=lambda place: (view_of(place), place), reverse=True)
 
     def _seal_some(self, block: Block, key: str, clock_us: int) -> list[int]:

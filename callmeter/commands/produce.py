@@ -14,7 +14,8 @@ from callmeter.event_mistakes import Doubts, mistakes
 from callmeter.progress.transfer import TransferProgress
 from callmeter.settings import Settings
 from ingest.kafka.message_key import KeyedBy, MessageKeys, NoEvent
-from ingest.kafka.producer import MESSAGE_BYTES_MAX, DeliveryFailed, EventProducer
+from ingest.kafka.producer import DeliveryFailed, EventProducer
+from ingest.message_size import MESSAGE_BYTES_MAX
 
 BROKER_TIMEOUT_S = 10.0
 # Deliveries are counted and progress is shown every so many lines: some milliseconds' worth.

@@ -11,6 +11,7 @@ import numpy as np
 
 from ingest.decoding.invalid_event import InvalidEvent
 from ingest.decoding.prefix import without_prefix
+from ingest.message_size import MESSAGE_BYTES_MAX
 
 # A message up to this size, or up to the next with few commas, is decoded at once.
 SMALL_BYTES_MAX = 256 * 2**10
@@ -20,7 +21,6 @@ PIECE_ELEMENTS_MAX = 10_000
 PIECE_BYTES_MAX = 4 * 2**20
 # Of one message. What is no event takes up to 50 µs to be told why, so this is some seconds for which others wait.
 MESSAGE_ELEMENTS_MAX = 200_000
-MESSAGE_BYTES_MAX = 64 * 2**20
 # Of one call: what it says of its usage takes fifty times as much memory while it is decoded.
 USAGE_BYTES_MAX = 2 * 2**20
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingest.kafka.message_key import KeyedMessage
-from ingest.kafka.producer import FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, QUEUE_KIB_MAX, QUEUE_MESSAGES_MAX
+from ingest.kafka.producer import FRAME_BYTES_MAX, QUEUE_KIB_MAX, QUEUE_MESSAGES_MAX
+from ingest.message_size import MESSAGE_BYTES_MAX
 
 # What waits for the broker, all requests together; a broker takes some 50 MB/s, so this is a second or so.
 UNDER_WAY_BYTES_MAX = 64 * 2**20

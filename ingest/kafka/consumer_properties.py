@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ingest.kafka.producer import MESSAGE_BYTES_MAX
+from ingest.message_size import MESSAGE_BYTES_MAX
 
 # What the client reads ahead, over all partitions, and of each: two batches. It is a bound on memory, and on how long
 # what has just come to a quiet partition waits behind the backlog of a hot one: they share one queue.

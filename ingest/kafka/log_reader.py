@@ -10,8 +10,8 @@ from ingest.batch_limits import BatchLimits
 from ingest.kafka.consumer import ANSWER_TIMEOUT_S, NO_OFFSET
 from ingest.kafka.message import Message
 from ingest.kafka.partition import Partition
-from ingest.kafka.producer import MESSAGE_BYTES_MAX
 from ingest.kafka.received import message_of, offset_of, stamped_us
+from ingest.message_size import MESSAGE_BYTES_MAX
 
 log = logging.getLogger(__name__)
 

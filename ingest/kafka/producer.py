@@ -7,13 +7,13 @@ from types import TracebackType
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from ingest.message_size import MESSAGE_BYTES_MAX
+
 # The queue between the caller and the network: room for some tenths of a second at full speed, 64 MiB at most.
 QUEUE_MESSAGES_MAX = 100_000
 QUEUE_KIB_MAX = 65_600  # and what belongs to one message besides its value
 # How long a message may wait for its delivery, retries included.
 DELIVERY_TIMEOUT_S = 60
-# The largest message that is tried; what the broker takes is its own `max.message.bytes`.
-MESSAGE_BYTES_MAX = 64 * 2**20
 # What a message may have besides its value: key, headers, frame.
 FRAME_BYTES_MAX = 64 * 2**10
 ERRORS_KEPT_MAX = 10

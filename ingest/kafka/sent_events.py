@@ -8,7 +8,8 @@ from confluent_kafka import KafkaException, Producer
 from aggregator.calls.event import Event
 from aggregator.layout.event_text import encode_event
 from ingest.decoding.batch import SENT_ON
-from ingest.kafka.producer import FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, QUEUE_KIB_MAX
+from ingest.kafka.producer import FRAME_BYTES_MAX, QUEUE_KIB_MAX
+from ingest.message_size import MESSAGE_BYTES_MAX
 
 log = logging.getLogger(__name__)
 
