@@ -128,7 +128,7 @@ class Protocol(RuleBasedStateMachine):
     @rule(
         worker=workers,
         partition=st.sampled_from(PLACES),
-        messages=st.lists(st.sampled_from(MESSAGES), min_size=1, max_size=3),
+        messages=st.lists(st.sampled_from(MESSAGES), min_size=1, max_size=2),
         lost=st.sampled_from(LOST_LATER),
     )
     def live_on(self, worker: int, partition: Partition, messages: list[Sent], lost: int) -> None:

@@ -33,6 +33,8 @@ LIMITS = ShardLimits(seal_after_s=-10 * DAY_S, move_after_s=-10 * DAY_S, objects
 
 # Steps of sealing, moving and collecting, one after the other.
 KEPT_UP_AT_ONCE = 40
+# Listing, and each wait for an object store, say that nothing was done.
+STEPS_THAT_COUNT_NOTHING = 2
 
 
 class NoCatalogue:
@@ -115,8 +117,11 @@ class WorkerProcess:
 
     def _keep_up_one(self, assignment: Assignment) -> None:
         assignment.finish()
+        idle = 0
         for _ in range(KEPT_UP_AT_ONCE):
-            assignment.shard.seal(self._clock_us())
+            idle = 0 if assignment.shard.seal(self._clock_us()) else idle + 1
+            if idle > STEPS_THAT_COUNT_NOTHING:
+                break
 
     def _open_shard(self, partition: Partition) -> Shard:
         store = self._stores.get(partition)
