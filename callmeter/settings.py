@@ -84,9 +84,9 @@ class SegmentSettings(_Section):
     """How what is finished is kept small."""
 
     seal: bool = Field(
-        default=False,
-        description="`true` seals rollups of finished hours, and call records: compressed, exactly, to a tenth, in the "
-        "same Redis.",
+        default=True,
+        description="Seals rollups of finished hours, call records and ids: compressed, exactly, to a tenth, in the "
+        "same Redis; `false` leaves new ones as they are.",
     )
     seal_after: DurationS = Field(
         default=parse_duration_s("1h"),

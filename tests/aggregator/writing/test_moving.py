@@ -50,7 +50,7 @@ def objects(tmp_path: Path) -> FailingStore:
 def test_all_is_moved_and_says_the_same(
     calls: int, per_frame: int, client: Any, objects: FailingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Redis holds pointers alone; there is an object for each level of the day, and each can be checked by itself."""
+    """Redis holds pointers alone; an object is of one level of a day, and each can be checked by itself."""
     monkeypatch.setattr(sealing, "CELLS_PER_FRAME", per_frame)
     events = some_calls(calls, hours=1 if calls > 1_000 else 5)
     expected = fold_all(client, [events])
@@ -63,7 +63,7 @@ def test_all_is_moved_and_says_the_same(
     assert state(client, objects) == expected
     assert client.hkeys(KEYS.unmoved) == [b"*"]
     entries = unpack_objects(client.hgetall(KEYS.objects))
-    assert sorted(name.split("-")[1] for name in entries) == ["f", "h", "m"]
+    assert {name.split("-")[1] for name in entries} == {"f", "h", "m"}
     assert [one.name for one in objects.listed(PREFIX)] == sorted(PREFIX + name for name in [*entries, OWNER])
     assert objects.read_whole(PREFIX + OWNER) == client.hget(KEYS.objects, OWNER)
     check_pointers(client, objects)
