@@ -30,6 +30,7 @@ BENCHMARKS = (
     "answers_10m",
     "clickhouse",
     "memory",
+    "sealing",
     "freshness",
     "sketch",
 )

@@ -55,7 +55,7 @@ def run(scale: Scale) -> Iterator[Line]:
 
 
 def _per_call(stage: Stage, calls: int) -> Iterator[Line]:
-    sizes = _fold_and_weigh(stage, _events(calls, 100.0, last_minute()), last_minute())
+    sizes = _fold_and_weigh(stage, events_at(calls, 100.0, last_minute()), last_minute())
     yield alone("redis: per call, with all indexes", "B", [sizes["calls"] / calls], ours_at_most(CALL_BYTES_MAX))
     indexes = sizes["indexes"] / calls
     yield alone("redis: per call, indexes only", "B", [indexes], figure="index_bytes_per_call")
@@ -76,7 +76,7 @@ def _per_month(stage: Stage, rate: int, calls: int) -> Iterator[Line]:
     seconds = calls / rate
     now = last_minute()
     # Whole slots of every level.
-    sizes = _fold_and_weigh(stage, _events(calls, rate, now.replace(minute=0, second=0)), now)
+    sizes = _fold_and_weigh(stage, events_at(calls, rate, now.replace(minute=0, second=0)), now)
     kept = Retention()
     parts = {f"calls for {kept.calls_s // DAY_S} d": sizes["calls"] / seconds * kept.calls_s}
     for level in LEVELS:
@@ -91,7 +91,8 @@ def _per_month(stage: Stage, rate: int, calls: int) -> Iterator[Line]:
         yield alone(f"redis: {rate:,} calls/s, all that is kept by default", "GB", [sum(parts.values()) / 1e9])
 
 
-def _events(calls: int, calls_per_s: float, end: datetime) -> Iterator[Event]:
+def events_at(calls: int, calls_per_s: float, end: datetime) -> Iterator[Event]:
+    """Events of calls at this rate, up to the end."""
     days = calls / calls_per_s / DAY_S
     settings = GeneratorSettings(calls, end - timedelta(days=days), days, message_bytes=0)
     what = f"events of {calls:,} calls at {calls_per_s:,.0f}/s"
@@ -116,6 +117,15 @@ def _fold_and_weigh(stage: Stage, events: Iterable[Event], end: datetime) -> Siz
     stage.redis.flushall()
     before = stage.redis.info("memory")["used_memory"]
     fold(stage.redis_server.url, SHARD, events, end)
+    sizes = weigh(stage)
+    used = stage.redis.info("memory")["used_memory"] - before
+    stage.redis.flushall()
+    overflow = max(1.0, used / sizes["all"])  # the server's own buffers may have shrunk meanwhile
+    return Counter({purpose: round(size * overflow) for purpose, size in sizes.items()})
+
+
+def weigh(stage: Stage) -> Sizes:
+    """What the shard's keys take, as the server counts it."""
     sizes: Sizes = Counter()
     keys = list(stage.redis.scan_iter(count=KEYS_PER_LOOK))
     for at in range(0, len(keys), KEYS_PER_LOOK):
@@ -126,10 +136,7 @@ def _fold_and_weigh(stage: Stage, events: Iterable[Event], end: datetime) -> Siz
             for purpose, part in _purposes(stage, key):
                 sizes[purpose] += round(size * part)
             sizes["all"] += size
-    used = stage.redis.info("memory")["used_memory"] - before
-    stage.redis.flushall()
-    overflow = max(1.0, used / sizes["all"])  # the server's own buffers may have shrunk meanwhile
-    return Counter({purpose: round(size * overflow) for purpose, size in sizes.items()})
+    return sizes
 
 
 def _purposes(stage: Stage, key: bytes) -> list[tuple[str, float]]:

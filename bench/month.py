@@ -19,6 +19,7 @@ from aggregator.rollups.levels import Retention
 from aggregator.store.connection import connect
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_S
+from aggregator.writing.limits import ShardLimits
 from aggregator.writing.shard import Shard
 from bench.generator import GeneratorSettings, generate
 from bench.scale import watched
@@ -73,10 +74,17 @@ def events_of(lines: Iterable[bytes], end: datetime) -> Iterator[Event]:
         yield msgspec.structs.replace(event, start=start, end=ending)
 
 
-def fold(redis_url: str, shard: ShardName, events: Iterable[Event], end: datetime) -> None:
+def prices() -> PriceBook:
+    """Prices of public models."""
+    return PriceBook(None, PriceCatalogue())
+
+
+def fold(
+    redis_url: str, shard: ShardName, events: Iterable[Event], end: datetime, limits: ShardLimits | None = None
+) -> None:
     """Into a shard whose next offset is then 0, so that a worker can go on with an empty topic."""
     client = connect(redis_url)
-    writer = Shard(ShardStore(client, shard), PriceBook(None, PriceCatalogue()), RETENTION)
+    writer = Shard(ShardStore(client, shard), prices(), RETENTION, limits or ShardLimits())
     now_us = int(end.timestamp() * 1e6)
     rest = iter(events)
     gc.disable()  # only this loading, never a measurement, runs without

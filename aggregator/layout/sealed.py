@@ -173,6 +173,11 @@ class Piece(NamedTuple):
         return f"{project}:{level.letter}:{block}:{self.number}".encode()
 
 
+def piece_s(level: Level) -> int:
+    """Return how much time one piece of a level holds, in seconds."""
+    return _PIECE_SLOTS[level] * level.slot_s
+
+
 def piece_of(block: Block, slot: int) -> Piece:
     """The piece that a slot of a block belongs to."""
     return Piece(block, slot // _PIECE_SLOTS[block.level])

@@ -130,6 +130,7 @@ def _load(settings: Settings, asked: dict[str, Any]) -> Load:
         message_bytes=asked["message_bytes"],
         retention=Retention(*(kept[kind] for kind in KINDS)),
         busiest_share=asked["busiest_percent"] and asked["busiest_percent"] / 100,
+        seal_after_s=settings.segments.seal_after if settings.segments.seal else None,
     )
 
 

@@ -79,6 +79,8 @@ class Figures:
     # p50 of each question, by calls of the project in 30 days; one shard, five models
     answer_ms: Mapping[str, Curve]
     answer_first_ms: Mapping[str, Curve]  # where no rows are kept
+    # by what it is of (`records`, `indexes`, a level's letter): bytes when sealed, as a part of those before
+    sealed_share: Mapping[str, float] = field(default_factory=dict)
     sources: tuple[Source, ...] = field(default=(), compare=False)
 
 
@@ -111,6 +113,7 @@ def figures_of(sections: Mapping[str, Any]) -> Figures:
         answer_ms_per_partition=_number(numbers, "answer_ms_per_partition"),
         answer_ms=_curves(numbers, "answer_ms"),
         answer_first_ms=_curves(numbers, "answer_first_ms"),
+        sealed_share={part: _number(numbers, f"sealed_share.{part}") for part in _parts(numbers, "sealed_share")},
         sources=tuple(
             Source(name, section["measured"], section["machine"], section["short"])
             for name, section in sections.items()

@@ -14,6 +14,7 @@ BASELINE = Mix()  # what the benchmarks' calls are like, of one project
 @dataclass(frozen=True)
 class Load:
     """What comes in and how long it is kept. `busiest_share`: of the calls, in the busiest project (None: all alike).
+    `seal_after_s`: how old what is finished is when it is sealed (None: it never is).
 
     Raises ValueError for what is no load.
     """
@@ -24,6 +25,7 @@ class Load:
     message_bytes: float = 1_000.0
     retention: Retention = KEPT
     busiest_share: float | None = None
+    seal_after_s: int | None = None
 
     def __post_init__(self) -> None:
         amounts = (self.calls_per_s, self.projects, self.mix.models, self.mix.ops, self.message_bytes)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from aggregator.rollups.levels import LEVELS
+from aggregator.layout.sealed import piece_s
+from aggregator.rollups.levels import LEVELS, Level
 from aggregator.time_units import DAY_S
 from callmeter.durations import format_duration
 from callmeter.planning.figures import Figures
@@ -50,9 +51,26 @@ def needed_memory(load: Load, key: str, partitions: int, figures: Figures) -> Me
 def project_memory(calls_per_s: float, load: Load, figures: Figures) -> Memory:
     """Return the memory of a project in one shard."""
     kept_s = load.retention.calls_s
+    indexes_s = kept_s + DAY_S  # they go by the day
     return Memory(
-        calls_per_s * kept_s * figures.record_bytes_per_call,
-        calls_per_s * (kept_s + DAY_S) * figures.index_bytes_per_call,  # indexes go by the day
-        {level.letter: level_bytes(calls_per_s, level, load.mix, load.retention, figures) for level in LEVELS},
+        calls_per_s * kept_s * figures.record_bytes_per_call * sealed_part(load, figures, "records", kept_s, 0),
+        calls_per_s * indexes_s * figures.index_bytes_per_call * sealed_part(load, figures, "indexes", indexes_s, 0),
+        {level.letter: _level_memory(calls_per_s, level, load, figures) for level in LEVELS},
         directory_bytes(calls_per_s, load.mix, load.retention, figures),
     )
+
+
+def _level_memory(calls_per_s: float, level: Level, load: Load, figures: Figures) -> LevelBytes:
+    kept_s = load.retention.level_s(level) + level.block_s
+    part = sealed_part(load, figures, level.letter, kept_s, piece_s(level))
+    return LevelBytes(*(part * size for size in level_bytes(calls_per_s, level, load.mix, load.retention, figures)))
+
+
+def sealed_part(load: Load, figures: Figures, what: str, kept_s: float, open_s: float) -> float:
+    """Return the part that sealing leaves of the bytes of what is kept so long. `open_s`: what is sealed together takes
+    so long to be over.
+    """
+    if load.seal_after_s is None:
+        return 1.0
+    hot = min(1.0, (load.seal_after_s + open_s) / kept_s)
+    return hot + (1 - hot) * figures.sealed_share.get(what, 1.0)

@@ -148,7 +148,7 @@ def _redis_rows(load: Load, deployment: Deployment, plan: Plan) -> list[Row]:
             f"{_bytes(deployment.usable_bytes)} of data and {deployment.busy:.0%} of a core each; 3 at least, if not 1",
         ),
         ("cores busy", f"{plan.redis_cores:,.1f}", f"{plan.redis_cores / plan.events_per_s * 1e6:.1f} µs an event"),
-        ("memory", _bytes(memory.total_bytes), "in all:"),
+        ("memory", _bytes(memory.total_bytes), f"in all; {_sealing(load)}:"),
         (
             "call records",
             _bytes(memory.records_bytes),
@@ -162,6 +162,12 @@ def _redis_rows(load: Load, deployment: Deployment, plan: Plan) -> list[Row]:
         *levels,
         ("directories of views", _bytes(memory.directories_bytes), ""),
     ]
+
+
+def _sealing(load: Load) -> str:
+    if load.seal_after_s is None:
+        return "nothing is sealed (CALLMETER_SEGMENTS__SEAL)"
+    return f"what is finished is sealed after {format_duration(load.seal_after_s)}"
 
 
 def _bytes(size: float) -> str:

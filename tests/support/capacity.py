@@ -36,6 +36,12 @@ SECTIONS: dict[str, Any] = {
             **{f"model_bytes.{letter}.{calls}": size for letter in "mfh" for calls, size in ((1, 200), (100, 800))},
         },
     },
+    "sealing": {
+        "measured": "2026-01-02",
+        "machine": "2 cores",
+        "short": False,
+        "figures": {"sealed_share.records": 0.1, "sealed_share.m": 0.2},
+    },
     "answers": {
         "measured": "2026-01-02",
         "machine": "2 cores",

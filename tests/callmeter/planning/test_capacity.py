@@ -43,6 +43,22 @@ def test_memory() -> None:
     assert memory.total_bytes == pytest.approx(2.88e9 + 2.88e9 + sum(slots.values()) * 7_200 + 80_200)
 
 
+def test_what_is_finished_takes_what_sealing_leaves() -> None:
+    """An hour of records is not sealed, of minutes the hour that goes on too; of the rest a tenth and a fifth is left."""
+    load = Load(10_000 / 60, mix=PLAIN, retention=DAY, seal_after_s=3_600)
+    memory = plan_of(load).memory
+    assert memory.records_bytes == pytest.approx((600_000 + 0.1 * (14_400_000 - 600_000)) * 200)
+    assert memory.indexes_bytes == pytest.approx(28_800_000 * 100)  # nothing is known of what sealing leaves
+    assert memory.levels["m"].total_bytes == pytest.approx((120 + 0.2 * (25 * 60 - 120)) * 4 * 1_800)
+    assert memory.levels["h"].total_bytes == pytest.approx(401 * 24 * 4 * 1_800)
+
+
+def test_what_is_kept_for_less_than_it_takes_to_seal_it() -> None:
+    """It is never sealed."""
+    load = Load(10_000 / 60, mix=PLAIN, retention=Retention(1_800, 1_800, 1_800, 1_800), seal_after_s=3_600)
+    assert plan_of(load).memory.records_bytes == pytest.approx(300_000 * 200)
+
+
 def test_calls_without_usage_have_no_model() -> None:
     """The same with usage in no call: rollups alone."""
     mix = replace(PLAIN, usage_share=0)

@@ -40,10 +40,12 @@ def test_sections_are_read() -> None:
     assert figures.slot_bytes["h"] == Curve((1, 10_000), (100, 1_000))
     assert figures.answer_ms == {"30 d sums": Curve((10**6, 10**8), (11, 21))}
     assert figures.view_bytes == 50
+    assert figures.sealed_share == {"records": 0.1, "m": 0.2}
     assert [(source.benchmark, source.short) for source in figures.sources] == [
         ("ingest_ceiling", False),
         ("scaling", True),
         ("memory", False),
+        ("sealing", False),
         ("answers", False),
     ]
 

@@ -29,6 +29,7 @@ LOADS = st.builds(
     mix=MIXES,
     message_bytes=st.floats(100, 1e5),
     retention=RETENTIONS,
+    seal_after_s=st.none() | st.integers(60, 10 * DAY_S),
 )
 
 

@@ -1,0 +1,65 @@
+"""Memory of Redis before and after sealing, by what it is for, on the same calls: what `callmeter plan` reckons with.
+
+A few hours of calls are folded, and weighed; then all of it is sealed as a worker does it an hour later, and weighed
+again. What sealing takes of processor time is told for a call.
+"""
+
+import time
+from collections.abc import Iterator
+
+from aggregator.rollups.levels import LEVELS
+from aggregator.store.connection import connect
+from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import DAY_S
+from aggregator.writing.limits import ShardLimits
+from aggregator.writing.shard import Shard
+from bench.measuring import Line, alone
+from bench.memory import SHARD, Sizes, events_at, weigh
+from bench.month import RETENTION, fold, last_minute, prices
+from bench.scale import Scale, tell
+from bench.stage import Stage
+
+CALLS_PER_S = 10.0
+HOURS, HOURS_SHORT = 4, 1
+LATER = ShardLimits(seal_after_s=1_000 * DAY_S)
+AT_ONCE = ShardLimits(seal_after_s=-2 * DAY_S)
+
+
+def run(scale: Scale) -> Iterator[Line]:
+    """A line for records with ids, for indexes, and for each level."""
+    seconds = 3_600 * (HOURS_SHORT if scale.short else HOURS)
+    calls = scale.amount(round(CALLS_PER_S * seconds), round(CALLS_PER_S * seconds), least=2_000)
+    end = last_minute()
+    with Stage(broker=False) as stage:
+        fold(stage.redis_server.url, SHARD, events_at(calls, CALLS_PER_S, end), end, LATER)
+        hot = weigh(stage)
+        tell(f"sealing {calls:,} calls")
+        took_s = _seal(stage, round(end.timestamp() * 1e6))
+        sealed = weigh(stage)
+    yield alone("sealing: processor time of the worker a call", "us", [took_s / calls * 1e6])
+    yield from _lines("records with ids", "records", calls, _records(hot), _records(sealed))
+    yield from _lines("indexes", "indexes", calls, hot["indexes"], sealed["indexes"])
+    for level in LEVELS:
+        name = f"rollups by {level.slot_s} s"
+        yield from _lines(name, level.letter, calls, hot[level.letter], sealed[level.letter])
+
+
+def _records(sizes: Sizes) -> int:
+    return sizes["calls"] - sizes["indexes"]
+
+
+def _lines(name: str, part: str, calls: int, hot: float, sealed: float) -> Iterator[Line]:
+    yield alone(f"redis: {name}, a call, not sealed", "B", [hot / calls])
+    yield alone(f"redis: {name}, a call, sealed", "B", [sealed / calls])
+    yield alone(f"redis: {name}, sealed / not", "", [sealed / hot], figure=f"sealed_share.{part}")
+
+
+def _seal(stage: Stage, now_us: int) -> float:
+    """Seal all there is; returns the processor time of this process, in seconds."""
+    client = connect(stage.redis_server.url)
+    shard = Shard(ShardStore(client, SHARD), prices(), RETENTION, AT_ONCE)
+    begun_s = time.process_time()
+    while shard.seal(now_us):
+        pass
+    client.close()
+    return time.process_time() - begun_s
