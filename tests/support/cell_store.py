@@ -14,7 +14,8 @@ from aggregator.rollups.sketch import centroids
 from aggregator.rollups.tally import CallTally, PackedTally
 from aggregator.rollups.totals import Totals
 from aggregator.writing.cell_cache import Cells
-from tests.support.folding import SHARD, totals_of
+from tests.support.cell_state import totals_of
+from tests.support.folding import SHARD
 from tests.support.vectors import vector
 
 CellKey = tuple[str, bytes]

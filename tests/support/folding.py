@@ -1,7 +1,6 @@
 """Events in one line each, and a shard's state in a form that two ways of folding the same events must agree on."""
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -22,12 +21,8 @@ from aggregator.layout.unpriced import read_unpriced
 from aggregator.objects.object_store import ObjectStore
 from aggregator.prices.book import UNPRICED, PriceBook, Timeline
 from aggregator.prices.file import load_price_file
-from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell
 from aggregator.rollups.levels import LEVELS, Retention
-from aggregator.rollups.series import series_of
-from aggregator.rollups.sketch import centroids
-from aggregator.rollups.totals import Totals
-from aggregator.rollups.views import ALL_CALLS, ViewDirectory
+from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory, model_facet
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_S, SECOND_US
 from aggregator.writing.batch_changes import BatchChanges
@@ -36,6 +31,7 @@ from aggregator.writing.limits import ShardLimits
 from aggregator.writing.records import Records
 from aggregator.writing.shard import Shard
 from ingest.decoding.single import decode_message
+from tests.support.cell_state import cells_of
 from tests.support.paths import CASES
 from tests.support.sealed_blocks import NO_CONTENT, unsealed
 from tests.support.stored_ids import named_calls
@@ -145,8 +141,9 @@ def fold(records: Records, events: Iterable[Event]) -> BatchChanges:
 def read_state(client: redis.Redis, objects: ObjectStore | None = None) -> Json:
     """Everything the shard keeps, by names instead of numbers; sketches as counts. Raises on any key it does not know.
 
-    Left out: the counters `events` and `duplicates`, which count what came, an example, which is the last one met, and
-    how long what has not started is kept, which depends on what named it first.
+    Left out: cells that count nothing any more and views of models, which a call may have belonged to for a while; the
+    counters `events` and `duplicates`, which count what came; an example, which is the last one met; how long what has
+    not started is kept, which depends on what named it first.
     """
     return _StateReader(client, objects).read()
 
@@ -210,14 +207,14 @@ class _StateReader:
             return {f"{name} {rest}": self._open_calls(kept)}
         if kind == "views":
             directory = ViewDirectory(kept)
-            return {f"{name} {rest}": (set(directory.numbers), directory.full)}
+            return {f"{name} {rest}": ({view for view in directory.numbers if not _of_model(view)}, directory.full)}
         if kind == "r":
             letter, block = parts
             (level,) = [level for level in LEVELS if level.letter == letter]
             day = int(block) * level.block_s // DAY_S
             numbers = ViewDirectory(self._kept[f"{project}:views:{day}"]).numbers
             views = {number: view for view, number in numbers.items()} | {ALL_CALLS: "all"}
-            return {f"{name} {rest}": _cells(unsealed(kept, SHARD.tag, self._objects), views)}
+            return {f"{name} {rest}": cells_of(unsealed(kept, SHARD.tag, self._objects), views)}
         if kind == "v":
             return {f"{name} {rest}": {int(slot) for slot in kept}}
         if kind == "x":
@@ -262,38 +259,6 @@ def _subtree(subtree: Subtree) -> tuple[Json, int]:
     return dict(sorted(subtree.usage.items())), subtree.unfinished
 
 
-def _cells(fields: Mapping[bytes, bytes], views: Mapping[int, Any]) -> dict[tuple[int, Any], Json]:
-    """By slot and view: counts, and by series totals and how many values are kept, be it as rows or in sketches."""
-    found: dict[tuple[int, Any], Json] = {}
-    for field, packed in fields.items():
-        place, beside = field[:5], field[5:]
-        of_cell = found.setdefault((int.from_bytes(place[:2], "big"), views[int.from_bytes(place[2:], "big")]), {})
-        if not beside:
-            cell = CELL_CODEC.unpack(packed)
-            of_cell |= {"calls": cell.calls, "errors": cell.errors, "totals": {}}
-            for series in {*cell.rows, *cell.totals, *cell.large}:
-                of_cell["totals"][series] = totals_of(cell, series)
-            for series, rows in cell.rows.items():
-                counts = of_cell.setdefault("values", {}).setdefault(series, Counter())
-                for row in series_of(series).unpack(rows):
-                    counts.update(range(len(row)))
-        elif beside[:1] == b"r":
-            counts = of_cell.setdefault("values", {}).setdefault(beside[1:], Counter())
-            for row in series_of(beside[1:]).unpack(packed):
-                counts.update(range(len(row)))
-        else:
-            counts = of_cell.setdefault("values", {}).setdefault(beside[1:], Counter())
-            for metric, sketch in enumerate(SKETCHES_CODEC.unpack(packed)):
-                if sketch:
-                    counts[metric] += round(float(sum(abs(weight) for weight in centroids([sketch])[1])))
-    return found
-
-
-def totals_of(cell: Cell, name: bytes) -> Totals:
-    """All that a cell counts of a series."""
-    layout = series_of(name).layout
-    totals = layout.of_values(series_of(name).unpack(cell.rows.get(name, b"")))
-    if name in cell.totals:
-        layout.merge(totals, layout.unpack(cell.totals[name])[0].tolist())
-    layout.merge(totals, cell.large.get(name, layout.none()))
-    return totals
+def _of_model(view: View) -> bool:
+    """Whether a view counts the calls of one model."""
+    return view.facet is not None and view.facet.startswith(model_facet(""))

@@ -44,7 +44,7 @@ def test_memory() -> None:
 
 
 def test_what_is_finished_takes_what_sealing_leaves() -> None:
-    """An hour of records is not sealed, of minutes the hour that goes on too; of the rest a tenth and a fifth is left."""
+    """The last hour of records is not sealed, of minutes two; of the rest a tenth and a fifth is left."""
     load = Load(10_000 / 60, mix=PLAIN, retention=DAY, seal_after_s=3_600)
     memory = plan_of(load).memory
     assert memory.records_bytes == pytest.approx((600_000 + 0.1 * (14_400_000 - 600_000)) * 200)
