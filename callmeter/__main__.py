@@ -26,6 +26,7 @@ COMMANDS = {
     "segments": "Sealed rollups in a directory or a bucket: list, verify, collect.",
     "plan": "How much Kafka, workers and Redis a load needs.",
     "prices": "Which price a model has, and where it comes from.",
+    "reprice": "Give calls that are counted the cost that they have by other prices.",
     "keys": "Access keys: who may ask the api or send events, for which projects.",
     "settings": "Every CALLMETER_ variable: what it is now, what it means.",
 }

@@ -229,7 +229,7 @@ class Assignment:
 
     def look_for_starts(self, now_us: int) -> None:
         """See whether other shards have got the starts that ends wait for here."""
-        if self.sending_on is not None and self.state is not State.REFUSED and self.shard.waiting:
+        if self.sending_on is not None and self.state is not State.REFUSED and self.shard.waiting.fields:
             self.finish()
             sent_on = self.sending_on.look_for_starts(self.shard, now_us)
             if sent_on:

@@ -70,7 +70,7 @@ class SendingOn:
     def look_for_starts(self, shard: Shard, now_us: int) -> int:
         """Send on the waiting ends whose starts other shards have got meanwhile; returns how many."""
         due: list[bytes] = []
-        for field in shard.waiting:
+        for field in shard.waiting.fields:
             at_us, pause_us = self._next_look_us.get(field, (0, LOOK_US_MIN // 2))
             if at_us <= now_us and len(due) < LOOKED_FOR_MAX:
                 pause_us = min(2 * pause_us, LOOK_US_MAX)
@@ -78,13 +78,15 @@ class SendingOn:
                 due.append(field)
         if not due or self.partitions <= 1:
             return 0
-        waiting = shard.waiting_ends(due)
+        waiting = shard.waiting.read(due)
         found = self._homes(shard, {(event.project_id, event.call_id): event for event in waiting.values()}.keys())
         gone = {field: event for field, event in waiting.items() if (event.project_id, event.call_id) in found}
         if gone:
             self._send_on([(found[event.project_id, event.call_id], event) for event in gone.values()])
             shard.forget_waiting(list(gone))
-        self._next_look_us = {field: look for field, look in self._next_look_us.items() if field in shard.waiting}
+        self._next_look_us = {
+            field: look for field, look in self._next_look_us.items() if field in shard.waiting.fields
+        }
         return len(gone)
 
     def _homes_of_starts(self, shard: Shard, events: Sequence[Event], are_keyed: bool) -> dict[tuple[str, str], int]:

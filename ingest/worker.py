@@ -260,7 +260,7 @@ class Worker:
                 self._assignments[partition].note_mark(mark)
         # Whoever has a topic's first partition sees to it that answers know of all the others.
         self._source.count_partitions(
-            {one.partition.topic: one.shard.register_partitions for one in opened if one.partition.number == 0}
+            {one.partition.topic: one.shard.store.register_partitions for one in opened if one.partition.number == 0}
         )
 
     def _look_at_partitions(self, topology: Topology, topics: set[str]) -> None:

@@ -60,6 +60,12 @@ class SubtreeChanges:
             known = self.below[number] = Subtree()
         known.merge(change)
 
+    def reprice(self, number: int, call: Call, usage: Usage) -> None:
+        """A finished call costs otherwise than was counted before: its own usage is now `usage`."""
+        before, call.usage = call.usage, usage
+        self.replaced.own[number] = before
+        self.own[number] = Subtree(usage_change(before, usage))
+
     def roll_up(self, calls: Mapping[int, Call], price: Pricing) -> dict[int, int]:
         """Change the totals in `calls`, which holds the ancestors too, and what roll-ups among them count as their own.
 
@@ -74,8 +80,8 @@ class SubtreeChanges:
                 continue
             if call.ended_us is not None and call.parent is None and call.started_us is not None:
                 # A root that has just ended was counted by no question about roots.
-                before = {} if number in self.finished else counted_usage(call.total().usage)
-                self.replaced.trees[number] = before
+                known = call.subtree.usage if call.subtree is not None else self.replaced.own.get(number, call.usage)
+                self.replaced.trees[number] = {} if number in self.finished else counted_usage(known)
             if call.stated is not None:
                 own = self._settle(number, call, own, below, price)
                 change = own or below or Subtree()

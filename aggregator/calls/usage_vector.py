@@ -68,6 +68,11 @@ def with_costs(vector: Vector, costs: tuple[int, int, int, int]) -> Vector:
     return [*vector[:UNCACHED_COST], *costs, 1, vector[UNREAD_ROWS]]
 
 
+def without_costs(vector: Vector) -> Vector:
+    """The vector of one row as if it had no price."""
+    return [*vector[:UNCACHED_COST], *_NO_COSTS, vector[UNREAD_ROWS]]
+
+
 def is_net(stated: Vector) -> bool:
     """Whether a row's input tokens, as stated, leave out those that came from or went into a cache."""
     return stated[INPUT] < stated[CACHE_READ] + stated[CACHE_CREATION]

@@ -33,3 +33,12 @@ class BatchChanges(msgspec.Struct):
     counters: Counter[str] = msgspec.field(default_factory=Counter)
     unpriced: Counter[Unpriced] = msgspec.field(default_factory=Counter)
     short_rollup: Call | None = None
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What one batch came to, for logs and metrics."""
+
+    events: int
+    calls: int
+    duplicates: int
+    unpriced: int

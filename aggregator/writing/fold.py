@@ -13,13 +13,10 @@ from aggregator.calls.event import CallEnd, CallStart, Event
 from aggregator.calls.packed_id import pack_id
 from aggregator.calls.subtree import SubtreeChanges, closes_ring
 from aggregator.calls.usage_vector import (
-    CACHE_CREATION_1H,
     PRICED_ROWS,
     UNREAD_ROWS,
     Usage,
-    is_net,
     stated_vector,
-    with_costs,
 )
 from aggregator.layout import keys as layout
 from aggregator.layout.open_calls import OpenCall
@@ -32,6 +29,7 @@ from aggregator.rollups.tally import CallTally
 from aggregator.rollups.views import MORE_MODELS_FACET, model_facet
 from aggregator.time_units import MINUTE_US
 from aggregator.writing.batch_changes import BatchChanges, CallGroup, Postings
+from aggregator.writing.costing import priced_usage, repriced_usage
 from aggregator.writing.records import Records
 
 
@@ -74,6 +72,15 @@ class Fold:
             self._start(number, call, start, is_named)
         if call.started_us is not None:
             self._count(number, call, start is not None)
+
+    def reprice(self, number: int) -> bool:
+        """Give a call that has ended the cost that its usage has by the prices of now; returns whether it differs."""
+        call = self._records.calls[number]
+        usage = repriced_usage(call, self._records.project_id(call.project), self._prices)
+        if usage == call.usage:
+            return False
+        self._subtrees.reprice(number, call, usage)
+        return True
 
     def finish(self) -> BatchChanges:
         """Roll subtree totals up; call once, after all events."""
@@ -245,16 +252,9 @@ class Fold:
         return tally
 
     def _priced(self, call: Call, own: Usage, stated: Usage) -> Usage:
-        """Return what is a call's own of what it states, with the costs of what has a price."""
+        """What is a call's own of what it states, with the costs of what has a price."""
         assert call.started_us is not None
-        project_id, priced = self._records.project_id(call.project), {}
-        for model, vector in own.items():
-            price = None if vector[UNREAD_ROWS] else self._prices.price(project_id, model, call.started_us)
-            if price is not None:
-                costs = price.cost(vector, vector[CACHE_CREATION_1H], is_net(stated[model]))
-                vector = with_costs(vector, costs)
-            priced[model] = vector
-        return priced
+        return priced_usage(own, stated, self._records.project_id(call.project), call.started_us, self._prices)
 
     def _count_unpriced(self, call: Call, usage: Usage, sign: int) -> None:
         """Count the call, and its rows by model, among those without a price; -1: no more."""

@@ -24,11 +24,26 @@ def load_records(events: Sequence[Event], records: Records, ids: Ids, store: Sha
     """
     fields, of_parents = _named(events, records)
     named = dict.fromkeys(chain(fields, of_parents))
-    numbers, calls = records.numbers, records.calls
+    numbers = records.numbers
     unknown = [field for field in named if field not in numbers]
     if unknown:
         _load_numbers(ids.find(unknown), records, store)  # of any other call too, each then known by its own id
-    lowest = [number for number in map(numbers.get, named) if number is not None]
+    _load_ancestors([number for number in map(numbers.get, named) if number is not None], records, store)
+    return fields
+
+
+def load_numbered(wanted: range, records: Records, store: ShardStore) -> list[int]:
+    """Load the records of these numbers, and their ancestors; returns the numbers of those that there are."""
+    calls = records.calls
+    _load_numbers([number for number in wanted if number not in calls], records, store)
+    found = [number for number in wanted if number in calls]
+    _load_ancestors(found, records, store)
+    return found
+
+
+def _load_ancestors(lowest: list[int], records: Records, store: ShardStore) -> None:
+    """Load the ancestors of these calls, generation by generation."""
+    calls = records.calls
     seen: set[int] = set()
     generations = 0
     while lowest:
@@ -43,7 +58,6 @@ def load_records(events: Sequence[Event], records: Records, ids: Ids, store: Sha
                 lowest.append(parent)
             else:
                 calls[number].parent_number = None  # dropped: past its retention, or none
-    return fields
 
 
 def _neighbours(numbers: Iterable[int], calls: Mapping[int, Call]) -> set[int]:

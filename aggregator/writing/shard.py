@@ -7,14 +7,13 @@ refused or cut off) `recover` drops everything in memory and starts again from w
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import partial
 
-import msgspec
-
 from aggregator.calls.event import Event
 from aggregator.layout.write import ShardWrite
 from aggregator.prices.book import PriceBook
 from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
-from aggregator.writing.batch_changes import BatchChanges
+from aggregator.time_units import SECOND_US
+from aggregator.writing.batch_changes import Applied, BatchChanges
 from aggregator.writing.cell_cache import Cells
 from aggregator.writing.changes import Known, count, note_blocks, write_changes
 from aggregator.writing.directories import Directories
@@ -29,19 +28,11 @@ from aggregator.writing.loading import load_records
 from aggregator.writing.objects_access import NO_OBJECTS, ObjectsAccess
 from aggregator.writing.present import read_present
 from aggregator.writing.records import Records
+from aggregator.writing.repricing import reprice_calls
 from aggregator.writing.source_log import SourceLog
 from aggregator.writing.unpriced import UnpricedCounts
 from aggregator.writing.upkeep import Upkeep
 from aggregator.writing.waiting import WaitingEnds
-
-
-class Applied(msgspec.Struct, frozen=True):
-    """What one batch came to, for logs and metrics."""
-
-    events: int
-    calls: int
-    duplicates: int
-    unpriced: int
 
 
 class Shard:
@@ -167,17 +158,11 @@ class Shard:
         changes = fold.finish()
         write = ShardWrite()
         self._waiting.note(events, fields, self._records, write)
-        write_changes(changes, self._records, known, self._keys, self._retention, write)
-        rows_still_shown = self._cells.rows_still_shown
-        touched = self._cells.add(self._directories.by_view(changes, write), write)
-        changes.counters["rows_still_shown"] += self._cells.rows_still_shown - rows_still_shown
-        changes.counters.update(counters)  # some may be negative: what was unpriced may not be counted any more
-        note_blocks(touched, self._keys, self._retention, write)
         until_us = min(now_us, self._as_of_us)
-        self._upkeep.note(touched, changes.records, self._records.next_number, until_us, write)
+        self._write_changes(changes, known, until_us, write)
+        changes.counters.update(counters)  # some may be negative: what was unpriced may not be counted any more
         dropped = set(self._expired.drop(until_us, known.records, self._records.calls, write))
         self._kept.note(now_us, self._keys, write)
-        self._unpriced.add(changes.unpriced, self._keys, write)
         longer = self._projects.note(events, self._records.projects, now_us, write)
         self._let_go(until_us, {event.project_id for event in events}, write)
         self._log.write(self._keys, write)
@@ -189,6 +174,33 @@ class Shard:
         self._sent_offset = next_offset
         self._forget_excess(changes, write, dropped)
         return Applied(*(changes.counters[name] for name in Applied.__struct_fields__))
+
+    def reprice(self, numbers: range, now_us: int) -> int:
+        """Give the calls of these record numbers, unless they are about to go, the cost that they have by the prices of
+        this writer; returns how many cost otherwise than before.
+        """
+        self.finish()
+        known = Known(self._records.next_number, self._records.projects_numbered)
+        fold = Fold(self._records, self._prices)
+        oldest_us = now_us - self._retention.calls_s * SECOND_US
+        repriced = reprice_calls(fold, numbers, oldest_us, self._records, self._store)
+        changes, write = fold.finish(), ShardWrite()
+        if repriced:
+            self._write_changes(changes, known, min(now_us, self._as_of_us), write)
+            count(changes.counters, self._records.next_number, self._as_of_us, self._keys, write)
+            self._store.replace(write)
+        self._forget_excess(changes, write, set())
+        return repriced
+
+    def _write_changes(self, changes: BatchChanges, known: Known, until_us: int, write: ShardWrite) -> None:
+        """Note what is to be stored of records, indexes, rollups and what waits to be sealed."""
+        write_changes(changes, self._records, known, self._keys, self._retention, write)
+        rows_still_shown = self._cells.rows_still_shown
+        touched = self._cells.add(self._directories.by_view(changes, write), write)
+        changes.counters["rows_still_shown"] += self._cells.rows_still_shown - rows_still_shown
+        note_blocks(touched, self._keys, self._retention, write)
+        self._upkeep.note(touched, changes.records, self._records.next_number, until_us, write)
+        self._unpriced.add(changes.unpriced, self._keys, write)
 
     def seal(self, now_us: int) -> int:
         """Seal or move some of what is due, while nothing else is to be done; returns how much, 0 where nothing is."""
@@ -243,13 +255,9 @@ class Shard:
         return self._store.shard.partition
 
     @property
-    def waiting(self) -> Set[bytes]:
-        """The ends whose starts have not come, by the id fields of their calls."""
-        return self._waiting.fields
-
-    def waiting_ends(self, fields: Sequence[bytes]) -> dict[bytes, Event]:
-        """The ends that wait by these fields."""
-        return self._waiting.read(fields)
+    def waiting(self) -> WaitingEnds:
+        """The ends whose starts have not come."""
+        return self._waiting
 
     def forget_waiting(self, fields: Iterable[bytes]) -> None:
         """Let these ends wait no more: another shard has them."""
@@ -264,13 +272,6 @@ class Shard:
         fields = dict(zip(map(id, known), load_records(known, self._records, self._ids, self._store), strict=True))
         found = (numbers.get(fields.get(id(event), b"")) for event in events)
         return [number is not None and calls[number].is_started for number in found]
-
-    def register_partitions(self, partitions: int, counted_us: int) -> None:
-        """The topic had so many partitions at this instant, whoever reads them and when: answers are as of then.
-
-        From any thread: it changes nothing here.
-        """
-        self._store.register_partitions(partitions, counted_us)
 
     def skip_lost(self, next_offset: int) -> None:
         """Go on at `next_offset`: what lies before it is gone from the log unread, and is counted as `offsets_lost`."""

@@ -7,7 +7,8 @@ from aggregator.calls.event import Event
 from aggregator.layout.attempt import Attempt
 from aggregator.store.shard_store import Fenced
 from aggregator.time_units import SECOND_US
-from aggregator.writing.shard import Applied, Shard
+from aggregator.writing.batch_changes import Applied
+from aggregator.writing.shard import Shard
 from ingest.batch_limits import BatchLimits
 from ingest.kafka.consumer import LogEnd, Polled, Source
 from ingest.kafka.log_ends import EndMark

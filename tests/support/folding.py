@@ -113,6 +113,17 @@ def apply(shard: Shard, events: Sequence[Event], now_us: int = NOW_US) -> None:
     shard.apply(events, (shard.next_offset or 0) + len(events), now_us, now_us, {})
 
 
+def in_batches(events: Sequence[Sequence[Event]], sizes: Sequence[int]) -> list[list[Event]]:
+    """The events of consecutive messages in batches of so many messages, the sizes taken in turn."""
+    batches: list[list[Event]] = []
+    at = 0
+    while at < len(events):
+        size = sizes[len(batches) % len(sizes)]
+        batches.append([event for message in events[at : at + size] for event in message])
+        at += size
+    return batches
+
+
 def fold_all(client: redis.Redis, batches: Iterable[Sequence[Event]], limits: ShardLimits = ROOMY) -> Json:
     """The state of an empty Redis after these batches."""
     client.flushall()

@@ -126,7 +126,7 @@ def fill(client: redis.Redis, namespace: str) -> None:
     """A generation with something of everything."""
     shard = Shard(ShardStore(client, ShardName(namespace, "calls", 0)), prices(), KEEP_ALL)
     apply(shard, [complete("a", user_id="ann", input_refs=("weave:///a",)), start("b", parent_id="a")])
-    shard.register_partitions(1, NOW_US)
+    shard.store.register_partitions(1, NOW_US)
 
 
 @pytest.mark.parametrize("base", ["a", "a*", "a[b]", "a/b", "a\\b"])

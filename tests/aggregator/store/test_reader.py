@@ -94,14 +94,14 @@ def test_as_of_the_last_count_of_partitions(redis_url: str) -> None:
     writers = [writer(redis_url, partition) for partition in range(PARTITIONS)]
     for one in writers:
         apply(one, [start("a")])
-    writers[0].register_partitions(PARTITIONS, NOW_US - 5)
+    writers[0].store.register_partitions(PARTITIONS, NOW_US - 5)
     assert read(redis_url, opened, "acme/unknown", keyed_by_project=True)[1] == NOW_US - 5
-    writer(redis_url, 0, "other").register_partitions(PARTITIONS, NOW_US - 9)
+    writer(redis_url, 0, "other").store.register_partitions(PARTITIONS, NOW_US - 9)
     assert read(redis_url, opened)[1] == NOW_US - 5
     assert read(redis_url, opened, keyed_by_project=True)[1] == NOW_US
-    writers[0].register_partitions(PARTITIONS, NOW_US + 5)
+    writers[0].store.register_partitions(PARTITIONS, NOW_US + 5)
     assert read(redis_url, opened)[1] == NOW_US
-    writers[0].register_partitions(PARTITIONS + 1, NOW_US + 6)
+    writers[0].store.register_partitions(PARTITIONS + 1, NOW_US + 6)
     assert read(redis_url, opened)[1] is None
     writer(redis_url, PARTITIONS).touch(NOW_US + 7)
     assert read(redis_url, opened)[1] == NOW_US
@@ -112,7 +112,7 @@ def test_partitions_of_a_generation_that_is_gone(redis_url: str) -> None:
     one = writer(redis_url, 0)
     ShardStore(redis.Redis.from_url(redis_url), SHARD).move_away("0123456789abcdef")
     with pytest.raises(Fenced):
-        one.register_partitions(PARTITIONS + 1, NOW_US)
+        one.store.register_partitions(PARTITIONS + 1, NOW_US)
     assert read(redis_url, opened)[1] is None
     client: Any = redis.Redis.from_url(redis_url)
     assert client.scard(shard_registry("callmeter")) == PARTITIONS

@@ -1,7 +1,6 @@
 """The laws of a shard: one state, whatever the order, the batches, the crashes and the caches."""
 
 import random
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,12 +8,12 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aggregator.calls.event import Event
 from aggregator.layout.keys import LAYOUT_VERSION, project_registry, shard_member, shard_registry
 from aggregator.layout.write import ShardWrite
 from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import Fenced, ShardStore
-from aggregator.writing.shard import Applied, Shard
+from aggregator.writing.batch_changes import Applied
+from aggregator.writing.shard import Shard
 from tests.servers.redis_server import RedisServer
 from tests.support.event_strategies import event_messages
 from tests.support.folding import (
@@ -29,6 +28,7 @@ from tests.support.folding import (
     decoded,
     end,
     fold_all,
+    in_batches,
     open_shard,
     prices,
     read_state,
@@ -45,17 +45,6 @@ few = settings(max_examples=30, deadline=None, suppress_health_check=[HealthChec
 def client(redis_server: RedisServer) -> redis.Redis:
     """A connection that examples share; `fold_all` empties the server."""
     return redis.Redis.from_url(redis_server.url)
-
-
-def in_batches(events: Sequence[Sequence[Event]], sizes: Sequence[int]) -> list[list[Event]]:
-    """The events of consecutive messages in batches of so many messages, the sizes taken in turn."""
-    batches: list[list[Event]] = []
-    at = 0
-    while at < len(events):
-        size = sizes[len(batches) % len(sizes)]
-        batches.append([event for message in events[at : at + size] for event in message])
-        at += size
-    return batches
 
 
 class FailingStore(ShardStore):

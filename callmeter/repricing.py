@@ -1,0 +1,90 @@
+"""Calls that are counted and get other prices: what would change, and the change, chunk by chunk beside the workers."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+
+import msgspec
+
+from aggregator.calls.usage_vector import COSTS, PRICED_ROWS, Vector
+from aggregator.layout.keys import CALLS_PER_CHUNK
+from aggregator.layout.sealed_calls import calls_of_chunk
+from aggregator.prices.book import PriceBook
+from aggregator.store.shard_store import Fenced, ShardStore
+from aggregator.writing.costing import repriced_usage
+from aggregator.writing.shard import Shard
+
+# A live worker may apply a batch between our look and our write; it does so some ten times a second.
+TRIES_MAX = 200
+# Between two tries: not in step with the worker.
+PAUSE_S = 0.02
+
+
+class CostChange(msgspec.Struct):
+    """Calls of a model whose cost would change, and what they cost before and after, in pico-dollars; of these, how
+    many had no price before, and have none after.
+    """
+
+    calls: int = 0
+    before_pico: int = 0
+    after_pico: int = 0
+    unpriced_before: int = 0
+    unpriced_after: int = 0
+
+    def add(self, before: Vector, after: Vector) -> None:
+        """Count one call."""
+        self.calls += 1
+        self.before_pico += sum(before[COSTS])
+        self.after_pico += sum(after[COSTS])
+        self.unpriced_before += not before[PRICED_ROWS]
+        self.unpriced_after += not after[PRICED_ROWS]
+
+
+CostChanges = defaultdict[tuple[str, str], CostChange]
+"""By project and model."""
+
+
+def chunks_of(store: ShardStore) -> range:
+    """Return the chunks of call records that a shard keeps."""
+    fields = store.shard_fields()
+    return range(int(fields.get("chunks_dropped", 0)), -(-int(fields.get("calls_numbered", 0)) // CALLS_PER_CHUNK))
+
+
+def look(store: ShardStore, prices: PriceBook, oldest_us: int, changes: CostChanges) -> Iterator[int]:
+    """Add to `changes` what these prices would change of a shard's calls that began after `oldest_us`; yields the calls
+    looked at, chunk by chunk. Raises CorruptFrame and what the store raises.
+    """
+    [projects] = store.read_hashes([store.keys.projects])
+    names = {int(number): name.decode() for name, number in projects.items()}
+    for chunk in chunks_of(store):
+        key = store.keys.calls(chunk)
+        [fields] = store.read_hashes([key])
+        calls = calls_of_chunk(key, chunk * CALLS_PER_CHUNK, fields)
+        for call in calls.values():
+            if (call.started_us or 0) <= oldest_us or call.project not in names:
+                continue
+            project_id = names[call.project]
+            for model, after in repriced_usage(call, project_id, prices).items():
+                if after != call.usage[model]:
+                    changes[project_id, model].add(call.usage[model], after)
+        yield len(calls)
+
+
+def reprice(shard: Shard, now_us: int) -> Iterator[int]:
+    """Give all calls of a shard their cost by its writer's prices; yields how many changed, chunk by chunk.
+
+    What a killed run has done stays done. Raises Fenced where a worker writes without pause, and what the store raises.
+    """
+    for chunk in chunks_of(shard.store):
+        numbers = range(chunk * CALLS_PER_CHUNK, (chunk + 1) * CALLS_PER_CHUNK)
+        yield _in_spite_of_others(shard, numbers, now_us)
+
+
+def _in_spite_of_others(shard: Shard, numbers: range, now_us: int) -> int:
+    for _ in range(TRIES_MAX - 1):
+        try:
+            return shard.reprice(numbers, now_us)
+        except Fenced:
+            time.sleep(PAUSE_S)
+            shard.recover()
+    return shard.reprice(numbers, now_us)
