@@ -252,7 +252,7 @@ class Fold:
         return tally
 
     def _priced(self, call: Call, own: Usage, stated: Usage) -> Usage:
-        """What is a call's own of what it states, with the costs of what has a price."""
+        """Return what is a call's own of what it states, with the costs of what has a price."""
         assert call.started_us is not None
         return priced_usage(own, stated, self._records.project_id(call.project), call.started_us, self._prices)
 

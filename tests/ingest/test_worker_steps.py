@@ -5,6 +5,7 @@ from typing import cast
 
 from aggregator.calls.event import Event
 from aggregator.layout.attempt import Attempt
+from aggregator.layout.keys import ShardName
 from aggregator.store.shard_store import Fenced
 from aggregator.time_units import SECOND_US
 from aggregator.writing.batch_changes import Applied
@@ -32,6 +33,7 @@ class NotedShard:
     def __init__(self, partition: Partition, noted: list[tuple[Partition, int]]) -> None:
         self.next_offset = self.sent_offset = 0
         self.store = self
+        self.shard = ShardName("callmeter", *partition)
         self.log: dict[str, str] = {}
         self.as_of_us = 0
         self.counted: list[tuple[int, int]] = []
