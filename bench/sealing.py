@@ -36,7 +36,9 @@ def run(scale: Scale) -> Iterator[Line]:
         tell(f"sealing {calls:,} calls")
         took_s = _seal(stage, round(end.timestamp() * 1e6))
         sealed = weigh(stage)
-    yield alone("sealing: processor time of the worker a call", "us", [took_s / calls * 1e6])
+    yield alone(
+        "sealing: processor time of the worker a call", "us", [took_s / calls * 1e6], figure="sealing_us_per_call"
+    )
     yield from _lines("records with ids", "records", calls, _records(hot), _records(sealed))
     yield from _lines("indexes", "indexes", calls, hot["indexes"], sealed["indexes"])
     for level in LEVELS:

@@ -85,6 +85,15 @@ class SealedDirectory(msgspec.Struct, frozen=True):
         """The frames that are not in objects."""
         return [one for one in self.ranges if one.location is None]
 
+    def of_place(self, place: int) -> list[SealedRange]:
+        """The frames that may hold this place, the newest last."""
+        slot, view = slot_of(place), view_of(place)
+        return [
+            one
+            for one in self.ranges
+            if one.first_slot <= slot <= one.last_slot and one.first_view <= view <= one.last_view
+        ]
+
     def of_places(self, places: Collection[int]) -> list[SealedRange]:
         """The frames that may hold one of these places, the newest last."""
         wanted = np.fromiter(places, dtype=np.int64, count=len(places))

@@ -151,7 +151,7 @@ class Sealing:
             place = self._places[-1]
             if places and view_of(places[-1]) == ALL_CALLS != view_of(place):
                 break
-            more = [one for one in directory.of_places([place]) if one not in merged]
+            more = [one for one in directory.of_place(place) if one not in merged]
             if places and len(merged) + len(more) > FRAMES_MERGED_MAX:
                 break
             merged += more

@@ -86,7 +86,7 @@ def make_plan(load: Load, deployment: Deployment, figures: Figures) -> Plan:
         fits=placed.fits,
         worker_events_per_s=speed.worker_events_per_s,
         workers=speed.workers,
-        worker_cores=events_per_s * figures.worker_cpu_us_per_event.at(load.message_bytes) * speed.growth / 1e6,
+        worker_cores=events_per_s * _event_us(load, figures, figures.worker_cpu_us_per_event, speed.growth) / 1e6,
         worker_bytes=speed.workers * figures.worker_resident_bytes,
         partitions=placed.partitions,
         memory=memory,
@@ -107,11 +107,17 @@ def _speed(load: Load, deployment: Deployment, figures: Figures, key: str) -> Sp
         return _growth(load, figures, load.projects if key == "trace" else load.projects / workers)
 
     def worker_events_per_s(workers: int) -> float:
-        return deployment.busy * 1e6 / (figures.worker_us_per_event.at(load.message_bytes) * growth(workers))
+        return deployment.busy * 1e6 / _event_us(load, figures, figures.worker_us_per_event, growth(workers))
 
     most = math.ceil(load.events_per_s / worker_events_per_s(1))
     workers = fewest(1, lambda count: count * worker_events_per_s(count) >= load.events_per_s, most) or most
     return Speed(workers, worker_events_per_s(workers), growth(workers))
+
+
+def _event_us(load: Load, figures: Figures, folding: Curve, growth: float) -> float:
+    """Return what an event takes of a worker, in microseconds: to fold it, and to seal it later."""
+    sealing_us = 0.0 if load.seal_after_s is None else figures.sealing_us_per_call / EVENTS_PER_CALL
+    return folding.at(load.message_bytes) * growth + sealing_us
 
 
 def _growth(load: Load, figures: Figures, projects: float) -> float:

@@ -81,6 +81,7 @@ class Figures:
     answer_first_ms: Mapping[str, Curve]  # where no rows are kept
     # by what it is of (`records`, `indexes`, a level's letter): bytes when sealed, as a part of those before
     sealed_share: Mapping[str, float] = field(default_factory=dict)
+    sealing_us_per_call: float = 0.0  # of a worker, for all that is sealed of a call
     sources: tuple[Source, ...] = field(default=(), compare=False)
 
 
@@ -114,6 +115,7 @@ def figures_of(sections: Mapping[str, Any]) -> Figures:
         answer_ms=_curves(numbers, "answer_ms"),
         answer_first_ms=_curves(numbers, "answer_first_ms"),
         sealed_share={part: _number(numbers, f"sealed_share.{part}") for part in _parts(numbers, "sealed_share")},
+        sealing_us_per_call=_number(numbers, "sealing_us_per_call") if "sealing_us_per_call" in numbers else 0.0,
         sources=tuple(
             Source(name, section["measured"], section["machine"], section["short"])
             for name, section in sections.items()

@@ -53,6 +53,14 @@ def test_what_is_finished_takes_what_sealing_leaves() -> None:
     assert memory.levels["h"].total_bytes == pytest.approx(401 * 24 * 4 * 1_800)
 
 
+def test_sealing_takes_workers_time() -> None:
+    """200 µs a call are as much as folding its two events."""
+    folding = plan_of(Load(10_000, mix=PLAIN, retention=DAY), sealing_us_per_call=200.0)
+    both = plan_of(Load(10_000, mix=PLAIN, retention=DAY, seal_after_s=3_600), sealing_us_per_call=200.0)
+    assert both.worker_events_per_s == pytest.approx(folding.worker_events_per_s / 2)
+    assert both.worker_cores == pytest.approx(folding.worker_cores + 20_000 * 100 / 1e6)
+
+
 def test_what_is_kept_for_less_than_it_takes_to_seal_it() -> None:
     """It is never sealed."""
     load = Load(10_000 / 60, mix=PLAIN, retention=Retention(1_800, 1_800, 1_800, 1_800), seal_after_s=3_600)
