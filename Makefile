@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick system chaos lint format bench map servers sdks collector lock clean print-python
+.PHONY: help setup demo test test-quick system chaos lint format bench map servers sdks litellm collector lock clean print-python
 
 # The newest interpreter for which every dependency has wheels; `make setup PYTHON=/path/to/python` chooses another.
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
@@ -70,6 +70,15 @@ servers: ## Apache Kafka for the tests, from Maven Central (Java 17 or newer and
 	@$(MAKE) --no-print-directory $(KAFKA_LIBS)/.complete
 
 sdks: .servers/sdks/node_modules/.package-lock.json ## npm's weave for the tests that run it (Node 20 or newer needed; without it they are left out)
+
+LITELLM_VERSION := 1.110.2
+
+litellm: .servers/litellm/venv/.installed ## LiteLLM for the test that runs it (a minute; without it that test is left out)
+
+.servers/litellm/venv/.installed: | $(BIN)/python
+	$(BIN)/python -m venv .servers/litellm/venv
+	.servers/litellm/venv/bin/python -m pip install --quiet --disable-pip-version-check litellm==$(LITELLM_VERSION)
+	@touch $@
 
 COLLECTOR_VERSION := v0.165.0
 
