@@ -64,6 +64,7 @@ def test_everything_asked_is_reckoned_with() -> None:
             "hours_s": 34_560_000,
         },
         "busiest_share": 0.1,
+        "seal_after_s": 3_600,
     }
     assert answer["deployment"] == {"busy": 0.6, "master_bytes": 64 * 2**30, "filled": 0.5, "replicas": 2}
     assert answer["plan"]["events_per_s"] == 2_000
@@ -75,7 +76,7 @@ def test_json_holds_the_plan() -> None:
     answer = answer_of("--calls-per-second", "100", "--retention", "1d", "--master-memory", "1TB")
     assert (answer["plan"]["partitions"], answer["plan"]["workers"], answer["plan"]["masters"]) == (1, 1, 1)
     memory = answer["plan"]["memory"]
-    assert memory["records_bytes"] == pytest.approx(100 * 86_400 * 200)
+    assert memory["records_bytes"] == pytest.approx(100 * (3_600 + 0.1 * 82_800) * 200)  # all but an hour is sealed
     of_levels = [memory["levels"][letter] for letter in "mfh"]
     assert all(set(sizes) == {"total_bytes", "sketch_bytes"} for sizes in of_levels)
     parts = [memory[f"{part}_bytes"] for part in ("records", "indexes", "directories")]
@@ -139,6 +140,14 @@ def test_mistakes(arguments: list[str], sentence: str) -> None:
     assert sentence in " ".join(done.output.split())
 
 
+@pytest.mark.usefixtures("made_up")
+def test_nothing_is_sealed() -> None:
+    """Where the settings say so."""
+    asked = ("--calls-per-second", "100", "--retention", "1d", "--master-memory", "1TB")
+    memory = answer_of(*asked, CALLMETER_SEGMENTS__SEAL="false")["plan"]["memory"]
+    assert memory["records_bytes"] == pytest.approx(100 * 86_400 * 200)
+
+
 def test_figure_that_was_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is named, with what measures it."""
     monkeypatch.setattr(plan_command, "read_figures", lambda: figures_of({"memory": SECTIONS["memory"]}))
@@ -160,7 +169,7 @@ def test_table() -> None:
     assert "! The busiest project sends 20,000 events/s, one partition takes 5,000: key messages by trace, " in (
         done.output.replace("\n", " ")
     )
-    assert "  ingest_ceiling, memory, answers: 2026-01-02, 2 cores" in lines
+    assert "  ingest_ceiling, memory, sealing, answers: 2026-01-02, 2 cores" in lines
     assert "  scaling, more: 2026-01-03, in a short run, 2 cores" in lines
     assert max(map(len, lines)) <= 110
 
