@@ -25,17 +25,22 @@ from ingest.kafka.watermarks import partition_count
 log = logging.getLogger(__name__)
 
 
+def price_book(settings: Settings) -> PriceBook:
+    """Return the operator's prices, before the catalogue's. Raises click.ClickException where the file is wrong."""
+    try:
+        file = load_price_file(settings.prices_file) if settings.prices_file else None
+    except PriceFileError as wrong:
+        raise click.ClickException(f"CALLMETER_PRICES_FILE: {wrong}") from None
+    return PriceBook(file, PriceCatalogue())
+
+
 class ShardOpener:
     """Gives writers of shards. Raises click.ClickException where the price file or the object store is wrong."""
 
     def __init__(self, settings: Settings, client: redis.Redis) -> None:
-        try:
-            file = load_price_file(settings.prices_file) if settings.prices_file else None
-        except PriceFileError as wrong:
-            raise click.ClickException(f"CALLMETER_PRICES_FILE: {wrong}") from None
         self._kafka = settings.kafka
         self._client = client
-        self._prices = PriceBook(file, PriceCatalogue())
+        self._prices = price_book(settings)
         self._retention = settings.retention.kept()
         self._limits = ShardLimits(
             calls_cached_max=settings.limits.calls_cached,

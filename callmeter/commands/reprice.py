@@ -10,8 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from aggregator.prices.book import PriceBook
-from aggregator.prices.catalogue import PriceCatalogue
-from aggregator.prices.file import PriceFileError, load_price_file
 from aggregator.segments.compression import CorruptFrame
 from aggregator.store.connection import connect
 from aggregator.store.generation import live_namespace
@@ -22,7 +20,7 @@ from callmeter.progress.work import WorkProgress
 from callmeter.repricing import CostChange, CostChanges, chunks_of, look
 from callmeter.repricing import reprice as reprice_shard
 from callmeter.settings import Settings
-from callmeter.shard_opening import ShardOpener
+from callmeter.shard_opening import ShardOpener, price_book
 from callmeter.stored_offsets import stores
 from callmeter.terminal_text import harmless
 from ingest.kafka.partition import Partition
@@ -49,14 +47,11 @@ def reprice(settings: Settings, yes: bool, as_json: bool) -> None:
     callmeter reprice         # what would change
     callmeter reprice --yes
     """
-    try:
-        file = load_price_file(settings.prices_file) if settings.prices_file else None
-    except PriceFileError as wrong:
-        raise click.ClickException(f"CALLMETER_PRICES_FILE: {wrong}") from None
+    prices = price_book(settings)
     now_us = settings.now_us() or time.time_ns() // 1_000
     try:
         with explained_failures(settings):
-            changes = _look(settings, PriceBook(file, PriceCatalogue()), now_us)
+            changes = _look(settings, prices, now_us)
             _show(changes, as_json)
             if yes and changes:
                 changed = _reprice(settings, now_us)

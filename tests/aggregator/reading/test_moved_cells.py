@@ -1,8 +1,7 @@
 """Answers from cells that are in objects: the same numbers, also while they are moved; what cannot be read is named."""
 
-import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,66 +10,19 @@ import redis
 
 from aggregator.layout.keys import ShardKeys
 from aggregator.layout.moved import unpack_objects
-from aggregator.objects.frame_cache import FrameCache
-from aggregator.objects.object_store import ObjectStore, Span
+from aggregator.objects.object_store import Span
 from aggregator.reading.cells import DamagedCells
-from aggregator.reading.rollups import LevelBlock, Wanted, read_rollups
-from aggregator.rollups.accumulator import Merged
+from aggregator.reading.rollups import LevelBlock
 from aggregator.rollups.levels import HOURS
-from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE
+from aggregator.rollups.series import LATENCY
 from aggregator.rollups.views import ViewFilter
-from aggregator.store.connection import connect_readers
-from aggregator.store.reader import Command, StateLost, StoreReader
 from aggregator.writing import sealing
-from tests.aggregator.reading.test_sealed_cells import DAY, QUANTILES, WANTED
 from tests.aggregator.writing.test_sealing import seal_all, some_calls, unsealed_fields
-from tests.support.folding import NOW_US, PROJECT, SHARD, apply
+from tests.support.folding import NOW_US, SHARD, apply
 from tests.support.moving import FailingStore, frames_in_redis, open_moving
+from tests.support.watched_answers import DAY, answer
 
 KEYS = ShardKeys(SHARD)
-
-
-class WatchedReader(StoreReader):
-    """Lets something happen before every round trip."""
-
-    def __init__(self, client: Any, objects: ObjectStore | None, before: Callable[[], None]) -> None:
-        super().__init__(client, SHARD.namespace, frames=FrameCache(objects))
-        self._before = before
-
-    async def fetch(self, commands: Sequence[Command]) -> list[Any]:
-        self._before()
-        return await super().fetch(commands)
-
-
-def answer(
-    redis_url: str,
-    objects: ObjectStore | None,
-    before: Callable[[], None] = lambda: None,
-    views: ViewFilter = ViewFilter(),  # noqa: B008  frozen
-    wanted: Wanted = WANTED,
-) -> Any:
-    """What the first day's calls come to: counts, totals, quantiles of latency."""
-
-    async def ask() -> Any:
-        client = connect_readers(redis_url)
-        try:
-            reader = WatchedReader(client, objects, before)
-            for _ in range(20):
-                try:
-                    project = await reader.open_project(PROJECT)
-                    merged = Merged(1)
-                    await read_rollups(reader, project, wanted, views, merged, True, True)
-                except StateLost:
-                    continue
-                totals = [merged.totals(series) for series in (OF_LATENCY, OF_USAGE)]
-                quantiles = merged.values_of(0, LATENCY).quantiles(OF_LATENCY, 0, QUANTILES, 0, 10**9)
-                rows = [dict(zip(found.keys, found.rows.tolist(), strict=True)) for found in totals]
-                return merged.calls, merged.errors, rows, quantiles
-            raise AssertionError("never still")
-        finally:
-            await client.aclose()
-
-    return asyncio.run(ask())
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from aggregator.reading.verification import Piece, verify
 from aggregator.store.connection import connect_readers
 from aggregator.store.reader import StoreReader
 from aggregator.time_units import HOUR_S, MINUTE_US, SECOND_US
-from tests.aggregator.reading.test_sealed_cells import WatchedReader
 from tests.aggregator.writing.test_sealing import AT_ONCE, seal_all
 from tests.support.folding import (
     KEEP_ALL,
@@ -33,6 +32,7 @@ from tests.support.folding import (
     tokens,
 )
 from tests.support.small_chunks import small_chunks
+from tests.support.watched_answers import WatchedReader
 
 KEYS = ShardKeys(SHARD)
 CALLS = 30
@@ -64,7 +64,7 @@ def ask(redis_url: str, question: Callable[[StoreReader], Any], before: Callable
     async def asked() -> Any:
         found = connect_readers(redis_url)
         try:
-            return await question(WatchedReader(found, before))
+            return await question(WatchedReader(found, None, before))
         finally:
             await found.aclose()
 

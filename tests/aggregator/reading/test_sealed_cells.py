@@ -1,7 +1,5 @@
 """Answers from sealed cells: the same numbers, also while they are being sealed; damage is told with its place."""
 
-import asyncio
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -9,58 +7,12 @@ import redis
 
 from aggregator.layout.sealed import DIRECTORY_FIELD, unpack_directory
 from aggregator.reading.cells import DamagedCells
-from aggregator.reading.rollups import LevelBlock, read_rollups
-from aggregator.rollups.accumulator import Merged
-from aggregator.rollups.levels import HOURS
-from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE
+from aggregator.rollups.series import LATENCY
 from aggregator.rollups.views import ViewFilter
-from aggregator.store.connection import connect_readers
-from aggregator.store.reader import Command, StateLost, StoreReader
-from aggregator.time_units import SECOND_US
 from aggregator.writing import sealing
 from tests.aggregator.writing.test_sealing import AT_ONCE, blocks, seal_all, some_calls
-from tests.support.folding import NOW_US, PROJECT, SHARD, T0_US, apply, open_shard
-
-DAY = T0_US // (86_400 * SECOND_US)
-WANTED = {LevelBlock(HOURS, DAY): dict.fromkeys(range(24), 0)}
-QUANTILES = (0, 0.5, 0.95, 1)
-
-
-class WatchedReader(StoreReader):
-    """Lets something happen before every round trip."""
-
-    def __init__(self, client: Any, before: Callable[[], None]) -> None:
-        super().__init__(client, SHARD.namespace)
-        self._before = before
-
-    async def fetch(self, commands: Sequence[Command]) -> list[Any]:
-        self._before()
-        return await super().fetch(commands)
-
-
-def answer(redis_url: str, before: Callable[[], None] = lambda: None, views: ViewFilter = ViewFilter()) -> Any:  # noqa: B008
-    """What the first day's calls come to: counts, totals, quantiles of latency."""
-
-    async def ask() -> Any:
-        client = connect_readers(redis_url)
-        try:
-            reader = WatchedReader(client, before)
-            for _ in range(20):
-                try:
-                    project = await reader.open_project(PROJECT)
-                    merged = Merged(1)
-                    await read_rollups(reader, project, WANTED, views, merged, True, True)
-                except StateLost:
-                    continue
-                totals = [merged.totals(series) for series in (OF_LATENCY, OF_USAGE)]
-                quantiles = merged.values_of(0, LATENCY).quantiles(OF_LATENCY, 0, QUANTILES, 0, 10**9)
-                rows = [dict(zip(found.keys, found.rows.tolist(), strict=True)) for found in totals]
-                return merged.calls, merged.errors, rows, quantiles
-            raise AssertionError("never still")
-        finally:
-            await client.aclose()
-
-    return asyncio.run(ask())
+from tests.support.folding import NOW_US, apply, open_shard
+from tests.support.watched_answers import DAY, answer
 
 
 @pytest.mark.parametrize("views", [ViewFilter(), ViewFilter(op_names=("op-1",)), ViewFilter(user_ids=("user-1",))])
@@ -94,7 +46,7 @@ def test_while_they_are_sealed(redis_url: str, monkeypatch: pytest.MonkeyPatch) 
 
     for _ in range(20):
         before = counted[-1]
-        calls, _, totals, quantiles = answer(redis_url, happen)
+        calls, _, totals, quantiles = answer(redis_url, before=happen)
         assert before <= calls[0] <= counted[-1]
         assert totals[0][0, LATENCY][0] == calls[0]
         assert quantiles is not None
@@ -117,10 +69,10 @@ def test_a_frame_that_has_just_been_replaced(redis_url: str) -> None:
             seal_all(shard)
 
     late: set[int] = set()
-    assert answer(redis_url, happen)[0] == [60]
+    assert answer(redis_url, before=happen)[0] == [60]
     # Nothing of it was beside cells, so the last round trip is that of the frames.
     late, round_trips = {round_trips[0] - 1}, [0]
-    assert answer(redis_url, happen)[0] == [61]
+    assert answer(redis_url, before=happen)[0] == [61]
 
 
 def test_damage_is_told(redis_url: str) -> None:
