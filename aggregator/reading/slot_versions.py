@@ -21,13 +21,12 @@ _FIELDS = [b"%d" % slot for slot in range(max(level.block_slots for level in LEV
 async def read_versions(reader: StoreReader, project: OpenedProject, blocks: Iterable[LevelBlock]) -> Versions:
     """The versions of all slots of these blocks, in one round trip. Raises StateLost."""
     wanted = list(dict.fromkeys(blocks))
-    replies = iter(
-        await reader.fetch_of(
-            project,
-            [("HGETALL", shard.keys.versions(shard.project, *block)) for block in wanted for shard in project.shards],
-        )
+    # Those of a shard one after the other, so that hardly ever a batch of it is stored in between.
+    replies = await reader.fetch_of(
+        project,
+        [("HGETALL", shard.keys.versions(shard.project, *block)) for shard in project.shards for block in wanted],
     )
-    return {block: [next(replies) for _ in project.shards] for block in wanted}
+    return {block: replies[at :: len(wanted)] for at, block in enumerate(wanted)}
 
 
 def fingerprint(slots: Iterable[Slots], versions: Versions) -> bytes:

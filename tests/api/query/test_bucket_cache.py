@@ -238,3 +238,39 @@ def test_what_changes_while_it_is_read_is_not_kept(redis_url: str, client: redis
         await readers.aclose()
 
     asyncio.run(compare())
+
+
+@pytest.mark.single_redis
+def test_buckets_are_of_one_instant(redis_url: str, client: redis.Redis) -> None:
+    """A child comes while its parent's day is read but not its own: what the parent loses to it is not lost."""
+    day_s = 86_400
+    apply(open_shard(client), [complete("parent", 0, 1, {"m": tokens(100)}, may_roll_up=True)])
+    child = complete("child", -day_s, 2, {"m": tokens(100)}, parent_id="parent")
+    request = {
+        "project_id": PROJECT,
+        "start": (T0 - timedelta(days=2)).isoformat(),
+        "end": (T0 + timedelta(days=1)).isoformat(),
+        "granularity": day_s,
+        "usage_metrics": [{"metric": "total_tokens"}],
+    }
+
+    class Overtaken(StoreReader):
+        async def fetch(self, commands: Sequence[Command]) -> list[Any]:
+            if not any(":r:" in str(command[1]) for command in commands):
+                return await super().fetch(commands)
+            half = len(commands) // 2  # up to the child's day, and from the parent's
+            replies = await super().fetch(commands[:half])
+            apply(open_shard(client), [child])
+            return replies + await super().fetch(commands[half:])
+
+    async def compare() -> None:
+        readers = connect_readers(redis_url)
+        for kept_bytes_max in (0, 10**6):
+            answers = StoreAnswers(Overtaken(readers, SHARD.namespace), KEEP_ALL, lambda: NOW_US, kept_bytes_max)
+            body = await answer(answers, request)
+            assert [row["sum_total_tokens"] for row in body["usage_buckets"]] == [0, 100, 0, 0]
+            client.flushall()
+            apply(open_shard(client), [complete("parent", 0, 1, {"m": tokens(100)}, may_roll_up=True)])
+        await readers.aclose()
+
+    asyncio.run(compare())
