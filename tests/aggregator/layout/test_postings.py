@@ -33,7 +33,7 @@ def test_postings_come_back(blocks: int, numbers: list[int]) -> None:
 
 @given(NUMBERS)
 def test_blocks_come_back(numbers: list[int]) -> None:
-    """In order; a block of the version before is as it was appended."""
+    """Blocks come back in order; a block of the version before comes back as it was appended."""
     assert unpack_block(packed_block(numbers)) == sorted(numbers)
     assert unpack_block(b"".join(map(posting, numbers))) == numbers
 

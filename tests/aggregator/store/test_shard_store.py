@@ -90,7 +90,7 @@ def test_values_of_postings_are_apart(client: Any, store: ShardStore) -> None:
 
 
 def test_read_fields(client: Any, store: ShardStore) -> None:
-    """Of several hashes, more than fit into one command, in the order asked, None where nothing is."""
+    """Fields of several hashes, more than fit into one command, are read in the order asked, None where nothing is."""
     client.hset(H, mapping={str(number): number for number in range(0, 2 * FIELDS_PER_READ_MAX, 2)})
     asked = list(range(2 * FIELDS_PER_READ_MAX))
     found = store.read_fields({H: asked, "none": ["a", b"b"]})

@@ -68,7 +68,7 @@ def test_a_crash_at_each_step(
 
 
 def test_a_zombie_moves_nothing(client: Any, objects: FailingStore) -> None:
-    """Who has put an object while another went on is refused, and the other's frames are as they were."""
+    """A writer that has put an object while another went on is refused, and the other's frames are as they were."""
     first = open_moving(client, objects)
     events = some_calls(60)
     apply(first, events)

@@ -82,7 +82,8 @@ def client(redis_url: str) -> Iterator[Any]:
 def test_all_is_sealed_and_says_the_same(
     calls: int, per_frame: int, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No cell is left beside its frame, however many frames there are; of 1,100 calls an hour some have sketches."""
+    """Sealing leaves no cell beside its frame, however many frames there are, and changes no number; of 1,100 calls an
+    hour some have sketches."""
     monkeypatch.setattr(sealing, "CELLS_PER_FRAME", per_frame)
     events = some_calls(calls, hours=1 if calls > 1_000 else 5)
     expected = fold_all(client, [events])
@@ -100,7 +101,7 @@ def test_all_is_sealed_and_says_the_same(
 
 @pytest.mark.parametrize("per_frame", [1_000, 20])
 def test_late_events_take_cells_out(per_frame: int, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes for sealed cells is counted with all they had, by the writer that sealed them and by a new one."""
+    """Events for sealed cells are counted with all these had, by the writer that sealed them and by a new one."""
     monkeypatch.setattr(sealing, "CELLS_PER_FRAME", per_frame)
     parts = [some_calls(560, hours=1), some_calls(10, 560), some_calls(1, 570), some_calls(560, 571, hours=1)]
     expected = fold_all(client, parts)
@@ -139,7 +140,8 @@ def test_only_what_has_changed_is_sealed_again(client: Any, monkeypatch: pytest.
     ("level", "over_after_s"), [(MINUTES, HOUR_S), (FIVE_MINUTES, 2 * HOUR_S), (HOURS, 14 * HOUR_S)]
 )
 def test_due_an_hour_after_its_end(level: Any, over_after_s: int, client: Any) -> None:
-    """To the microsecond. T0 is ten o'clock: its hour ends at eleven, its six hours at noon, its day at midnight."""
+    """Cells are due to the microsecond an hour after their block ends. T0 is ten o'clock: its hour ends at eleven, its
+    six hours at noon, its day at midnight."""
     assert T0_US % (86_400 * SECOND_US) == 10 * HOUR_S * SECOND_US
     due_us = T0_US + (over_after_s + HOUR_S) * SECOND_US
     shard = open_shard(client, ShardLimits(seal_after_s=HOUR_S))
@@ -168,7 +170,7 @@ def test_what_came_late_waits_too(client: Any) -> None:
 
 
 def test_nothing_is_sealed_unless_asked(client: Any) -> None:
-    """Without a time after which, all stays as it is."""
+    """Nothing is sealed where no time is set after which to seal."""
     shard = open_shard(client)
     apply(shard, some_calls(20))
     assert seal_all(shard) == 0
