@@ -54,7 +54,7 @@ def test_only_what_has_not_changed() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """What was used last is kept, as much as there is room for; rows that were replaced take none."""
+    """Rows that were used last are kept, as many as there is room for; rows that were replaced take none."""
     usage = BucketRows(b"", (b":m",), (True,), (b"x" * 10_000,))
     kept = KeptBuckets(bytes_max=25_000)
     for _ in range(10):
@@ -74,7 +74,7 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 
 def prints(redis_url: str, minute: int) -> list[bytes]:
-    """By level, the fingerprint of the slot of a minute."""
+    """Returns by level the fingerprint of the slot of a minute."""
 
     async def ask(reader: StoreReader, project: OpenedProject) -> list[bytes]:
         found = []
@@ -111,7 +111,7 @@ def test_each_batch_renews_the_versions_of_its_slots(redis_url: str, client: red
 
 
 def test_versions_expire_with_their_block(redis_url: str, client: redis.Redis) -> None:
-    """Both keys of a block have the same expiry."""
+    """A block's versions expire with the block."""
     apply(open_shard(client), [complete("a")])
     keys = ShardKeys(SHARD)
     for level in LEVELS:
@@ -128,7 +128,7 @@ class Backup:
         self._kept = [(key, client.dump(key), max(client.pttl(key), 0)) for key in client.scan_iter()]
 
     def restore(self) -> None:
-        """As if Redis had lost all that came later."""
+        """Restores this state, as if Redis had lost all that came later."""
         self._client.flushall()
         for key, value, ttl_ms in self._kept:
             self._client.restore(key, ttl_ms, value)
@@ -177,7 +177,8 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[BucketRows]:
 def test_a_long_lived_api_answers_like_a_new_one(
     seed: int, redis_url: str, client: redis.Redis, found: list[BucketRows]
 ) -> None:
-    """While batches come, also late and double, and while Redis falls behind and is folded again otherwise."""
+    """An api that lives long answers like a new one while batches come, late and double ones too, and while Redis falls
+    behind and is folded again otherwise."""
     rng = random.Random(seed)
     told = lifelike_events(rng, EVENTS)
     events = [event for of_message in decoded(told) for event in of_message]

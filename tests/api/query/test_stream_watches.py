@@ -78,7 +78,7 @@ def test_told_only_when_changed() -> None:
 
 
 def test_a_slow_watcher_gets_the_newest_alone() -> None:
-    """What changed twice meanwhile is told once."""
+    """A slow watcher is told once of what changed twice meanwhile."""
 
     async def run() -> None:
         question, watches = Question(), Watches(SOON)
@@ -94,7 +94,7 @@ def test_a_slow_watcher_gets_the_newest_alone() -> None:
 
 
 def resumed(change: Callable[[Question], None]) -> Update | None:
-    """What one gets who comes again, with the id of the first answer, after `change`."""
+    """Returns what a watcher gets that comes again, with the id of the first answer, after `change`."""
 
     async def run() -> Update | None:
         question, watches = Question(), Watches(SOON)
@@ -117,7 +117,8 @@ def resumed(change: Callable[[Question], None]) -> Update | None:
 
 
 def test_resuming() -> None:
-    """Who has the newest answer is not sent it again; who has an older one is, whatever instant it is as of."""
+    """A watcher that has the newest answer is not sent it again; one that has an older one is, whatever instant it is
+    as of."""
 
     def changed(question: Question) -> None:
         question.body, question.as_of_us = b"[2]", T_US + 2
@@ -133,7 +134,8 @@ def test_resuming() -> None:
 
 
 def test_a_new_watch_sends_whatever_the_watcher_has() -> None:
-    """After a restart nobody knows what was sent under an id before."""
+    """A new watch sends its answer whatever the watcher has: after a restart nobody knows what was sent under an id
+    before."""
 
     async def run() -> None:
         question = Question()
@@ -145,7 +147,7 @@ def test_a_new_watch_sends_whatever_the_watcher_has() -> None:
 
 
 def test_trouble_at_first_and_later() -> None:
-    """At first all trouble is raised; later Redis is waited for, and a refusal ends the watch for all."""
+    """All trouble is raised at first; later Redis is waited for, and a refusal ends the watch for all."""
 
     async def run() -> None:
         question, watches = Question(), Watches(SOON)
@@ -207,7 +209,7 @@ def test_one_who_goes_while_the_first_answer_is_worked_out() -> None:
 
 
 def test_positions_rise() -> None:
-    """Each change is one more."""
+    """A position rises by one with each change."""
 
     async def run() -> None:
         question, watches = Question(), Watches(SOON)

@@ -50,7 +50,7 @@ def test_another_project_is_not_meant() -> None:
 
 
 def test_an_odd_answer_is_no_answer() -> None:
-    """Of an api of another version; the others of the rules are looked at all the same."""
+    """An answer of an api of another version is no answer; the other rules are looked at all the same."""
     assert ApiReading(SaidApi(breakdown={"total": None}), lambda: 0.0).look(rule(), AT_US, AT_US).seen is None
 
 
@@ -67,7 +67,8 @@ def test_long_windows_are_asked_for_seldom() -> None:
 
 
 def test_examples_are_of_the_group() -> None:
-    """By the filter where there is one; of a model, for which there is none, by looking at the calls."""
+    """Examples are found by the group's filter where there is one; for a model, which has none, by looking at the
+    calls."""
     calls = [{"id": f"c{number}", "models": ["m" if number % 2 else "n"]} for number in range(10)]
     api = SaidApi(examples={"calls": calls})
     reading = ApiReading(api, lambda: 0.0)

@@ -76,7 +76,7 @@ def test_memory_and_reasons() -> None:
 
 
 def test_models_without_a_price() -> None:
-    """By model, of its own partition alone."""
+    """Models without a price are told by name, those of the worker's own partition alone."""
     registry = registry_of(Standing("reading"))
     labels = {"topic": "calls", "partition": "0"}
     name = "callmeter_unpriced_model_calls_total"
