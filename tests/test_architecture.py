@@ -103,7 +103,7 @@ class Module:
 
 
 def faults_of_size(module: Module) -> Iterator[str]:
-    """Too long a file, too long a function."""
+    """Yields each file and each function that is too long."""
     lines = module.text.count("\n")
     if lines > FILE_LINES_MAX:
         yield f"{module.path}: {lines} lines, at most {FILE_LINES_MAX}"
@@ -113,7 +113,8 @@ def faults_of_size(module: Module) -> Iterator[str]:
 
 
 def faults_of_docstring(module: Module) -> Iterator[str]:
-    """No line at the top that says what the module is for. An empty file is there only to make a package."""
+    """Yields a module without a line at the top that says what it is for. An empty file is there only to make a
+    package."""
     if module.text and not ast.get_docstring(module.tree):
         yield f"{module.path}:1: no docstring"
 

@@ -1,4 +1,4 @@
-"""One step of the worker after the other, with a source and shards that only note what they are told."""
+"""Steps of the worker, one after the other, with a source and shards that only note what they are told."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
@@ -123,7 +123,7 @@ class Steps:
     def keep_alive(self, for_s: float) -> None: ...
 
     def leave(self, partition: Partition) -> None:
-        """It is revoked."""
+        """Revokes the partition."""
         self._worker.revoke([partition])
 
     def _open(self, partition: Partition) -> Shard:
@@ -132,7 +132,8 @@ class Steps:
 
 
 def test_few_messages_before_many() -> None:
-    """What a step brought of a quiet partition is applied before what it brought of a hot one, whichever came first."""
+    """The messages of a quiet partition are applied before those of a hot one in the same step, whichever came
+    first."""
     for order in ({HOT: 3, QUIET: 2}, {QUIET: 2, HOT: 3}):
         steps = Steps()
         steps.step(messages=order)
@@ -140,7 +141,8 @@ def test_few_messages_before_many() -> None:
 
 
 def test_an_idle_place_is_asked_once_for_each_answer() -> None:
-    """To ask is to seek, which drops what has come and waits behind others: so not again before the answer is there."""
+    """An idle partition is asked again only after the answer: to ask is to seek, which drops what has come and waits
+    behind others."""
     steps = Steps()
     steps.step([QUIET])
     for _ in range(3):
@@ -157,7 +159,8 @@ def test_an_idle_place_is_asked_once_for_each_answer() -> None:
 
 
 def test_only_what_is_stored_is_committed() -> None:
-    """What a step has sent is known to be stored in the next, whether or not that has messages of the partition."""
+    """Messages that a step has sent are known to be stored in the next, whether or not that has messages of the
+    partition."""
     for messages in ({}, {HOT: 1}):
         steps = Steps()
         steps.step(messages={HOT: 3})
@@ -167,7 +170,8 @@ def test_only_what_is_stored_is_committed() -> None:
 
 
 def test_what_was_not_stored_is_read_again() -> None:
-    """From what is stored then; what came after it is not folded before, and other partitions read again too."""
+    """Messages that were not stored are read again from what is stored then; what came after is not folded before, and
+    other partitions read again too."""
     for messages in ({}, {HOT: 1}):
         steps = Steps()
         steps.step(messages={HOT: 3})
@@ -181,7 +185,8 @@ def test_what_was_not_stored_is_read_again() -> None:
 
 
 def test_a_place_is_left_with_nothing_under_way() -> None:
-    """Who has it next finds all of it stored; where that failed, nothing is told here, nor committed."""
+    """A partition is left with nothing under way: its next worker finds all of it stored; where that failed, nothing is
+    told here, nor committed."""
     steps = Steps()
     steps.step(messages={HOT: 3, QUIET: 2})
     steps.shards[QUIET].fails = True

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def promtool(*arguments: str, directory: Path = RULES) -> str:
-    """What promtool printed; its failure is the test's."""
+    """Returns what promtool printed; its failure is the test's."""
     done = subprocess.run(
         ["promtool", *arguments], cwd=directory, capture_output=True, text=True, check=False, timeout=60
     )
@@ -45,7 +45,7 @@ def promtool(*arguments: str, directory: Path = RULES) -> str:
 
 
 def test_our_alert_rules() -> None:
-    """They are valid, and each fires on what it is for and on nothing else."""
+    """Our alert rules are valid, and each fires on what it is for and on nothing else."""
     assert "8 rules found" in promtool("check", "rules", "callmeter.rules.yaml")
     assert "SUCCESS" in promtool("test", "rules", "callmeter.rules.test.yaml")
 
@@ -74,7 +74,7 @@ def test_promtool_queries_the_api(redis_url: str, tmp_path: Path) -> None:
 
 
 def test_a_real_prometheus_scrapes_a_worker(tmp_path: Path) -> None:
-    """Its own query answers what the worker's /metrics says."""
+    """A real Prometheus answers its own query with what the worker's /metrics says."""
     registry = CollectorRegistry()
     registry.register(WorkerCollector(Standing("reading"), Sources(progress, list, dict, dict), lambda: SCRAPED_US))
     server = serve_metrics("127.0.0.1", 0, registry, lambda: None)

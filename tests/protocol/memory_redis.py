@@ -76,7 +76,7 @@ class State:
             self.delete(key)
 
     def append_posting(self, key: bytes, blocks: bytes, field: bytes, more: bytes) -> None:
-        """As the script in aggregator.layout.postings does it."""
+        """Appends as the script in aggregator.layout.postings does."""
         kept = self.hash(key).get(field, bytes(4))
         if len(kept) + len(more) > BLOCK_BYTES_MAX and len(kept) > 4:
             full, numbers = unpack_latest(kept)
@@ -92,7 +92,7 @@ class State:
 
 
 class MemoryRedis:
-    """One server. Its past is a list of states; a crash or a failover takes it back to one of them."""
+    """One server, whose past is a list of states; a crash or a failover takes it back to one of them."""
 
     def __init__(self, now_unix_s: Callable[[], int]) -> None:
         self.now_unix_s = now_unix_s
@@ -104,7 +104,7 @@ class MemoryRedis:
 
     @property
     def state(self) -> State:
-        """What a command would find now."""
+        """Returns what a command would find now."""
         now = self.states[-1]
         if any(at_unix_s <= self.now_unix_s() for at_unix_s in now.expiries.values()):
             self.change(lambda state: state.expire(self.now_unix_s()))
@@ -131,7 +131,7 @@ class MemoryRedis:
         self.late.clear()
 
     def deliver_late(self) -> None:
-        """What was sent by clients that gave up waiting arrives."""
+        """Delivers what was sent by clients that gave up waiting."""
         late, self.late = self.late, []
         for arrive in late:
             arrive()

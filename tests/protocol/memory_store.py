@@ -21,7 +21,7 @@ from tests.protocol.memory_redis import Hash, MemoryRedis, State
 
 
 class Fault(Enum):
-    """What may go wrong with one command."""
+    """The ways in which one command may go wrong."""
 
     UNSENT = "the connection is cut before it arrives"
     UNANSWERED = "it is done, and the connection is cut before the answer"
@@ -30,7 +30,7 @@ class Fault(Enum):
 
 
 class Watch(NamedTuple):
-    """What must not change between WATCH and EXEC: the connection, and the key."""
+    """The connection and the key that must not change between WATCH and EXEC."""
 
     incarnation: int
     writes: int
@@ -57,7 +57,7 @@ class MemoryStore(ShardStore):
         self.keys = ShardKeys(shard)
 
     def check_policy(self) -> None:
-        """This Redis drops nothing by itself."""
+        """Accepts the policy: this Redis drops nothing by itself."""
 
     def next_offset(self) -> int | None:
         self._continued_at = self._look("next_offset").string(_bytes(self.keys.next))
@@ -85,7 +85,8 @@ class MemoryStore(ShardStore):
         return list(found)
 
     def scan_fields(self, key: Key, cursor: int, count: int) -> tuple[int, dict[bytes, bytes]]:
-        """In the order of their checksums, so that fields that come and go meanwhile change nothing for the others."""
+        """Yields fields in the order of their checksums, so that fields that come and go meanwhile change nothing for
+        the others."""
         [found] = self._read_hashes("scan_fields", [key])
         left = sorted((crc32(field), field) for field in found if crc32(field) >= cursor)
         told, rest = left[:count], left[count:]
@@ -109,7 +110,7 @@ class MemoryStore(ShardStore):
             raise Fenced(f"read at next offset {self._continued_at!r}, then {offsets!r}")
 
     def sweep_projects(self, cursor: int) -> int:
-        """In the model nobody lists projects."""
+        """Does nothing: in the model nobody lists projects."""
         return 0
 
     def register(self, project_ids: Mapping[str, int]) -> None:
@@ -127,7 +128,7 @@ class MemoryStore(ShardStore):
         self._write(self._before("register"), lambda: self._server.change(transaction))
 
     def read_attempt(self) -> Attempt | None:
-        """In the model no step ends its process."""
+        """Returns none: in the model no step ends its process."""
         return None
 
     def note_attempt(self, attempt: Attempt) -> None: ...

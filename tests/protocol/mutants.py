@@ -98,7 +98,7 @@ class TrustingShard(Shard):
 
 
 class UncheckedSealingStore(MemoryStore):
-    """What was read is sealed whatever has been written since."""
+    """A store that seals what was read, whatever has been written since."""
 
     _is_sealing = False
 
@@ -115,7 +115,7 @@ class UncheckedSealingStore(MemoryStore):
 
 
 class FrameFirstStore(MemoryStore):
-    """Of a sealed record that was written again, what the frame holds counts."""
+    """A store that reads the frame's record first, though the record was written again beside it."""
 
     def _read_hashes(self, command: str, keys: Iterable[Key]) -> list[Hash]:
         asked = list(keys)
@@ -138,7 +138,7 @@ class UnwatchedStore(MemoryStore):
 
 
 class MixingStore(MemoryStore):
-    """What is read may be of any state, as long as the next offset is right when the batch is applied."""
+    """A store whose reads may be of any state, as long as the next offset is right when the batch is applied."""
 
     def _check(self, offsets: list[bytes | None]) -> None: ...
 
@@ -152,7 +152,7 @@ class TwoStepStore(MemoryStore):
 
 
 class RememberingShard(Shard):
-    """After a doubt, only the next offset is read again; what was in memory stays."""
+    """A shard that reads only the next offset again after a doubt, and keeps what was in memory."""
 
     def recover(self) -> None:
         known: Shard | None = getattr(self._store, "first_writer", None)
@@ -165,7 +165,7 @@ class RememberingShard(Shard):
 
 
 class ForwardSource(MemorySource):
-    """After a doubt, reading goes on where it was."""
+    """A source that goes on reading where it was after a doubt."""
 
     def seek(self, partition: Partition, offset: int | None) -> None: ...
 

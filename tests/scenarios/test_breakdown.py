@@ -90,7 +90,7 @@ def product(redis_url: str) -> Iterator[InProcess]:
 
 
 def test_answers_are_those_of_a_scan(product: InProcess) -> None:
-    """In any filter, order, limit and dimension, with calls that collide in every way."""
+    """Answers are those of a scan, in any filter, order, limit and dimension, with calls that collide in every way."""
     prices = PriceList.from_file(CASES / "prices.yaml")
 
     @settings(

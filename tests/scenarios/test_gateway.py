@@ -199,7 +199,8 @@ def test_opentelemetry_for_python(tmp_path: Path, bootstrap_servers: str, redis_
 
 
 def check_program(api: Any, did: dict[str, int]) -> None:
-    """What the program did, `{"calls", "errors", "leaves"}`, is what is counted; its leaves used 15 tokens each."""
+    """Checks that what the program did, `{"calls", "errors", "leaves"}`, is what is counted; its leaves used 15 tokens
+    each."""
     question = {
         "project_id": PROJECT,
         "start": "2026-01-01T00:00:00Z",
@@ -219,7 +220,7 @@ def check_program(api: Any, did: dict[str, int]) -> None:
 
 
 def test_one_address_with_keys(tmp_path: Path, bootstrap_servers: str, redis_url: str) -> None:
-    """On one address a key of scope `write` sends and may not ask, one of scope `read` asks and may not send."""
+    """A key of scope `write` sends and may not ask, one of scope `read` asks and may not send, on one address."""
     with Pipeline(tmp_path, bootstrap_servers, redis_url, SETTINGS | {"API__AUTH": "true"}) as pipeline:
         pipeline.create_topic()
         pipeline.start_worker()

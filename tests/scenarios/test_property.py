@@ -34,7 +34,7 @@ LIFELIKE_DATASETS, LIFELIKE_EVENTS, LIFELIKE_QUESTIONS = 6, 2_000, 100
 
 
 class Folding(NamedTuple):
-    """What arrives, in the order in which the model counts it, and how the product gets it."""
+    """The events that arrive, in the order in which the model counts them, and how the product gets them."""
 
     messages: list[Json]
     shards: list[list[Batch]]
@@ -47,7 +47,7 @@ def entries(message: Json) -> list[Json]:
 
 
 def fields_of(message: Json) -> Json:
-    """What a message of one event tells of its call."""
+    """Returns what a message of one event tells of its call."""
     entry: Json = message["batch"][0] if "batch" in message else message
     entry = entry.get("req", entry)
     return next((entry[shape] for shape in ("start", "end", "complete") if shape in entry), entry)

@@ -99,7 +99,7 @@ def server(request: pytest.FixtureRequest, redis_url: str) -> Server:
 
 
 def fields(**values: int) -> ShardWrite:
-    """What sets fields of one hash."""
+    """Returns a write that sets fields of one hash."""
     return ShardWrite(fields={"h": dict(values)})  # type: ignore[dict-item]
 
 
@@ -115,7 +115,7 @@ def test_other_offsets_are_refused(server: Server, stored: int | None, expected:
 
 @pytest.mark.parametrize("offset", [3, 4])
 def test_overtaken_between_look_and_write(server: Server, offset: int) -> None:
-    """Who writes second is refused, even where the first one left the offset as it was."""
+    """The second writer is refused, even where the first one left the offset as it was."""
     server.writer().apply(None, 3, ShardWrite())
     store = server.overtaken(lambda: server.writer().apply(3, offset, fields(a=1)))
     with pytest.raises(Fenced):
@@ -139,7 +139,7 @@ def test_reads_of_another_state_are_refused(server: Server) -> None:
 
 
 def test_full(server: Server) -> None:
-    """Without memory nothing is written."""
+    """Nothing is written without memory."""
     with server.full() as store:
         with pytest.raises(StoreFull):
             store.apply(None, 1, fields(a=1))
@@ -182,7 +182,7 @@ class Operation(NamedTuple):
     arguments: tuple[Any, ...] = ()
 
     def outcome(self, store: ShardStore) -> object:
-        """What it returns, or that it is refused."""
+        """Returns what the operation returns, or that it is refused."""
         try:
             return getattr(store, self.name)(*self.arguments)
         except Fenced:

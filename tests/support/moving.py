@@ -64,7 +64,7 @@ def frames_in_redis(client: Any) -> list[bytes]:
 
 
 def state(client: Any, objects: FailingStore) -> Any:
-    """What is said, wherever it lies."""
+    """Returns what is said, wherever it lies."""
     return read_state(client, objects)
 
 

@@ -200,7 +200,8 @@ def test_folded_again(pipeline: Pipeline) -> None:
 
 
 def test_no_letters(pipeline: Pipeline) -> None:
-    """A topic without dead letters has no topic of them, and that is fine."""
+    """The command lists nothing, and ends well, where no dead letter was ever written and so no topic of them
+    exists."""
     assert operate(pipeline.settings, "dead-letters", "list").output == "No dead letters.\n"
     assert operate(pipeline.settings, "dead-letters", "replay").output == "0 messages sent again.\n"
 

@@ -109,7 +109,7 @@ def test_agrees_with_brute_force(message: dict[str, Any]) -> None:
 
 @given(MESSAGES, st.booleans())
 def test_one_pass_and_close_reading_agree(message: dict[str, Any], ensure_ascii: bool) -> None:
-    """What is decoded in one pass is read field by field as the same."""
+    """A message that is decoded in one pass is read field by field to the same event."""
     value = json.dumps(message, ensure_ascii=ensure_ascii).encode()
     assert decode_message(value, NOW_US) == decode._decode_exactly(value, LATEST_US)
 

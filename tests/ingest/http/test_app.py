@@ -47,7 +47,7 @@ BATCH = batch("a")
     ],
 )
 def test_kafka_does_not_take_it(failure: Exception, status: int, is_later: bool) -> None:
-    """No 200 without the broker; what may pass later says after how many seconds to try again."""
+    """Nothing is answered 200 without the broker; what may pass later says after how many seconds to try again."""
     gateway = Gateway()
     gateway.kafka.failure = failure
     body = BATCH if not isinstance(failure, DeadLettersUndelivered) else b'{"batch": [7]}'
@@ -92,7 +92,8 @@ def test_bare_deflate() -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
 def test_broken_and_huge_encodings(encoding: str) -> None:
-    """What does not decompress is a 400, what decompresses beyond the limit a 413, before it is in memory."""
+    """A body that does not decompress is a 400; one that decompresses beyond the limit is a 413, before it is in
+    memory."""
     gateway = Gateway(limits=GatewayLimits(BodyLimits(decompressed_bytes_max=100_000)))
     headers = {"content-encoding": encoding}
     assert gateway.post(UPSERT, b"\x00\x01nothing", headers).status_code == 400
@@ -182,7 +183,7 @@ def test_paths() -> None:
 
 
 def test_wrong_path_and_method() -> None:
-    """What is no route is a 404, a GET where a POST is meant a 405, as JSON."""
+    """An unknown path is a 404, a GET where a POST is meant a 405, as JSON."""
     gateway = Gateway()
     assert gateway.post("/calls/delete", b"{}").status_code == 404
     wrong: Any = gateway.ask("GET", UPSERT)
@@ -190,7 +191,7 @@ def test_wrong_path_and_method() -> None:
 
 
 def test_no_broker() -> None:
-    """Without a broker nothing is acknowledged, within the time that is given; what does not fit is refused at once."""
+    """Nothing is acknowledged without a broker, within the time that is given; what does not fit is refused at once."""
 
     async def delivered() -> None:
         producer = AcknowledgedProducer("127.0.0.1:1", "calls", {}, bytes_max=10_000, acknowledged_s_max=0.3)

@@ -58,7 +58,7 @@ def test_no_spans(body: bytes, headers: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("body", [b"spans", b"[]", b"\x00", b"\n\xff"])
 def test_no_request(body: bytes) -> None:
-    """What is no such request at all is a 400."""
+    """A body that is no such request at all is a 400."""
     assert Gateway().post("/v1/traces", body, PROTOBUF).status_code == 400
 
 
