@@ -63,14 +63,14 @@ def test_totals_in_any_order(seed: int, batch_size: int) -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_unfinished_in_any_order(seed: int) -> None:
-    """Without the ends of root and leaf, root has two unfinished calls at or below it, left one, right none."""
+    """Root has two unfinished calls at or below it, left one, right none, where root and leaf have no end."""
     events = [event for event in TREE if event.start or event.call_id not in ("root", "leaf")]
     records = folded(random.Random(seed).sample(events, len(events)), 2)
     assert [total(records, name)[1] for name in ("root", "left", "right", "leaf")] == [2, 1, 0, 1]
 
 
 def test_a_parent_that_never_comes() -> None:
-    """What children bring for a parent that never comes waits, by trace, and is in no call's total."""
+    """Usage of the children of a parent that never comes waits, by trace, and is in no call's total."""
     records = folded([complete("a", usage=USAGE, parent_id="gone"), start("b", parent_id="gone", trace_id="other")])
     gone = record(records, "gone")
     assert gone.started_us is None
@@ -120,7 +120,7 @@ def test_a_call_that_is_its_own_parent() -> None:
 @pytest.mark.parametrize("length", [2, 3, 10])
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_a_ring_is_cut_where_it_closes(length: int, batch_size: int) -> None:
-    """Where calls name each other in a ring, the last start closes it and becomes the top."""
+    """A ring of calls that name each other is cut by the last start, which becomes the top."""
     starts = [start(str(number), parent_id=str((number - 1) % length)) for number in range(length)]
     ends = [end(str(number), usage=USAGE) for number in range(length)]
     records = folded(starts + ends, batch_size)

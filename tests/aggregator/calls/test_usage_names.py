@@ -40,7 +40,7 @@ def test_camel_case_names_do_not_add_up() -> None:
 
 
 def test_cohere_bills_other_counts_than_its_model_read() -> None:
-    """What Cohere bills is counted, each quantity by itself, not what its model has read."""
+    """Cohere's billed counts are counted, each quantity by itself, not what its model has read."""
     tokens = {"input_tokens": 71, "output_tokens": 418}
     assert counts_of(billed_units={"input_tokens": 5.0}, tokens=tokens)[:3] == (5, 418, 423)
     assert counts_of(billed_units="5", tokens=tokens)[:3] == (71, 418, 489)

@@ -146,7 +146,7 @@ def test_the_newest_that_has_begun() -> None:
 
 
 def test_what_is_not_yet_in_force_does_not_compete() -> None:
-    """Until the project's own price begins, the general pattern holds; before that, nothing."""
+    """The general pattern holds until the project's own price begins; before it begins itself, nothing holds."""
     dated = book(
         "model: m, project: p, input: 1, from: 2026-05-12T00:00:00Z",
         "model: 'm*', input: 2, from: 2026-05-11T00:00:00Z",

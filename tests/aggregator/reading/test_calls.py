@@ -135,7 +135,7 @@ def test_more_than_a_block(redis_url: str) -> None:
 
 
 def test_too_many_calls(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many calls as one answer may take are read; one more, and they are refused before they are read."""
+    """Calls are read up to the limit of one answer; one more, and they are refused before they are read."""
     for at in range(0, 1000, 200):
         fold_into(redis_url, [start(str(number), thread_id="t") for number in range(at, at + 200)])
     monkeypatch.setattr(call_reading, "CALLS_READ_MAX", 1_000)

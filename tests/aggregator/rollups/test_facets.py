@@ -79,7 +79,7 @@ def test_values_of_facets() -> None:
 
 
 def test_full_facets_refuse_nothing_else() -> None:
-    """Where not all models could be kept, questions by model are refused, and no others."""
+    """Questions by model are refused where not all models could be kept, and no others."""
     made = directory(views_max=1)
     wanted = ViewFilter(op_names=("a",), user_ids=("u",))
     for asked in (ViewFilter(), wanted):

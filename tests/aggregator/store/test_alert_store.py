@@ -25,7 +25,7 @@ def test_one_holds_the_lease(redis_url: str) -> None:
 
 
 def test_writes_are_fenced(redis_url: str) -> None:
-    """Without the token of the present term neither episodes nor deliveries change, nor does an attempt begin."""
+    """Neither episodes nor deliveries change without the token of the present term, nor does an attempt begin."""
     store = AlertStore(connect(redis_url), "callmeter")
     old = store.take_lease("a")
     assert old is not None

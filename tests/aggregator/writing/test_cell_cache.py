@@ -71,7 +71,8 @@ def test_projects_are_apart() -> None:
 
 
 def test_gains_are_never_changed() -> None:
-    """What three minutes of one hour bring is added up in the hour, rows in order, and stays what it is by itself."""
+    """Gains of three minutes in one hour are added up in the hour, rows in order, and stay what they are by
+    themselves."""
     tallies = {at: tally([at], {"a": [UNPRICED, LARGE], "b": [PRICED] * 20}) for at in (0, 5, 9)}
     gained = {(1, MIDNIGHT + at): {0: one.packed()} for at, one in tallies.items()}
     write = ShardWrite()

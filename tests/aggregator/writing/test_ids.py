@@ -105,7 +105,7 @@ def test_ids_wait(client: Any) -> None:
 
 
 def test_nothing_moves_unless_asked(client: Any) -> None:
-    """By default no id moves; what had moved is found all the same."""
+    """No id moves by default; ids that had moved are found all the same."""
     shard = open_shard(client, AT_ONCE)
     apply(shard, [complete("old")])
     seal_all(shard)
