@@ -11,6 +11,7 @@ from aggregator.calls.event import Event
 from aggregator.layout.keys import ShardKeys
 from aggregator.layout.sealed import DIRECTORY_FIELD, named_piece, unpack_directory
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, LEVELS, MINUTES
+from aggregator.segments.frame import unpack_frame
 from aggregator.store.shard_store import Fenced
 from aggregator.time_units import HOUR_S, SECOND_US
 from aggregator.writing import sealing
@@ -222,3 +223,37 @@ def test_expiry_stays(client: Any) -> None:
     seal_all(shard)
     assert {key: client.expiretime(key) for key in blocks(client)} == before
     assert min(before.values()) > 0
+
+
+@pytest.mark.parametrize("per_frame", [7, 20])
+def test_a_place_is_in_one_frame(per_frame: int, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever comes late: else a frame that is written later, for what it holds besides, would bring back what was."""
+    monkeypatch.setattr(sealing, "CELLS_PER_FRAME", per_frame)
+    shard = open_shard(client, AT_ONCE)
+    for part in (some_calls(60), some_calls(40, 60), some_calls(40, 100)):
+        apply(shard, part)
+        seal_all(shard)
+    for key, block in blocks(client).items():
+        ranges = unpack_directory(block[DIRECTORY_FIELD]).ranges
+        places = [place for one in ranges for place in unpack_frame(block[one.field])]
+        assert len(ranges) > 1, key
+        assert len(places) == len(set(places)), key
+
+
+def test_frames_of_a_piece_at_hand_are_not_taken_in_again(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame that has just been sealed holds nothing of what is left, though it is of the same slots and views."""
+    monkeypatch.setattr(sealing, "CELLS_PER_FRAME", 7)
+    unpacked: list[bytes] = []
+
+    def noting(packed: bytes) -> Any:
+        unpacked.append(packed)
+        return unpack_frame(packed)
+
+    monkeypatch.setattr(sealing, "unpack_frame", noting)
+    shard = open_shard(client, AT_ONCE)
+    apply(shard, some_calls(60, hours=1))
+    seal_all(shard)
+    assert unpacked == []
+    apply(shard, some_calls(1, 60, hours=1))
+    seal_all(shard)
+    assert unpacked
