@@ -78,6 +78,7 @@ class Steps:
 
     def __init__(self) -> None:
         self.now_us = NOW_US
+        self.is_lost = False
         self.applied: list[tuple[Partition, int]] = []
         self.sought: list[Partition] = []
         self.committed: dict[Partition, int] = {}
@@ -89,8 +90,13 @@ class Steps:
         for partition in (HOT, QUIET):
             self._worker.assign(partition)
 
-    def step(self, ended: Sequence[Partition] = (), messages: Mapping[Partition, int] = {}) -> None:
-        """A second later, with so many messages of each partition, and the ends of some."""
+    def step(
+        self,
+        ended: Sequence[Partition] = (),
+        messages: Mapping[Partition, int] = {},
+        truncated: Sequence[Partition] = (),
+    ) -> None:
+        """A second later, with so many messages of each partition, the ends of some, and lost tails."""
         self.now_us += SECOND_US
         polled = {}
         for partition, count in messages.items():
@@ -99,7 +105,7 @@ class Steps:
                 as_received(Message(*partition, first + number, 1_000, None, b"")) for number in range(count)
             ]
         ends = {partition: LogEnd(self.shards[partition].sent_offset) for partition in ended}
-        self._polled = Polled(polled, ends, [], [], [])
+        self._polled = Polled(polled, ends, [], list(truncated), [])
         self._worker.step(BatchLimits())
 
     def poll(self, limits: BatchLimits) -> Polled:
@@ -120,13 +126,19 @@ class Steps:
     def commit(self, next_offsets: Mapping[Partition, int], wait: bool) -> None:
         self.committed |= next_offsets
 
-    def keep_alive(self, for_s: float) -> None: ...
+    def keep_alive(self, for_s: float) -> None:
+        if self.is_lost:
+            self._worker.revoke([HOT, QUIET])
+
+    def hold(self, partition: Partition) -> None: ...
 
     def leave(self, partition: Partition) -> None:
         """Revokes the partition."""
         self._worker.revoke([partition])
 
     def _open(self, partition: Partition) -> Shard:
+        if self.is_lost:
+            raise Fenced("another wrote")
         self.shards[partition] = NotedShard(partition, self.applied)
         return cast(Shard, self.shards[partition])
 
@@ -195,6 +207,16 @@ def test_a_place_is_left_with_nothing_under_way() -> None:
     steps.step()
     assert [steps.shards[partition].next_offset for partition in (HOT, QUIET)] == [3, 0]
     assert steps.committed == {HOT: 0, QUIET: 0}
+
+
+def test_what_is_revoked_while_another_waits_is_let_be() -> None:
+    """The client knows a partition no more that it has lost: to seek in it would end the worker."""
+    steps = Steps()
+    steps.step([QUIET], truncated=[HOT])
+    assert not steps.sought
+    steps.is_lost = True  # the next look at the refused partition waits, and the group goes on without this worker
+    steps.step()
+    assert not steps.sought
 
 
 def test_partitions_are_counted_by_who_has_the_first() -> None:

@@ -29,6 +29,7 @@ Json = dict[str, Any]
 # 300 datasets, 2,700 questions, with `pytest --hypothesis-profile=full`, some 10 minutes; else a tenth of them.
 FULL_PROFILE = "full"
 EXAMPLES_FULL, EXAMPLES = 300, 20
+FULL_S_MAX = 3_600
 STATS_PER_EXAMPLE, USAGE_PER_EXAMPLE, TRACES_PER_EXAMPLE = 6, 2, 1
 LIFELIKE_DATASETS, LIFELIKE_EVENTS, LIFELIKE_QUESTIONS = 6, 2_000, 100
 
@@ -136,6 +137,7 @@ def mistakes(
     return found
 
 
+@pytest.mark.timeout(FULL_S_MAX)
 def test_small_datasets(redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Few calls that collide in every way: repeated, contradicting each other, in rings, in any order and batches."""
     prices = PriceList.from_file(CASES / "prices.yaml")
