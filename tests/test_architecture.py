@@ -145,6 +145,20 @@ def faults_of_import(module: Module) -> Iterator[str]:
             yield f"{module.path}:{line}: may not import {package}"
 
 
+def faults_of_borrowing(module: Module) -> Iterator[str]:
+    """A module of tests that another one imports from: what two of them need lies in a module of its own."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            imported = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            imported = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in imported:
+            if any(part.startswith("test_") for part in name.split(".")):
+                yield f"{module.path}:{node.lineno}: imports {name}, which is a module of tests or in one"
+
+
 def faults_of_surroundings(module: Module) -> Iterator[str]:
     """The clock or the environment read outside the thin shell."""
     for name, line in module.uses():
@@ -174,6 +188,7 @@ RULES = (
     faults_of_logging,
     faults_of_naming,
     faults_of_import,
+    faults_of_borrowing,
     faults_of_surroundings,
 )
 
@@ -235,6 +250,8 @@ BROKEN = {
     "kafka in the api": ("api/a.py", '"""Doc."""\nimport confluent_kafka as k\n', "import confluent_kafka"),
     "buckets in the fold": ("aggregator/fold.py", '"""Doc."""\nfrom obstore.store import S3Store\n', "import obstore"),
     "http in ingest": ("ingest/a.py", '"""Doc."""\nimport starlette.routing\n', "import starlette"),
+    "helper of another test": ("tests/a.py", '"""Doc."""\nfrom tests.api.test_app import ask\n', "a module of tests"),
+    "a module of tests": ("tests/a.py", '"""Doc."""\nfrom tests.api import test_app\n', "a module of tests"),
     "clock": ("aggregator/a.py", '"""Doc."""\nimport time\ntime.monotonic()\n', "reads the clock"),
     "clock by name": ("api/a.py", '"""Doc."""\nfrom time import time\n', "reads the clock"),
     "clock of datetime": ("api/a.py", '"""Doc."""\nimport datetime\ndatetime.datetime.now()\n', "reads the clock"),

@@ -18,12 +18,12 @@ from aggregator.writing.shard import Shard
 from callmeter.local.loopback_port import free_loopback_port
 from callmeter.metrics.worker_metrics import Sources, WorkerCollector
 from callmeter.metrics.worker_server import serve_metrics
-from tests.callmeter.metrics.test_worker_metrics import NOW_US as SCRAPED_US
-from tests.callmeter.metrics.test_worker_metrics import Standing, progress
 from tests.pipeline.patience import wait_until
 from tests.pipeline.pipeline import Api
 from tests.support.folding import KEEP_ALL, PROJECT, SHARD, T0_US, complete, prices
 from tests.support.paths import ROOT
+from tests.support.standing_worker import NOW_US as SCRAPED_US
+from tests.support.standing_worker import Standing, progress
 
 RULES = ROOT / "ops" / "prometheus"
 NOW_US = T0_US + 3_600 * SECOND_US

@@ -13,7 +13,7 @@ from tests.brute_force.breakdown import answer_breakdown, answer_values
 from tests.brute_force.examples import answer_examples
 from tests.pipeline.in_process import InProcess
 from tests.pipeline.lifelike import Question
-from tests.scenarios.test_property import Folding, foldings
+from tests.scenarios.foldings import Folding, foldings
 from tests.support.answers import differences
 from tests.support.paths import CASES
 from tests.support.question_strategies import stats_requests

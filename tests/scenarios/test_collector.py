@@ -17,7 +17,7 @@ from callmeter.local.loopback_port import LOOPBACK, free_loopback_port
 from ingest.decoding.single import decode_message
 from tests.pipeline.pipeline import Pipeline
 from tests.pipeline.program import START_TIMEOUT_S
-from tests.scenarios.test_gateway import SDKS, check_program
+from tests.scenarios.sdk_programs import SDKS, check_program
 from tests.support.paths import CASES, ROOT
 
 COLLECTOR = ROOT / ".servers" / "otelcol" / "otelcol-callmeter"

@@ -17,9 +17,9 @@ from aggregator.rollups.levels import HOURS
 from aggregator.rollups.series import LATENCY
 from aggregator.rollups.views import ViewFilter
 from aggregator.writing import sealing
-from tests.aggregator.writing.test_sealing import seal_all, some_calls, unsealed_fields
 from tests.support.folding import NOW_US, SHARD, apply
 from tests.support.moving import FailingStore, frames_in_redis, open_moving
+from tests.support.sealing import seal_all, some_calls, unsealed_fields
 from tests.support.watched_answers import DAY, answer
 
 KEYS = ShardKeys(SHARD)

@@ -17,7 +17,6 @@ from aggregator.reading.verification import Piece, verify
 from aggregator.store.connection import connect_readers
 from aggregator.store.reader import StoreReader
 from aggregator.time_units import HOUR_S, MINUTE_US, SECOND_US
-from tests.aggregator.writing.test_sealing import AT_ONCE, seal_all
 from tests.support.folding import (
     KEEP_ALL,
     NOW_US,
@@ -31,6 +30,7 @@ from tests.support.folding import (
     start,
     tokens,
 )
+from tests.support.sealing import AT_ONCE, seal_all
 from tests.support.small_chunks import small_chunks
 from tests.support.watched_answers import WatchedReader
 

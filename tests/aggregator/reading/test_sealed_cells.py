@@ -10,8 +10,8 @@ from aggregator.reading.cells import DamagedCells
 from aggregator.rollups.series import LATENCY
 from aggregator.rollups.views import ViewFilter
 from aggregator.writing import sealing
-from tests.aggregator.writing.test_sealing import AT_ONCE, blocks, seal_all, some_calls
 from tests.support.folding import NOW_US, apply, open_shard
+from tests.support.sealing import AT_ONCE, blocks, seal_all, some_calls
 from tests.support.watched_answers import DAY, answer
 
 

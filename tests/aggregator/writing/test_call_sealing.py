@@ -16,7 +16,6 @@ from aggregator.store.shard_store import Fenced, ShardStore
 from aggregator.time_units import DAY_S, HOUR_S, SECOND_US
 from aggregator.writing.call_sealing import CallSealing
 from aggregator.writing.limits import ShardLimits
-from tests.aggregator.writing.test_sealing import AT_ONCE, seal_all, some_calls
 from tests.pipeline.lifelike import lifelike_events
 from tests.support.folding import (
     NOW_US,
@@ -34,6 +33,7 @@ from tests.support.folding import (
     start,
     tokens,
 )
+from tests.support.sealing import AT_ONCE, seal_all, some_calls
 from tests.support.small_chunks import small_chunks
 
 KEYS = ShardKeys(SHARD)

@@ -14,9 +14,9 @@ from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_S, SECOND_US
 from aggregator.writing.collecting import Collecting, list_objects
 from aggregator.writing.objects_access import AtOnce, objects_access
-from tests.aggregator.writing.test_sealing import blocks, seal_all, some_calls
 from tests.support.folding import KEEP_ALL, NOW_US, apply, fold_all
 from tests.support.moving import AT_ONCE, KEYS, PREFIX, FailingStore, check_pointers, open_moving, state
+from tests.support.sealing import blocks, seal_all, some_calls
 
 GRACE_S = 7 * DAY_S
 LIMITS = msgspec.structs.replace(AT_ONCE, collect_every_s=0)

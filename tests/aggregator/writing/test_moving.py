@@ -16,7 +16,6 @@ from aggregator.writing import moving, sealing
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.objects_access import objects_access
 from aggregator.writing.shard import Shard
-from tests.aggregator.writing.test_sealing import seal_all, some_calls, unsealed_fields
 from tests.support.folding import KEEP_ALL, NOW_US, SHARD, apply, fold_all, prices
 from tests.support.moving import (
     AT_ONCE,
@@ -28,6 +27,7 @@ from tests.support.moving import (
     open_moving,
     state,
 )
+from tests.support.sealing import seal_all, some_calls, unsealed_fields
 
 SHORT = Retention(*(400 * DAY_S,) * 4)
 

@@ -8,7 +8,7 @@ import pytest
 from api.contract.stats_request import KEYS_MAX, read_stats_question
 from api.query.questions import CallFilter, MetricQuestion, StatsQuestion
 from api.refusals import PROBLEMS_MAX, Refusal
-from tests.support.paths import CASES
+from tests.api.contract.golden_requests import body_of, golden
 
 MARCH_US = 1_772_323_200_000_000  # 2026-03-01T00:00:00Z
 NOW_US = MARCH_US + 3_600_000_000
@@ -31,19 +31,6 @@ def loc_of(body: bytes) -> tuple[str | int, ...]:
 def refused_at(**fields: Any) -> tuple[str | int, ...]:
     """Returns where the first problem of the smallest request with these fields is."""
     return loc_of(json.dumps(SMALLEST | fields).encode())
-
-
-def golden(path: str, status: int) -> list[Any]:
-    """The golden cases of an endpoint with this status."""
-    cases = [case for file in sorted(CASES.glob("*.cases.json")) for case in json.loads(file.read_text())["cases"]]
-    return [
-        pytest.param(case, id=case["name"][:60]) for case in cases if case["path"] == path and case["status"] == status
-    ]
-
-
-def body_of(case: dict[str, Any]) -> bytes:
-    """Returns what is sent in a golden case."""
-    return str(case["body"]).encode() if "body" in case else json.dumps(case["request"]).encode()
 
 
 @pytest.mark.parametrize("case", golden("/calls/stats", 422))

@@ -8,7 +8,7 @@ import pytest
 from api.contract.usage_request import read_usage_question
 from api.query.questions import UsageQuestion
 from api.refusals import Refusal
-from tests.api.contract.test_stats_request import body_of, golden
+from tests.api.contract.golden_requests import body_of, golden
 
 
 def read(**fields: Any) -> UsageQuestion:

@@ -7,8 +7,8 @@ import pytest
 
 from aggregator.writing.limits import ShardLimits
 from api.query import rows_json as bucket_json
-from tests.aggregator.rollups.test_views_full import complete
 from tests.pipeline.in_process import Batch, InProcess
+from tests.support.distinct_calls import complete
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
 QUESTION: dict[str, Any] = {

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from aggregator.writing.limits import ShardLimits
-from tests.aggregator.rollups.test_views_full import complete
 from tests.pipeline.in_process import Batch, InProcess
+from tests.support.distinct_calls import complete
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
 METRICS: dict[str, Any] = {

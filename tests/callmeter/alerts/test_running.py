@@ -17,7 +17,7 @@ from callmeter.alerts.reading import ApiReading
 from callmeter.alerts.running import Alerter, RulesOfFile
 from callmeter.api_client import Answer, Fresh
 from tests.callmeter.alerts.rule_files import PROJECT, as_told
-from tests.callmeter.alerts.test_reading import SaidApi
+from tests.callmeter.alerts.said_api import SaidApi
 from tests.callmeter.alerts.webhooks import WebhookServer
 from tests.pipeline.patience import wait_until
 

@@ -5,7 +5,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from tests.callmeter.commands.test_status import NOW, callmeter, environment, lines, status, until, worker
+from tests.callmeter.commands.programs import NOW, callmeter, environment, lines, status, until, worker
 from tests.servers.kafka_server import create_topic
 
 CALLS = 600

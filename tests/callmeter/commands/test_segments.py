@@ -14,9 +14,9 @@ from aggregator.layout.moved import OWNER
 from aggregator.store.generation import Generations, Lease
 from callmeter.commands.segments import GRACE_S, segments
 from callmeter.settings import RedisSettings, SegmentSettings, Settings
-from tests.aggregator.writing.test_sealing import seal_all, some_calls
 from tests.support.folding import NOW_US, SHARD, apply
 from tests.support.moving import AT_ONCE, KEYS, PREFIX, FailingStore, open_moving
+from tests.support.sealing import seal_all, some_calls
 from tests.support.strategies import NOW
 
 

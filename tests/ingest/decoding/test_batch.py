@@ -14,7 +14,7 @@ from ingest.decoding.batch import EVENTS_MAX, DecodedBatch, decode_batch
 from ingest.decoding.fast import decode_fast
 from ingest.decoding.single import _decode_exactly
 from ingest.decoding.typed import EARLIEST_US
-from tests.ingest.decoding.test_generated import MESSAGES
+from tests.ingest.decoding.generated_messages import MESSAGES
 from tests.support.decoded import LATEST_US, NOW_US
 from tests.support.folding import T0_US
 

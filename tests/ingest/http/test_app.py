@@ -1,7 +1,6 @@
 """The gateway's promises: 200 means acknowledged, what may pass later is never refused for good, bodies have limits."""
 
 import asyncio
-import base64
 import gzip
 import json
 import zlib
@@ -11,15 +10,15 @@ from typing import Any
 import pytest
 import zstandard
 
-from aggregator.access.key import AccessKey, new_access_key
+from aggregator.access.key import new_access_key
 from aggregator.access.key_ring import KeyRing
-from aggregator.store.key_store import KeyStoreAway
 from ingest.dead_letters import DeadLettersUndelivered
 from ingest.http.app import PATHS, GatewayLimits
 from ingest.http.body import BodyLimits
 from ingest.http.writers import KeyedWriters
 from ingest.kafka.acknowledged import AcknowledgedProducer, Full, TooLarge, Unacknowledged
 from ingest.kafka.message_key import KeyedMessage
+from tests.ingest.http.memory_keys import MemoryKeys, headers_of
 from tests.support.gatewaying import NOW_US, Gateway
 
 UPSERT = "/call/upsert_batch"
@@ -111,29 +110,6 @@ def test_limits_of_bodies() -> None:
         refused = gateway.post(UPSERT, b" " * 700)
         assert (refused.status_code, "retry-after" in refused.headers) == (429, True)
         assert gateway.post(UPSERT, BATCH + b" " * 100).status_code == 200
-
-
-class MemoryKeys:
-    """Keys by id; away when told so."""
-
-    def __init__(self, *keys: AccessKey) -> None:
-        self.keys = {key.key_id: key for key in keys}
-        self.away = False
-
-    async def find(self, key_id: str) -> AccessKey | None:
-        """The key of this id."""
-        if self.away:
-            raise KeyStoreAway("away")
-        return self.keys.get(key_id)
-
-    async def mark_used(self, key_id: str, now_us: int) -> None:
-        """Nobody looks."""
-
-
-def headers_of(shown: str, scheme: str) -> dict[str, str]:
-    """An `Authorization` header with this key."""
-    token = shown if scheme == "Bearer" else base64.b64encode(f"api:{shown}".encode()).decode()
-    return {"authorization": f"{scheme} {token}"}
 
 
 @pytest.mark.parametrize("scheme", ["Basic", "Bearer"])

@@ -11,7 +11,7 @@ from aggregator.access.key_ring import KeyRing
 from ingest.decoding.single import decode_message
 from ingest.http.app import GatewayLimits
 from ingest.http.writers import KeyedWriters
-from tests.ingest.http.test_app import MemoryKeys, headers_of
+from tests.ingest.http.memory_keys import MemoryKeys, headers_of
 from tests.support.gatewaying import NOW_US, Gateway
 from tests.support.spans import GivenSpan, Resources, one_resource, otlp_json, protobuf
 
