@@ -8,14 +8,13 @@ Value = str | bytes | int
 
 
 class ShardWrite(msgspec.Struct):
-    """Keys that go before all else, fields to set and delete by key, postings to append by (key, key of full blocks),
-    refs, slots whose versions are drawn anew by key, and when keys expire (Unix s).
+    """Keys that go before all else, fields to set and delete by key, refs, slots whose versions are drawn anew by key,
+    and when keys expire (Unix s).
     """
 
     fields: dict[Key, dict[Field, Value]] = msgspec.field(default_factory=dict)
     deletions: dict[Key, list[Field]] = msgspec.field(default_factory=dict)
     drops: list[Key] = msgspec.field(default_factory=list)
-    appends: dict[tuple[str, str], dict[bytes, bytes]] = msgspec.field(default_factory=dict)
     names: dict[str, list[bytes]] = msgspec.field(default_factory=dict)
     new_versions: dict[str, set[int]] = msgspec.field(default_factory=dict)
     increments: dict[str, int] = msgspec.field(default_factory=dict)

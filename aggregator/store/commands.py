@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from itertools import chain
 
 from aggregator.layout.keys import VERSION_BYTES, ShardKeys
-from aggregator.layout.postings import APPEND_POSTINGS, appended
 from aggregator.layout.write import ShardWrite, Value
 from aggregator.store.transaction import Command
 
@@ -18,8 +17,6 @@ def commands_of(write: ShardWrite, keys: ShardKeys, session: bytes, fence: bytes
         yield ("HSET", key, *chain.from_iterable(fields.items()))
     for key, deleted in write.deletions.items():
         yield ("HDEL", key, *deleted)
-    for (key, blocks), more in write.appends.items():
-        yield ("EVAL", APPEND_POSTINGS, 2, key, blocks, *appended(more))
     for ref_key, names in write.names.items():
         scored: list[Value] = [part for name in names for part in (0, name)]
         yield ("ZADD", ref_key, *scored)

@@ -14,7 +14,6 @@ import redis
 from aggregator.layout import keys as layout
 from aggregator.layout.attempt import Attempt
 from aggregator.layout.keys import SESSION_BYTES, VERSION_BYTES, ShardKeys, ShardName
-from aggregator.layout.postings import appended
 from aggregator.layout.write import Field, Key, ShardWrite, Value
 from aggregator.store.shard_store import Fenced, ShardStore
 from tests.protocol.memory_redis import Hash, MemoryRedis, State
@@ -193,10 +192,6 @@ class MemoryStore(ShardStore):
             state.hset(_bytes(key), {_bytes(field): _bytes(value) for field, value in fields.items()})
         for key, deleted in write.deletions.items():
             state.hdel(_bytes(key), map(_bytes, deleted))
-        for (posting_key, blocks), more in write.appends.items():
-            arguments = appended(more)
-            for value, piece in zip(arguments, arguments, strict=True):
-                state.append_posting(_bytes(posting_key), _bytes(blocks), value, piece)
         for ref_key, names in write.names.items():
             state.add_names(_bytes(ref_key), names)
         for versions, slots in write.new_versions.items():

@@ -10,6 +10,7 @@ from aggregator.layout.sealed_calls import CALL_FRAME_FIELD
 from aggregator.layout.write import Key, ShardWrite
 from aggregator.segments.call_frame import unpack_calls
 from aggregator.writing.ids import Ids
+from aggregator.writing.posting_tails import PostingTails
 from aggregator.writing.records import Records
 from aggregator.writing.shard import Shard
 from ingest.kafka.partition import Partition
@@ -93,8 +94,10 @@ class TrustingShard(Shard):
 
     def recover(self) -> None:
         super().recover()
-        self._ids = TrustingIds(self._store, self._limits.seal_after_s, self._records.next_number)
-        self._ids.records = self._records
+        state = self._state
+        ids = TrustingIds(self._store, self._limits.seal_after_s, state.records.next_number)
+        ids.records = state.records
+        state.ids = ids
 
 
 class UncheckedSealingStore(MemoryStore):
@@ -164,6 +167,18 @@ class RememberingShard(Shard):
             self._next_offset = self._store.next_offset()
 
 
+class TailsKeptShard(Shard):
+    """After a doubt, only the tails of postings stay in memory."""
+
+    def recover(self) -> None:
+        super().recover()
+        known: PostingTails | None = getattr(self._store, "first_tails", None)
+        if known is None:
+            self._store.first_tails = self._state.tails  # type: ignore[attr-defined]
+        else:
+            self._state.tails = known
+
+
 class ForwardSource(MemorySource):
     """A source that goes on reading where it was after a doubt."""
 
@@ -185,5 +200,6 @@ MUTANTS = {
     "reads of any state": Parts(store=MixingStore),
     "offset after state": Parts(store=TwoStepStore),
     "caches kept": Parts(shard=RememberingShard),
+    "tails of postings kept": Parts(shard=TailsKeptShard),
     "no seek back": Parts(source=ForwardSource),
 }

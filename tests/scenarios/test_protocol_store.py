@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aggregator.layout.keys import ShardKeys, ShardName
-from aggregator.layout.postings import posting
 from aggregator.layout.write import ShardWrite
 from aggregator.store.shard_store import Fenced, ShardStore, StoreFull
 from aggregator.store.transaction import Command
@@ -152,16 +151,12 @@ def test_full(server: Server) -> None:
 # Few of each, so that operations meet.
 HASHES, NAMES = ("h", b"i"), (b"a", b"b", "c")
 OFFSETS = (None, 0, 3)
-# About a block of postings, and more.
-COUNTS = (1, 2, 98, 100, 199, 200, 201, 450)
-postings = st.sampled_from(COUNTS).map(lambda count: b"".join(map(posting, range(count))))
-expiring = (*HASHES, "x", "y", "z", "versions", "absent")
+expiring = (*HASHES, "z", "versions", "absent")
 writes = st.builds(
     ShardWrite,
     st.dictionaries(st.sampled_from(HASHES), st.dictionaries(st.sampled_from(NAMES), st.integers(0, 9), min_size=1)),
     st.dictionaries(st.sampled_from(HASHES), st.lists(st.sampled_from(NAMES), min_size=1)),
     st.lists(st.sampled_from(HASHES), max_size=1),
-    st.dictionaries(st.just(("x", "y")), st.dictionaries(st.sampled_from((b"v", b"w")), postings, min_size=1)),
     st.dictionaries(st.just("z"), st.lists(st.sampled_from((b"r", b"s")), min_size=1)),
     st.dictionaries(st.just("versions"), st.sets(st.integers(0, 2), min_size=1)),
     st.dictionaries(st.sampled_from(("calls", "events")), st.integers(1, 3)),

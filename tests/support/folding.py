@@ -49,6 +49,7 @@ TINY = ShardLimits(
     cells_cached_max=1,
     expiries_cached_max=1,
     directories_cached_max=1,
+    posting_tails_bytes_max=1,
     seal_after_s=-10 * DAY_S,  # everything is sealed before the next batch, which takes it out again
 )
 
