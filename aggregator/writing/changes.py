@@ -98,5 +98,5 @@ def count(counters: Counter[str], next_number: int, as_of_us: int, keys: ShardKe
 
 
 def day_expiry(day: int, retention_s: int) -> int:
-    """When what is kept of a UTC day goes (Unix s)."""
+    """Return when what is kept of a UTC day goes (Unix s)."""
     return (day + 1) * DAY_S + retention_s

@@ -1,4 +1,4 @@
-"""From a batch of events and the state of a shard to what is to be written: the half of `ingest.core` that needs Redis.
+"""Makes of a batch of events, and the state of a shard, what is to be written.
 
 It writes nothing itself, and asks no clock: the same batch and the same state make the same write.
 """

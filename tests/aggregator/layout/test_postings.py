@@ -72,7 +72,7 @@ def test_nothing_is_lost_at_an_edge(sizes: list[int]) -> None:
 
 
 def test_a_block_is_closed_when_what_comes_does_not_fit() -> None:
-    """As the version before did it, with numbers that are three apart: worked out by hand."""
+    """Numbers that are three apart, in the blocks that the version before made; worked out by hand."""
     numbers = list(range(0, 5_000, 3))
     latest, sizes, packed_bytes = None, [], 0
     for size in [1, 198, 1, 1, 199, 200, 201, 1, *[7] * 100]:
