@@ -34,6 +34,11 @@ class KafkaSettings(_Section):
     group_id: str = Field(
         default="callmeter", min_length=1, max_length=249, description="Consumer group that the workers form."
     )
+    member: Annotated[str, BeforeValidator(values.member)] = Field(
+        default="",
+        description="Name of a worker in the group, which no other worker has: killed and started again within 10 s, "
+        "it has its partitions again at once. `{hostname}` in it is the machine's or container's; empty: none.",
+    )
     keyed_by: Literal["any", "project"] = Field(
         default="any",
         description="`project`: all producers key messages by their project. How fresh a project's answers are then "

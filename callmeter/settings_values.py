@@ -9,6 +9,7 @@ from aggregator.access.stated_keys import stated_keys
 from aggregator.objects.opening import check_url
 from callmeter.durations import parse_duration_s
 
+HOSTNAME = "{hostname}"
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")  # what Kafka allows
 
 
@@ -31,6 +32,13 @@ def servers(written: str) -> str:
     for server in written.split(","):
         if not re.fullmatch(r"\s*[^\s/,]+?:\d{1,5}\s*", server):
             raise ValueError("is not a list of host:port, like kafka-1:9092,kafka-2:9092")
+    return written
+
+
+def member(written: str) -> str:
+    """A name that Kafka allows for a member of a group; `{hostname}` in it stands for the machine's."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{0,249}", written.replace(HOSTNAME, "h")):
+        raise ValueError(f"is {written!r}; a name is letters, digits, `.`, `-`, `_`, and {HOSTNAME}")
     return written
 
 

@@ -3,6 +3,7 @@
 import logging
 import resource
 import signal
+import socket
 import sys
 import time
 from functools import partial
@@ -23,11 +24,12 @@ from callmeter.metrics.unpriced_models import unpriced_calls
 from callmeter.metrics.worker_metrics import Sources, WorkerCollector, why_unready
 from callmeter.metrics.worker_server import serve_metrics
 from callmeter.settings import Settings
+from callmeter.settings_values import HOSTNAME
 from callmeter.shard_opening import ShardOpener
 from callmeter.stored_offsets import partition_progress
 from ingest.batch_limits import BatchLimits
 from ingest.dead_letters import DeadLetterTopic
-from ingest.kafka.consumer import Source
+from ingest.kafka.consumer import ClientEnded, Source
 from ingest.kafka.partition import Partition
 from ingest.kafka.sent_events import SentEvents
 from ingest.topology import Topology
@@ -59,7 +61,7 @@ def worker(settings: Settings) -> None:
     _serve_metrics(settings, worker, letters)
     try:
         worker.run()
-    except (OtherLayout, EvictingPolicy) as refused:
+    except (OtherLayout, EvictingPolicy, ClientEnded) as refused:
         raise click.ClickException(str(refused)) from None
 
 
@@ -98,7 +100,8 @@ def make_worker(settings: Settings, letters: DeadLetterTopic) -> Worker:
         return opener.open(namespace, partition)
 
     kafka = settings.kafka
-    source = Source(kafka.bootstrap_servers, kafka.group_id, kafka.topics, kafka.extra, _now_us)
+    member = kafka.member.replace(HOSTNAME, socket.gethostname())
+    source = Source(kafka.bootstrap_servers, kafka.group_id, kafka.topics, kafka.extra, _now_us, member)
     return Worker(
         WorkerSettings(
             settings.retention.kept().calls_s * SECOND_US,

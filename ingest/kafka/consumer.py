@@ -9,7 +9,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka import Message as KafkaMessage
 
 from ingest.batch_limits import BatchLimits
-from ingest.kafka.consumer_properties import consumer_properties
+from ingest.kafka.consumer_properties import MEMBER, consumer_properties
 from ingest.kafka.log_ends import EndMark, LogEnds
 from ingest.kafka.partition import Partition as Partition
 from ingest.kafka.partition_counts import PartitionCounts, Register
@@ -19,6 +19,9 @@ from ingest.kafka.topic_facts import TopicFacts
 log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 10.0
+# A member with a name leaves its group only when it says so, which takes the client some steps; they take milliseconds.
+LEAVE_S_MAX = 2.0
+LEAVE_POLL_S = 0.1
 
 _NO_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
 NO_OFFSET = (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET)
@@ -26,6 +29,10 @@ NO_OFFSET = (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET)
 
 class BrokerAway(Exception):
     """The broker did not answer a question in time."""
+
+
+class ClientEnded(Exception):
+    """The client cannot go on, whatever is tried: the sentence says why."""
 
 
 class LogEnd(NamedTuple):
@@ -50,7 +57,7 @@ class Polled(NamedTuple):
 
 
 class Source:
-    """A group member, once it has subscribed."""
+    """A group member, once it has subscribed; `member` is its name in the group, empty for none."""
 
     def __init__(
         self,
@@ -59,6 +66,7 @@ class Source:
         topics: Sequence[str],
         extra: Mapping[str, str | int | float | bool],
         clock: Callable[[], int],
+        member: str = "",
     ) -> None:
         self._topics = list(topics)
         self._on_assign: Callable[[Partition], int | None] = lambda _: None
@@ -71,10 +79,9 @@ class Source:
         self._polled = Polled({}, {}, [], [], [])
         self._epoch_of: Callable[[Partition], int] = lambda _: -1
         self._topics_known = TopicFacts({"bootstrap.servers": bootstrap_servers, **extra})
-        self._consumer = Consumer(
-            consumer_properties(bootstrap_servers, group_id, extra),
-            logger=log,
-        )
+        properties = consumer_properties(bootstrap_servers, group_id, member, extra)
+        self._member = str(properties.get(MEMBER, ""))
+        self._consumer = Consumer(properties, logger=log)
 
     def subscribe(
         self,
@@ -145,7 +152,16 @@ class Source:
             polled.missing_topics.append(partition.topic)
             self._topics_known.forget(partition.topic)
         else:
+            self._refuse_to_go_on(error)
             log.warning("the Kafka client reports", extra={"why": error.str()})
+
+    def _refuse_to_go_on(self, error: KafkaError) -> None:
+        """Raise ClientEnded where the client gives nothing any more, which it says once."""
+        if error.code() != KafkaError._FATAL:
+            return
+        if self._member and "fenced" in error.str():
+            raise ClientEnded(f"another worker has joined the group as {self._member!r}: each needs a name of its own")
+        raise ClientEnded(f"the Kafka client cannot go on: {error.str()}")
 
     def _log_end(self, partition: Partition, offset: int) -> LogEnd:
         """The end that the client noticed: it reads no further than the last stable offset, and the log may."""
@@ -153,11 +169,16 @@ class Source:
         return LogEnd(offset, is_open=high > offset)
 
     def keep_alive(self, wait_s: float) -> None:
-        """Stay a member of the group while nothing can be read: rebalances are served, no message is taken."""
+        """Stay a member of the group while nothing can be read: rebalances are served, no message is taken.
+
+        Raises ClientEnded, as `poll` does.
+        """
         assigned = self._consumer.assignment()
         self._consumer.pause(assigned)
         left = self._consumer.poll(wait_s)
-        if left is not None and left.error() is None:
+        if left is not None and (error := left.error()) is not None:
+            self._refuse_to_go_on(error)
+        elif left is not None:
             log.debug("a message came while paused; it is read again after the seek that follows")
         self._consumer.resume(self._consumer.assignment())
 
@@ -219,7 +240,20 @@ class Source:
         """Leave the group."""
         self._counts.close()
         self._ends.close()
+        if self._member:
+            self._leave()
         self._consumer.close()
+
+    def _leave(self) -> None:
+        """Say that who has this name does not come back at once; else its partitions would wait for it."""
+        until_s = time.perf_counter() + LEAVE_S_MAX
+        try:
+            self._consumer.unsubscribe()
+            self._consumer.poll(LEAVE_POLL_S)
+            while self._consumer.assignment() and time.perf_counter() < until_s:
+                self._consumer.poll(LEAVE_POLL_S)
+        except KafkaException as refused:  # the group has another of that name, or no broker answers
+            log.info("the group was not left", extra={"why": refused.args[0].str()})
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         starts = []

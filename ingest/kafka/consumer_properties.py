@@ -18,6 +18,8 @@ FETCH_WAIT_MS_MAX = 50
 # A worker that has not polled for so long is taken for dead and its partitions go to others.
 SESSION_TIMEOUT_MS = 10_000
 POLL_INTERVAL_MS_MAX = 300_000
+# Who comes back under the same name within the session timeout is who it was, and nobody else waits (KIP-345).
+MEMBER = "group.instance.id"
 # A topic that does not exist yet, and partitions that are added, are seen within this time.
 METADATA_REFRESH_MS = 5_000
 
@@ -25,8 +27,13 @@ Property = str | int | float | bool
 """The value of a property of librdkafka."""
 
 
-def consumer_properties(bootstrap_servers: str, group_id: str, extra: Mapping[str, Property]) -> dict[str, Property]:
-    """The properties of librdkafka for a group member that keeps its offsets elsewhere; `extra` has the last word."""
+def consumer_properties(
+    bootstrap_servers: str, group_id: str, member: str, extra: Mapping[str, Property]
+) -> dict[str, Property]:
+    """The properties of librdkafka for a group member that keeps its offsets elsewhere; `extra` has the last word.
+
+    `member`: a name that no other member has; who comes back under it has its partitions at once. Empty: none.
+    """
     return {
         "bootstrap.servers": bootstrap_servers,
         "group.id": group_id,
@@ -34,6 +41,7 @@ def consumer_properties(bootstrap_servers: str, group_id: str, extra: Mapping[st
         "enable.auto.offset.store": False,
         "auto.offset.reset": "error",  # a gap in the log must not pass silently
         **_membership(extra),
+        **({MEMBER: member} if member else {}),
         "enable.partition.eof": True,
         "max.poll.interval.ms": POLL_INTERVAL_MS_MAX,
         "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -84,5 +84,10 @@ def write_rules(tmp_path: Path, receiver: dict[str, str], **told: Any) -> Path:
 def alerter(number: int, redis_url: str, api: Api, file: Path, tmp_path: Path) -> Program:
     """A process that evaluates."""
     settings = {"REDIS__URL": redis_url, "REDIS__NAMESPACE": SHARD.namespace}
+    return alerter_of(settings, number, api, file, tmp_path)
+
+
+def alerter_of(settings: Mapping[str, str], number: int, api: Api, file: Path, tmp_path: Path) -> Program:
+    """A process that evaluates, with these settings."""
     options = ("run", str(file), "--url", f"http://127.0.0.1:{api.port}")
     return Program("alerts", settings, tmp_path / f"alerter-{number}.log", options)

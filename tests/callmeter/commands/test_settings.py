@@ -60,6 +60,7 @@ def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
         ("KAFKA__BOOTSTRAP_SERVERS", "kafka-1", "is not a list of host:port"),
         ("KAFKA__TOPICS", "calls,,more", "names the topic ''"),
         ("KAFKA__GROUP_ID", "x" * 300, "at most 249"),
+        ("KAFKA__MEMBER", "{host}", "a name is letters, digits"),
         ("KAFKA__DEAD_LETTER_TOPIC", "dead letters", "names the topic 'dead letters'"),
         ("KAFKA__EXTRA", "[]", "is not a JSON object"),
         ("KAFKA__EXTRA", '{"a": {}}', "is wrong"),
