@@ -14,7 +14,7 @@ SIGNIFICANT_DIGITS = 4
 
 
 class Occasion(NamedTuple):
-    """The time and the machine of a run, and whether it was a short one."""
+    """When, on what machine, and whether in a short run."""
 
     day: date
     machine: str

@@ -20,16 +20,16 @@ class Scale:
     divisor: int = 1
 
     def amount(self, full: int, short: int, least: int = 1) -> int:
-        """Returns how many of something there are, of events or the like."""
+        """How many, of events or the like."""
         return max(least, (short if self.short else full) // self.divisor)
 
     def rounds(self, full: int = 5, short: int = 3) -> int:
-        """Returns how often to measure."""
+        """How often to measure."""
         return short if self.short else full
 
 
 def tell(what: str) -> None:
-    """Tells those who wait what is being done now."""
+    """What is being done now, for who waits."""
     if not _CONSOLE.is_terminal:
         print(what, file=sys.stderr, flush=True)
     else:

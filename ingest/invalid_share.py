@@ -9,8 +9,7 @@ COUNTED_MIN = 100
 
 
 class InvalidLimit(msgspec.Struct, frozen=True):
-    """The share from which on input counts as broken. The worker goes on all the same: every invalid event is a dead
-    letter."""
+    """From where on input counts as broken. The worker goes on all the same: every invalid event is a dead letter."""
 
     # Of the events of the last minute or two: by default all of them.
     share: float = 1.0

@@ -1,1 +1,1 @@
-"""Makes one fenced write of a shard of a batch of events."""
+"""From a batch of events to one fenced write of a shard."""

@@ -1,1 +1,1 @@
-"""Answers checked questions; knows no HTTP."""
+"""From a checked question to an answer; knows no HTTP."""

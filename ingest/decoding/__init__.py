@@ -1,1 +1,1 @@
-"""Makes events of the bytes of messages, or says exactly why not."""
+"""From the bytes of messages to events, or the exact reason why not."""

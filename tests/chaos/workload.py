@@ -54,8 +54,7 @@ class Workload:
 
     @cached_property
     def of_scattered_traces(self) -> "Workload":
-        """Returns this workload without what may be roll-ups: where a trace lies in several shards these count all they
-        state."""
+        """The same without what may be roll-ups: where a trace lies in several shards these count all they state."""
         return Workload(self.seed, self._events_count, roll_ups=False)
 
     @cached_property

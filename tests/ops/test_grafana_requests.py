@@ -55,7 +55,7 @@ def calls() -> list[ExportedCall]:
 
 
 def fold(redis_url: str, exported: list[ExportedCall]) -> None:
-    """Folds the calls through a shard."""
+    """The same calls through a shard."""
     shard = Shard(ShardStore(connect(redis_url), SHARD), prices(), KEEP_ALL)
     events = []
     for one in exported:
@@ -68,7 +68,7 @@ def fold(redis_url: str, exported: list[ExportedCall]) -> None:
 
 @pytest.fixture(scope="module")
 def both(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    """Yields callmeter, and a Prometheus that has scraped the exporter, with these calls in both."""
+    """Both of them, the Prometheus with a scrape behind it."""
     connect(redis_server.url).flushall()
     directory = tmp_path_factory.mktemp("grafana")
     exported = calls()
@@ -135,8 +135,7 @@ def ask(client: httpx.Client, method: str, path: str, parameters: dict[str, str]
 
 
 def shape(value: Any, name: str = "") -> Any:
-    """Returns what kind of document it is: labels may be any, numbers any, and of a list's elements each kind counts
-    once."""
+    """What kind of document it is: labels may be any, numbers any, and of a list's elements each kind counts once."""
     if name in ("metric", "seriesLabels", "labels") and isinstance(value, dict):
         return "labels"
     if isinstance(value, dict):
@@ -256,7 +255,7 @@ def test_the_same_values(both: Both, query: str) -> None:
 
 
 def test_the_same_choices(both: Both) -> None:
-    """Drop-downs offer the same ops, projects and bounds; all names that the exporter has are among ours."""
+    """Of ops, projects and bounds in drop-downs; of names, all that the exporter has are among ours."""
     for path in ("label/op_name/values", "label/project/values", "label/root/values"):
         given = window(both, **{"match[]": "callmeter_calls_total"})
         ours, theirs = (ask(one, "GET", path, given)[1]["data"] for one in both[:2])

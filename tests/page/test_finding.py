@@ -1,4 +1,4 @@
-"""A visitor gets from an alarm to the call that failed with three clicks."""
+"""From an alarm to the call that failed: three clicks."""
 
 from datetime import timedelta
 

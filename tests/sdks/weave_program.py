@@ -17,7 +17,7 @@ ANSWER = {
 
 @weave.op
 def llm(prompt: str) -> dict[str, Any]:
-    """Answers as a client of OpenAI."""
+    """As a client of OpenAI answers."""
     return ANSWER
 
 

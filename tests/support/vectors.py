@@ -19,5 +19,5 @@ def usage_row(numbers: Sequence[int]) -> Row:
 
 
 def pack_usage(numbers: Sequence[int]) -> bytes | None:
-    """Packs one row's vector of usage."""
+    """The same, packed."""
     return series.pack_usage(vector(numbers))

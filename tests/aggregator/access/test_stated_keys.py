@@ -31,7 +31,7 @@ class OneKey:
 
 
 def recognise(keys: StatedKeys, shown: str) -> AccessKey | None:
-    """Returns whom a ring of these keys recognises by what is shown."""
+    """Who shows this, to a ring of these keys."""
     return asyncio.run(KeyRing(keys, lambda: 10**15).recognise(shown))
 
 
@@ -45,8 +45,7 @@ def test_lines() -> None:
 
 
 def test_a_stated_key_needs_no_store() -> None:
-    """A stated key is recognised while Redis is away, with the right secret only; other keys are looked for in
-    Redis."""
+    """It is recognised while Redis is away, with the right secret only; the others are looked for in Redis."""
     store = OneKey()
     keys = StatedKeys(stated_keys(LINE), store)
     assert recognise(keys, SHOWN) == STATED

@@ -52,8 +52,9 @@ def test_ended_while_it_runs(pipeline: Pipeline) -> None:
 
 
 def test_cut_off_with_a_fence(pipeline: Pipeline) -> None:
-    """A worker waits, and says that --abort helps, where a rebuild of a version without leases was cut off after a
-    shard had moved away."""
+    """Where one of a version without leases was cut off after a shard had moved away, its worker waits, and says that
+    --abort helps.
+    """
     generations = Generations(pipeline.redis, pipeline.namespace)
     generations.begin(round(time.time()))
     stores = [ShardStore(pipeline.redis, shard) for shard in generations.shards(pipeline.namespace)]
@@ -105,8 +106,7 @@ def test_killed_while_fenced(pipeline: Pipeline) -> None:
 
 
 def test_too_slow_while_fenced(pipeline: Pipeline) -> None:
-    """A rebuild that loses its lease, and is there again when the worker has gone on, does not switch over; the next
-    does."""
+    """One that loses its lease, and is there again when the worker has gone on, does not switch over; the next does."""
     with stopped_while_fenced(pipeline) as process:
         assert pipeline.redis.delete(lease_key(pipeline.namespace)) == 1  # what Redis does by itself then
         pipeline.produce(DATASET.lines[:10])

@@ -1,4 +1,4 @@
-"""More calls, and longer retention, never need less, for any load."""
+"""For any load: more calls, and longer retention, never need less."""
 
 from dataclasses import replace
 

@@ -34,11 +34,11 @@ class Terminal:
         subprocess.run(["tmux", "-L", self._name, "kill-server"], check=False, capture_output=True)
 
     def lines(self) -> list[str]:
-        """Returns what is seen, line by line."""
+        """What is seen, line by line."""
         return self._tmux("capture-pane", "-p").splitlines()
 
     def text(self) -> str:
-        """Returns what is seen."""
+        """What is seen."""
         return "\n".join(self.lines())
 
     def press(self, *keys: str) -> None:
