@@ -54,7 +54,7 @@ def check_percentiles(query: Query, ours: Mapping[str, Sequence[Row]], theirs: S
 
 
 def _keyed(rows: Iterable[Row], values: Callable[[Row], list[Any]]) -> dict[Key, list[Any]]:
-    """By bucket and model; what stands there only to fill the chart is left out."""
+    """Returns rows by bucket and model; rows that only fill the chart are left out."""
     return {
         (int(datetime.fromisoformat(row["timestamp"]).timestamp()), row.get("model", "")): values(row)
         for row in rows

@@ -116,7 +116,7 @@ def load_trees(stage: Stage, topic: str, scale: Scale, end: datetime) -> dict[st
 
 
 def _wait_for_rewrite(stage: Stage) -> None:
-    """Until the append-only file that was switched on holds everything: writing it keeps a core busy."""
+    """Waits until the append-only file that was switched on holds everything: writing it keeps a core busy."""
     tell("Redis writes its append-only file")
     while stage.redis.info("persistence")["aof_rewrite_in_progress"]:
         pause()
@@ -133,9 +133,8 @@ def percentile_lines(
 
 
 def _anew(stage: Stage, topic: str, calls: int, end: datetime, rounds: int) -> Iterator[Line]:
-    """The same questions where nothing has been kept: each with a window a second before the last, or of an api that
-    keeps no rows.
-    """
+    """Asks the questions where nothing has been kept: each with a window a second before the last, or of an api that
+    keeps no rows."""
     questions = [dashboard_questions(PROJECT, end - timedelta(seconds=back)) for back in range(REQUESTS * rounds)]
     _, address = stage.api(topic, NOW=end.isoformat())
     asker = Asker(address)

@@ -1,4 +1,4 @@
-"""The same questions on ClickHouse (chdb, embedded), results compared with ours: raw calls, and rollups by minute.
+"""Our questions on ClickHouse (chdb, embedded), results compared with ours: raw calls, and rollups by minute.
 
 Raw calls have a JSON summary column, as the reference's have. The rollups are an AggregatingMergeTree with a row per
 minute and model, fed day by day: the strongest peer that aggregates beforehand. Warm: asked again and again; cold: the

@@ -40,7 +40,7 @@ LATENCY = "toUnixTimestamp64Milli(ended_at) - toUnixTimestamp64Milli(started_at)
 
 @dataclass(frozen=True)
 class Query:
-    """What one of our questions asks of ClickHouse; the keys of a row in the order of its columns."""
+    """One of our questions as it is asked of ClickHouse; the keys of a row in the order of its columns."""
 
     back: timedelta
     granularity_s: int
@@ -78,7 +78,7 @@ def raw_queries(query: Query, project: str, end: datetime) -> list[str]:
 
 
 def rollup_queries(query: Query, project: str, end: datetime) -> list[str]:
-    """The same from rollups by minute; the cut minutes at the window's ends are counted whole."""
+    """Returns the queries from rollups by minute; the cut minutes at the window's ends are counted whole."""
     bucket = _bucket(query, "minute")
     where = _where(project, "minute", end - query.back, end)
     columns = [f"sum(sum_{metric})" for metric in query.metrics]
@@ -112,7 +112,7 @@ def bound_queries(query: Query, project: str, end: datetime) -> list[str]:
 
 
 def rollup_inserts(project: str, begin: datetime, until: datetime) -> list[str]:
-    """What feeds the rollups of that time: one row for each minute, and each model in it."""
+    """Returns the inserts that feed the rollups of that time: one row for each minute, and each model in it."""
     where = _where(project, "started_at", begin, until)
     sums = [f"sum({metric})" if metric in TOKENS else f"sum(coalesce({metric}, 0))" for metric in USAGE_METRICS]
     states = [f"quantilesTDigestState({QUANTILES})(toFloat64(coalesce({metric}, 0)))" for metric in USAGE_METRICS]
@@ -134,7 +134,7 @@ def prices_insert(prices: Mapping[str, Sequence[float]]) -> str:
 
 
 def usage_rows(where: str) -> str:
-    """One row for each call and model with the eight metrics; a parent's sum of its children is left out."""
+    """Yields a row for each call and model with the eight metrics; a parent's sum of its children is left out."""
     return f"""
         SELECT *, input_cost + output_cost AS total_cost FROM (
             SELECT *, if(p.model = '', NULL, uncached * p.input + cache_read_input_tokens * p.cache_read

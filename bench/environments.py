@@ -44,7 +44,7 @@ def start(python: Path, module: str, *arguments: str) -> "subprocess.Popen[str]"
 
 
 def output_of(python: Path, module: str, *arguments: str) -> str:
-    """What it prints until it ends. Raises RuntimeError when it fails, TimeoutExpired when it hangs."""
+    """Runs a command and returns what it prints. Raises RuntimeError when it fails, TimeoutExpired when it hangs."""
     process = start(python, module, *arguments)
     try:
         output, _ = process.communicate(timeout=TIMEOUT_S)

@@ -53,7 +53,7 @@ def fold_shared(stage: Stage, lines: Sequence[bytes], partitions: int, workers: 
 
 
 def start_sharing(stage: Stage, topic: str, partitions: int, workers: int) -> list[Program]:
-    """So many workers of a topic, each of which has as many of its partitions."""
+    """Starts so many workers of a topic, each of which has as many of its partitions."""
     programs = [stage.worker(topic) for _ in range(workers)]
     for program in programs:
         program.start_until_logged("worker started")
@@ -67,7 +67,7 @@ def _partitions(program: Program) -> int:
 
 
 def _moment(stage: Stage, topic: str, ends: Ends, programs: list[Program], events_min: int) -> _Moment:
-    """As soon as so many events are folded."""
+    """Returns the moment at which so many events are folded."""
     while (events := sum(stage.next_offsets(topic, ends).values())) < events_min:
         _check(programs)
     of_workers = sum(cpu_s(program.pid) for program in programs if program.pid)

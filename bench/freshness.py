@@ -33,7 +33,7 @@ P99_S_MAX = 1.0
 
 
 def run(scale: Scale) -> Iterator[Line]:
-    """At two rates, each with workers and an api of its own; at the higher one also with a second worker."""
+    """Measures at two rates, each with workers and an api of its own; at the higher one also with a second worker."""
     bound = ours_at_most(P99_S_MAX * 1000)
     with Stage() as stage:
         runs = [(1, 1_000, None), (1, 20_000, bound)] + ([] if scale.short else [(2, 20_000, None)])
@@ -88,7 +88,7 @@ def _probe(stage: Stage, topic: str, address: str, probes: int, feeding: Feeding
 
 
 def _seen(asker: Asker, call_ids: list[str]) -> list[str]:
-    """Those whose usage an answer shows."""
+    """Returns the calls whose usage an answer shows."""
     if not call_ids:
         return []
     answer = msgspec.json.decode(

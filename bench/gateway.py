@@ -47,7 +47,7 @@ def decoding_us() -> dict[str, float]:
 
 
 def folding_us() -> dict[str, float]:
-    """The same from the message to Redis, in the worker's own processor time; the best of 3."""
+    """Returns how long an event takes from the message to Redis, in the worker's own processor time; the best of 3."""
     given = calls(SPANS)
     own = [json.dumps({"complete": start | end}).encode() for start, end in map(own_events, given)]
     spans = [span(call, "gen_ai") for call in given]
@@ -82,9 +82,8 @@ def _best_us(values: list[bytes]) -> float:
 
 
 def calls_per_s(path: str, body: bytes, headers: dict[str, str]) -> dict[str, float]:
-    """At an embedded broker: acknowledged calls a second, the answer's median time in milliseconds, and the processor
-    time of a call in microseconds, which on a busy machine says more; both with the load's own part.
-    """
+    """Returns what an embedded broker takes: acknowledged calls a second, the answer's median time in milliseconds, and
+    the processor time of a call in microseconds, which on a busy machine says more; both with the load's own part."""
     with TemporaryDirectory() as directory:
         broker = EmbeddedBroker(Path(directory))
         broker.start()

@@ -44,7 +44,8 @@ Tokens = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class GeneratorSettings:
-    """What to generate: `calls` calls, from `start` on over `days`, each message about `message_bytes` long."""
+    """All that says what to generate: `calls` calls, from `start` on over `days`, each message about `message_bytes`
+    long."""
 
     calls: int
     start: datetime
@@ -77,7 +78,7 @@ def generate(settings: GeneratorSettings) -> Iterator[bytes]:
 
 
 def _traces(settings: GeneratorSettings) -> Iterator[bytes]:
-    """One trace after the other, spread evenly over the time."""
+    """Yields one trace after the other, spread evenly over the time."""
     rng = random.Random(settings.seed)
     start_us = int(settings.start.timestamp()) * 1_000_000
     us_per_call = settings.days * 86_400_000_000 / max(settings.calls, 1)
@@ -151,7 +152,7 @@ class _Trace:
             yield self._end(failed=False, used=None)
 
     def _op(self, kind: str, chance: float) -> str:
-        """One of the ops of a kind; two of all ops are the agent's own."""
+        """Returns one of the ops of a kind; two of all ops are the agent's own."""
         number = int(chance * chance * (self._settings.ops - 2) / 2)
         return f"{kind}.op-{number}:v{1 + number % 2}"
 
@@ -199,7 +200,7 @@ class _Trace:
         return f"{self._prefix}{head}{tail}}}\n".encode()
 
     def _new_id(self) -> str:
-        """Like a UUIDv7: sorted by time, then random."""
+        """Returns an id like a UUIDv7: sorted by time, then random."""
         moment, chance = f"{self._now_us // 1000:012x}", f"{self._rng.getrandbits(72):018x}"
         return f"{moment[:8]}-{moment[8:]}-7{chance[:3]}-8{chance[3:6]}-{chance[6:]}"
 

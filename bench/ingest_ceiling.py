@@ -78,7 +78,7 @@ def _compare(
 
 
 def backlog(events: int, message_bytes: int = 1_000, **more: object) -> GeneratorSettings:
-    """So many events of the hours before now, at CALLS_PER_S."""
+    """Returns so many events of the hours before now, at CALLS_PER_S."""
     calls = events // 2
     days = calls / CALLS_PER_S / 86_400
     start = datetime.now(UTC) - timedelta(days=days, hours=1)

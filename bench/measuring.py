@@ -44,7 +44,7 @@ def percentile_in_parts(values: Sequence[float], wanted: float) -> Measured:
 
 
 def in_turn(rounds: int, contenders: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
-    """What each contender measures, one round after the other."""
+    """Returns what each contender measures, one round after the other."""
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, measure in contenders.items():
@@ -83,8 +83,8 @@ def ours_at_most(bound: float) -> Target:
 @dataclass(frozen=True)
 class Line:
     """One result. `unit` is that of `ours` and `other`; `absent` says why there is nothing to tell, `broke` that there
-    should have been. `figure`: as what `callmeter plan` knows our number (callmeter/figures.py).
-    """
+    should have been. `figure` is the name by which `callmeter plan` knows our number
+    (callmeter/planning/figures.py)."""
 
     name: str
     unit: str = ""

@@ -100,7 +100,7 @@ def events_at(calls: int, calls_per_s: float, end: datetime) -> Iterator[Event]:
 
 
 def _busy_cells(minutes: int, end: datetime) -> Iterator[Event]:
-    """In each minute CELL_CALLS calls of each of CELL_MODELS models; all values differ."""
+    """Returns CELL_CALLS calls of each of CELL_MODELS models in each minute; all values differ."""
     first_us = int((end - timedelta(minutes=minutes)).timestamp()) // 60 * 60_000_000
     for number in range(minutes * CELL_MODELS * CELL_CALLS):
         minute, place = divmod(number, CELL_MODELS * CELL_CALLS)
@@ -113,7 +113,7 @@ def _busy_cells(minutes: int, end: datetime) -> Iterator[Event]:
 
 
 def _fold_and_weigh(stage: Stage, events: Iterable[Event], end: datetime) -> Sizes:
-    """What an empty Redis holds after these events; Redis is empty again on return."""
+    """Returns what an empty Redis holds after these events; Redis is empty again on return."""
     stage.redis.flushall()
     before = stage.redis.info("memory")["used_memory"]
     fold(stage.redis_server.url, SHARD, events, end)
@@ -125,7 +125,7 @@ def _fold_and_weigh(stage: Stage, events: Iterable[Event], end: datetime) -> Siz
 
 
 def weigh(stage: Stage) -> Sizes:
-    """What the shard's keys take, as the server counts it."""
+    """Returns what the shard's keys take, as the server counts it."""
     sizes: Sizes = Counter()
     keys = list(stage.redis.scan_iter(count=KEYS_PER_LOOK))
     for at in range(0, len(keys), KEYS_PER_LOOK):
@@ -140,7 +140,7 @@ def weigh(stage: Stage) -> Sizes:
 
 
 def _purposes(stage: Stage, key: bytes) -> list[tuple[str, float]]:
-    """What a key is for, by `aggregator.layout.keys`, each with its part of the key."""
+    """Returns what a key is for, by `aggregator.layout.keys`, each purpose with its part of the key."""
     parts = key.decode("utf-8", "replace").removeprefix(f"{SHARD.tag}:").split(":")
     if len(parts) > 2 and parts[1] == "r":
         block: Any = stage.redis.hgetall(key)

@@ -51,7 +51,7 @@ class Sample(NamedTuple):
 
 
 def month_until(end: datetime, calls: int) -> GeneratorSettings:
-    """So many calls in the DAYS before `end`."""
+    """Returns so many calls in the DAYS before `end`."""
     return GeneratorSettings(calls, end - timedelta(days=DAYS), DAYS, message_bytes=0, ops=OPS, users=USERS)
 
 
@@ -118,7 +118,7 @@ class Sampled:
             yield event
 
     def sample(self) -> Sample:
-        """What was kept; everything must have been passed on before."""
+        """Returns what was kept; everything must have been passed on before."""
         assert self._started is not None, "the last half day has no call to filter by; fold more calls"
         start = self._started.start
         assert start is not None

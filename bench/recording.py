@@ -14,7 +14,7 @@ SIGNIFICANT_DIGITS = 4
 
 
 class Occasion(NamedTuple):
-    """When, on what machine, and whether in a short run."""
+    """The time and the machine of a run, and whether it was a short one."""
 
     day: date
     machine: str

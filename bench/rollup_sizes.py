@@ -45,7 +45,8 @@ def rollup_lines(weigh: Weigh, scale: Scale) -> Iterator[Line]:
 
 
 def _events(level: Level, slots: int, calls: int, has_usage: bool, end: datetime) -> Iterator[Event]:
-    """So many calls in each of the last slots of the day before; all values differ, as those of real calls do."""
+    """Returns so many calls in each of the last slots of the day before; all values differ, as those of real calls
+    do."""
     first_us = (int(end.timestamp()) // DAY_S * DAY_S - slots * level.slot_s) * 1_000_000
     for number in range(slots * calls):
         slot, place = divmod(number, calls)

@@ -20,16 +20,16 @@ class Scale:
     divisor: int = 1
 
     def amount(self, full: int, short: int, least: int = 1) -> int:
-        """How many, of events or the like."""
+        """Returns how many of something there are, of events or the like."""
         return max(least, (short if self.short else full) // self.divisor)
 
     def rounds(self, full: int = 5, short: int = 3) -> int:
-        """How often to measure."""
+        """Returns how often to measure."""
         return short if self.short else full
 
 
 def tell(what: str) -> None:
-    """What is being done now, for who waits."""
+    """Tells those who wait what is being done now."""
     if not _CONSOLE.is_terminal:
         print(what, file=sys.stderr, flush=True)
     else:

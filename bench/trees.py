@@ -14,7 +14,8 @@ USAGE = {"gpt-4o": UsageCounts(1_000, 200, 1_200, 0, 0, 1)}
 
 
 def tree_events(name: str, traces: int, calls: int, end: datetime) -> Iterator[Event]:
-    """So many traces of so many calls each, all finished; every call but the first has a parent, up to CHILDREN."""
+    """Returns so many traces of so many calls each, all finished; every call but the first has a parent, up to
+    CHILDREN."""
     started_us = int((end - timedelta(minutes=30)).timestamp() * 1e6)
     what = f"calls in {traces:,} traces of {calls:,}"
     for number in watched(range(traces * calls), traces * calls, what):

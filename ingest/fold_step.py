@@ -11,10 +11,11 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 from confluent_kafka import Message as KafkaMessage
 
 from aggregator.writing.shard import Shard
-from ingest.decoding.batch import DecodedBatch, decode_batch
+from ingest.decoding.batch import DecodedBatch
 from ingest.decoding.invalid_event import InvalidEvent
 from ingest.decoding.otlp_span import SpanProjects
 from ingest.decoding.pieces import SMALL_BYTES_MAX, Piece, is_large, no_elements, pieces_of
+from ingest.engine import IN_PYTHON, Engine
 from ingest.kafka.log_ends import EndMark
 from ingest.kafka.message import DeadLetter, Headers
 from ingest.kafka.received import message_of, offset_of
@@ -40,6 +41,7 @@ class Folding(NamedTuple):
     fixed_now_us: int | None = None
     default_project: str = ""
     unread: UnreadUsage | None = None
+    engine: Engine = IN_PYTHON
 
 
 class Folded(NamedTuple):
@@ -163,7 +165,7 @@ def _begin(
     epoch = taken[-1].leader_epoch() if taken else None
     if taken:
         shard.note_log("leader_epoch", "-1" if epoch is None else str(epoch))
-    applied = shard.begin(batch.events, next_offset, as_of_us, clock_us, counters, element)
+    applied = shard.begin(batch.events, next_offset, as_of_us, clock_us, counters, element, folding.engine.fold)
     return Folded(batch.messages, applied.events, len(batch.invalid))
 
 
@@ -185,7 +187,7 @@ def _decode(
     folding: Folding,
     dropped_before_us: int,
 ) -> DecodedBatch:
-    return decode_batch(
+    return folding.engine.decode(
         values,
         now_us,
         folding.retention_us,

@@ -9,7 +9,8 @@ COUNTED_MIN = 100
 
 
 class InvalidLimit(msgspec.Struct, frozen=True):
-    """From where on input counts as broken. The worker goes on all the same: every invalid event is a dead letter."""
+    """The share from which on input counts as broken. The worker goes on all the same: every invalid event is a dead
+    letter."""
 
     # Of the events of the last minute or two: by default all of them.
     share: float = 1.0

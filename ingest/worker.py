@@ -7,7 +7,7 @@ sent, the next batch is decoded, and other partitions are folded.
 
 import gc
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Protocol
 
@@ -124,7 +124,7 @@ class Worker:
             return
         for topic in set(polled.missing_topics):
             log.warning("waiting for a topic that does not exist yet", extra={"topic": topic})
-        for assignment in list(self._assignments.values()):
+        for assignment in self._each():
             if assignment.state is State.OPENING:
                 self._try(assignment, lambda one: one.shard)
             elif assignment.is_under_way and assignment.partition not in polled.messages:
@@ -132,10 +132,10 @@ class Worker:
         for partition in polled.out_of_range:
             self._try_in(partition, partial(find_log, source=self._source, now_us=self._clock()))
         for partition in polled.truncated:
-            self._try_in(partition, partial(self._refuse, why=TRUNCATED))
-        for assignment in self._assignments.values():
+            self._try_in(partition, partial(refuse, source=self._source, now_us=self._clock(), why=TRUNCATED))
+        for assignment in self._each():
             if assignment.is_of_another_topic(self._source.topic_id(assignment.partition.topic)):
-                self._refuse(assignment, MADE_AGAIN)
+                refuse(assignment, self._source, self._clock(), MADE_AGAIN)
         if self._topology is not None and polled.messages:
             self._look_at_partitions(self._topology, {partition.topic for partition in polled.messages})
         self._fold(polled)
@@ -178,6 +178,10 @@ class Worker:
         while polled.ended:
             partition, end = polled.ended.popitem()
             self._try_in(partition, partial(Assignment.note_end, end=end, now_us=self._clock()))
+
+    def _each(self) -> Iterator[Assignment]:
+        """Each that is assigned, as long as it is: while one waits, others may be revoked."""
+        return (one for one in list(self._assignments.values()) if self._assignments.get(one.partition) is one)
 
     def _try_in(self, partition: Partition, action: Callable[[Assignment], object]) -> bool:
         assignment = self._assignments.get(partition)
@@ -245,8 +249,9 @@ class Worker:
 
     def _ask(self) -> None:
         """Ask what is to be known from time to time: ends, partitions, and whether refused shards have been reset."""
-        opened = [one for one in self._assignments.values() if one.state is not State.OPENING]
-        for assignment in opened:
+        for assignment in self._each():
+            if assignment.state is State.OPENING:
+                continue
             # The broker says again that a partition is at its end after each seek.
             if assignment.ask_end(self._clock()):
                 self._source.seek(assignment.partition, assignment.next_offset)
@@ -254,6 +259,7 @@ class Worker:
                 self._try(assignment, self._ask_reset)
             elif assignment.is_opened:
                 self._try(assignment, lambda one: one.look_for_starts(self._clock()))
+        opened = [one for one in self._each() if one.state is not State.OPENING]
         reading = [one.partition for one in opened if one.state is State.READING]
         for partition, mark in self._source.ask_ends(reading).items():
             if partition in self._assignments:
@@ -283,9 +289,6 @@ class Worker:
 
     def _leader_epoch(self, partition: Partition) -> int:
         return self._assignments[partition].leader_epoch
-
-    def _refuse(self, assignment: Assignment, why: str) -> None:
-        refuse(assignment, self._source, self._clock(), why)
 
     def _commit(self, wait: bool) -> None:
         if wait or self._clock() - self._committed_us >= COMMIT_INTERVAL_US:

@@ -25,7 +25,10 @@ EMPTY_WORDS = frozenset({
 # fmt: on
 
 # Openings of docstrings that cannot be understood without what stands above; a docstring has a subject, or a verb.
-LEANING = re.compile(r"(The same|Of|As|By|It|Its|They|Their|This|These|Those|Such|So|Also|And|But|Nor|Neither|Even)\b")
+LEANING = re.compile(
+    r"(The same|Of|As|By|It|Its|They|Their|This|These|Those|Such|So|Also|And|But|Or|Nor|Even|Then|Too"
+    r"|Likewise|Here|Not|With|Without|From|Until)\b"
+)
 # A function does something: its docstring opens with a verb, not with a clause.
 VERBLESS = re.compile(r"(What|Which|Where|When)\b")
 
@@ -103,7 +106,7 @@ class Module:
 
 
 def faults_of_size(module: Module) -> Iterator[str]:
-    """Too long a file, too long a function."""
+    """Yields each file and each function that is too long."""
     lines = module.text.count("\n")
     if lines > FILE_LINES_MAX:
         yield f"{module.path}: {lines} lines, at most {FILE_LINES_MAX}"
@@ -113,15 +116,14 @@ def faults_of_size(module: Module) -> Iterator[str]:
 
 
 def faults_of_docstring(module: Module) -> Iterator[str]:
-    """No line at the top that says what the module is for. An empty file is there only to make a package."""
+    """Yields a module without a line at the top that says what it is for. An empty file is there only to make a
+    package."""
     if module.text and not ast.get_docstring(module.tree):
         yield f"{module.path}:1: no docstring"
 
 
 def faults_of_opening(module: Module) -> Iterator[str]:
-    """A docstring of the product that leans on another one, or a function's that has no verb."""
-    if lies_in(module.path, FREE):
-        return
+    """A docstring that leans on another one, or a function's that has no verb; a test's is the claim that it checks."""
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Module | ast.ClassDef | Function):
             said = ast.get_docstring(node) or ""
@@ -141,6 +143,20 @@ def faults_of_import(module: Module) -> Iterator[str]:
     for package, line in module.imports():
         if package in IMPORT_ALLOWED and not lies_in(module.path, (*IMPORT_ALLOWED[package], *FREE)):
             yield f"{module.path}:{line}: may not import {package}"
+
+
+def faults_of_borrowing(module: Module) -> Iterator[str]:
+    """A module of tests that another one imports from: what two of them need lies in a module of its own."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            imported = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            imported = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in imported:
+            if any(part.startswith("test_") for part in name.split(".")):
+                yield f"{module.path}:{node.lineno}: imports {name}, which is a module of tests or in one"
 
 
 def faults_of_surroundings(module: Module) -> Iterator[str]:
@@ -172,6 +188,7 @@ RULES = (
     faults_of_logging,
     faults_of_naming,
     faults_of_import,
+    faults_of_borrowing,
     faults_of_surroundings,
 )
 
@@ -213,6 +230,16 @@ BROKEN = {
     "long function": ("api/a.py", LONG_FUNCTION, "fold is longer"),
     "no docstring": ("api/a.py", "x = 1\n", "no docstring"),
     "leaning docstring": ("api/a.py", '"""The same for others."""\n', "opens with 'The same'"),
+    "leaning docstring of a test": (
+        "tests/a.py",
+        '"""Doc."""\ndef test_a(): \n    """By id too."""\n',
+        "opens with 'By'",
+    ),
+    "leaning docstring of a benchmark": (
+        "bench/a.py",
+        '"""Doc."""\nclass A: \n    """As it is."""\n',
+        "opens with 'As'",
+    ),
     "docstring without a verb": ("api/a.py", '"""Doc."""\ndef f(): \n    """What is there."""\n', "opens with 'What'"),
     "data in a log event": ("api/a.py", '"""Doc."""\nlog.info(f"folded {n}")\n', "not constant"),
     "arguments of a log event": ("api/a.py", '"""Doc."""\nlog.info("folded %s", n)\n', "not constant"),
@@ -223,6 +250,8 @@ BROKEN = {
     "kafka in the api": ("api/a.py", '"""Doc."""\nimport confluent_kafka as k\n', "import confluent_kafka"),
     "buckets in the fold": ("aggregator/fold.py", '"""Doc."""\nfrom obstore.store import S3Store\n', "import obstore"),
     "http in ingest": ("ingest/a.py", '"""Doc."""\nimport starlette.routing\n', "import starlette"),
+    "helper of another test": ("tests/a.py", '"""Doc."""\nfrom tests.api.test_app import ask\n', "a module of tests"),
+    "a module of tests": ("tests/a.py", '"""Doc."""\nfrom tests.api import test_app\n', "a module of tests"),
     "clock": ("aggregator/a.py", '"""Doc."""\nimport time\ntime.monotonic()\n', "reads the clock"),
     "clock by name": ("api/a.py", '"""Doc."""\nfrom time import time\n', "reads the clock"),
     "clock of datetime": ("api/a.py", '"""Doc."""\nimport datetime\ndatetime.datetime.now()\n', "reads the clock"),

@@ -1,4 +1,4 @@
-"""Until when a shard keeps something of a project: the values of the hash `{tag}:until`, by the project's number.
+"""The instants until when a shard keeps projects: values of the hash `{tag}:until`, by the project's number.
 
 1767225600          until that instant (Unix s)
 1767225600:5120     it has passed; once all call records below that number are dropped, nothing is left

@@ -1,8 +1,8 @@
 """Postings: the numbers of the records that have a value in an index, as they stand in Redis.
 
 A value's latest postings are one field: how many full blocks have moved away, in four bytes, then each number in five,
-in the order they came. So that Redis can append to it, by a script, without anybody reading it before. For example,
-one full block, and the records 258 and 257 since: `00000001 | 0000000102 0000000101`.
+in the order they came, so that who knows what is there appends without looking at it. For example, one full block, and
+the records 258 and 257 since: `00000001 | 0000000102 0000000101`.
 
 A full block is a field of another hash, `block number:value`, and never changes: `ff`, then its numbers in order, each
 as how much it is above the one before, seven bits a byte, the lowest first, all but the last byte with the eighth bit
@@ -10,7 +10,7 @@ set. For example, the records 257, 258 and 600: `ff | 8102 01 d602`. A block of 
 number, and begins with no `ff`: no shard has so many records.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 # A record number: 10^12 calls a shard.
@@ -20,45 +20,7 @@ _COUNT_BYTES = 4
 _BLOCK_BYTES_MAX = 1_000
 BLOCK_NUMBERS_MAX = _BLOCK_BYTES_MAX // _NUMBER_BYTES
 _GAPS = 0xFF
-
-# Appends to postings, moving each full block away. KEYS: postings, blocks. ARGV: value, numbers, value, numbers, ...
-# Sent whole each time: a script that is not known to the server would fail alone inside the transaction, and leave the
-# rest of it written.
-APPEND_POSTINGS = f"""
-local function packed(kept)
-  local numbers, bytes, before = {{}}, {{string.char({_GAPS})}}, 0
-  for at = {_COUNT_BYTES + 1}, #kept, {_NUMBER_BYTES} do
-    local a, b, c, d, e = string.byte(kept, at, at + {_NUMBER_BYTES - 1})
-    numbers[#numbers + 1] = (((a * 256 + b) * 256 + c) * 256 + d) * 256 + e
-  end
-  table.sort(numbers)
-  for _, number in ipairs(numbers) do
-    local gap = number - before
-    before = number
-    while gap >= 128 do
-      bytes[#bytes + 1] = string.char(gap % 128 + 128)
-      gap = math.floor(gap / 128)
-    end
-    bytes[#bytes + 1] = string.char(gap)
-  end
-  return table.concat(bytes)
-end
-local fields, blocks = KEYS[1], KEYS[2]
-for i = 1, #ARGV, 2 do
-  local field, more = ARGV[i], ARGV[i + 1]
-  local kept = redis.call('HGET', fields, field)
-  if not kept then kept = string.char(0, 0, 0, 0) end
-  if #kept + #more > {_BLOCK_BYTES_MAX} and #kept > {_COUNT_BYTES} then
-    local a, b, c, d = string.byte(kept, 1, {_COUNT_BYTES})
-    local full = ((a * 256 + b) * 256 + c) * 256 + d
-    redis.call('HSET', blocks, full .. ':' .. field, packed(kept))
-    full = full + 1
-    kept = string.char(math.floor(full / 16777216) % 256, math.floor(full / 65536) % 256,
-                       math.floor(full / 256) % 256, full % 256)
-  end
-  redis.call('HSET', fields, field, kept .. more)
-end
-"""
+_NO_POSTINGS = bytes(_COUNT_BYTES)
 
 
 class LatestPostings(NamedTuple):
@@ -74,16 +36,24 @@ class LatestPostings(NamedTuple):
 
 
 def posting(number: int) -> bytes:
-    """Return a record number as the script appends it."""
+    """Return a record number as it is appended."""
     return number.to_bytes(_NUMBER_BYTES, "big")
 
 
-def appended(more: Mapping[bytes, bytes]) -> Iterator[bytes]:
-    """Yield the arguments of the script that appends: each value, and as many numbers of it as a block may hold."""
-    for value, postings in more.items():
-        for at in range(0, len(postings), _BLOCK_BYTES_MAX):
-            yield value
-            yield postings[at : at + _BLOCK_BYTES_MAX]
+def append_postings(latest: bytes | None, more: bytes) -> tuple[bytes, list[tuple[int, bytes]]]:
+    """Return the latest postings of a value (None: it has none) with `more` behind them, numbers as `posting` returns
+    them; and the blocks that got full by that, packed, each after its number.
+    """
+    kept = latest or _NO_POSTINGS
+    full: list[tuple[int, bytes]] = []
+    for at in range(0, len(more), _BLOCK_BYTES_MAX):
+        piece = more[at : at + _BLOCK_BYTES_MAX]
+        if len(kept) + len(piece) > _BLOCK_BYTES_MAX and len(kept) > _COUNT_BYTES:
+            block, numbers = unpack_latest(kept)
+            full.append((block, _pack_block(numbers)))
+            kept = (block + 1).to_bytes(_COUNT_BYTES, "big")
+        kept += piece
+    return kept, full
 
 
 def unpack_latest(stored: bytes) -> LatestPostings:
@@ -111,6 +81,17 @@ def unpack_block(stored: bytes) -> list[int]:
             numbers.append(number)
             gap = shift = 0
     return numbers
+
+
+def _pack_block(numbers: Iterable[int]) -> bytes:
+    packed, before = bytearray([_GAPS]), 0
+    for number in sorted(numbers):
+        gap, before = number - before, number
+        while gap >= 128:
+            packed.append(gap & 127 | 128)
+            gap >>= 7
+        packed.append(gap)
+    return bytes(packed)
 
 
 def _plain(packed: bytes) -> list[int]:

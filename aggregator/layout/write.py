@@ -8,20 +8,17 @@ Value = str | bytes | int
 
 
 class ShardWrite(msgspec.Struct):
-    """Keys that go before all else, fields to set and delete by key, postings to append by (key, key of full blocks),
-    refs, slots whose versions are drawn anew by key, and when keys expire (Unix s); of minutes, by the key of their
-    versions, when the latest of the calls that are new began (0: none are).
+    """Keys that go before all else, fields to set and delete by key, refs, slots whose versions are drawn anew by key,
+    and when keys expire (Unix s).
     """
 
     fields: dict[Key, dict[Field, Value]] = msgspec.field(default_factory=dict)
     deletions: dict[Key, list[Field]] = msgspec.field(default_factory=dict)
     drops: list[Key] = msgspec.field(default_factory=list)
-    appends: dict[tuple[str, str], dict[bytes, bytes]] = msgspec.field(default_factory=dict)
     names: dict[str, list[bytes]] = msgspec.field(default_factory=dict)
     new_versions: dict[str, set[int]] = msgspec.field(default_factory=dict)
     increments: dict[str, int] = msgspec.field(default_factory=dict)
     expiries: dict[Key, int] = msgspec.field(default_factory=dict)
-    latest_starts_us: dict[str, dict[int, int]] = msgspec.field(default_factory=dict)
 
     def set(self, key: Key, field: Field, value: Value) -> None:
         """Set one field of a hash."""

@@ -7,7 +7,6 @@ comes back but with the content it was drawn for, whatever Redis forgets and Kaf
 from collections.abc import Iterable, Mapping
 
 from aggregator.layout.keys import VERSION_BYTES
-from aggregator.layout.slot_versions import latest_start_us
 from aggregator.reading.rollups import LevelBlock, Slots
 from aggregator.rollups.levels import LEVELS
 from aggregator.store.reader import OpenedProject, StoreReader
@@ -15,7 +14,6 @@ from aggregator.store.reader import OpenedProject, StoreReader
 Versions = Mapping[LevelBlock, list[dict[bytes, bytes]]]
 """By block, and in the order of the project's shards: the version of each slot that holds anything."""
 
-# Of a slot that nobody has counted anything in.
 _EMPTY = bytes(VERSION_BYTES)
 _FIELDS = [b"%d" % slot for slot in range(max(level.block_slots for level in LEVELS))]
 
@@ -23,13 +21,12 @@ _FIELDS = [b"%d" % slot for slot in range(max(level.block_slots for level in LEV
 async def read_versions(reader: StoreReader, project: OpenedProject, blocks: Iterable[LevelBlock]) -> Versions:
     """The versions of all slots of these blocks, in one round trip. Raises StateLost."""
     wanted = list(dict.fromkeys(blocks))
-    replies = iter(
-        await reader.fetch_of(
-            project,
-            [("HGETALL", shard.keys.versions(shard.project, *block)) for block in wanted for shard in project.shards],
-        )
+    # Those of a shard one after the other, so that hardly ever a batch of it is stored in between.
+    replies = await reader.fetch_of(
+        project,
+        [("HGETALL", shard.keys.versions(shard.project, *block)) for shard in project.shards for block in wanted],
     )
-    return {block: [next(replies) for _ in project.shards] for block in wanted}
+    return {block: replies[at :: len(wanted)] for at, block in enumerate(wanted)}
 
 
 def fingerprint(slots: Iterable[Slots], versions: Versions) -> bytes:
@@ -42,10 +39,3 @@ def fingerprint(slots: Iterable[Slots], versions: Versions) -> bytes:
             for slot in within
         ]
     )
-
-
-def all_began_before(slot: Slots, instant_us: int, versions: Versions) -> bool:
-    """Whether it is known that all calls of a slot of minutes, if any, began before an instant."""
-    stored = [of_shard.get(_FIELDS[at]) for of_shard in versions[slot.block] for at in slot.within]
-    latest_us = [latest_start_us(version) for version in stored if version is not None]
-    return all(latest is not None and latest < instant_us for latest in latest_us)

@@ -6,6 +6,8 @@ that is its total. Only the order in which a record has its models may come out 
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
+from operator import attrgetter
 
 import msgspec
 import numpy as np
@@ -22,11 +24,12 @@ from aggregator.segments.usage_columns import PackedUsage, fits, pack_usage, unp
 # What a record has. A total and what is stated are flagged where they follow from the rest.
 _ENDED, _FAILED, _PARENT, _LINKED, _ROLLS_UP, _TOTAL, _STATES = (1 << at for at in range(7))
 _INT64 = range(-(2**63), 2**63)
-_HALF = range(-(2**62), 2**62)  # so that differences fit
+_HALF = 2**62  # so that differences fit
 _NO_COSTS = [0] * (UNREAD_ROWS - UNCACHED_COST)
 # The columns of the table. Of some the differences are stored.
 _NUMBER, _FLAGS, _PROJECT, _OWN, _TRACE, _PARENT_ID, _LINK, _STARTED, _TOOK, _ROWS, _FIRST_TEXT = range(11)
 _SUMMED = [_NUMBER, _OWN, _STARTED]
+_IDS = attrgetter("packed_id", "trace", "parent")
 _TEXTS = ("op_name", "user_id", "run_id", "error", "model")
 _COLUMNS = _FIRST_TEXT + len(_TEXTS)
 
@@ -63,11 +66,12 @@ def pack_calls(calls: Mapping[int, Call]) -> bytes:
     plain = {number: calls[number] for number in sorted(calls) if _is_plain(number, calls[number])}
     rest = _Rest({number: call for number, call in calls.items() if number not in plain}, {}, {})
     of_all = list(plain.values())
-    ids = dict.fromkeys(one for call in of_all for one in (call.packed_id, call.trace, call.parent) if one is not None)
+    ids = dict.fromkeys(chain.from_iterable(map(_IDS, of_all)))
+    ids.pop(None, None)
     places = {one: place for place, one in enumerate(ids)}
     own = [places[call.packed_id] for call in of_all]
-    of_texts = [[getattr(call, name) for call in of_all] for name in _TEXTS]
-    texts = {text: place for place, text in enumerate(dict.fromkeys(text for column in of_texts for text in column))}
+    of_texts = [list(map(attrgetter(name), of_all)) for name in _TEXTS]
+    texts = {text: place for place, text in enumerate(dict.fromkeys(chain.from_iterable(of_texts)))}
     table = [
         _differences(list(plain)),
         _flags(plain, rest),
@@ -79,7 +83,7 @@ def pack_calls(calls: Mapping[int, Call]) -> bytes:
         _differences([call.seen_us for call in of_all]),
         [0 if call.ended_us is None else call.ended_us - call.seen_us for call in of_all],
         [len(call.usage) for call in of_all],
-        *([texts[text] for text in column] for column in of_texts),
+        *(list(map(texts.__getitem__, column)) for column in of_texts),
     ]
     columns = _Columns(
         count=len(plain),
@@ -115,10 +119,17 @@ def _is_plain(number: int, call: Call) -> bool:
         call.started_us == call.seen_us
         and call.waiting is None
         and call.waiting_output_refs is None
-        and all(one is None or one in _HALF for one in (call.seen_us, call.ended_us, number, call.parent_number))
+        and _is_half(call.seen_us)
+        and _is_half(call.ended_us)
+        and _is_half(number)
+        and _is_half(call.parent_number)
         and call.project in _INT64
         and fits(call.usage)
     )
+
+
+def _is_half(number: int | None) -> bool:
+    return number is None or -_HALF <= number < _HALF
 
 
 def _flags(calls: Mapping[int, Call], rest: _Rest) -> list[int]:

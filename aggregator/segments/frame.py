@@ -4,7 +4,8 @@ A frame is MessagePack of the columns below, compressed by zstandard with a chec
 stand together: in a cell's order of series those in the cell, then those beside it. Only which order rows have is lost.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -34,6 +35,9 @@ class FullCell(NamedTuple):
 
     cell: Cell
     beside: dict[bytes, Beside]
+
+
+_NOTHING_BESIDE = Beside(b"", [])
 
 
 class _Columns(msgspec.Struct, array_like=True):
@@ -66,45 +70,55 @@ _decoder = msgspec.msgpack.Decoder(_Columns)
 _LARGE_CODEC = Packing(list[Totals])
 
 
-class _Entry(NamedTuple):
-    """One series of a cell."""
+class _Gathered(NamedTuple):
+    """What is in cells, cell by cell, and the series of each in their order. Rows by series: of each cell two parts,
+    those in it, and those beside it. `kinds` has only those entries that have more than rows.
+    """
 
-    name: bytes
-    cell: Cell
-    beside: Beside | None
+    series_counts: list[int]
+    entries: list[bytes]
+    rows: defaultdict[bytes, list[bytes]]
+    kinds: dict[int, int]
+    totals: dict[Series, list[bytes]]
+    large: list[Totals]
+    sketches: list[bytes]
 
 
 def pack_frame(cells: Mapping[int, FullCell]) -> bytes:
     """The cells by place, sealed."""
     places = sorted(cells)
-    entries: list[_Entry] = []
-    series_counts = []
-    for place in places:
-        cell, beside = cells[place]
-        names = sorted({*cell.rows, *cell.totals, *cell.large, *beside})
-        entries += [_Entry(name, cell, beside.get(name)) for name in names]
-        series_counts.append(len(names))
-    names = sorted({entry.name for entry in entries})
+    in_order = [cells[place] for place in places]
+    found = _gathered(in_order)
+    names = sorted(found.rows)
     places_of_names = {name: at for at, name in enumerate(names)}
-    sketches = [sketch for entry in entries if entry.beside for sketch in entry.beside.sketches]
+    of_entries = np.array([places_of_names[name] for name in found.entries], dtype=np.int64)
+    in_cell, beside, kinds = np.zeros((3, len(of_entries)), dtype=np.int64)
+    kinds[list(found.kinds)] = list(found.kinds.values())
+    rows: list[Packed] = []
+    for at, name in enumerate(names):
+        series, parts = series_of(name), found.rows[name]
+        sizes = _sizes(parts) // series.row_bytes
+        ours = of_entries == at
+        in_cell[ours], beside[ours] = sizes[::2], sizes[1::2]
+        rows.append(pack_rows(series, b"".join(parts), sizes))
     columns = _Columns(
         count=len(places),
         places=_column(np.diff(places, prepend=0).tolist()),
-        calls=_column([cells[place].cell.calls for place in places]),
-        errors=_column([cells[place].cell.errors for place in places]),
-        series_counts=_column(series_counts),
-        entries=len(entries),
+        calls=_column([one.cell.calls for one in in_order]),
+        errors=_column([one.cell.errors for one in in_order]),
+        series_counts=_column(found.series_counts),
+        entries=len(of_entries),
         names=names,
-        entry_names=_column([places_of_names[entry.name] for entry in entries]),
-        rows_in_cell=_column([_rows_in_cell(entry) for entry in entries]),
-        rows_beside=_column([_rows_beside(entry) for entry in entries]),
-        kinds=_column([_kind(entry) for entry in entries]),
-        rows=[_rows(name, [entry for entry in entries if entry.name == name]) for name in names],
-        totals=[_totals(series, entries) for series in (OF_LATENCY, OF_USAGE)],
-        large=_LARGE_CODEC.pack([entry.cell.large[entry.name] for entry in entries if entry.name in entry.cell.large]),
-        sketch_count=len(sketches),
-        sketch_sizes=_column([len(sketch) for sketch in sketches]),
-        sketches=b"".join(sketches),
+        entry_names=pack_column(of_entries),
+        rows_in_cell=pack_column(in_cell),
+        rows_beside=pack_column(beside),
+        kinds=pack_column(kinds),
+        rows=rows,
+        totals=[_totals(series, found.totals[series]) for series in (OF_LATENCY, OF_USAGE)],
+        large=_LARGE_CODEC.pack(found.large),
+        sketch_count=len(found.sketches),
+        sketch_sizes=pack_column(_sizes(found.sketches)),
+        sketches=b"".join(found.sketches),
     )
     return compress(_encoder.encode(columns))
 
@@ -121,42 +135,50 @@ def _column(values: Sequence[int]) -> bytes:
     return pack_column(np.array(values, dtype=np.int64))
 
 
-def _rows_in_cell(entry: _Entry) -> int:
-    return len(entry.cell.rows.get(entry.name, b"")) // series_of(entry.name).row_bytes
+def _sizes(parts: Sequence[bytes]) -> Integers:
+    return np.fromiter(map(len, parts), dtype=np.int64, count=len(parts))
 
 
-def _rows_beside(entry: _Entry) -> int:
-    return len(entry.beside.rows) // series_of(entry.name).row_bytes if entry.beside else 0
+def _gathered(cells: Iterable[FullCell]) -> _Gathered:
+    found = _Gathered([], [], defaultdict(list), {}, {OF_LATENCY: [], OF_USAGE: []}, [], [])
+    series_counts, entries, rows = found[:3]
+    for cell, beside in cells:
+        of_cell = cell.rows
+        if beside or cell.totals or cell.large:
+            series_counts.append(_gather_full(cell, beside, found))
+            continue
+        # Nearly all cells: this loop is most of what sealing takes.
+        series_counts.append(len(of_cell))
+        for name in sorted(of_cell) if len(of_cell) > 1 else of_cell:
+            entries.append(name)
+            rows[name] += of_cell[name], b""
+    return found
 
 
-def _kind(entry: _Entry) -> int:
-    return (
-        _TOTALS * (entry.name in entry.cell.totals)
-        + _LARGE * (entry.name in entry.cell.large)
-        + _SKETCHES * bool(entry.beside and entry.beside.sketches)
-    )
+def _gather_full(cell: Cell, beside: Mapping[bytes, Beside], found: _Gathered) -> int:
+    """Add a cell that has more than rows; returns of how many series."""
+    names = sorted({*cell.rows, *cell.totals, *cell.large, *beside})
+    for name in names:
+        kind = 0
+        if name in cell.totals:
+            kind |= _TOTALS
+            found.totals[series_of(name)].append(cell.totals[name])
+        if name in cell.large:
+            kind |= _LARGE
+            found.large.append(cell.large[name])
+        more = beside.get(name, _NOTHING_BESIDE)
+        if more.sketches:
+            kind |= _SKETCHES
+            found.sketches.extend(more.sketches)
+        if kind:
+            found.kinds[len(found.entries)] = kind
+        found.entries.append(name)
+        found.rows[name] += cell.rows.get(name, b""), more.rows
+    return len(names)
 
 
-def _rows(name: bytes, entries: Sequence[_Entry]) -> Packed:
-    """All rows of one series; of each cell two groups: those in it, and those beside it."""
-    sizes = [size for entry in entries for size in (_rows_in_cell(entry), _rows_beside(entry))]
-    rows = b"".join(
-        [
-            part
-            for entry in entries
-            for part in (entry.cell.rows.get(name, b""), entry.beside.rows if entry.beside else b"")
-        ]
-    )
-    return pack_rows(series_of(name), rows, sizes)
-
-
-def _totals(series: Series, entries: Sequence[_Entry]) -> bytes:
+def _totals(series: Series, stored: Sequence[bytes]) -> bytes:
     """Totals of all cells, one kind of number after the other."""
-    stored = [
-        entry.cell.totals[entry.name]
-        for entry in entries
-        if entry.name in entry.cell.totals and series_of(entry.name) is series
-    ]
     return pack_column(series.layout.unpack(b"".join(stored)).T.ravel()) if stored else b""
 
 

@@ -34,7 +34,7 @@ _COUNTS_OF_COSTS = {
     CACHE_CREATION_COST: (CACHE_CREATION, CACHE_CREATION_1H),
     OUTPUT_COST: (OUTPUT,),
 }
-_INT64 = range(-(2**63), 2**63)
+_LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 
 
 class PackedUsage(msgspec.Struct, array_like=True):
@@ -50,7 +50,7 @@ class PackedUsage(msgspec.Struct, array_like=True):
 
 def fits(usage: Usage) -> bool:
     """Whether columns hold these numbers."""
-    return all(number in _INT64 for vector in usage.values() for number in vector)
+    return all(min(vector) >= _LOWEST and max(vector) <= _HIGHEST for vector in usage.values())
 
 
 def pack_usage(usages: Sequence[Usage]) -> PackedUsage:

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from itertools import chain
 
 from aggregator.layout.keys import VERSION_BYTES, ShardKeys
-from aggregator.layout.postings import APPEND_POSTINGS, appended
-from aggregator.layout.slot_versions import DRAW_MINUTES, drawn_minutes
 from aggregator.layout.write import ShardWrite, Value
 from aggregator.store.transaction import Command
 
@@ -19,17 +17,11 @@ def commands_of(write: ShardWrite, keys: ShardKeys, session: bytes, fence: bytes
         yield ("HSET", key, *chain.from_iterable(fields.items()))
     for key, deleted in write.deletions.items():
         yield ("HDEL", key, *deleted)
-    for (key, blocks), more in write.appends.items():
-        yield ("EVAL", APPEND_POSTINGS, 2, key, blocks, *appended(more))
     for ref_key, names in write.names.items():
         scored: list[Value] = [part for name in names for part in (0, name)]
         yield ("ZADD", ref_key, *scored)
     version = secrets.token_bytes(VERSION_BYTES)
     for versions_key, slots in write.new_versions.items():
-        latest_starts_us = write.latest_starts_us.get(versions_key)
-        if latest_starts_us is not None:
-            yield ("EVAL", DRAW_MINUTES, 1, versions_key, *drawn_minutes(version, latest_starts_us))
-            continue
         drawn: list[Value] = [part for slot in slots for part in (slot, version)]
         yield ("HSET", versions_key, *drawn)
     for counter, count in write.increments.items():

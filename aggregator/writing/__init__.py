@@ -1,1 +1,1 @@
-"""From a batch of events to one fenced write of a shard."""
+"""Makes one fenced write of a shard of a batch of events."""

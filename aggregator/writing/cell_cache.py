@@ -26,7 +26,7 @@ from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series
 from aggregator.rollups.tally import PackedTally, merge_tallies
 from aggregator.segments.frame import Beside
 from aggregator.writing.overflow import Overflow, take_rows_beside, without_rows
-from aggregator.writing.unsealing import Read, sealed_cells
+from aggregator.writing.unsealing import Read, Stored, sealed_cells
 
 LATENCIES_BYTES_MAX = ROWS_IN_CELL_MAX * OF_LATENCY.row_bytes
 USAGE_BYTES_MAX = ROWS_IN_CELL_MAX * OF_USAGE.row_bytes
@@ -92,9 +92,15 @@ class Cells:
         """Rows that were replaced after they had been compressed: minimum, maximum, percentiles may still show them."""
 
     def add(
-        self, gained: Mapping[ProjectMinute, Mapping[int, PackedTally]], write: ShardWrite
-    ) -> dict[str, TouchedBlock]:
-        """Count what a batch brings to each view, in all levels, and note what to store; returns the blocks by key."""
+        self,
+        gained: Mapping[ProjectMinute, Mapping[int, PackedTally]],
+        more: Mapping[Key, list[Field]],
+        write: ShardWrite,
+    ) -> tuple[dict[str, TouchedBlock], Stored]:
+        """Count what a batch brings to each view, in all levels, and note what to store; returns the blocks by key.
+
+        And what there is of these `more` fields: they are read together with the cells.
+        """
         self._batches += 1
         blocks: dict[str, TouchedBlock] = {}
         touched: list[_CachedCell] = []
@@ -102,7 +108,7 @@ class Cells:
             for slot in slots_of(project, minute, self._keys):
                 blocks.setdefault(slot.key, TouchedBlock(slot.block, set())).slots.add(slot.number)
                 touched += self._in_slot(slot, views)
-        self._load(touched, write)
+        stored = self._load(touched, more, write)
         gains = [(cached, merge_tallies(cached.packed_tallies)) for cached in touched]
         losses = [loss for cached, gain in gains if gain.lost or gain.lost_large for loss in _take(cached, gain)]
         growths, large = _count(gains)
@@ -123,7 +129,7 @@ class Cells:
             cached.batch = self._batches
             cached.packed_tallies = []
             write.set(cached.key, cached.place, pack_cell(cached.cell))
-        return blocks
+        return blocks, stored
 
     def _in_slot(self, slot: Slot, views: Mapping[int, PackedTally]) -> Iterator[_CachedCell]:
         """Give each cell of a slot what it gains; yields those that are new to the batch."""
@@ -137,13 +143,13 @@ class Cells:
                 yield cached
             cached.packed_tallies.append(packed)
 
-    def _load(self, touched: Iterable[_CachedCell], write: ShardWrite) -> None:
+    def _load(self, touched: Iterable[_CachedCell], more: Mapping[Key, list[Field]], write: ShardWrite) -> Stored:
         unknown = [cached for cached in touched if not cached.batch]
-        wanted: dict[Key, list[Field]] = {}
+        wanted = dict(more)
         for cached in unknown:
             wanted.setdefault(cached.key, [DIRECTORY_FIELD]).append(cached.place)
         if not wanted:
-            return
+            return {}
         stored = self._read(wanted)
         absent: dict[str, dict[int, _CachedCell]] = {}
         for cached in unknown:
@@ -154,6 +160,7 @@ class Cells:
                 absent.setdefault(cached.key, {})[int.from_bytes(cached.place, "big")] = cached
         for (key, place), (cell, beside) in sealed_cells(absent, stored, self._read, self._frames).items():
             absent[key][place].take_over(cell, beside, write)
+        return stored
 
     def forget(self, key: str, places: Iterable[int]) -> None:
         """Drop cells that have been sealed, if they are at hand."""

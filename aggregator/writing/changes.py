@@ -10,9 +10,9 @@ from aggregator.calls.packed_id import unpack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import CALLS_PER_CHUNK, LAYOUT_VERSION, SHORT_ROLLUP, ShardKeys
 from aggregator.layout.open_calls import pack_open_call
-from aggregator.layout.slots import ProjectMinute, TouchedBlock
+from aggregator.layout.slots import TouchedBlock
 from aggregator.layout.write import ShardWrite
-from aggregator.rollups.levels import MINUTES, Retention
+from aggregator.rollups.levels import Retention
 from aggregator.time_units import DAY_S
 from aggregator.writing.batch_changes import BatchChanges
 from aggregator.writing.records import Records
@@ -28,7 +28,7 @@ class Known(NamedTuple):
 def write_changes(
     changes: BatchChanges, records: Records, known: Known, keys: ShardKeys, retention: Retention, write: ShardWrite
 ) -> None:
-    """Records, ids, projects, postings, refs and open calls."""
+    """Records, ids, projects, refs and open calls."""
     calls, pack = records.calls, CALL_CODEC.pack
     for chunk, numbers in groupby(sorted(changes.records), lambda number: number // CALLS_PER_CHUNK):
         write.fields[keys.calls(chunk)] = {number % CALLS_PER_CHUNK: pack(calls[number]) for number in numbers}
@@ -46,21 +46,17 @@ def write_changes(
                 write.set(keys.projects, project_id, project)
     if (short := changes.short_rollup) is not None:
         write.set(keys.shard, SHORT_ROLLUP, f"{records.project_id(short.project)} {unpack_id(short.packed_id)}")
-    _write_postings(changes, keys, retention, write)
+    _write_refs(changes, keys, retention, write)
     _write_open_calls(changes, records, keys, retention, write)
 
 
-def _write_postings(changes: BatchChanges, keys: ShardKeys, retention: Retention, write: ShardWrite) -> None:
+def _write_refs(changes: BatchChanges, keys: ShardKeys, retention: Retention, write: ShardWrite) -> None:
     for (project, day), indexes in changes.postings.items():
-        expiry = _expiry(day, retention.calls_s)
-        for index, values in indexes.items():
-            key, blocks = keys.postings(project, index, day), keys.posting_blocks(project, index, day)
-            write.appends[key, blocks] = {value: b"".join(postings) for value, postings in values.items()}
-            write.expiries[key] = write.expiries[blocks] = expiry
-            if index in (layout.INPUT_REF, layout.OUTPUT_REF):
+        for index in (layout.INPUT_REF, layout.OUTPUT_REF):
+            if values := indexes.get(index):
                 refs = keys.refs(project, index, day)
                 write.names[refs] = list(values)
-                write.expiries[refs] = expiry
+                write.expiries[refs] = day_expiry(day, retention.calls_s)
 
 
 def _write_open_calls(
@@ -74,33 +70,22 @@ def _write_open_calls(
             else:
                 write.set(key, number, pack_open_call(entry))
                 day = layout.day_of(records.calls[number].seen_us)
-                write.expiries[key] = max(write.expiries.get(key, 0), _expiry(day, retention.calls_s))
+                write.expiries[key] = max(write.expiries.get(key, 0), day_expiry(day, retention.calls_s))
 
 
-def note_blocks(
-    touched: Mapping[str, TouchedBlock],
-    latest_starts_us: Mapping[ProjectMinute, int],
-    keys: ShardKeys,
-    retention: Retention,
-    write: ShardWrite,
-) -> None:
-    """New versions for the slots that gain, of minutes with their latest starts, and when their blocks expire.
+def note_blocks(touched: Mapping[str, TouchedBlock], keys: ShardKeys, retention: Retention, write: ShardWrite) -> None:
+    """New versions for the slots that gain, and when their blocks expire.
 
     Each block goes when its level's retention has passed since its end, a day's views with the last of them.
     """
     for key, ((project, level, number), slots) in touched.items():
         versions = keys.versions(project, level, number)
         write.new_versions[versions] = slots
-        if level is MINUTES:
-            first = number * level.block_slots
-            write.latest_starts_us[versions] = {
-                slot: latest_starts_us.get((project, first + slot), 0) for slot in slots
-            }
         end_s = (number + 1) * level.block_s
         write.expiries[key] = write.expiries[versions] = end_s + retention.level_s(level)
         day = (end_s - 1) // DAY_S
         views = keys.views(project, day)
-        write.expiries[views] = max(_expiry(day, retention.level_s(level)), write.expiries.get(views, 0))
+        write.expiries[views] = max(day_expiry(day, retention.level_s(level)), write.expiries.get(views, 0))
 
 
 def count(counters: Counter[str], next_number: int, as_of_us: int, keys: ShardKeys, write: ShardWrite) -> None:
@@ -112,5 +97,6 @@ def count(counters: Counter[str], next_number: int, as_of_us: int, keys: ShardKe
     write.increments = {name: number for name, number in counters.items() if number}
 
 
-def _expiry(day: int, retention_s: int) -> int:
+def day_expiry(day: int, retention_s: int) -> int:
+    """Return when what is kept of a UTC day goes (Unix s)."""
     return (day + 1) * DAY_S + retention_s

@@ -24,7 +24,7 @@ SPARE_S = 2 * DAY_S
 
 
 class KeptProjects:
-    """Until when each project of a shard is kept; `stored` is what Redis holds of that."""
+    """The instants until when each project of a shard is kept; `stored` is what Redis holds of that."""
 
     def __init__(self, stored: Mapping[bytes, bytes], store: ShardStore, retention: Retention) -> None:
         self._kept = {int(number): decode_kept_project(value) for number, value in stored.items()}

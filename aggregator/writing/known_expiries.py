@@ -20,12 +20,7 @@ class KnownExpiries:
 
     def note(self, write: ShardWrite) -> None:
         """Remember the expiries of keys that exist now; a key that deletions may have emptied forgets its own."""
-        written = {
-            *write.fields,
-            *write.names,
-            *write.new_versions,
-            *(postings for postings, _ in write.appends),
-        } - set(write.deletions)
+        written = {*write.fields, *write.names, *write.new_versions} - set(write.deletions)
         self._expiries.update((key, at_unix_s) for key, at_unix_s in write.expiries.items() if key in written)
         for key in write.deletions:
             self._expiries.pop(key, None)

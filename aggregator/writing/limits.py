@@ -18,6 +18,9 @@ class ShardLimits(msgspec.Struct, frozen=True):
     expiries_cached_max: int = 100_000
     # One per project and UTC day with calls in it; up to views_max views in each.
     directories_cached_max: int = 500
+    # Of record numbers that batches append to, with all that Python needs beside them: the indexes' values of the last
+    # minutes at 1,000 calls a second, some 250 bytes each; one forgotten here is only read once more.
+    posting_tails_bytes_max: int = 16 * 2**20
     # How long cells are left as they are after their hour, or six hours, or day, and what is hot after what came for
     # it; None: for ever.
     seal_after_s: int | None = None

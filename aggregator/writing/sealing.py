@@ -10,6 +10,8 @@ import logging
 import secrets
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from aggregator.layout.sealed import (
     DIRECTORY_FIELD,
     SEAL_BYTES,
@@ -30,10 +32,11 @@ from aggregator.objects.object_store import ObjectStoreAway
 from aggregator.rollups.cell import (
     CELL_CODEC,
     SKETCHES_CODEC,
+    VIEW_MASK,
+    first_place,
     packed_place,
     rows_field,
     sketches_field,
-    slot_of,
     view_of,
 )
 from aggregator.rollups.views import ALL_CALLS
@@ -70,6 +73,7 @@ class Sealing:
         self._waiting = WaitingToSeal(map(named_piece, waiting), lambda piece: piece.end_us, seal_after_s)
         self._at_hand: Piece | None = None
         self._places: list[int] = []
+        self._frames_before = 0
 
     def note(self, touched: Iterable[TouchedBlock], now_us: int, write: ShardWrite) -> None:
         """Let the pieces wait that a batch changes; new ones are added to what is written."""
@@ -114,9 +118,12 @@ class Sealing:
 
     def _begin(self, piece: Piece, key: str) -> None:
         slots = piece.slots
-        places = [int.from_bytes(field, "big") for field in self._store.field_names(key) if len(field) == _PLACE_BYTES]
-        ours = [place for place in places if slot_of(place) in slots]
-        self._at_hand, self._places = piece, sorted(ours, key=lambda place: (view_of(place), place), reverse=True)
+        names = [name for name in self._store.field_names(key) if len(name) == _PLACE_BYTES]
+        places = np.frombuffer(b"".join([b"\0\0\0" + name for name in names]), ">i8")
+        ours = places[(places >= first_place(slots.start)) & (places < first_place(slots.stop))]
+        self._at_hand, self._places = piece, ours[np.lexsort((ours, ours & VIEW_MASK))[::-1]].tolist()
+        [[stored]] = self._store.read_fields({key: [DIRECTORY_FIELD]}).values()
+        self._frames_before = unpack_directory(stored).next_number
 
     def _seal_some(self, block: Block, key: str, clock_us: int) -> list[int]:
         [[stored]] = self._store.read_fields({key: [DIRECTORY_FIELD]}).values()
@@ -145,16 +152,19 @@ class Sealing:
 
         The view of all calls, which is asked for most, has frames of its own.
         """
+        # What this piece has become so far holds none of the places that are left (see `_unpack_frames`).
+        before = SealedDirectory(ranges=tuple(one for one in directory.ranges if one.number < self._frames_before))
         places: list[int] = []
         merged: list[SealedRange] = []
         while self._places and len(places) < CELLS_PER_FRAME:
             place = self._places[-1]
             if places and view_of(places[-1]) == ALL_CALLS != view_of(place):
                 break
-            more = [one for one in directory.of_place(place) if one not in merged]
-            if places and len(merged) + len(more) > FRAMES_MERGED_MAX:
-                break
-            merged += more
+            if before.ranges:
+                more = [one for one in before.of_place(place) if one not in merged]
+                if places and len(merged) + len(more) > FRAMES_MERGED_MAX:
+                    break
+                merged += more
             places.append(self._places.pop())
         return places, sorted(merged)
 
@@ -178,8 +188,14 @@ class Sealing:
         return found, fields + beside
 
     def _unpack_frames(self, key: str, ranges: Sequence[SealedRange]) -> dict[int, FullCell]:
+        """The cells of frames, but for those that wait with a cell of their own: a place is in one frame at most, as
+        the frames that are taken in again later are not all that may hold it.
+        """
+        if not ranges:
+            return {}
+        left = set(self._places)
         cells: dict[int, FullCell] = {}
         packed = read_frames({key: ranges}, self._read, self._frames)
         for one in ranges:
             cells |= unpack_frame(packed[key, one.number])
-        return cells
+        return {place: cell for place, cell in cells.items() if place not in left}

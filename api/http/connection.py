@@ -184,7 +184,7 @@ class Connection(HttpToolsProtocol):
         leave()
 
     def _look_at_untaken(self) -> None:
-        """From an answer's end on, look now and then whether the client takes it."""
+        """Looks now and then, from an answer's end on, whether the client takes it."""
         if self._look is not None:
             self._look.cancel()
             self._look = None

@@ -1,4 +1,4 @@
-"""From a selector and steps to series: which views tell its labels apart, and which intervals its windows need."""
+"""Plans what a selector and steps read: the views that tell its labels apart, and the intervals its windows need."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol

@@ -1,1 +1,1 @@
-"""From a checked question to an answer; knows no HTTP."""
+"""Answers checked questions; knows no HTTP."""

@@ -3,7 +3,7 @@
 import asyncio
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import partial
 from hashlib import blake2b
 from itertools import chain
@@ -22,10 +22,10 @@ from aggregator.reading.calls import (
     select_minutes,
 )
 from aggregator.reading.rollups import Slots, read_rollups
-from aggregator.reading.slot_versions import Versions, all_began_before, fingerprint, read_versions
+from aggregator.reading.slot_versions import Versions, fingerprint, read_versions
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.tally import tally_of
-from aggregator.rollups.views import NotKept, ViewFilter
+from aggregator.rollups.views import ViewFilter
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.time_units import MINUTE_US
 from api.query.bucket_cache import BucketKey, BucketRows, KeptBuckets
@@ -40,6 +40,8 @@ ASIDE_BYTES_MIN = 50_000
 VALUE_BYTES = 100
 # Calls read in one turn: some 50 ms.
 CALLS_IN_A_TURN_MAX = 10_000
+# Batches are stored some times a second and a cheap answer takes milliseconds: thrice in a row one hardly ever lands.
+READS_MAX = 3
 
 
 class Buckets(NamedTuple):
@@ -97,8 +99,8 @@ async def rows_of_rollups(
     parts = stretches(buckets.edges_us)
     digest = _digest(buckets.question)
     for part in parts:
-        some = buckets.only(part)
-        made = await _rows_of_stretch(source, kept, digest, some, minutes_reach_us, size, len(parts) > 1)
+        stretch = _stretch(digest, buckets.only(part), len(parts) > 1, minutes_reach_us)
+        made = await _rows_of_stretch(source, kept, stretch, size)
         size.add(made)
         rows += made
         await asyncio.sleep(0)  # of a project that is nowhere nothing is read, so that nothing else lets others go on
@@ -113,67 +115,71 @@ def _parts(selected: Selected) -> Iterator[Selected]:
             yield {shard: set(ordered[at : at + CALLS_IN_A_TURN_MAX])}
 
 
-async def _rows_of_stretch(
-    source: Source,
-    kept: KeptBuckets,
-    digest: bytes,
-    buckets: Buckets,
-    minutes_reach_us: int,
-    size: AnswerSize,
-    is_long: bool,
-) -> list[BucketRows]:
+class _Stretch(NamedTuple):
+    """Buckets that are read together: what each is read from, and under which key its rows are kept."""
+
+    buckets: Buckets
+    covers: list[Cover]
+    sources: list[tuple[Slots, ...]]
+    keys: list[BucketKey]
+    takes_turns: bool
+    minutes_reach_us: int
+
+
+def _stretch(digest: bytes, buckets: Buckets, takes_turns: bool, minutes_reach_us: int) -> _Stretch:
     covers = [cover(*edges) for edges in buckets.edges_us]
     sources = [one.slots + tuple(one.cut_slots) if one.cut_minutes else one.slots for one in covers]
-    versions = await _versions(source, sources)
-    prints = [fingerprint(one, versions) for one in sources]
     keys = [BucketKey(digest, at, *edges) for at, edges in zip(buckets.timestamps, buckets.edges_us, strict=True)]
-    found = {at: rows for at, key in enumerate(keys) if (rows := kept.find(key, prints[at])) is not None}
-    fresh = [at for at in range(len(keys)) if at not in found]
-    if not fresh:
-        return [found[at] for at in range(len(keys))]
-    size.add_series(chain.from_iterable(rows.series for rows in found.values()))
-    to_read = [covers[at] for at in fresh]
-    is_costly = is_long or read_cost(buckets.question, to_read) > CHEAP_COST_MAX
-    async with source.turns.turn() if is_costly else nullcontext():
-        anew = buckets.only(fresh)
-        merged, after = await _read_with_versions(source, anew, to_read, versions)
-        made = await _make_rows(source, anew, merged, size)
-    for at, rows in zip(fresh, made, strict=True):
-        found[at] = rows
-        # What has changed while it was read may be of neither state, and where minutes are gone but their calls are
-        # not, no version tells that these have changed.
-        may_be_gone = any(minute * MINUTE_US < minutes_reach_us for minute in covers[at].cut_minutes)
-        if prints[at] == fingerprint(sources[at], after) and not may_be_gone:
-            kept.keep(keys[at], prints[at], rows)
-    return [found[at] for at in range(len(keys))]
+    return _Stretch(buckets, covers, sources, keys, takes_turns, minutes_reach_us)
 
 
-async def _read_with_versions(
-    source: Source, buckets: Buckets, covers: Sequence[Cover], before: Versions
-) -> tuple[Merged, Versions]:
-    """Read buckets, and the versions of what they are read from afterwards; `before`: those of before.
+async def _rows_of_stretch(source: Source, kept: KeptBuckets, stretch: _Stretch, size: AnswerSize) -> list[BucketRows]:
+    """Return the rows of all its buckets: of one instant, unless it is costly or changes again and again.
 
-    A question that ends now cuts the minute that is filling up. Where all calls of it began before that end its rollups
-    answer for it, however many they are; else its calls are read.
+    A batch may give to one bucket what it takes from another, so what has changed meanwhile is read again.
     """
-    sources = [one.slots + tuple(one.cut_slots) for one in covers]
-    whole = _with_whole_ends(buckets, covers, before)
-    if whole != covers:
-        with suppress(NotKept):  # of views that are too many to be kept; the calls of a minute tell all the same
-            merged = await _read(source, buckets, whole)
-            after = await _versions(source, sources)
-            if _with_whole_ends(buckets, covers, after) == whole:
-                return merged, after
-    return await _read(source, buckets, covers), await _versions(source, sources)
+    prints = await _prints(source, stretch)
+    rows: list[BucketRows] = []
+    for _ in range(READS_MAX):
+        found = {at: of_one for at, key in enumerate(stretch.keys) if (of_one := kept.find(key, prints[at]))}
+        fresh = [at for at in range(len(stretch.keys)) if at not in found]
+        size.add_series(chain.from_iterable(of_one.series for of_one in found.values()))
+        is_costly = read_cost(stretch.buckets.question, [stretch.covers[at] for at in fresh]) > CHEAP_COST_MAX
+        if rows and is_costly:
+            break
+        if fresh:
+            async with source.turns.turn() if is_costly or stretch.takes_turns else nullcontext():
+                found |= await _fresh_rows(source, stretch, fresh, size)
+        rows = [found[at] for at in range(len(stretch.keys))]
+        after = await _prints(source, stretch) if fresh else prints
+        for at in fresh:
+            # What has changed while it was read may be of neither state.
+            if prints[at] == after[at] and not _may_be_gone(stretch, at):
+                kept.keep(stretch.keys[at], prints[at], rows[at])
+        if after == prints:
+            break
+        prints = after
+    return rows
 
 
-def _with_whole_ends(buckets: Buckets, covers: Sequence[Cover], versions: Versions) -> list[Cover]:
-    found = []
-    for one, edges_us in zip(covers, buckets.edges_us, strict=True):
-        whole = one.with_whole_end(*edges_us)
-        is_right = whole is not one and all_began_before(one.cut_slots[-1], edges_us[1], versions)
-        found.append(whole if is_right else one)
-    return found
+async def _fresh_rows(
+    source: Source, stretch: _Stretch, fresh: Sequence[int], size: AnswerSize
+) -> dict[int, BucketRows]:
+    """Return the rows of some of its buckets, by their positions, as read now."""
+    buckets = stretch.buckets.only(fresh)
+    merged = await _read(source, buckets, [stretch.covers[at] for at in fresh])
+    return dict(zip(fresh, await _make_rows(source, buckets, merged, size), strict=True))
+
+
+def _may_be_gone(stretch: _Stretch, at: int) -> bool:
+    """Whether a bucket's minutes may be gone while their calls are not: no version tells that these have changed."""
+    return any(minute * MINUTE_US < stretch.minutes_reach_us for minute in stretch.covers[at].cut_minutes)
+
+
+async def _prints(source: Source, stretch: _Stretch) -> list[bytes]:
+    """Return the fingerprint of each of its buckets, as stored now."""
+    versions = await _versions(source, stretch.sources)
+    return [fingerprint(one, versions) for one in stretch.sources]
 
 
 async def _versions(source: Source, sources: Sequence[Sequence[Slots]]) -> Versions:

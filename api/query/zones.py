@@ -27,7 +27,7 @@ _STRETCHES_KEPT_MAX = 32_768
 
 
 class UnknownZone(ValueError):
-    """Not a name of the IANA time zone database."""
+    """A name that the IANA time zone database does not have."""
 
 
 class OffsetSpan(NamedTuple):

@@ -23,7 +23,7 @@ BATCH = 5_000
 
 
 class Progress:
-    """When the first messages came, when the last sums were written, and how many messages have come."""
+    """The times when the first messages came and the last sums were written, and how many messages have come."""
 
     begun_s = 0.0
     written_s = 0.0

@@ -23,7 +23,7 @@ class Used(NamedTuple):
 
 
 def used_in(message: dict[str, Any]) -> Iterator[Used]:
-    """What a decoded message says was used; nothing where it is the start of a call."""
+    """Returns what a decoded message says was used; nothing where it is the start of a call."""
     end = message["req"].get("end")
     if end is None:
         return

@@ -28,7 +28,7 @@ Values = list[float]
 
 
 class Ours:
-    """As the aggregator stores it and the api asks it; a sketch is the bytes that are stored."""
+    """Our sketch as the aggregator stores it and the api asks it; a sketch is the bytes that are stored."""
 
     def make(self, values: Values) -> Any:
         return compress(b"", np.array(values))
@@ -118,7 +118,7 @@ LIBRARIES: dict[str, Callable[[], Any]] = {"tdigest": Tdigest, "fastdigest": Fas
 
 
 def measure(contender: Any, parts: list[Values]) -> dict[str, float]:
-    """One round."""
+    """Measures one round."""
     ordered = sorted(chain.from_iterable(parts))
     ends = (ordered[0], ordered[-1])
     random.seed(0)  # tdigest shuffles
@@ -138,7 +138,7 @@ def measure(contender: Any, parts: list[Values]) -> dict[str, float]:
 
 
 def _error(ordered: Values, wanted: float, value: float) -> float:
-    """How far the ranks of `value` are from the wanted one, as a part of all."""
+    """Returns how far the ranks of `value` are from the wanted one, as a part of all."""
     lowest, highest = bisect_left(ordered, value), bisect_right(ordered, value)
     rank = wanted * (len(ordered) - 1)
     return max(0.0, lowest - 1 - rank, rank - highest) / len(ordered)

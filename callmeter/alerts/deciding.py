@@ -1,4 +1,4 @@
-"""From what all rules saw to what changes: episodes that begin, go on and end, and who is told of it. Pure."""
+"""Decides what changes by what all rules saw: episodes that begin, go on and end, and who is told of it. Pure."""
 
 import json
 from collections.abc import Mapping, Sequence

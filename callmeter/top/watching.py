@@ -35,7 +35,7 @@ class Looker(threading.Thread):
         self._trends_of: tuple[object, ...] = ()
 
     def look_at(self, view: View) -> None:
-        """From now on, this view."""
+        """Shows this view from now on."""
         if view != self.view:
             self.view = view
             self._wanted.set()

@@ -1,1 +1,1 @@
-"""From the bytes of messages to events, or the exact reason why not."""
+"""Makes events of the bytes of messages, or says exactly why not."""

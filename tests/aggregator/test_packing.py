@@ -48,7 +48,7 @@ def test_calls_come_back(call: Call) -> None:
 
 
 def test_usual_numbers_are_plain_messagepack() -> None:
-    """Only where a number does not fit is anything but MessagePack written."""
+    """Numbers are written as plain MessagePack wherever they fit."""
     assert Packing(list[int]).pack([1, 2**63]) == msgspec.msgpack.encode([1, 2**63])
     assert Packing(list[int]).pack([1, 2**64]) == msgspec.msgpack.encode([1, "\0int:18446744073709551616"])
 

@@ -132,7 +132,7 @@ def test_seconds_since_1970(seconds: float, expected_us: int) -> None:
 
 @given(st.integers(946_684_800_000_000, 4_102_444_800_000_000), st.integers(1, 5))
 def test_a_float_keeps_the_microsecond(instant_us: int, tenth: int) -> None:
-    """From 2000 to 2100, the double nearest to an instant gives back its microsecond, with half of another one too."""
+    """The double nearest to an instant gives back its microsecond, from 2000 to 2100, with half of another one too."""
     text = f"{instant_us // 1_000_000}.{instant_us % 1_000_000:06}"
     assert parse_timestamp_us(float(text)) == instant_us
     assert parse_timestamp_us(float(f"{text}{tenth}")) == instant_us
@@ -140,7 +140,7 @@ def test_a_float_keeps_the_microsecond(instant_us: int, tenth: int) -> None:
 
 @given(st.datetimes(timezones=ZONES))
 def test_agrees_with_datetime(moment: datetime) -> None:
-    """What datetime writes, in any offset, is read as the same instant."""
+    """An instant that datetime writes, in any offset, is read as the same instant."""
     assert parse_timestamp_us(moment.isoformat()) == (moment - EPOCH) // timedelta(microseconds=1)
 
 
@@ -186,7 +186,7 @@ NEARLY_COMMON = st.builds(
     st.lists(COMMON, max_size=5), st.lists(COMMON | NEARLY_COMMON | NEARLY, max_size=1), st.lists(COMMON, max_size=2)
 )
 def test_many_at_once(before: list[str], odd: list[str], after: list[str]) -> None:
-    """Each as it is read alone; an error where one of them is an error."""
+    """Many timestamps at once are each read as they are alone; an error in one of them is an error."""
     texts = before + odd + after
     try:
         alone = [parse_timestamp_us(text) for text in texts]

@@ -85,7 +85,7 @@ def test_refusals(path: str, request_: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("path", "request_"), ENDPOINTS)
 def test_store_away(path: str, request_: dict[str, Any]) -> None:
-    """While Redis is away the answer is 503 with Retry-After, and the next request is answered again."""
+    """The answer is 503 with Retry-After while Redis is away, and the next request is answered again."""
     answers = FakeAnswers(trouble=StoreAway("connection refused"))
     response = ask(app_of(answers), "POST", path, json=request_)
     assert (response.status_code, response.headers["retry-after"]) == (503, "2")
@@ -135,7 +135,7 @@ def test_not_ready_where_no_worker_folds() -> None:
 
 
 def test_wrong_paths_and_methods() -> None:
-    """What is not there and what cannot be done is said in JSON."""
+    """A path that is not there and a method that cannot be used are refused in JSON."""
     missing = ask(app_of(), "POST", "/calls/stats/", json=STATS)
     assert (missing.status_code, missing.json()) == (404, {"detail": "Not Found"})
     wrong = ask(app_of(), "GET", "/calls/stats")
@@ -176,7 +176,7 @@ def test_announced_length_is_refused_unread() -> None:
 
 @pytest.mark.parametrize(("path", "request_"), ENDPOINTS)
 def test_room_for_questions(path: str, request_: dict[str, Any]) -> None:
-    """As many as the limit are answered at once; one more is told at once to come back, and later has room."""
+    """Questions are answered at once up to the limit; one more is told to come back, and later has room."""
 
     class SlowAnswers(FakeAnswers):
         def __init__(self) -> None:

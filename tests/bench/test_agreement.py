@@ -60,7 +60,7 @@ def test_the_same() -> None:
 
 @pytest.mark.parametrize("wrong", [{"errors": 2}, {"cost": 0.2501}, {"cost": None}])
 def test_a_difference(wrong: dict[str, Any]) -> None:
-    """In calls or usage, in one bucket, and nothing where there is something."""
+    """A difference is found in calls or usage, in one bucket, and where one side has nothing."""
     with pytest.raises(Differ, match=rf"{FIRST_S + 300}"):
         check_answers(QUERY, ours_of(**wrong), theirs(), whole=True)
     with pytest.raises(Differ):
@@ -77,7 +77,7 @@ def test_no_price_in_rollups() -> None:
 
 
 def test_cut_edges() -> None:
-    """Where edges are not whole they may differ, but only there."""
+    """Answers may differ at edges that are not whole, and only there."""
     with pytest.raises(Differ):
         check_answers(QUERY, ours_of(), theirs(first_errors=2), whole=True)
     check_answers(QUERY, ours_of(), theirs(first_errors=2), whole=False)
@@ -101,7 +101,7 @@ def test_percentiles_of_calls() -> None:
 
 
 def test_percentiles_of_usage() -> None:
-    """By model and metric; none where nothing has a price."""
+    """Percentiles of usage are compared by model and metric; there are none where nothing has a price."""
     rows = [[FIRST_S + 300 * number, "gpt-4o", [2, 4, 5, 6, None, None]] for number in range(3)]
     check_percentiles(USAGE_QUERY, ours_of(), [rows])
     rows[1][2] = [3.1, 4, 5, 6, None, None]

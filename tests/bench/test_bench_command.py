@@ -43,7 +43,7 @@ def test_short_leaves_out_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one benchmark raises is told in a line, and the next one still runs."""
+    """An error of one benchmark is told in a line, and the next one still runs."""
 
     def broken(scale: Scale) -> None:
         raise RuntimeError("it fell")

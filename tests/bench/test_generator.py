@@ -23,7 +23,7 @@ def values_of(lines: list[bytes]) -> list[dict[str, Any]]:
 
 
 def model_of(lines: list[bytes]) -> Model:
-    """What the lines amount to by brute force."""
+    """Returns what the lines amount to by brute force."""
     return fold(values_of(lines), PriceList([]), START + timedelta(days=3))
 
 
@@ -65,7 +65,7 @@ def test_shape_of_traces() -> None:
 
 
 def test_parents_state_the_sum_of_their_children() -> None:
-    """What the end of a root states as usage is what its subtree used."""
+    """The usage that the end of a root states is what its subtree used."""
     lines = list(generate(replace(SETTINGS, calls=300, projects=1)))
     model = model_of(lines)
     ends = {value["req"]["end"]["id"]: value["req"]["end"] for value in values_of(lines) if value["mode"] == "end"}
@@ -79,7 +79,7 @@ def test_parents_state_the_sum_of_their_children() -> None:
 
 
 def test_same_settings_same_bytes() -> None:
-    """The same settings give the same bytes, another seed others."""
+    """Equal settings give equal bytes, another seed others."""
     disordered = replace(SETTINGS, duplicates_percent=5, disorder=True)
     assert list(generate(disordered)) == list(generate(disordered))
     assert list(generate(SETTINGS)) != list(generate(replace(SETTINGS, seed=1)))
@@ -94,7 +94,7 @@ def test_message_bytes(message_bytes: int) -> None:
 
 
 def test_duplicates() -> None:
-    """So many of the lines come again, later; none is lost."""
+    """Some of the lines come again, later; none is lost."""
     plain, repeated = list(generate(SETTINGS)), list(generate(replace(SETTINGS, duplicates_percent=10)))
     assert list(dict.fromkeys(repeated)) == plain
     assert 0.08 < len(repeated) / len(plain) - 1 < 0.12
@@ -102,7 +102,7 @@ def test_duplicates() -> None:
 
 
 def test_disorder() -> None:
-    """The same lines, with ends before starts."""
+    """The lines in disorder are those in order, with ends before starts."""
     many = replace(SETTINGS, calls=12_000)
     plain, disordered = list(generate(many)), list(generate(replace(many, disorder=True)))
     assert len(plain) > DISORDER_LINES
@@ -113,7 +113,7 @@ def test_disorder() -> None:
 
 
 def test_dimensions() -> None:
-    """As many projects, models, users and ops as asked for occur, no more."""
+    """Projects, models, users and ops occur in the numbers asked for, and no others."""
     model = model_of(list(generate(replace(SETTINGS, models=7, ops=10, users=4))))
     calls = model.calls.by_identity.values()
     assert {call.project_id for call in calls} == {f"acme/project-{number}" for number in range(3)}
@@ -138,7 +138,7 @@ def test_key(key: Any) -> None:
     "wrong", [{"calls": -1}, {"ops": 3}, {"projects": 0}, {"days": 0}, {"duplicates_percent": 101}]
 )
 def test_settings_that_make_no_sense(wrong: dict[str, Any]) -> None:
-    """Such settings are refused when made."""
+    """Settings that make no sense are refused when made."""
     with pytest.raises(ValueError, match=r"must be|at least"):
         replace(SETTINGS, **wrong)
 
@@ -152,7 +152,7 @@ def test_command_line() -> None:
 
 
 def test_command_line_without_start() -> None:
-    """Without a start, the traces are those of the days before now."""
+    """The traces are those of the days before now where no start is given."""
     result = CliRunner().invoke(main, ["--calls", "20", "--days", "3"])
     first = json.loads(result.stdout.splitlines()[0])["value"]["req"]["start"]["started_at"]
     age = datetime.now(UTC) - datetime.fromisoformat(first)

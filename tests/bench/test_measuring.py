@@ -31,7 +31,7 @@ def test_percentile(wanted: float, value: float) -> None:
 
 
 def test_percentile_in_parts() -> None:
-    """Of all values; the spread is that of five parts, one after the other."""
+    """A percentile is that of all values; its spread is that of five parts, one after the other."""
     values = [10.0] * 8 + [20.0] * 2
     assert percentile_in_parts(values, 50) == Measured(10, 0.5)
     assert percentile_in_parts([7.0, 7.0], 99) == Measured(7, 0)

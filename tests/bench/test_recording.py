@@ -48,7 +48,7 @@ def test_results_are_added(tmp_path: Path) -> None:
 
 
 def test_divided_amounts_are_not_recorded() -> None:
-    """Their numbers mean nothing."""
+    """Figures of divided amounts are not recorded: they mean nothing."""
     done = CliRunner().invoke(main, ["--divide", "10", "--record", "--only", "sketch"])
     assert done.exit_code == 2
     assert "not to be recorded" in done.output

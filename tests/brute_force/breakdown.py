@@ -15,7 +15,7 @@ Value = str | bool | None
 
 @dataclass
 class Group:
-    """What one row counts: calls, and usage by row of (call, model)."""
+    """The counts of one row: calls, and usage by row of (call, model)."""
 
     calls: list[Call] = field(default_factory=list)
     usage: list[UsageRow] = field(default_factory=list)
@@ -100,7 +100,7 @@ def selected(calls: Iterable[Call], start_us: int, end_us: int, request: Json) -
 
 
 def _by_value(calls: Sequence[Call], prices: PriceList, request: Json) -> tuple[dict[Value, Group], Group]:
-    """What each row counts, and what all do together; of errors, only calls that failed."""
+    """Returns what each row counts, and what all do together; of errors, only calls that failed."""
     dimension = request["dimension"]
     groups: dict[Value, Group] = {}
     total = Group()

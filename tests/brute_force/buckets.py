@@ -39,7 +39,8 @@ def buckets_of(start_us: int, end_us: int, granularity_s: int, timezone: str) ->
 
 @cache
 def _zone(name: str) -> ZoneInfo:
-    """From the `tzdata` package: rules that change (Morocco's in 2026) may not have reached this machine."""
+    """Reads a zone from the `tzdata` package: rules that change (Morocco's in 2026) may not have reached this
+    machine."""
     with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as file:
         return ZoneInfo.from_file(file, key=name)
 

@@ -13,7 +13,7 @@ from tests.brute_force.usage import COUNTED, Counts
 
 @dataclass
 class Call:
-    """What is known of one call; without a start it is in no answer."""
+    """All that is known of one call; without a start it is in no answer."""
 
     known: "Calls" = field(compare=False, repr=False)
     project_id: str
@@ -23,13 +23,14 @@ class Call:
 
     @property
     def place(self) -> Place:
-        """Its project, trace and id; a call whose start has no trace id is its own trace."""
+        """The call's project, trace and id; a call whose start has no trace id is its own trace."""
         trace_id = None if self.start is None else self.start.trace_id
         return self.project_id, self.call_id if trace_id is None else trace_id, self.call_id
 
     @property
     def latency_ms(self) -> int | None:
-        """From start to end, each cut to milliseconds; None while unfinished, and where the clocks ran backwards."""
+        """The time from start to end, each cut to milliseconds; None while unfinished, and where the clocks ran
+        backwards."""
         if self.start is None or self.end is None:
             return None
         latency_ms = self.end.ended_at_us // 1000 - self.start.started_at_us // 1000
@@ -41,7 +42,7 @@ class Call:
         return (self.start is not None and self.start.may_roll_up) or (self.end is not None and self.end.may_roll_up)
 
     def models(self, prices: PriceList) -> list[str]:
-        """Those it used itself; if it failed and states no usage, the one its start names."""
+        """The models that the call itself used; if it failed and states no usage, the one its start names."""
         if self.start is None or self.end is None:
             return []
         if self.end.failed and not self.end.usage and self.start.model is not None:
@@ -57,14 +58,15 @@ class Call:
         return word if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.$<>\[\]-]{0,99}", word) else None
 
     def used(self, prices: PriceList, roots_only: bool = False) -> "list[Row]":
-        """What usage metrics count of it: its own usage; where roots are asked for, once it has ended, its tree's."""
+        """Returns what usage metrics count of the call: its own usage; where roots are asked for, once it has ended,
+        its tree's."""
         if not roots_only:
             return self.known.own(self, prices)
         return [] if self.end is None else self.known.tree(self, prices)
 
 
 class Row(NamedTuple):
-    """What a call, or a root with all below it, used of one model; the cost is None without a price."""
+    """The usage that a call, or a root with all below it, has of one model; the cost is None without a price."""
 
     model: str
     counts: Counts
@@ -108,7 +110,8 @@ class Calls:
         return [self._placed[place] for place in self.links.subtree(call.place) if place in self._placed]
 
     def own(self, call: Call, prices: PriceList) -> list[Row]:
-        """What it counts itself: of a roll-up what it states less what the calls below it count, never below 0."""
+        """Returns what a call counts itself: of a roll-up what it states less what the calls below it count, never
+        below 0."""
         known = self._own.get((call.place, id(prices)))
         if known is None:
             known = self._own[call.place, id(prices)] = self._work_out_own(call, prices)
@@ -135,7 +138,7 @@ class Calls:
         return rows
 
     def tree(self, call: Call, prices: PriceList) -> list[Row]:
-        """What it and all below it count, by model; models of which nothing was used are left out."""
+        """Returns what a call and all below it count, by model; models of which nothing was used are left out."""
         counts: dict[str, list[int]] = {}
         costs: dict[str, list[int]] = {}
         for other in self.subtree(call):

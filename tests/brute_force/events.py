@@ -1,4 +1,4 @@
-"""From a raw message value to the events in it, each checked, or the reason why it is none (behaviour §1, §6)."""
+"""Reads a raw message value into the events in it, each checked, or says why it is none (behaviour §1, §6)."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,8 @@ SHAPES = ("start", "end", "complete")
 
 
 class Invalid(Exception):
-    """No event. `reason` is one of json, shape, missing, type, timestamp, time_range, id_length, usage."""
+    """A message, or an element of its batch, that is no event. `reason` is one of json, shape, missing, type,
+    timestamp, time_range, id_length, usage."""
 
     def __init__(self, reason: str, field: str | None = None) -> None:
         super().__init__(reason, field)
@@ -28,7 +29,7 @@ class Invalid(Exception):
 
 @dataclass(frozen=True)
 class Start:
-    """What the start of a call tells; times in microseconds since 1970."""
+    """All that the start of a call tells; times in microseconds since 1970."""
 
     op_name: str
     started_at_us: int
@@ -45,7 +46,7 @@ class Start:
 
 @dataclass(frozen=True)
 class End:
-    """What the end of a call tells. `usage` is what it states, by model."""
+    """All that the end of a call tells. `usage` is what it states, by model."""
 
     ended_at_us: int
     failed: bool
@@ -128,7 +129,7 @@ def _decode_one(entry: Any, in_batch: bool, now_us: int) -> Event:
 
 
 def _shape_of(entry: Any, in_batch: bool) -> tuple[str, Any]:
-    """Which of start, end and complete it is, and its fields."""
+    """Returns which of start, end and complete an event is, and its fields."""
     if not isinstance(entry, dict) or (in_batch and "batch" in entry):
         raise Invalid("shape")
     if "mode" in entry:
@@ -191,7 +192,7 @@ def _model_named(attributes: Any) -> str | None:
 
 
 def _error_text(exception: str) -> str:
-    """What an exception says; Weave's SDK writes an object with its type and message."""
+    """Returns what an exception says; Weave's SDK writes an object with its type and message."""
     try:
         said = json.loads(exception)
     except ValueError:

@@ -30,7 +30,7 @@ USAGE_COSTS = {
 
 
 class Model:
-    """What the folded messages amount to. `dead_letters` holds what was no event, in order."""
+    """The calls that the folded messages amount to. `dead_letters` holds what was no event, in order."""
 
     def __init__(self, calls: Calls, dead_letters: list[Invalid], prices: PriceList) -> None:
         self.calls = calls

@@ -31,7 +31,7 @@ class StatsAnswer(NamedTuple):
 
 
 class CallRow(NamedTuple):
-    """What a call contributes to the call metrics."""
+    """One call's contribution to the call metrics."""
 
     started_at_us: int
     latency_ms: int | None
@@ -39,7 +39,7 @@ class CallRow(NamedTuple):
 
 
 class UsageRow(NamedTuple):
-    """What a (call, model) contributes to the usage metrics."""
+    """One (call, model)'s contribution to the usage metrics."""
 
     started_at_us: int
     model: str

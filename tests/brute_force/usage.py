@@ -79,14 +79,14 @@ class Counts(NamedTuple):
     """Whether any token count was found; else it costs an unknown amount."""
 
     def less(self, below: Sequence[int]) -> "Counts":
-        """What is left of these without what is counted below, each by itself and never below 0."""
+        """Returns what is left of these without what is counted below, each by itself and never below 0."""
         left = [max(mine - theirs, 0) for mine, theirs in zip(self[:COUNTED], below, strict=True)]
         left[-1] = min(left[-1], left[4])  # tokens kept for an hour are a part of the cache creation
         return Counts._make([*left, self.is_read])
 
 
 def own_usage(summary: dict[str, Any]) -> dict[str, Counts]:
-    """What a summary states by model, a roll-up's too. Raises InvalidUsage."""
+    """Returns what a summary states by model, a roll-up's too. Raises InvalidUsage."""
     usage = summary.get("usage")
     if usage is None:
         return {}
@@ -135,7 +135,7 @@ def _first_there(stated: dict[str, Any], groups: list[list[_Path]]) -> int | Non
 
 
 def _value(stated: Any, path: _Path) -> Any:
-    """None too where what should hold the value is no object."""
+    """Reads one value of a summary; None too where what should hold it is no object."""
     for key in path:
         stated = stated.get(key) if isinstance(stated, dict) else None
     return stated

@@ -23,7 +23,7 @@ def line(number: int, days_ago: float) -> Line:
 
 
 def found(*days_ago: float, reach: Reach = Reach(KEPT)) -> Findings:  # noqa: B008  frozen
-    """What is found in calls of so many days ago."""
+    """Returns what is found in calls of so many days ago."""
     findings = Findings(reach, lambda: NOW_US)
     for number, days in enumerate(days_ago, start=1):
         findings.look(line(number, days), MessageKeys("project"))
@@ -31,7 +31,7 @@ def found(*days_ago: float, reach: Reach = Reach(KEPT)) -> Findings:  # noqa: B0
 
 
 def test_all_is_kept() -> None:
-    """Nothing is said of what workers take."""
+    """Nothing is told of calls that workers take."""
     findings = found(0, 29.9, 30)
     assert (findings.are_none, findings.events, list(findings.sentences())) == (True, 3, [])
 
@@ -57,7 +57,7 @@ def test_older_than_all_rollups() -> None:
 
 
 def test_records_that_were_dropped() -> None:
-    """No setting brings back what would tell whether they were counted."""
+    """No setting helps where records were dropped: they alone could tell whether calls were counted."""
     findings = found(10, 20, reach=Reach(KEPT, NOW_US - 15 * DAY_US))
     [said] = findings.sentences()
     assert (findings.dropped, findings.too_late) == (1, 0)
@@ -77,7 +77,7 @@ def test_no_events() -> None:
 
 
 def test_the_place_of_a_file(tmp_path: Path) -> None:
-    """It is found again as long as what is before it is the same, also when the file has grown."""
+    """A place in a file is found again as long as what is before it is the same, also when the file has grown."""
     source = tmp_path / "old.jsonl"
     source.write_bytes(b"one\ntwo\nthree\n")
     places = PlaceFile(source, None)

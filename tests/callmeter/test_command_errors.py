@@ -17,7 +17,7 @@ def test_a_typo_in_a_property_of_the_client(redis_url: str) -> None:
 
 
 def test_a_refused_password(redis_url: str) -> None:
-    """It is said to be refused; the password itself is not shown."""
+    """A refused password is told as refused, and is not shown."""
     run = operate({"REDIS__URL": redis_url.replace("://", "://me:hush@")}, "status")
     assert run.status == 1
     assert "refused the user or the password of CALLMETER_REDIS__URL" in run.errors

@@ -26,7 +26,7 @@ def test_each_unit(written: str, duration_s: int) -> None:
 
 @pytest.mark.parametrize("written", ["", "7", "d", "-7d", "1.5h", "7 days", "7dd", "forever", "d7"])
 def test_not_a_duration(written: str) -> None:
-    """What is no duration is refused, a number without a unit included."""
+    """Text that is no duration is refused, a number without a unit included."""
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration_s(written)
 

@@ -58,7 +58,7 @@ def test_a_traceback_stays_on_its_line() -> None:
 
 
 def test_a_terminal_gets_words() -> None:
-    """On a terminal a line is the event and its fields; a warning says that it is one."""
+    """A line on a terminal is the event and its fields; a warning says that it is one."""
     stream = Terminal()
     set_up_logging("info", stream)
     logging.getLogger("x").info("topic missing", extra={"topic": "calls"})

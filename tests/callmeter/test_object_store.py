@@ -12,7 +12,7 @@ from callmeter.settings import SegmentSettings, Settings
 
 
 def test_buckets_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It names the variable and what to install; a directory needs none of it."""
+    """The variable is named, with what to install, where buckets cannot be used; a directory needs none of it."""
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(click.ClickException) as refused:
         opened_store(Settings(segments=SegmentSettings(url="s3://bucket/path")))
@@ -33,7 +33,7 @@ def test_a_path_with_spaces(tmp_path: Path) -> None:
 
 
 def test_what_a_cloud_needs_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is refused at the start, with what is missing."""
+    """A bucket whose cloud needs more than was said is refused at the start, with what is missing."""
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
     with pytest.raises(click.ClickException, match=r"CALLMETER_SEGMENTS__URL=az://container: cannot be used: .*ccount"):
         opened_store(Settings(segments=SegmentSettings(url="az://container")))

@@ -8,7 +8,8 @@ from callmeter.settings_reading import SettingsWrong, read_settings
 
 
 def test_any_setting_may_stand_in_a_file(tmp_path: Path) -> None:
-    """Without the line's end; other settings are as ever, and so is the one whose own name ends so."""
+    """A setting is read from a file without the line's end; other settings are as ever, and so is the one whose own
+    name ends in `_FILE`."""
     secret, prices, empty = tmp_path / "url", tmp_path / "prices.yaml", tmp_path / "empty"
     secret.write_text("redis://:hunter2@redis:6379/0\n")
     prices.write_text("prices: []")
@@ -46,7 +47,8 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path) -> None:
 
 
 def test_a_value_and_a_file_contradict_each_other(tmp_path: Path) -> None:
-    """Which one is meant cannot be known; a file for what is no setting is a wrong name."""
+    """A setting with a value and a file is refused: which one is meant cannot be known. A file for what is no setting
+    is a wrong name."""
     path = tmp_path / "url"
     path.write_text("redis://a")
     with pytest.raises(SettingsWrong, match="both set"):

@@ -23,11 +23,11 @@ def supervised(run: str, after_s: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.parametrize("after_s", ["0.001", "0.5"])
 def test_told_to_stop(after_s: str) -> None:
-    """Also those that have not begun yet."""
+    """Processes that are told to stop do, also those that have not begun yet."""
     assert supervised("lambda crew: time.sleep(600)", after_s).stdout.split() == ["True"]
 
 
 def test_those_that_fail_are_started_again_and_again() -> None:
-    """With pauses between, and each failure is logged with what it was."""
+    """Processes that fail are started again with pauses between, and each failure is logged with what it was."""
     logged = supervised("lambda crew: 1 / 0", "2.5").stderr
     assert 4 <= logged.count("ZeroDivisionError") <= 8

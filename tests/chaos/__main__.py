@@ -48,9 +48,9 @@ def main(seed: int, events: int | None, only: tuple[str, ...], short: bool, tabl
         for name in only or SCENARIOS:
             stage = Stage(workload, kafka, directory / name, Random(f"{seed}/{name}"), short, _sayer(name))
             outcomes.append(_run(name, stage))
+            if table is not None:  # after each: a run that is stopped has shown what it has
+                table.write_text(_markdown(outcomes))
         _summarise(outcomes)
-        if table is not None:
-            table.write_text(_markdown(outcomes))
         kafka.kill()
         if not all(outcome.passed for outcome in outcomes):
             sys.exit(1)

@@ -47,7 +47,7 @@ class Asked(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """When something was so, Unix time."""
+    """A time during which something was so, Unix time."""
 
     began_s: float
     ended_s: float
@@ -58,7 +58,7 @@ class Interval(NamedTuple):
 
 
 class Asker(threading.Thread):
-    """One question after the other. `applied` reads the next offsets, None while Redis is away."""
+    """Asks one question after the other. `applied` reads the next offsets, None while Redis is away."""
 
     def __init__(self, api: Api, applied: Callable[[], Offsets | None], seed: int) -> None:
         super().__init__(name="asker", daemon=True)
@@ -105,7 +105,7 @@ class Asker(threading.Thread):
 def wrong_answers(
     asked: Iterable[Asked], history: History, away: Iterable[Interval], rollbacks: Iterable[Interval]
 ) -> list[str]:
-    """What is wrong with the answers.
+    """Returns what is wrong with the answers.
 
     `away`: when Redis was not to be reached. `rollbacks`: when it may have forgotten; an answer of that time is not
     held against the offsets that Redis had before or after, yet still against its own as-of time.

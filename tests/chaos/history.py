@@ -76,7 +76,7 @@ class History:
         return {partition: int(np.searchsorted(at_us, as_of_us)) for partition, at_us in self._at_us.items()}
 
     def _running(self, messages: list[Appended]) -> dict[str, Counts]:
-        """By project: the sums after each number of messages of a partition."""
+        """Returns by project the sums after each number of messages of a partition."""
         known = Calls()
         sums: dict[str, Counts] = {}
         trees: dict[tuple[str, str], _Tree] = {}
@@ -97,12 +97,12 @@ class History:
 
 
 def _times_us(messages: list[Appended]) -> Counts:
-    """When each message could be read: at the latest when a later one could."""
+    """Returns when each message could be read: at the latest when a later one could."""
     return np.minimum.accumulate(np.array([one.at_us for one in messages], np.int64)[::-1])[::-1]
 
 
 def _taken(call: Call, was_started: bool, was_ended: bool) -> Totals:
-    """What an event adds to the sums but for tokens, as the first start and the first end."""
+    """Returns what an event adds to the sums but for tokens, as the first start and the first end."""
     if call.start is None or (was_started and (was_ended or call.end is None)):
         return Totals(0, 0, 0, 0)
     if call.end is None:
@@ -135,7 +135,7 @@ class _Tree:
         return self._tokens - before
 
     def _below(self, call: Call, children: Mapping[str, list[Call]]) -> Counter[str]:
-        """By model, the tokens of a call and all below it."""
+        """Returns by model the tokens of a call and all below it."""
         below: Counter[str] = Counter()
         for child in children.get(call.call_id, ()):
             below.update(self._below(child, children))
@@ -165,7 +165,7 @@ def read_log(bootstrap_servers: str, topic: str, delivered: Delivered) -> dict[i
 
 
 def log_ends(bootstrap_servers: str, topic: str) -> dict[int, tuple[int, int]]:
-    """By partition: the oldest offset, and the one the next message will get."""
+    """Returns by partition the oldest offset, and the one the next message will get."""
     with closing(_consumer(bootstrap_servers)) as consumer:
         partitions = consumer.list_topics(topic, MESSAGE_TIMEOUT_S).topics[topic].partitions
         return {

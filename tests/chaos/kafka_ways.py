@@ -40,7 +40,7 @@ class Ways:
         self.workers, self.api = pipeline.start_workers_and_api(workers)
 
     def produce(self, lines: list[Line], **how: Any) -> None:
-        """As a plain client does; `key`: None sends none; `stamp_ms` gives each its time."""
+        """Produces messages as a plain client does; `key`: None sends none; `stamp_ms` gives each its time."""
         producer = _producer(self.pipeline)
         failures: list[str] = []
 
@@ -87,7 +87,7 @@ class Ways:
             raise ChaosFailed("\n".join(["", *mistakes[:8]]))
 
     def _mistakes(self) -> dict[str, list[str]]:
-        """Of what does not need a trace to lie in one shard."""
+        """Returns the mistakes in what does not need a trace to lie in one shard."""
         cases = [case for case in self.stage.workload.cases if case["path"] == "/calls/stats"]
         return self.api.mistakes([case for case in cases if "trace_roots_only" not in json.dumps(case["request"])])
 

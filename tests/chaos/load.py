@@ -78,7 +78,7 @@ class Load(threading.Thread):
             self.join(DELIVERY_TIMEOUT_S)
 
     def run(self) -> None:
-        """Each tick, send what the time since the last one is worth."""
+        """Sends, each tick, what the time since the last one is worth."""
         credit, before_s = 0.0, time.monotonic()
         while self.left and not self._stopped.is_set():
             now_s = time.monotonic()

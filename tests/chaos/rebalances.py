@@ -12,7 +12,7 @@ SESSION_TIMEOUT_MS = 6_000
 
 
 def scaled(stage: Stage) -> str:
-    """One worker, four, two: partitions move cooperatively, and no message is folded twice."""
+    """Runs one worker, four, two: partitions move cooperatively, and no message is folded twice."""
     server = RedisServer(stage.directory / "redis")
     server.start()
     extra = json.dumps(KAFKA_EXTRA | {"session.timeout.ms": SESSION_TIMEOUT_MS})

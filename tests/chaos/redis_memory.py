@@ -13,7 +13,7 @@ QUESTION = {"project_id": "acme/project-0", "start": "2025-03-25T00:00:00Z", "ca
 
 
 def out_of_memory(stage: Stage) -> str:
-    """No memory is left (`noeviction`): the workers wait, say so, and go on when there is room."""
+    """Leaves Redis no memory (`noeviction`): the workers wait, say so, and go on when there is room."""
     server = RedisServer(stage.directory / "redis")
     server.start()
     times = stage.times(5, 1)

@@ -66,7 +66,7 @@ REFUSALS: dict[str, Callable[[Any], AbstractContextManager[None]]] = {
 
 
 def refusing(stage: Stage) -> str:
-    """It refuses for a second at a time: the workers wait, say so, and go on; the api answers, or 503."""
+    """Lets Redis refuse for a second at a time: the workers wait, say so, and go on; the api answers, or 503."""
     server = RedisServer(stage.directory / "redis")
     server.start()
     times, words = stage.times(4, 1), list(REFUSALS)

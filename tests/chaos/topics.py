@@ -20,7 +20,7 @@ AGAIN, NEW = 30, 40
 
 
 class StickyPartitions:
-    """By key, over as many partitions as there were when the key came first: a trace stays where it began."""
+    """Partitions by key, over as many as there were when the key came first: a trace stays where it began."""
 
     def __init__(self, partitions: int) -> None:
         self.partitions = partitions
@@ -85,7 +85,7 @@ def made_anew(stage: Stage) -> str:
 
 
 def _commands(workers: list[Program]) -> set[str]:
-    """What the workers have said must be done to go on."""
+    """Returns the commands that the workers have said are needed to go on."""
     return {line["command"] for worker in workers for line in worker.logged(REFUSED)}
 
 

@@ -41,7 +41,7 @@ class ChaosFailed(AssertionError):
 
 
 class Stage(NamedTuple):
-    """What a scenario is given. `say` shows progress; `short`: few repetitions, for few events."""
+    """All that a scenario is given. `say` shows progress; `short`: few repetitions, for few events."""
 
     workload: Workload
     kafka: KafkaServer
@@ -170,7 +170,7 @@ class Trial:
 
     @contextmanager
     def redis_away(self, forgets: bool = True) -> Iterator[None]:
-        """While Redis cannot be reached, and perhaps comes back with less than it had."""
+        """Notes the time while Redis cannot be reached, and perhaps comes back with less than it had."""
         began_s = time.time()
         yield
         interval = Interval(began_s, time.time())
@@ -184,7 +184,7 @@ class Trial:
 
     @contextmanager
     def redis_forgets(self) -> Iterator[None]:
-        """While Redis loses what it had, but answers."""
+        """Notes the time while Redis loses what it had, but answers."""
         began_s = time.time()
         yield
         self._rollbacks.append(Interval(began_s, time.time()))
@@ -202,7 +202,7 @@ class Trial:
         return ShardKeys(ShardName(self.pipeline.namespace, self.topic, partition))
 
     def read_log(self) -> dict[int, list[Appended]]:
-        """What is in the topic; all of it must be produced."""
+        """Reads what is in the topic; all of it must be produced."""
         return read_log(self.kafka.bootstrap_servers, self.topic, self._delivered)
 
     def check(self, log: dict[int, list[Appended]] | None = None) -> None:
@@ -227,7 +227,7 @@ class Trial:
         self._asker.stop()
 
     def _wrong_now(self, log: dict[int, list[Appended]]) -> list[str]:
-        """What is wrong with answers and counters when just the messages with a value are applied."""
+        """Returns what is wrong with answers and counters when just the messages with a value are applied."""
         workload = self.stage.workload
         values = [one.value for messages in log.values() for one in messages if one.value is not None]
         whole = sorted(values) == sorted(line.value for line in workload.lines if line.value is not None)
@@ -264,7 +264,7 @@ class Trial:
         return log_ends(self.kafka.bootstrap_servers, self.topic)
 
     def _applied_if_known(self) -> dict[int, int] | None:
-        """Of the asking thread, with a connection of its own."""
+        """Returns what is applied, for the asking thread, over a connection of its own."""
         try:
             self._asking = self._asking or connect(*self._redis_at)
             return self._read_applied(self._asking)

@@ -28,7 +28,7 @@ def killed(stage: Stage) -> str:
 
 
 def killed_while_sealing(stage: Stage) -> str:
-    """The same, while what nothing has come for in a second is sealed; late events change it again."""
+    """Kills workers while all is sealed that nothing has come for in a second; late events change it again."""
     server = RedisServer(stage.directory / "redis")
     server.start()
     kills = stage.times(50, 6)

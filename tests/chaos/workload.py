@@ -54,7 +54,8 @@ class Workload:
 
     @cached_property
     def of_scattered_traces(self) -> "Workload":
-        """The same without what may be roll-ups: where a trace lies in several shards these count all they state."""
+        """Returns this workload without what may be roll-ups: where a trace lies in several shards these count all they
+        state."""
         return Workload(self.seed, self._events_count, roll_ups=False)
 
     @cached_property

@@ -20,7 +20,7 @@ FOLDING = Folding(30 * DAY_US, lambda: NOW_US, None)
 
 
 def messages(*offsets: int, stamp: int = NOW_US // 1_000) -> list[KafkaMessage]:
-    """No events, with the broker's time."""
+    """Returns messages that are no events, with the broker's time."""
     at = (TIMESTAMP_LOG_APPEND_TIME, stamp)
     return [KafkaMessage(*PARTITION, offset, None, b"{}", [], None, at) for offset in offsets]
 
@@ -46,7 +46,7 @@ def test_every_state_can_be_left() -> None:
 
 
 def test_unopened_has_no_shard() -> None:
-    """Until Redis has said where to read from, nothing is folded."""
+    """Nothing is folded until Redis has said where to read from."""
     with pytest.raises(Unopened):
         Assignment(PARTITION, lambda _: None).apply(messages(0), FOLDING)  # type: ignore[arg-type,return-value]
 
@@ -69,7 +69,7 @@ def test_only_an_asked_end_is_as_of_the_question(redis_url: str) -> None:
 
 
 def test_records_of_transactions_at_the_end_are_passed_over(redis_url: str) -> None:
-    """Nothing is left before the end that the client has noticed, so lag reaches 0; the gap is counted."""
+    """Offsets before the end that the client has noticed are passed over, so lag reaches 0; the gap is counted."""
     life = Life(redis_url)
     life.assignment.apply(messages(0, 1), FOLDING)
     life.assignment.note_end(LogEnd(3), NOW_US)
@@ -78,7 +78,8 @@ def test_records_of_transactions_at_the_end_are_passed_over(redis_url: str) -> N
 
 
 def test_an_open_transaction_holds_the_as_of_time_back(redis_url: str) -> None:
-    """What lies behind the last stable offset was written before now, and is not readable yet."""
+    """An open transaction holds the as-of time back: what lies behind the last stable offset was written before now,
+    and is not readable yet."""
     life = Life(redis_url)
     life.assignment.note_end(LogEnd(0, is_open=True), NOW_US + SECOND_US)
     assert "as_of_us" not in life.stored()

@@ -1,4 +1,4 @@
-"""After a step that ended its worker, or failed, its messages are gone through in ever smaller steps."""
+"""Caution: after a step that ended its worker, or failed, its messages are gone through in ever smaller steps."""
 
 from aggregator.layout.attempt import Attempt
 from ingest.caution import DEATHS_MAX, PARTS, Caution, Position

@@ -38,7 +38,8 @@ def fold(url: str, messages: Iterable[KafkaMessage], mark: EndMark | None = None
 
 
 def test_a_gap_inside_the_first_batch_is_counted(redis_url: str) -> None:
-    """What lies before the first message of a new shard is not known to have been skipped; what lies between is."""
+    """A gap inside a new shard's first batch is counted; what lies before the first message is not known to have been
+    skipped."""
     fields, _ = fold(redis_url, [message(7), message(8), message(11)])
     assert (fields["offsets_skipped"], fields["messages"]) == (2, 3)
 
@@ -72,7 +73,8 @@ def test_as_of_the_brokers_clock(redis_url: str) -> None:
 
 
 def test_as_of_a_mark_once_it_is_reached(redis_url: str) -> None:
-    """Where messages tell no broker's time, the end of the log at an instant does, once all before it is applied."""
+    """The end of the log at an instant tells the as-of time where messages tell no broker's time, once all before it is
+    applied."""
     mark = EndMark(NOW_US - 7, 12)
     assert "as_of_us" not in fold(redis_url, [message(10)], mark)[0]
     assert fold(redis_url, [message(11)], mark)[0]["as_of_us"] == NOW_US - 7

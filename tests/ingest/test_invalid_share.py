@@ -7,7 +7,7 @@ NOW_US = 1_000 * MINUTE_US
 
 
 def test_all_invalid_is_broken() -> None:
-    """One valid event among them, or too few to tell, and it is not."""
+    """Input that is all invalid is broken; with one valid event among it, or too little to tell, it is not."""
     for valid, invalid, broken in ((0, COUNTED_MIN, True), (1, COUNTED_MIN, False), (0, COUNTED_MIN - 1, False)):
         share = InvalidShare(InvalidLimit())
         share.count(valid, invalid, NOW_US)
@@ -29,7 +29,7 @@ def test_a_lower_share_and_a_row() -> None:
 
 
 def test_told_once_a_minute_and_over_in_two() -> None:
-    """As long as it lasts."""
+    """Broken input is told once a minute as long as it lasts, and is over in two."""
     share = InvalidShare(InvalidLimit())
     share.count(0, COUNTED_MIN, NOW_US)
     assert share.to_tell(NOW_US) == {"invalid_events": 100, "valid_events": 0, "consecutive": 100}

@@ -130,7 +130,7 @@ def limited(worker: Program) -> Program:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("poison", POISONS, ids=lambda poison: poison.__name__)
 def test_a_worker_survives(poison: Poison, kafka_server: KafkaServer, redis_url: str, tmp_path: Path) -> None:
-    """It never ends, what follows is counted, and nothing is in doubt: each message is counted once."""
+    """A worker never ends, what follows is counted, and nothing is in doubt: each message is counted once."""
     rng = random.Random(1)
     with Pipeline(tmp_path, kafka_server.bootstrap_servers, redis_url, {}, partitions=1) as pipeline:
         pipeline.create_topic({"max.message.bytes": "80000000"})

@@ -21,7 +21,7 @@ Refusal = Callable[[Any, ShardKeys], Any]
 
 
 def lines(count: int) -> list[Line]:
-    """As many calls."""
+    """Returns the lines of so many calls."""
     at = datetime.now(UTC).isoformat()
     call = {"project_id": "p", "op_name": "op", "started_at": at, "ended_at": at, "summary": {}}
     return [Line("p", json.dumps({"complete": {**call, "id": f"{at}-{number}"}}).encode()) for number in range(count)]
@@ -54,7 +54,7 @@ def noperm(client: Any, _: ShardKeys) -> Iterator[None]:
 
 @contextmanager
 def readonly(client: Any, _: ShardKeys) -> Iterator[None]:
-    """It has become a replica of what cannot be reached."""
+    """Makes Redis a replica of what cannot be reached."""
     client.config_set("replica-serve-stale-data", "yes")
     client.replicaof("127.0.0.1", "1")
     yield
@@ -83,7 +83,7 @@ def busy(client: Any, _: ShardKeys) -> Iterator[None]:
 @pytest.mark.single_redis
 @pytest.mark.parametrize("refusal", [noreplicas, wrongtype, noperm, readonly, busy])
 def test_the_worker_waits(refusal: Refusal, kafka_server: KafkaServer, tmp_path: Path) -> None:
-    """It says what Redis says, never ends, and counts everything once when it may."""
+    """The worker says what Redis says, never ends, and counts everything once when it may."""
     server = RedisServer(tmp_path / "redis")
     server.start()
     try:

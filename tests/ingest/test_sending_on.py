@@ -28,7 +28,7 @@ def start(number: int) -> bytes:
 
 
 def end(number: int) -> bytes:
-    """Its end, a second later."""
+    """Returns the call's end, a second later."""
     at = (BEGAN + timedelta(seconds=1)).isoformat()
     call = {
         "project_id": PROJECT,
@@ -40,7 +40,7 @@ def end(number: int) -> bytes:
 
 
 def produce(pipeline: Pipeline, values: Iterable[bytes], keyed: bool) -> None:
-    """By the client's own partitioner, with the call's id as key or with none."""
+    """Sends by the client's own partitioner, with the call's id as key or with none."""
     settings: dict[str, Any] = {"bootstrap.servers": pipeline.bootstrap_servers, "sticky.partitioning.linger.ms": 0}
     producer = Producer(settings)
     for value in values:

@@ -36,7 +36,7 @@ def fold(client: Any, unread: UnreadUsage, *values: bytes) -> None:
 
 
 def stored(client: Any) -> dict[tuple[str, str], list[str]]:
-    """What the shard keeps."""
+    """Returns what the shard keeps."""
     return read_unread(client.hgetall(ShardKeys(SHARD).unread))
 
 
@@ -78,7 +78,7 @@ def test_bounds(redis_url: str) -> None:
 
 @pytest.mark.parametrize("shape", ["complete", "end"])
 def test_where_usage_may_stand(shape: str) -> None:
-    """In events of all shapes; what is none is passed over."""
+    """Usage is looked for in events of all shapes; messages that are none are passed over."""
     inner = json.loads(message("a", {"m": {"odd": 1}}, shape))
     values = [
         b"nonsense",

@@ -53,7 +53,7 @@ def test_ends_in_order(number: int, kafka_server: KafkaServer, redis_url: str, t
 
 
 def test_commits_for_a_dead_one(kafka_server: KafkaServer, redis_url: str, tmp_path: Path) -> None:
-    """What a killed worker applied but did not commit, its successor commits, though no message comes any more."""
+    """A successor commits what a killed worker applied but did not commit, though no message comes any more."""
     dataset = read_dataset("basics")
     with Pipeline(tmp_path, kafka_server.bootstrap_servers, redis_url, dataset.settings) as pipeline:
         pipeline.create_topic()

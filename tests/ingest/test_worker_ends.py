@@ -15,7 +15,8 @@ LATE_SHARD = ShardName(NAMESPACE, *LATE)
 
 
 def test_an_end_that_comes_late_says_nothing_of_now() -> None:
-    """It was noticed before a message came that is not applied yet, and comes once more when the worker has time."""
+    """An end that was noticed before a message came that is not applied yet says nothing of now, and comes once more
+    when the worker has time."""
     now_us = BEGAN_US + 3_600 * SECOND_US
     log, server = MemoryLog((LATE, OTHER)), MemoryRedis(lambda: now_us // SECOND_US)
     worker = WorkerProcess(Parts(), server, log, lambda: now_us, {})

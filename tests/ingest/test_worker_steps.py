@@ -1,4 +1,4 @@
-"""One step of the worker after the other, with a source and shards that only note what they are told."""
+"""Steps of the worker, one after the other, with a source and shards that only note what they are told."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
@@ -78,6 +78,7 @@ class Steps:
 
     def __init__(self) -> None:
         self.now_us = NOW_US
+        self.is_lost = False
         self.applied: list[tuple[Partition, int]] = []
         self.sought: list[Partition] = []
         self.committed: dict[Partition, int] = {}
@@ -89,8 +90,13 @@ class Steps:
         for partition in (HOT, QUIET):
             self._worker.assign(partition)
 
-    def step(self, ended: Sequence[Partition] = (), messages: Mapping[Partition, int] = {}) -> None:
-        """A second later, with so many messages of each partition, and the ends of some."""
+    def step(
+        self,
+        ended: Sequence[Partition] = (),
+        messages: Mapping[Partition, int] = {},
+        truncated: Sequence[Partition] = (),
+    ) -> None:
+        """A second later, with so many messages of each partition, the ends of some, and lost tails."""
         self.now_us += SECOND_US
         polled = {}
         for partition, count in messages.items():
@@ -99,7 +105,7 @@ class Steps:
                 as_received(Message(*partition, first + number, 1_000, None, b"")) for number in range(count)
             ]
         ends = {partition: LogEnd(self.shards[partition].sent_offset) for partition in ended}
-        self._polled = Polled(polled, ends, [], [], [])
+        self._polled = Polled(polled, ends, [], list(truncated), [])
         self._worker.step(BatchLimits())
 
     def poll(self, limits: BatchLimits) -> Polled:
@@ -120,19 +126,26 @@ class Steps:
     def commit(self, next_offsets: Mapping[Partition, int], wait: bool) -> None:
         self.committed |= next_offsets
 
-    def keep_alive(self, for_s: float) -> None: ...
+    def keep_alive(self, for_s: float) -> None:
+        if self.is_lost:
+            self._worker.revoke([HOT, QUIET])
+
+    def hold(self, partition: Partition) -> None: ...
 
     def leave(self, partition: Partition) -> None:
-        """It is revoked."""
+        """Revokes the partition."""
         self._worker.revoke([partition])
 
     def _open(self, partition: Partition) -> Shard:
+        if self.is_lost:
+            raise Fenced("another wrote")
         self.shards[partition] = NotedShard(partition, self.applied)
         return cast(Shard, self.shards[partition])
 
 
 def test_few_messages_before_many() -> None:
-    """What a step brought of a quiet partition is applied before what it brought of a hot one, whichever came first."""
+    """The messages of a quiet partition are applied before those of a hot one in the same step, whichever came
+    first."""
     for order in ({HOT: 3, QUIET: 2}, {QUIET: 2, HOT: 3}):
         steps = Steps()
         steps.step(messages=order)
@@ -140,7 +153,8 @@ def test_few_messages_before_many() -> None:
 
 
 def test_an_idle_place_is_asked_once_for_each_answer() -> None:
-    """To ask is to seek, which drops what has come and waits behind others: so not again before the answer is there."""
+    """An idle partition is asked again only after the answer: to ask is to seek, which drops what has come and waits
+    behind others."""
     steps = Steps()
     steps.step([QUIET])
     for _ in range(3):
@@ -157,7 +171,8 @@ def test_an_idle_place_is_asked_once_for_each_answer() -> None:
 
 
 def test_only_what_is_stored_is_committed() -> None:
-    """What a step has sent is known to be stored in the next, whether or not that has messages of the partition."""
+    """Messages that a step has sent are known to be stored in the next, whether or not that has messages of the
+    partition."""
     for messages in ({}, {HOT: 1}):
         steps = Steps()
         steps.step(messages={HOT: 3})
@@ -167,7 +182,8 @@ def test_only_what_is_stored_is_committed() -> None:
 
 
 def test_what_was_not_stored_is_read_again() -> None:
-    """From what is stored then; what came after it is not folded before, and other partitions read again too."""
+    """Messages that were not stored are read again from what is stored then; what came after is not folded before, and
+    other partitions read again too."""
     for messages in ({}, {HOT: 1}):
         steps = Steps()
         steps.step(messages={HOT: 3})
@@ -181,7 +197,8 @@ def test_what_was_not_stored_is_read_again() -> None:
 
 
 def test_a_place_is_left_with_nothing_under_way() -> None:
-    """Who has it next finds all of it stored; where that failed, nothing is told here, nor committed."""
+    """A partition is left with nothing under way: its next worker finds all of it stored; where that failed, nothing is
+    told here, nor committed."""
     steps = Steps()
     steps.step(messages={HOT: 3, QUIET: 2})
     steps.shards[QUIET].fails = True
@@ -190,6 +207,16 @@ def test_a_place_is_left_with_nothing_under_way() -> None:
     steps.step()
     assert [steps.shards[partition].next_offset for partition in (HOT, QUIET)] == [3, 0]
     assert steps.committed == {HOT: 0, QUIET: 0}
+
+
+def test_what_is_revoked_while_another_waits_is_let_be() -> None:
+    """The client knows a partition no more that it has lost: to seek in it would end the worker."""
+    steps = Steps()
+    steps.step([QUIET], truncated=[HOT])
+    assert not steps.sought
+    steps.is_lost = True  # the next look at the refused partition waits, and the group goes on without this worker
+    steps.step()
+    assert not steps.sought
 
 
 def test_partitions_are_counted_by_who_has_the_first() -> None:

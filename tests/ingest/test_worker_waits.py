@@ -123,7 +123,7 @@ def test_redis_restarts(forgets: bool, kafka_server: KafkaServer, own_redis: Red
 
 @pytest.mark.parametrize("midway", [False, True])
 def test_redis_is_wiped(midway: bool, kafka_server: KafkaServer, own_redis: RedisServer, tmp_path: Path) -> None:
-    """After FLUSHALL the worker builds everything anew from the topic, also when no new message comes."""
+    """The worker builds everything anew from the topic after FLUSHALL, also when no new message comes."""
     dataset = read_dataset("basics")
     settings = dataset.settings | {"BATCH__MESSAGES_MAX": "5", "BATCH__WAIT_MS": "1"}
     own_redis.start()
@@ -145,7 +145,7 @@ def test_redis_is_wiped(midway: bool, kafka_server: KafkaServer, own_redis: Redi
 
 
 def test_dead_letters_are_refused(kafka_server: KafkaServer, redis_url: str, tmp_path: Path) -> None:
-    """While the dead-letter topic takes nothing, the batch is not applied; once it does, all goes on."""
+    """The batch is not applied while the dead-letter topic takes nothing; once it does, all goes on."""
     letters = f"letters-{tmp_path.name}"
     create_topic(kafka_server.bootstrap_servers, letters, 1, {"max.message.bytes": "100"})
     settings = {"KAFKA__DEAD_LETTER_TOPIC": letters}
@@ -172,7 +172,8 @@ def test_dead_letters_are_refused(kafka_server: KafkaServer, redis_url: str, tmp
 
 
 def test_a_dead_letter_too_large_for_its_topic(kafka_server: KafkaServer, redis_url: str, tmp_path: Path) -> None:
-    """It is sent with the beginning of its message only, and with its origin; what follows is counted."""
+    """A dead letter too large for its topic is sent with the beginning of its message only, and with its origin; what
+    follows is counted."""
     letters = f"letters-{tmp_path.name}"
     create_topic(kafka_server.bootstrap_servers, letters, 1, {"max.message.bytes": "2000"})
     settings = {"KAFKA__DEAD_LETTER_TOPIC": letters}

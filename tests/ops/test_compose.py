@@ -25,19 +25,19 @@ def compose() -> dict[str, Any]:
 
 
 def mounts(service: dict[str, Any]) -> list[tuple[str, str]]:
-    """Where each mount of a service comes from, and where it is."""
+    """Returns where each mount of a service comes from, and where it is."""
     return [(source, target) for source, target, *_ in (one.split(":") for one in service.get("volumes", ()))]
 
 
 def test_the_profile_starts_these_alone() -> None:
-    """Without it nothing is started that was not before."""
+    """Nothing is started without the profile that was not before."""
     services = compose()["services"]
     assert {name for name, one in services.items() if one.get("profiles") == ["monitoring"]} == MONITORING
     assert not any(one.get("profiles") for name, one in services.items() if name not in MONITORING)
 
 
 def test_images_are_pinned() -> None:
-    """To a version, not to whatever is newest."""
+    """Images are pinned to a version, not to whatever is newest."""
     for name, service in compose()["services"].items():
         image = service["image"]
         assert image == "callmeter" or re.search(r":v?\d+\.\d+\.\d+", image), (name, image)
@@ -69,7 +69,7 @@ def test_settings_of_all_services_are_known() -> None:
 
 
 def test_the_alerters_rules_are_right() -> None:
-    """They are told to the Alertmanager that is started beside it."""
+    """The alerter's rules are right, and tell the Alertmanager that is started beside it."""
     [receiver] = read_rule_file(ROOT / "ops" / "alerts.yaml").receivers
     assert receiver.address() == "http://alertmanager:9093"
 
@@ -96,7 +96,7 @@ def test_what_grafana_is_given() -> None:
     ],
 )
 def test_their_own_checks_pass(command: tuple[str, ...], file: str) -> None:
-    """By Prometheus' and Alertmanager's own programs."""
+    """The files pass the checks of Prometheus' and Alertmanager's own programs."""
     if shutil.which(command[0]) is None:
         pytest.skip(f"no {command[0]} on this machine: apt-get install prometheus prometheus-alertmanager")
     path = Path(file)

@@ -55,7 +55,7 @@ def calls() -> list[ExportedCall]:
 
 
 def fold(redis_url: str, exported: list[ExportedCall]) -> None:
-    """The same calls through a shard."""
+    """Folds the calls through a shard."""
     shard = Shard(ShardStore(connect(redis_url), SHARD), prices(), KEEP_ALL)
     events = []
     for one in exported:
@@ -68,7 +68,7 @@ def fold(redis_url: str, exported: list[ExportedCall]) -> None:
 
 @pytest.fixture(scope="module")
 def both(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    """Both of them, the Prometheus with a scrape behind it."""
+    """Yields callmeter, and a Prometheus that has scraped the exporter, with these calls in both."""
     connect(redis_server.url).flushall()
     directory = tmp_path_factory.mktemp("grafana")
     exported = calls()
@@ -135,7 +135,8 @@ def ask(client: httpx.Client, method: str, path: str, parameters: dict[str, str]
 
 
 def shape(value: Any, name: str = "") -> Any:
-    """What kind of document it is: labels may be any, numbers any, and of a list's elements each kind counts once."""
+    """Returns what kind of document it is: labels may be any, numbers any, and of a list's elements each kind counts
+    once."""
     if name in ("metric", "seriesLabels", "labels") and isinstance(value, dict):
         return "labels"
     if isinstance(value, dict):
@@ -255,7 +256,7 @@ def test_the_same_values(both: Both, query: str) -> None:
 
 
 def test_the_same_choices(both: Both) -> None:
-    """Of ops, projects and bounds in drop-downs; of names, all that the exporter has are among ours."""
+    """Drop-downs offer the same ops, projects and bounds; all names that the exporter has are among ours."""
     for path in ("label/op_name/values", "label/project/values", "label/root/values"):
         given = window(both, **{"match[]": "callmeter_calls_total"})
         ours, theirs = (ask(one, "GET", path, given)[1]["data"] for one in both[:2])

@@ -18,12 +18,12 @@ from aggregator.writing.shard import Shard
 from callmeter.local.loopback_port import free_loopback_port
 from callmeter.metrics.worker_metrics import Sources, WorkerCollector
 from callmeter.metrics.worker_server import serve_metrics
-from tests.callmeter.metrics.test_worker_metrics import NOW_US as SCRAPED_US
-from tests.callmeter.metrics.test_worker_metrics import Standing, progress
 from tests.pipeline.patience import wait_until
 from tests.pipeline.pipeline import Api
 from tests.support.folding import KEEP_ALL, PROJECT, SHARD, T0_US, complete, prices
 from tests.support.paths import ROOT
+from tests.support.standing_worker import NOW_US as SCRAPED_US
+from tests.support.standing_worker import Standing, progress
 
 RULES = ROOT / "ops" / "prometheus"
 NOW_US = T0_US + 3_600 * SECOND_US
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def promtool(*arguments: str, directory: Path = RULES) -> str:
-    """What promtool printed; its failure is the test's."""
+    """Returns what promtool printed; its failure is the test's."""
     done = subprocess.run(
         ["promtool", *arguments], cwd=directory, capture_output=True, text=True, check=False, timeout=60
     )
@@ -45,7 +45,7 @@ def promtool(*arguments: str, directory: Path = RULES) -> str:
 
 
 def test_our_alert_rules() -> None:
-    """They are valid, and each fires on what it is for and on nothing else."""
+    """Our alert rules are valid, and each fires on what it is for and on nothing else."""
     assert "8 rules found" in promtool("check", "rules", "callmeter.rules.yaml")
     assert "SUCCESS" in promtool("test", "rules", "callmeter.rules.test.yaml")
 
@@ -74,7 +74,7 @@ def test_promtool_queries_the_api(redis_url: str, tmp_path: Path) -> None:
 
 
 def test_a_real_prometheus_scrapes_a_worker(tmp_path: Path) -> None:
-    """Its own query answers what the worker's /metrics says."""
+    """A real Prometheus answers its own query with what the worker's /metrics says."""
     registry = CollectorRegistry()
     registry.register(WorkerCollector(Standing("reading"), Sources(progress, list, dict, dict), lambda: SCRAPED_US))
     server = serve_metrics("127.0.0.1", 0, registry, lambda: None)

@@ -86,7 +86,7 @@ class Window:
         return int((number or "-1").replace(",", ""))
 
     def answers_ms(self) -> list[float]:
-        """How long each drawing took, from an answer to its picture."""
+        """Returns how long each drawing took, from an answer to its picture."""
         found: list[float] = self.page.evaluate(
             "performance.getEntriesByName('answer to drawn').map((entry) => entry.duration)"
         )
@@ -108,7 +108,7 @@ class Window:
 
 
 def violations(page: Page, script: str) -> list[str]:
-    """What axe-core finds that is serious or critical, each as a sentence with the places."""
+    """Returns what axe-core finds that is serious or critical, each as a sentence with the places."""
     page.evaluate(script)
     found: list[dict[str, Any]] = page.evaluate("async () => (await axe.run()).violations")
     return [

@@ -1,4 +1,4 @@
-"""From an alarm to the call that failed: three clicks."""
+"""A visitor gets from an alarm to the call that failed with three clicks."""
 
 from datetime import timedelta
 

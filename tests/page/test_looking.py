@@ -167,7 +167,7 @@ def test_a_reload_keeps_the_view(window: OpenWindow) -> None:
 
 
 def test_a_call_is_seen_within_two_seconds(window: OpenWindow, running: Pipeline) -> None:
-    """From the moment a call is in Kafka, the page that is open shows it within two seconds, totals and row."""
+    """The page that is open shows a call, in totals and row, within two seconds of its being in Kafka."""
     one = window()
     page = one.open(VIEW)
     before = one.total("Calls")

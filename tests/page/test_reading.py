@@ -19,7 +19,8 @@ LOOKS_MAX = 12
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1440])
 def test_it_can_be_read(window: OpenWindow, axe: str, width: int, scheme: Scheme) -> None:
-    """Nothing serious for axe-core, with an open call, a table, the help and the range; no sideways scrolling."""
+    """The page has nothing serious for axe-core, with an open call, a table, the help and the range; and no sideways
+    scrolling."""
     one = window(width=width, height=1_000, scheme=scheme)
     page = one.open(VIEW + "&compare=1&tables=latency")
     page.locator("#examples .call-head").first.click()
@@ -36,7 +37,7 @@ def test_it_can_be_read(window: OpenWindow, axe: str, width: int, scheme: Scheme
 
 
 def test_it_fills_a_large_screen(window: OpenWindow) -> None:
-    """At 4k all five panels stand in one row, and letters are larger."""
+    """The page shows all five panels in one row at 4k, with larger letters."""
     page = window(width=3840, height=2160).open(VIEW)
     tops = {round(box["y"]) for panel in page.locator(".panel").all() if (box := panel.bounding_box())}
     assert len(tops) == 1

@@ -68,7 +68,7 @@ def test_a_wrong_name_is_no_quiet_project(window: OpenWindow) -> None:
 
 
 def test_nothing_in_the_range(window: OpenWindow) -> None:
-    """Where there were no calls, each part says so in words."""
+    """Each part says in words that there were no calls."""
     begin = now().replace(minute=0, second=0, microsecond=0) - timedelta(days=20)
     edges = [at.strftime("%Y-%m-%dT%H:%M:%SZ") for at in (begin, begin + timedelta(hours=1))]
     page = window().open(f"{VIEW}&from={edges[0]}&to={edges[1]}")
@@ -94,7 +94,8 @@ def test_old_answers_are_told(window: OpenWindow) -> None:
 
 
 def test_an_api_that_goes_away_and_comes_back(window: OpenWindow, running: Pipeline) -> None:
-    """What was shown stays, the trouble is told, and when the api is back the page goes on by itself."""
+    """The page keeps what it shows while the api is away, tells the trouble, and goes on by itself when the api is
+    back."""
     api = running.start_api()
     one = window(url=f"http://127.0.0.1:{api.port}")
     one.allowed = ("ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION_RESET")
@@ -107,7 +108,7 @@ def test_an_api_that_goes_away_and_comes_back(window: OpenWindow, running: Pipel
 
 
 def test_refused_questions_are_told(window: OpenWindow) -> None:
-    """What the api refuses is told in its own words."""
+    """A question that the api refuses is told in the api's own words."""
     one = window()
     one.allowed = ("422",)
     one.page.goto(f"{one.url}/{VIEW}{''.join(f'&user={number}' for number in range(1_001))}")

@@ -70,7 +70,7 @@ def _stats(rng: Random, starts: Sequence[Json]) -> Json:
 
 
 def _window(rng: Random, starts: Sequence[Json]) -> tuple[datetime, datetime]:
-    """From one call to another, to the microsecond; or whole hours around all of them."""
+    """Returns a window from one call to another, to the microsecond; or whole hours around all of them."""
     if rng.random() < 0.3:
         hour = BEGIN.replace(minute=0)
         return hour - timedelta(hours=rng.choice([0, 1, 24])), hour + timedelta(hours=rng.choice([1, 6, 24, 72]))
@@ -87,7 +87,7 @@ def _spec(rng: Random, metrics: Sequence[str]) -> Json:
 
 
 def _filter(rng: Random, starts: Sequence[Json]) -> Json:
-    """One or two fields, with values of some calls: often such as occur together."""
+    """Returns a filter of one or two fields, with values of some calls: often such as occur together."""
     pattern = rng.choice(starts)
     chosen: Json = {}
     for field in rng.sample([*FILTER_FIELDS, "trace_roots_only", "input_refs"], rng.randint(1, 2)):

@@ -134,7 +134,7 @@ class Pipeline:
         return {partition: offset for partition, offset in offsets if offset is not None}
 
     def applied_messages(self) -> int:
-        """How many messages all shards have applied."""
+        """Returns how many messages all shards have applied."""
         return sum(self.applied().values())
 
     def wait_until_applied(self, timeout_s: float = APPLY_TIMEOUT_S) -> None:
@@ -189,7 +189,7 @@ class Api:
         return self._client.post(path, content=content)
 
     def mistakes(self, cases: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
-        """What is wrong with the answers to golden cases, by the case's name; empty when all are right."""
+        """Returns what is wrong with the answers to golden cases, by the case's name; empty when all are right."""
         found = {}
         for case in cases:
             response = self.ask(case["path"], case["body"].encode() if "body" in case else case["request"])

@@ -48,7 +48,7 @@ class Program(ChildProcess):
         self._process.send_signal(number)
 
     def logged(self, event: str) -> list[dict[str, Any]]:
-        """Its log lines of this event so far, over all its runs."""
+        """Returns the program's log lines of this event so far, over all its runs."""
         found = []
         for text in self.log_path.read_text().splitlines() if self.log_path.exists() else []:
             try:

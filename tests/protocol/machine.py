@@ -66,7 +66,7 @@ class Protocol(RuleBasedStateMachine):
 
     @initialize(messages=st.lists(st.sampled_from(MESSAGES), min_size=4, max_size=8))
     def begin(self, messages: list[Sent]) -> None:
-        """There is something to read, for those who are told of their partitions."""
+        """Produces the first messages, and tells the workers of their partitions."""
         for partition in PLACES:
             self.produce(partition, messages, 0)
         for worker in self.workers:
@@ -94,7 +94,7 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(worker=workers, steps=st.sampled_from((TO_THE_END, TO_THE_END, *STEPS)))
     def keep_up(self, worker: int, steps: int) -> None:
-        """No message comes for a while: what is due is sealed, moved and collected."""
+        """Seals, moves and collects what is due, as when no message comes for a while."""
         self.now_us += SECOND_US
         self.workers[worker].keep_up(steps)
 
@@ -147,7 +147,7 @@ class Protocol(RuleBasedStateMachine):
 
     @rule()
     def wait(self) -> None:
-        """Until what has been retired may be deleted; nobody freezes for as long."""
+        """Waits until what has been retired may be deleted; nobody freezes for as long."""
         if not any(worker.busy for worker in self.workers):
             self.now_us += GRACE_S * SECOND_US
 
@@ -188,7 +188,7 @@ class Protocol(RuleBasedStateMachine):
             assert as_of_us(state, shard) <= min(unapplied, default=self.now_us)
 
     def teardown(self) -> None:
-        """When all is well again, everything is read to the end."""
+        """Reads everything to the end when all is well again."""
         try:
             self._catch_up()
         finally:
@@ -196,7 +196,7 @@ class Protocol(RuleBasedStateMachine):
                 worker.kill()
 
     def _catch_up(self) -> None:
-        """What is under way comes to its end; then the second worker leaves, and the first starts anew."""
+        """Ends what is under way; then the second worker leaves, and the first starts anew."""
         for worker in self.workers:
             worker.fault = None
             while worker.busy:
@@ -216,7 +216,7 @@ class Protocol(RuleBasedStateMachine):
             assert registered == self._fold(partition, self.log.end(partition)).registered
 
     def _totals(self, state: State, shard: ShardName) -> Totals:
-        """What Redis and the objects hold; raises where one of them lacks what the other points into."""
+        """Returns what Redis and the objects hold; raises where one of them lacks what the other points into."""
         return totals_in(state, shard, self.parts.objects(self.objects))
 
     def _next_offset(self, partition: Partition) -> int:

@@ -79,7 +79,7 @@ class MemorySource(Source):
         return polled
 
     def keep_alive(self, wait_s: float) -> None:
-        """What comes by is lost; the worker must read it again."""
+        """Loses what comes by; the worker must read it again."""
         self._pause("keep_alive")
         self._serve_rebalances()
         for partition in self.positions:
@@ -101,7 +101,7 @@ class MemorySource(Source):
         return {}
 
     def commit(self, next_offsets: Mapping[Partition, int], wait: bool) -> None:
-        """Nothing reads it back."""
+        """Does nothing: nobody reads commits back."""
 
     def will_hold(self, partition: Partition) -> bool:
         """Whether the partition is assigned once the rebalances that wait are served."""
@@ -134,7 +134,7 @@ class MemorySource(Source):
 
 
 def as_received(message: Message) -> KafkaMessage:
-    """As the client gives it; it knows times in milliseconds."""
+    """Returns a message as the client gives it, which knows times in milliseconds."""
     assert message.broker_us % 1_000 == 0
     timestamp = TIMESTAMP_LOG_APPEND_TIME, message.broker_us // 1_000
     return KafkaMessage(

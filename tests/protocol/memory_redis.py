@@ -2,10 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from aggregator.layout.postings import block_field, unpack_latest
-
-BLOCK_BYTES_MAX = 1_000
-
 # Of the oldest state that a Redis may come back with.
 DUMP_AGE_S_MAX = 500
 
@@ -75,15 +71,6 @@ class State:
         for key in [key for key, at_unix_s in self.expiries.items() if at_unix_s <= now_unix_s]:
             self.delete(key)
 
-    def append_posting(self, key: bytes, blocks: bytes, field: bytes, more: bytes) -> None:
-        """As the script in aggregator.layout.postings does it."""
-        kept = self.hash(key).get(field, bytes(4))
-        if len(kept) + len(more) > BLOCK_BYTES_MAX and len(kept) > 4:
-            full, numbers = unpack_latest(kept)
-            self.hset(blocks, {block_field(full, field): packed_block(numbers)})
-            kept = (full + 1).to_bytes(4, "big")
-        self.hset(key, {field: kept + more})
-
     def _writable(self, key: bytes) -> Hash:
         if key not in self._own:
             self._own.add(key)
@@ -92,7 +79,7 @@ class State:
 
 
 class MemoryRedis:
-    """One server. Its past is a list of states; a crash or a failover takes it back to one of them."""
+    """One server, whose past is a list of states; a crash or a failover takes it back to one of them."""
 
     def __init__(self, now_unix_s: Callable[[], int]) -> None:
         self.now_unix_s = now_unix_s
@@ -104,7 +91,7 @@ class MemoryRedis:
 
     @property
     def state(self) -> State:
-        """What a command would find now."""
+        """Returns what a command would find now."""
         now = self.states[-1]
         if any(at_unix_s <= self.now_unix_s() for at_unix_s in now.expiries.values()):
             self.change(lambda state: state.expire(self.now_unix_s()))
@@ -131,19 +118,7 @@ class MemoryRedis:
         self.late.clear()
 
     def deliver_late(self) -> None:
-        """What was sent by clients that gave up waiting arrives."""
+        """Delivers what was sent by clients that gave up waiting."""
         late, self.late = self.late, []
         for arrive in late:
             arrive()
-
-
-def packed_block(numbers: Iterable[int]) -> bytes:
-    """A full block of postings."""
-    packed, before = bytearray([255]), 0
-    for number in sorted(numbers):
-        gap, before = number - before, number
-        while gap >= 128:
-            packed.append(gap % 128 + 128)
-            gap //= 128
-        packed.append(gap)
-    return bytes(packed)

@@ -14,15 +14,13 @@ import redis
 from aggregator.layout import keys as layout
 from aggregator.layout.attempt import Attempt
 from aggregator.layout.keys import SESSION_BYTES, VERSION_BYTES, ShardKeys, ShardName
-from aggregator.layout.postings import appended
-from aggregator.layout.slot_versions import with_latest_start
 from aggregator.layout.write import Field, Key, ShardWrite, Value
 from aggregator.store.shard_store import Fenced, ShardStore
 from tests.protocol.memory_redis import Hash, MemoryRedis, State
 
 
 class Fault(Enum):
-    """What may go wrong with one command."""
+    """The ways in which one command may go wrong."""
 
     UNSENT = "the connection is cut before it arrives"
     UNANSWERED = "it is done, and the connection is cut before the answer"
@@ -31,7 +29,7 @@ class Fault(Enum):
 
 
 class Watch(NamedTuple):
-    """What must not change between WATCH and EXEC: the connection, and the key."""
+    """The connection and the key that must not change between WATCH and EXEC."""
 
     incarnation: int
     writes: int
@@ -58,7 +56,7 @@ class MemoryStore(ShardStore):
         self.keys = ShardKeys(shard)
 
     def check_policy(self) -> None:
-        """This Redis drops nothing by itself."""
+        """Accepts the policy: this Redis drops nothing by itself."""
 
     def next_offset(self) -> int | None:
         self._continued_at = self._look("next_offset").string(_bytes(self.keys.next))
@@ -86,7 +84,8 @@ class MemoryStore(ShardStore):
         return list(found)
 
     def scan_fields(self, key: Key, cursor: int, count: int) -> tuple[int, dict[bytes, bytes]]:
-        """In the order of their checksums, so that fields that come and go meanwhile change nothing for the others."""
+        """Yields fields in the order of their checksums, so that fields that come and go meanwhile change nothing for
+        the others."""
         [found] = self._read_hashes("scan_fields", [key])
         left = sorted((crc32(field), field) for field in found if crc32(field) >= cursor)
         told, rest = left[:count], left[count:]
@@ -110,7 +109,7 @@ class MemoryStore(ShardStore):
             raise Fenced(f"read at next offset {self._continued_at!r}, then {offsets!r}")
 
     def sweep_projects(self, cursor: int) -> int:
-        """In the model nobody lists projects."""
+        """Does nothing: in the model nobody lists projects."""
         return 0
 
     def register(self, project_ids: Mapping[str, int]) -> None:
@@ -128,7 +127,7 @@ class MemoryStore(ShardStore):
         self._write(self._before("register"), lambda: self._server.change(transaction))
 
     def read_attempt(self) -> Attempt | None:
-        """In the model no step ends its process."""
+        """Returns none: in the model no step ends its process."""
         return None
 
     def note_attempt(self, attempt: Attempt) -> None: ...
@@ -193,18 +192,10 @@ class MemoryStore(ShardStore):
             state.hset(_bytes(key), {_bytes(field): _bytes(value) for field, value in fields.items()})
         for key, deleted in write.deletions.items():
             state.hdel(_bytes(key), map(_bytes, deleted))
-        for (posting_key, blocks), more in write.appends.items():
-            arguments = appended(more)
-            for value, piece in zip(arguments, arguments, strict=True):
-                state.append_posting(_bytes(posting_key), _bytes(blocks), value, piece)
         for ref_key, names in write.names.items():
             state.add_names(_bytes(ref_key), names)
         for versions, slots in write.new_versions.items():
-            drawn = {_bytes(slot): secrets.token_bytes(VERSION_BYTES) for slot in slots}
-            for slot, latest_us in write.latest_starts_us.get(versions, {}).items():
-                kept = state.hash(_bytes(versions)).get(_bytes(slot))
-                drawn[_bytes(slot)] = with_latest_start(drawn[_bytes(slot)], kept, latest_us)
-            state.hset(_bytes(versions), drawn)
+            state.hset(_bytes(versions), {_bytes(slot): secrets.token_bytes(VERSION_BYTES) for slot in slots})
         for counter, count in write.increments.items():
             state.hincrby(_bytes(self.keys.shard), _bytes(counter), count)
         for key, at_unix_s in write.expiries.items():

@@ -10,6 +10,7 @@ from aggregator.layout.sealed_calls import CALL_FRAME_FIELD
 from aggregator.layout.write import Key, ShardWrite
 from aggregator.segments.call_frame import unpack_calls
 from aggregator.writing.ids import Ids
+from aggregator.writing.posting_tails import PostingTails
 from aggregator.writing.records import Records
 from aggregator.writing.shard import Shard
 from ingest.kafka.partition import Partition
@@ -93,12 +94,14 @@ class TrustingShard(Shard):
 
     def recover(self) -> None:
         super().recover()
-        self._ids = TrustingIds(self._store, self._limits.seal_after_s, self._records.next_number)
-        self._ids.records = self._records
+        state = self._state
+        ids = TrustingIds(self._store, self._limits.seal_after_s, state.records.next_number)
+        ids.records = state.records
+        state.ids = ids
 
 
 class UncheckedSealingStore(MemoryStore):
-    """What was read is sealed whatever has been written since."""
+    """A store that seals what was read, whatever has been written since."""
 
     _is_sealing = False
 
@@ -115,7 +118,7 @@ class UncheckedSealingStore(MemoryStore):
 
 
 class FrameFirstStore(MemoryStore):
-    """Of a sealed record that was written again, what the frame holds counts."""
+    """A store that reads the frame's record first, though the record was written again beside it."""
 
     def _read_hashes(self, command: str, keys: Iterable[Key]) -> list[Hash]:
         asked = list(keys)
@@ -138,7 +141,7 @@ class UnwatchedStore(MemoryStore):
 
 
 class MixingStore(MemoryStore):
-    """What is read may be of any state, as long as the next offset is right when the batch is applied."""
+    """A store whose reads may be of any state, as long as the next offset is right when the batch is applied."""
 
     def _check(self, offsets: list[bytes | None]) -> None: ...
 
@@ -152,7 +155,7 @@ class TwoStepStore(MemoryStore):
 
 
 class RememberingShard(Shard):
-    """After a doubt, only the next offset is read again; what was in memory stays."""
+    """A shard that reads only the next offset again after a doubt, and keeps what was in memory."""
 
     def recover(self) -> None:
         known: Shard | None = getattr(self._store, "first_writer", None)
@@ -164,8 +167,20 @@ class RememberingShard(Shard):
             self._next_offset = self._store.next_offset()
 
 
+class TailsKeptShard(Shard):
+    """After a doubt, only the tails of postings stay in memory."""
+
+    def recover(self) -> None:
+        super().recover()
+        known: PostingTails | None = getattr(self._store, "first_tails", None)
+        if known is None:
+            self._store.first_tails = self._state.tails  # type: ignore[attr-defined]
+        else:
+            self._state.tails = known
+
+
 class ForwardSource(MemorySource):
-    """After a doubt, reading goes on where it was."""
+    """A source that goes on reading where it was after a doubt."""
 
     def seek(self, partition: Partition, offset: int | None) -> None: ...
 
@@ -185,5 +200,6 @@ MUTANTS = {
     "reads of any state": Parts(store=MixingStore),
     "offset after state": Parts(store=TwoStepStore),
     "caches kept": Parts(shard=RememberingShard),
+    "tails of postings kept": Parts(shard=TailsKeptShard),
     "no seek back": Parts(source=ForwardSource),
 }

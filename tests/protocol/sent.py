@@ -30,7 +30,7 @@ class End(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What an event tells of a call."""
+    """All that an event tells of a call."""
 
     project_id: str
     call_id: str

@@ -74,7 +74,7 @@ class _Reading:
         return totals
 
     def _read_days(self, totals: Totals) -> None:
-        """What lies in keys of their own by project, and most by day."""
+        """Reads what lies in keys of their own by project, and most by day."""
         for key in self._state.keys:
             if not key.startswith(self._tag):
                 continue

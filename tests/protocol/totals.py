@@ -17,7 +17,7 @@ CallName = tuple[str, str]
 
 
 class Slot(NamedTuple):
-    """Of which project, level and view, and when it begins (microseconds since 1970)."""
+    """A slot's project, level and view, and when it begins (microseconds since 1970)."""
 
     project_id: str
     level: str
@@ -27,7 +27,7 @@ class Slot(NamedTuple):
 
 @dataclass
 class Counted:
-    """What one slot counts; the sum of latencies is kept apart from the latencies of its sketch."""
+    """The counts of one slot; the sum of latencies is kept apart from the latencies of its sketch."""
 
     calls: int = 0
     errors: int = 0
@@ -40,9 +40,8 @@ class Counted:
 
 @dataclass
 class Totals:
-    """Of one shard: `numbers` of records by call, `posted` numbers by project and minute, tokens of subtrees by model
-    with how many calls in them have no end, and the calls listed as unfinished.
-    """
+    """Totals of one shard: `numbers` of records by call, `posted` numbers by project and minute, tokens of subtrees by
+    model with how many calls in them have no end, and the calls listed as unfinished."""
 
     counters: Counter[str] = field(default_factory=Counter)
     registered: set[str] = field(default_factory=set)

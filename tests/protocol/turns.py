@@ -47,7 +47,7 @@ class Turns:
             self._killed = False
 
     def pause(self, step: str) -> None:
-        """To be called by the task: a place where others may come between."""
+        """Pauses the task that calls it: a place where others may come between."""
         if not self._steps_left or step == self._until:
             self._theirs.release()
             self._mine.acquire()

@@ -38,7 +38,7 @@ STEPS_THAT_COUNT_NOTHING = 2
 
 
 class NoCatalogue:
-    """Nothing has a price."""
+    """A catalogue in which nothing has a price."""
 
     def timeline(self, model: str) -> Timeline:
         del model
@@ -55,7 +55,7 @@ class NoTopic:
 
 
 class Parts(NamedTuple):
-    """What a worker is made of. The mutants of the model replace one or the other."""
+    """The classes that a worker is made of. The mutants of the model replace one or the other."""
 
     store: type[MemoryStore] = MemoryStore
     shard: type[Shard] = Shard
@@ -65,7 +65,7 @@ class Parts(NamedTuple):
 
 
 class WorkerProcess:
-    """One worker. It stops before every command to Redis, when its steps are used up, and others come between."""
+    """One worker, which stops before every command to Redis, when its steps are used up, and others come between."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class WorkerProcess:
         self._turns.run(self._keep_up, steps_max, None)
 
     def kill(self) -> None:
-        """What it had in memory is gone."""
+        """Kills the worker: what it had in memory is gone."""
         self._turns.kill()
 
     def _batch(self, messages_max: int) -> None:

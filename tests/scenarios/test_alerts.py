@@ -37,7 +37,7 @@ EVENT = "this process evaluates alerts"
 
 
 def kill_one(alerters: Sequence[Program], turns: random.Random) -> None:
-    """One of them, at once, and start it again: whichever holds the lease or waits for it."""
+    """Kills one of them at once and starts it again: whichever holds the lease or waits for it."""
     victim = alerters[turns.randrange(len(alerters))]
     victim.end_by(signal.SIGKILL)
     victim.start(lambda: True, PATIENCE_S)
@@ -122,7 +122,7 @@ def test_a_paused_holder_tells_nothing_again(redis_url: str, tmp_path: Path) -> 
 
 @pytest.mark.single_redis
 def test_redis_killed_in_between(tmp_path: Path) -> None:
-    """It comes back with what it held: what was told is not told again, and its end once."""
+    """Redis comes back with what it held: what was told is not told again, and its end once."""
     server = RedisServer(tmp_path / "redis")
     server.start()
     with WebhookServer() as hook, api_of(server.url, tmp_path) as api:
@@ -175,7 +175,8 @@ def test_a_rule_that_is_taken_out_is_over(redis_url: str, tmp_path: Path) -> Non
     reason="no Alertmanager on this machine: apt-get install prometheus-alertmanager",
 )
 def test_a_real_alertmanager_takes_ours(redis_url: str, tmp_path: Path) -> None:
-    """It shows what fires, with labels and annotations, and no more once it is over; it tells its own webhook."""
+    """A real Alertmanager shows what fires, with labels and annotations, and no more once it is over; it tells its own
+    webhook."""
     with (
         WebhookServer() as behind,
         Folding(redis_url) as folding,

@@ -54,7 +54,7 @@ def parent(api: Api) -> int:
 
 
 def processes(api: Api) -> dict[str, int]:
-    """What health says, over a connection of its own."""
+    """Returns the processes that health tells, over a connection of its own."""
     answer = httpx.get(f"http://{LOOPBACK}:{api.port}/health", timeout=PATIENCE_S).json()
     assert answer["status"] == "ok"
     found: dict[str, int] = answer["processes"]
@@ -77,7 +77,8 @@ def ask_on_new_connections(port: int, questions: int) -> list[Any]:
 
 
 def test_all_answer_the_same(api: Api, redis_url: str, tmp_path: Path) -> None:
-    """After every batch, however often a process has answered and kept its rows before: as one that has just begun."""
+    """All processes answer the same after every batch, however often one has answered and kept its rows before, as one
+    that has just begun."""
     shard = open_shard(redis.Redis.from_url(redis_url))
     for batch in range(3):
         apply(shard, [complete(f"{batch}-{at}", at * 7, at * 7 + batch + 1) for at in range(200)])

@@ -106,7 +106,7 @@ def test_a_batch_of_100_000_invalid_events(kafka_server: KafkaServer, redis_url:
 
 
 def test_a_hot_project_beside_a_quiet_one(kafka_server: KafkaServer, redis_url: str, tmp_path: Path) -> None:
-    """What comes to a quiet partition does not wait for the end of another's backlog, only for what was read ahead.
+    """A quiet partition's events do not wait for the end of another's backlog, only for what was read ahead.
 
     Where projects are known to be keyed, the quiet one's answers say that they are fresh while the hot one's lag.
     """

@@ -13,7 +13,7 @@ from tests.brute_force.breakdown import answer_breakdown, answer_values
 from tests.brute_force.examples import answer_examples
 from tests.pipeline.in_process import InProcess
 from tests.pipeline.lifelike import Question
-from tests.scenarios.test_property import Folding, foldings
+from tests.scenarios.foldings import Folding, foldings
 from tests.support.answers import differences
 from tests.support.paths import CASES
 from tests.support.question_strategies import stats_requests
@@ -90,7 +90,7 @@ def product(redis_url: str) -> Iterator[InProcess]:
 
 
 def test_answers_are_those_of_a_scan(product: InProcess) -> None:
-    """In any filter, order, limit and dimension, with calls that collide in every way."""
+    """Answers are those of a scan, in any filter, order, limit and dimension, with calls that collide in every way."""
     prices = PriceList.from_file(CASES / "prices.yaml")
 
     @settings(

@@ -72,7 +72,7 @@ def invalid_events() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("value", "reason", "field"), list(invalid_events()))
 def test_invalid_event(value: bytes | str, reason: str, field: str | None) -> None:
-    """What is no event is refused for the right reason, names its field and tells of no call."""
+    """An invalid event is refused for the right reason, names its field and tells of no call."""
     model = fold([value], PriceList([]), NOW)
     (invalid,) = model.dead_letters
     assert invalid.reason == reason

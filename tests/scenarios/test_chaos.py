@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
 @cache
 def workload() -> Workload:
-    """The same for all, so that the brute force works once."""
+    """One workload for all scenarios, so that the brute force works once."""
     return Workload(SEED, EVENTS_SHORT)
 
 
@@ -52,6 +52,6 @@ def test_workload_holds_all_that_happens_to_events() -> None:
 @pytest.mark.apache_kafka
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_scenario(name: str, kafka_server: KafkaServer, tmp_path: Path) -> None:
-    """What the scenario does harms no answer, during or after."""
+    """The scenario harms no answer, during or after."""
     scenario: Callable[[Stage], str] = SCENARIOS[name]
     assert scenario(Stage(workload(), kafka_server, tmp_path, Random(f"{SEED}/{name}"), True, say_nothing))

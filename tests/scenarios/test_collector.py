@@ -17,7 +17,7 @@ from callmeter.local.loopback_port import LOOPBACK, free_loopback_port
 from ingest.decoding.single import decode_message
 from tests.pipeline.pipeline import Pipeline
 from tests.pipeline.program import START_TIMEOUT_S
-from tests.scenarios.test_gateway import SDKS, check_program
+from tests.scenarios.sdk_programs import SDKS, check_program
 from tests.support.paths import CASES, ROOT
 
 COLLECTOR = ROOT / ".servers" / "otelcol" / "otelcol-callmeter"
@@ -104,7 +104,8 @@ def record(pipeline: Pipeline, encoding: str, keyed: bool) -> None:
 
 @pytest.mark.parametrize(("encoding", "keyed"), [("otlp_proto", True), ("otlp_json", True), ("otlp_proto", False)])
 def test_recorded_messages(encoding: str, keyed: bool) -> None:
-    """What the Collector wrote of that program is the same calls: agents may roll up, models used 15 tokens each."""
+    """The messages that the Collector wrote of that program are its calls: agents may roll up, models used 15 tokens
+    each."""
     lines = [json.loads(line) for line in RECORDED.read_text().splitlines()]
     values = [
         base64.b64decode(line["value"]) for line in lines if (line["encoding"], line["keyed"]) == (encoding, keyed)

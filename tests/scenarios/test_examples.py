@@ -27,7 +27,7 @@ needs_npm = pytest.mark.skipif(not TYPESCRIPT.exists(), reason="`make sdks` inst
 
 
 def commands(language: str, directory: Path, broker: str, topic: str, gateway: str) -> list[list[str]]:
-    """How the example of a language is run."""
+    """Returns the commands that run the example of a language."""
     if language == "python":
         return [[sys.executable, str(EXAMPLES / "produce.py"), broker, topic]]
     if language == "go":
@@ -44,7 +44,7 @@ def commands(language: str, directory: Path, broker: str, topic: str, gateway: s
     "language", ["python", pytest.param("typescript", marks=needs_npm), pytest.param("go", marks=needs_go)]
 )
 def test_example(language: str, tmp_path: Path, bootstrap_servers: str, redis_url: str) -> None:
-    """It ends well and prints the id of its call, whose tokens can be asked."""
+    """The example ends well and prints the id of its call, whose tokens can be asked."""
     with Pipeline(tmp_path, bootstrap_servers, redis_url, {}) as pipeline:
         pipeline.create_topic()
         pipeline.start_worker()

@@ -21,9 +21,9 @@ from callmeter.local.loopback_port import LOOPBACK, free_loopback_port
 from tests.pipeline.patience import wait_until
 from tests.pipeline.pipeline import Pipeline
 from tests.pipeline.program import START_TIMEOUT_S, Program
+from tests.scenarios.sdk_programs import PROJECT, SDKS, check_program
 from tests.support.paths import ROOT
 
-PROJECT = "ent/proj"
 # A kill and a start take some seconds; CALLMETER_TEST_GATEWAY_KILLS=20 has been seen to pass.
 KILLS = int(os.environ.get("CALLMETER_TEST_GATEWAY_KILLS", "4"))
 STARTED = "2026-06-10T10:00:00Z"
@@ -157,7 +157,6 @@ def test_killed_while_it_takes_events(pipeline: Pipeline, gateway: GatewayProgra
     assert len(acknowledged) <= calls <= len(acknowledged) + 10 * len(senders)
 
 
-SDKS = ROOT / "tests" / "sdks"
 NODE_MODULES = ROOT / ".servers" / "sdks" / "node_modules"
 PYTHON = [sys.executable, str(SDKS / "weave_program.py")]
 NODE = ["node", str(SDKS / "weave_program.cjs")]
@@ -198,28 +197,8 @@ def test_opentelemetry_for_python(tmp_path: Path, bootstrap_servers: str, redis_
         check_program(api, json.loads(ran.stdout.splitlines()[-1]))
 
 
-def check_program(api: Any, did: dict[str, int]) -> None:
-    """What the program did, `{"calls", "errors", "leaves"}`, is what is counted; its leaves used 15 tokens each."""
-    question = {
-        "project_id": PROJECT,
-        "start": "2026-01-01T00:00:00Z",
-        "granularity": 86_400 * 3_000,
-        "call_metrics": [{"metric": "call_count"}, {"metric": "error_count"}],
-    }
-
-    def counted() -> list[int]:
-        rows = api.ask("/calls/stats", question).json()["call_buckets"]
-        return [sum(row[key] for row in rows) for key in ("sum_call_count", "sum_error_count")]
-
-    wait_until(lambda: counted() == [did["calls"], did["errors"]], 30)
-    assert counted() == [did["calls"], did["errors"]]
-    usage = {**question, "call_metrics": [], "usage_metrics": [{"metric": "total_tokens"}]}
-    rows = api.ask("/calls/stats", usage).json()["usage_buckets"]
-    assert sum(row["sum_total_tokens"] for row in rows) == 15 * did["leaves"]
-
-
 def test_one_address_with_keys(tmp_path: Path, bootstrap_servers: str, redis_url: str) -> None:
-    """On one address a key of scope `write` sends and may not ask, one of scope `read` asks and may not send."""
+    """A key of scope `write` sends and may not ask, one of scope `read` asks and may not send, on one address."""
     with Pipeline(tmp_path, bootstrap_servers, redis_url, SETTINGS | {"API__AUTH": "true"}) as pipeline:
         pipeline.create_topic()
         pipeline.start_worker()

@@ -77,7 +77,7 @@ def api(redis_url: str, tmp_path: Path) -> Iterator[Api]:
 
 
 def hostile(random_: random.Random) -> bytes:
-    """One question, or nearly one."""
+    """Returns one question, or nearly one."""
     asked: dict[str, Any] = {
         "project_id": random_.choice([PROJECT, PROJECT, "never/seen", "x" * 10_000]),
         "start": random_.choice(["0001-01-01T00:00:00Z", "2026-02-05T00:00:01.5Z", "2026-03-01T00:00:00Z"]),
@@ -132,7 +132,7 @@ class Plain(threading.Thread):
                 time.sleep(0.01)
 
     def p99_ms(self) -> float:
-        """Of what it waited until now, after which it stops."""
+        """Returns the 99th percentile of what it waited until now, and stops."""
         self._stopped.set()
         self.join()
         return sorted(self.waited_ms)[int(len(self.waited_ms) * 0.99)]

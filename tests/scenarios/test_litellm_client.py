@@ -9,7 +9,7 @@ import pytest
 
 from callmeter.local.loopback_port import LOOPBACK
 from tests.pipeline.pipeline import Pipeline
-from tests.scenarios.test_gateway import PROJECT, SDKS, check_program
+from tests.scenarios.sdk_programs import PROJECT, SDKS, check_program
 from tests.support.paths import ROOT
 
 PYTHON = ROOT / ".servers" / "litellm" / "venv" / "bin" / "python"

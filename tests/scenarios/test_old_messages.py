@@ -27,7 +27,7 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 
 def message(offset: int, call_id: str, started_us: int, broker_us: int) -> Message:
-    """One complete call."""
+    """Returns a message of one complete call."""
     call = {
         "project_id": "acme/agents",
         "id": call_id,
@@ -60,7 +60,8 @@ def test_a_replay_of_old_messages_counts_a_duplicate_once(client: redis.Redis) -
 
 
 def test_a_duplicate_whose_record_is_gone_is_a_dead_letter(client: redis.Redis) -> None:
-    """Even when its own message claims an old time: the shard remembers how far it has dropped."""
+    """A duplicate whose record is gone is a dead letter, even when its own message claims an old time: the shard
+    remembers how far it has dropped."""
     shard = Shard(ShardStore(client, SHARD), prices(), RETENTION)
     calls = [message(number, f"call-{number}", T0_US, T0_US) for number in range(CALLS_PER_CHUNK)]
     later_us = T0_US + RETENTION_US

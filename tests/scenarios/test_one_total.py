@@ -15,7 +15,8 @@ BELOW = {"root": list(LEAVES), "middle-1": ["leaf-1", "leaf-2"], "middle-2": ["l
 
 
 def usage(leaves: list[str]) -> dict[str, Any]:
-    """As OpenAI's client reports it, summed over leaves: the first half of a leaf's tokens is its prompt."""
+    """Returns usage as OpenAI's client reports it, summed over leaves: the first half of a leaf's tokens is its
+    prompt."""
     prompt = sum(LEAVES[leaf] // 2 for leaf in leaves)
     return {
         "gpt-4o": {

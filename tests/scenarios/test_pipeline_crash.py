@@ -16,7 +16,7 @@ KILLS = 10
 
 @pytest.mark.parametrize("name", ["basics", "usage_trees"])
 def test_kill_9(name: str, kafka_server: KafkaServer, redis_url: str, tmp_path: Path) -> None:
-    """After ten kills at random moments, each with a part of the messages applied, every answer is right.
+    """Every answer is right after ten kills at random moments, each with a part of the messages applied.
 
     Neither a message nor a call is counted twice.
     """

@@ -71,7 +71,7 @@ def test_invalid_among_valid(kafka_server: KafkaServer, redis_url: str, tmp_path
 
 
 def test_one_bad_element(kafka_server: KafkaServer, redis_url: str, tmp_path: Path) -> None:
-    """Of a batch with bad elements the others count; each bad one is a dead letter with its position, at its offset."""
+    """Good elements of a batch count; each bad one is a dead letter with its position, at its offset."""
     elements = [complete("a"), complete("b", id=7), complete("c"), {"batch": []}, complete("d")]
     line = Line("k", json.dumps({"batch": elements}).encode())
     settings = read_dataset("basics").settings | {"KAFKA__DEAD_LETTER_TOPIC": f"elsewhere-{tmp_path.name}"}

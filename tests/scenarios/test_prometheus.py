@@ -96,7 +96,7 @@ def test_rates_over_a_range_equal_stats(folded: tuple[InProcess, str, int]) -> N
 
 @pytest.mark.parametrize("dimension", ["op_name", "wb_user_id", "wb_run_id", "model"])
 def test_sums_by_a_label_equal_the_breakdown(folded: tuple[InProcess, str, int], dimension: str) -> None:
-    """By op, user, run (those without one are the series without the label) and by model."""
+    """Sums by op, user, run (those without one are the series without the label) and model equal the breakdown."""
     product, project, end_s = folded
     hours = 72
     times = [datetime.fromtimestamp(at, UTC).isoformat() for at in (end_s - hours * HOUR_S, end_s)]

@@ -75,13 +75,13 @@ def few_calls_per_chunk() -> Iterator[None]:
 
 @pytest.mark.timeout(0 if CHAOS_EXAMPLES else 300)
 def test_protocol() -> None:
-    """At every moment a shard holds what its messages below the next offset come to; in the end, what all come to."""
+    """A shard holds at every moment what its messages below the next offset come to; in the end, what all come to."""
     run_state_machine_as_test(Protocol, settings=PROTOCOL)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_every_rule_is_needed(mutant: str) -> None:
-    """Without one of its rules the protocol fails, and the state machine notices."""
+    """The protocol fails without any one of its rules, and the state machine notices."""
 
     @seed(MUTANT_SEED)
     class Mutant(Protocol):

@@ -5,14 +5,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
-import msgspec
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aggregator.layout.keys import VERSION_BYTES, ShardKeys, ShardName
-from aggregator.layout.postings import posting
+from aggregator.layout.keys import ShardKeys, ShardName
 from aggregator.layout.write import ShardWrite
 from aggregator.store.shard_store import Fenced, ShardStore, StoreFull
 from aggregator.store.transaction import Command
@@ -100,7 +98,7 @@ def server(request: pytest.FixtureRequest, redis_url: str) -> Server:
 
 
 def fields(**values: int) -> ShardWrite:
-    """What sets fields of one hash."""
+    """Returns a write that sets fields of one hash."""
     return ShardWrite(fields={"h": dict(values)})  # type: ignore[dict-item]
 
 
@@ -116,7 +114,7 @@ def test_other_offsets_are_refused(server: Server, stored: int | None, expected:
 
 @pytest.mark.parametrize("offset", [3, 4])
 def test_overtaken_between_look_and_write(server: Server, offset: int) -> None:
-    """Who writes second is refused, even where the first one left the offset as it was."""
+    """The second writer is refused, even where the first one left the offset as it was."""
     server.writer().apply(None, 3, ShardWrite())
     store = server.overtaken(lambda: server.writer().apply(3, offset, fields(a=1)))
     with pytest.raises(Fenced):
@@ -140,7 +138,7 @@ def test_reads_of_another_state_are_refused(server: Server) -> None:
 
 
 def test_full(server: Server) -> None:
-    """Without memory nothing is written."""
+    """Nothing is written without memory."""
     with server.full() as store:
         with pytest.raises(StoreFull):
             store.apply(None, 1, fields(a=1))
@@ -153,40 +151,23 @@ def test_full(server: Server) -> None:
 # Few of each, so that operations meet.
 HASHES, NAMES = ("h", b"i"), (b"a", b"b", "c")
 OFFSETS = (None, 0, 3)
-# About a block of postings, and more.
-COUNTS = (1, 2, 98, 100, 199, 200, 201, 450)
-postings = st.sampled_from(COUNTS).map(lambda count: b"".join(map(posting, range(count))))
-expiring = (*HASHES, "x", "y", "z", "versions", "absent")
-
-
-def with_starts(write: ShardWrite) -> st.SearchStrategy[ShardWrite]:
-    """The write, or one that says when the latest calls of its slots began."""
-    slots = write.new_versions.get("versions", set())
-    starts = st.fixed_dictionaries({slot: st.sampled_from((0, 9, 10, 1_772_532_059_000_001)) for slot in slots})
-    latest = starts.map(lambda of_slots: msgspec.structs.replace(write, latest_starts_us={"versions": of_slots}))
-    return st.one_of(st.just(write), latest) if slots else st.just(write)
-
-
+expiring = (*HASHES, "z", "versions", "absent")
 writes = st.builds(
     ShardWrite,
     st.dictionaries(st.sampled_from(HASHES), st.dictionaries(st.sampled_from(NAMES), st.integers(0, 9), min_size=1)),
     st.dictionaries(st.sampled_from(HASHES), st.lists(st.sampled_from(NAMES), min_size=1)),
     st.lists(st.sampled_from(HASHES), max_size=1),
-    st.dictionaries(st.just(("x", "y")), st.dictionaries(st.sampled_from((b"v", b"w")), postings, min_size=1)),
     st.dictionaries(st.just("z"), st.lists(st.sampled_from((b"r", b"s")), min_size=1)),
     st.dictionaries(st.just("versions"), st.sets(st.integers(0, 2), min_size=1)),
     st.dictionaries(st.sampled_from(("calls", "events")), st.integers(1, 3)),
     st.dictionaries(st.sampled_from(expiring), st.sampled_from((PAST_UNIX_S, FUTURE_UNIX_S, FUTURE_UNIX_S + 1))),
-).flatmap(with_starts)
+)
 
 
 def but_drawn(dump: dict[bytes, Any]) -> dict[bytes, Any]:
-    """A dump with how long versions and sessions are in place of these, which are random, and what is behind them."""
+    """A dump with how long versions and sessions are in place of these, which are random."""
     drawn = [key for key in dump if key in (b"versions", ShardKeys(SHARD).writer.encode())]
-    return dump | {
-        key: ({name: (len(value), value[VERSION_BYTES:]) for name, value in dump[key][0].items()}, dump[key][1])
-        for key in drawn
-    }
+    return dump | {key: ({name: len(value) for name, value in dump[key][0].items()}, dump[key][1]) for key in drawn}
 
 
 class Operation(NamedTuple):
@@ -196,7 +177,7 @@ class Operation(NamedTuple):
     arguments: tuple[Any, ...] = ()
 
     def outcome(self, store: ShardStore) -> object:
-        """What it returns, or that it is refused."""
+        """Returns what the operation returns, or that it is refused."""
         try:
             return getattr(store, self.name)(*self.arguments)
         except Fenced:

@@ -69,7 +69,7 @@ def test_answers(name: str, folded: Folded) -> None:
 
 
 def test_dead_letters(folded: Folded) -> None:
-    """Those of all cases, each with its reason, and no others."""
+    """The dead letters of all cases are there, each with its reason, and no others."""
     wanted = [
         letter["reason"]
         for name in NAMES

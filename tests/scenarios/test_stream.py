@@ -81,7 +81,7 @@ def opened(serving: Serving, last_as_of: str) -> socket.socket:
 
 
 def asked(serving: Serving) -> dict[str, Any]:
-    """What the question itself answers now."""
+    """Returns what the question itself answers now."""
     with serving.connect() as connection:
         connection.sendall(request(json.dumps(QUESTION).encode(), "/calls/breakdown", "POST", "connection: close"))
         answer = b""

@@ -94,7 +94,7 @@ def is_ready(url: str) -> bool:
 
 
 def ask(url: str, questions: list[dict[str, Any]], home: Path) -> list[dict[str, Any]]:
-    """What becomes of each `{"client", "key", "path", "request"}`: `{"type", "status", "answer"}`."""
+    """Returns what becomes of each `{"client", "key", "path", "request"}`: `{"type", "status", "answer"}`."""
     asked = subprocess.run(
         [sys.executable, "-W", "error", "-m", "tests.weave_client"],
         input=json.dumps({"url": url, "questions": questions}),

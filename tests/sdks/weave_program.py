@@ -17,7 +17,7 @@ ANSWER = {
 
 @weave.op
 def llm(prompt: str) -> dict[str, Any]:
-    """As a client of OpenAI answers."""
+    """Answers as a client of OpenAI."""
     return ANSWER
 
 

@@ -7,7 +7,7 @@ from callmeter.local.embedded_redis import EmbeddedRedis
 
 
 class RedisServer(EmbeddedRedis):
-    """As `callmeter up` starts it; `appendonly=False` makes one that comes back empty after `kill()`."""
+    """A Redis as `callmeter up` starts it; `appendonly=False` makes one that comes back empty after `kill()`."""
 
     def __init__(
         self, directory: Path, port: int | None = None, appendonly: bool = True, extra_args: Sequence[str] = ()

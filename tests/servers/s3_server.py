@@ -22,7 +22,7 @@ class S3Server:
 
     @property
     def endpoint(self) -> str:
-        """Its address."""
+        """The server's address."""
         return f"http://{LOOPBACK}:{self.port}"
 
     @property
@@ -32,7 +32,7 @@ class S3Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a client of S3 has to find in its environment."""
+        """Returns what a client of S3 has to find in its environment."""
         return {
             "AWS_ENDPOINT": self.endpoint,
             "AWS_ALLOW_HTTP": "true",
@@ -47,7 +47,7 @@ class S3Server:
         urllib.request.urlopen(urllib.request.Request(f"{self.endpoint}/{BUCKET}", method="PUT"), timeout=10).close()
 
     def kill(self) -> None:
-        """It is gone, with all it held."""
+        """Kills the server, with all it held."""
         self._child.kill()
 
     def _answers(self) -> bool:

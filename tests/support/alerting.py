@@ -41,7 +41,7 @@ class Folding:
         self._thread.join()
 
     def calls(self, op_name: str, count: int, failed: bool) -> None:
-        """So many calls of an op that begin and end now."""
+        """Folds so many calls of an op that begin and end now."""
         now_s = time.time() - T0_US / SECOND_US
         with self._lock:
             for _ in range(count):

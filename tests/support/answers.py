@@ -16,7 +16,7 @@ Path = tuple[str | int, ...]
 
 
 def differences(case: dict[str, Any], status: int, body: Any) -> list[str]:
-    """What differs, each with its path; empty when the answer (status and parsed body) is right.
+    """Returns what differs, each with its path; empty when the answer (status and parsed body) is right.
 
     `case` has `status`, then `expected` (with `ranges` and `also_right` if need be) or `loc`.
     """

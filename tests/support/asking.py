@@ -104,7 +104,7 @@ def app_of(answers: FakeAnswers | None = None, access: Access | None = None) -> 
 
 
 def ask(app: Starlette, method: str, path: str, **request: Any) -> httpx.Response:
-    """One request to the app, without a server between."""
+    """Sends one request to the app, without a server between."""
 
     async def send() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://callmeter") as client:

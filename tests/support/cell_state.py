@@ -14,7 +14,8 @@ NOTHING: Json = {"calls": 0, "errors": 0, "totals": {}}
 
 
 def cells_of(fields: Mapping[bytes, bytes], views: Mapping[int, Any]) -> dict[tuple[int, Any], Json]:
-    """By slot and view: counts, and by series totals and how many values are kept, be it as rows or in sketches."""
+    """Returns by slot and view the counts, and by series totals and how many values are kept, be it as rows or in
+    sketches."""
     found: dict[tuple[int, Any], Json] = {}
     for field, packed in fields.items():
         place, beside = field[:5], field[5:]

@@ -56,14 +56,14 @@ class DictionaryStore:
         self.written: Kept = {}
 
     def add(self, gained: Mapping[CellKey, CallTally]) -> None:
-        """One batch: what cells of hours gain, all of it in the first minute of each."""
+        """Adds one batch: what cells of hours gain, all of it in the first minute of each."""
         minutes: dict[tuple[int, int], dict[int, PackedTally]] = {}
         for (key, place), one in gained.items():
             assert key == HOURS_KEY
             minute = (DAY * 24 + int.from_bytes(place[:2], "big")) * 60
             minutes.setdefault((1, minute), {})[int.from_bytes(place[2:], "big")] = one.packed()
         write = ShardWrite()
-        self.cells.add(minutes, write)
+        self.cells.add(minutes, {}, write)
         changed: Kept = {}
         for of_block, fields in write.fields.items():
             for field, value in fields.items():
@@ -73,11 +73,11 @@ class DictionaryStore:
         self.written = {one: value for one, value in changed.items() if one[0] == HOURS_KEY}
 
     def forget(self) -> None:
-        """Nothing is at hand any more."""
+        """Forgets all that is at hand."""
         self.cells = Cells(KEYS, self._read, FrameCache(None))
 
     def cell(self, cell_key: CellKey) -> Cell:
-        """As it is stored."""
+        """Returns a cell as it is stored."""
         return CELL_CODEC.unpack(self.kept[cell_key])
 
     def overflow(self, cell_key: CellKey, name: bytes) -> tuple[bytes | None, list[bytes] | None]:
@@ -93,7 +93,8 @@ class DictionaryStore:
         return totals_of(self.cell(cell_key), name)
 
     def values(self, cell_key: CellKey, name: bytes) -> list[Counter[float]]:
-        """By metric, how often each value is kept: in rows in and beside the cell, and as centroids of sketches."""
+        """Returns by metric how often each value is kept: in rows in and beside the cell, and as centroids of
+        sketches."""
         series = series_of(name)
         rows, sketches = self.overflow(cell_key, name)
         found: list[Counter[float]] = [Counter() for _ in range(series.layout.metrics)]
@@ -106,12 +107,12 @@ class DictionaryStore:
         return found
 
     def _read(self, wanted: Mapping[Key, Sequence[Field]]) -> Kept:
-        """What is there of the fields asked for, and nothing else."""
+        """Returns what is there of the fields asked for, and nothing else."""
         asked = [(key, field) for key, fields in wanted.items() for field in fields]
         self.asked += [one for one in asked if one[0] == HOURS_KEY and one[1] != DIRECTORY_FIELD]
         return {one: self.kept[one] for one in asked if one in self.kept}
 
 
 def values_of(rows: Sequence[Row], metrics: int) -> list[Counter[float]]:
-    """By metric, how often each value of the rows is there."""
+    """Returns by metric how often each value of the rows is there."""
     return [Counter(float(row[metric]) for row in rows if metric < len(row)) for metric in range(metrics)]

@@ -51,7 +51,7 @@ def reason_of(message: object) -> tuple[str, str | None]:
 
 
 def comparable(event: Event | brute_force.Event | brute_force.Invalid) -> object:
-    """What two implementations must agree on."""
+    """Returns what two implementations must agree on."""
     if isinstance(event, brute_force.Invalid):
         return event
     start, end = event.start, event.end

@@ -1,4 +1,4 @@
-"""The same calls, written in every dialect and encoding there is a door for."""
+"""Calls written in every dialect and encoding there is a door for."""
 
 import json
 import random
@@ -186,7 +186,7 @@ def span(call: GivenCall, dialect: str) -> GivenSpan:
 
 
 def messages(given: list[GivenCall]) -> Iterator[tuple[str, list[bytes]]]:
-    """Of each dialect and encoding its name and its messages."""
+    """Returns the name and the messages of each dialect and encoding."""
     halves = list(map(own_events, given))
     yield "completes", [_json({"complete": start | end}) for start, end in halves]
     yield "starts and ends", [_json(event) for start, end in halves for event in ({"end": end}, {"start": start})]

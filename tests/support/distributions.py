@@ -73,7 +73,7 @@ def negative(rng: np.random.Generator, n: int) -> Floats:
 
 
 def dense_then_sparse(rng: np.random.Generator, n: int) -> Floats:
-    """No gap, but the distance between neighbours leaps a million times."""
+    """Returns values without a gap, whose distance between neighbours leaps a million times."""
     values: Floats = np.where(rng.random(n) < 0.5, rng.uniform(1000, 1100, n), rng.uniform(1100, 1e8, n))
     return np.rint(values)
 
@@ -83,7 +83,7 @@ def drifting(rng: np.random.Generator, n: int) -> Floats:
 
 
 def steep_at_the_top(rng: np.random.Generator, n: int) -> Floats:
-    """Each value a multiple of the one before, and both signs."""
+    """Returns values of both signs, each a multiple of the one before."""
     values: Floats = rng.permutation(1e17 / (1 + np.arange(n) ** 1.5)) * rng.choice([-1.0, 1.0], n)
     return np.rint(values)
 

@@ -99,7 +99,7 @@ _start_options = st.fixed_dictionaries(
 
 @st.composite
 def starts(draw: DrawFn, call_id: str, parent_ids: Sequence[str]) -> Json:
-    """What a start tells of this call, but for project and id."""
+    """Strategy: all that a start tells of this call, but for project and id."""
     start = draw(_start_options) | {"parent_id": draw(pool([None, *parent_ids, *parent_ids, NEVER_SENT, call_id]))}
     keep_nulls = draw(st.booleans())
     return {name: value for name, value in start.items() if keep_nulls or value is not None}

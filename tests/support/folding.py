@@ -49,6 +49,7 @@ TINY = ShardLimits(
     cells_cached_max=1,
     expiries_cached_max=1,
     directories_cached_max=1,
+    posting_tails_bytes_max=1,
     seal_after_s=-10 * DAY_S,  # everything is sealed before the next batch, which takes it out again
 )
 
@@ -84,7 +85,7 @@ def end(call_id: str, at_s: float = 1, project_id: str = PROJECT, **told: Any) -
 
 
 def complete(call_id: str, at_s: float = 0, end_s: float = 1, usage: Any = None, **told: Any) -> Event:
-    """Both at once."""
+    """Returns a complete call: start and end at once."""
     began = start(call_id, at_s, **told)
     return msgspec.structs.replace(began, end=end(call_id, end_s, usage=usage or {}).end)
 
@@ -109,7 +110,7 @@ def open_shard(
 
 
 def apply(shard: Shard, events: Sequence[Event], now_us: int = NOW_US) -> None:
-    """One message per event, all in one batch, read at `now_us`."""
+    """Applies one message per event, all in one batch, read at `now_us`."""
     shard.apply(events, (shard.next_offset or 0) + len(events), now_us, now_us, {})
 
 
@@ -142,7 +143,7 @@ def fold_in_memory(batches: Iterable[Sequence[Event]]) -> Records:
 
 
 def fold(records: Records, events: Iterable[Event]) -> BatchChanges:
-    """What one batch changes."""
+    """Returns what one batch changes."""
     folding = Fold(records, prices())
     for event in events:
         folding.add(event, id_field(records.project(event.project_id), pack_id(event.call_id)))

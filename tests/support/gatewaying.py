@@ -40,7 +40,7 @@ class MemoryKafka:
         self.letters += letters
 
     def events(self) -> list[Event]:
-        """What a worker makes of the messages; all must be events."""
+        """Returns what a worker makes of the messages; all must be events."""
         decoded = [decode_message(message.value, NOW_US) for message in self.messages]
         assert [bad for one in decoded for bad in one.invalid] == []
         return [event for one in decoded for event in one.events]

@@ -15,8 +15,8 @@ from aggregator.time_units import DAY_S
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.objects_access import AtOnce, objects_access
 from aggregator.writing.shard import Shard
-from tests.aggregator.writing.test_sealing import blocks
 from tests.support.folding import KEEP_ALL, SHARD, prices, read_state
+from tests.support.sealing import blocks
 
 KEYS = ShardKeys(SHARD)
 AT_ONCE = ShardLimits(seal_after_s=-10 * DAY_S, move_after_s=-10 * DAY_S)
@@ -64,7 +64,7 @@ def frames_in_redis(client: Any) -> list[bytes]:
 
 
 def state(client: Any, objects: FailingStore) -> Any:
-    """What is said, wherever it lies."""
+    """Returns what is said, wherever it lies."""
     return read_state(client, objects)
 
 

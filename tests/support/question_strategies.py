@@ -39,7 +39,7 @@ from tests.support.strategies import (
 
 
 def metric_specs(metrics: Sequence[str]) -> SearchStrategy[Json]:
-    """One metric with any aggregations and percentiles."""
+    """Strategy: one metric with any aggregations and percentiles."""
     lists = {
         "aggregations": st.lists(pool(AGGREGATIONS), unique=True),
         "percentiles": st.lists(pool(PERCENTILES), max_size=4),
@@ -74,7 +74,7 @@ _filter_fields = {field: st.lists(pool(values), min_size=2, max_size=6) for fiel
 
 @st.composite
 def call_filters(draw: DrawFn) -> Json | None:
-    """None, or one to three fields of a filter with values that calls have, and some that none has."""
+    """Strategy: none, or one to three fields of a filter with values that calls have, and some that none has."""
     size = draw(pool([1, 1, 2, 3, 0]))
     if size == 0:
         nothing: Json | None = draw(pool([None, {}]))

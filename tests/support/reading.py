@@ -20,7 +20,7 @@ def read(
     project_id: str = PROJECT,
     keyed_by_project: bool = False,
 ) -> Answer:
-    """What `ask` answers about a project."""
+    """Returns what `ask` answers about a project."""
 
     async def asked() -> Answer:
         client = redis.asyncio.Redis.from_url(redis_url)

@@ -22,7 +22,7 @@ READ_TIMEOUT_S = 30.0
 
 
 def test_redis_keeps_its_data_over_a_kill(tmp_path: Path) -> None:
-    """What was written before SIGKILL is there after a start on the same directory and port."""
+    """Redis has all that was written before SIGKILL after a start on the same directory and port."""
     server = RedisServer(tmp_path)
     server.start()
     with redis.Redis.from_url(server.url) as client:
@@ -34,7 +34,7 @@ def test_redis_keeps_its_data_over_a_kill(tmp_path: Path) -> None:
 
 
 def test_redis_without_appendonly_forgets(tmp_path: Path) -> None:
-    """With `appendonly=False` a killed server comes back empty: the failover to a replica that was behind."""
+    """A killed server with `appendonly=False` comes back empty: the failover to a replica that was behind."""
     server = RedisServer(tmp_path, appendonly=False)
     server.start()
     with redis.Redis.from_url(server.url) as client:

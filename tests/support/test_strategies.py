@@ -51,7 +51,7 @@ def test_requests_are_accepted(messages: list[Json], stats: Json, usage: Json) -
 @unhurried
 @given(event_messages(conflicts=False), stats_requests(), usage_requests(), st.randoms(use_true_random=False))
 def test_order_does_not_matter(messages: list[Json], stats: Json, usage: Json, rng: random.Random) -> None:
-    """Without rings and conflicts, any order of the messages gives the same answers."""
+    """Any order of the messages gives the same answers, without rings and conflicts."""
     shuffled = rng.sample(messages, len(messages))
     one, other = fold(messages, prices(), NOW), fold(shuffled, prices(), NOW)
     assert one.stats(stats, NOW) == other.stats(stats, NOW)

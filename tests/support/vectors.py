@@ -19,5 +19,5 @@ def usage_row(numbers: Sequence[int]) -> Row:
 
 
 def pack_usage(numbers: Sequence[int]) -> bytes | None:
-    """The same, packed."""
+    """Packs one row's vector of usage."""
     return series.pack_usage(vector(numbers))

@@ -19,13 +19,13 @@ PRICED = "gpt-4o"
 
 
 def environment(redis_url: str) -> dict[str, str]:
-    """What an operator sets."""
+    """Returns what an operator sets."""
     kept = {f"RETENTION__{level}": "3650d" for level in ("CALLS", "MINUTES", "FIVE_MINUTES", "HOURS")}
     return {"REDIS__URL": redis_url, "NOW": "2026-06-11T12:00:00Z"} | kept
 
 
 def settings(redis_url: str) -> Settings:
-    """The same, read."""
+    """Returns the settings that an operator sets."""
     return read_settings({f"CALLMETER_{name}": value for name, value in environment(redis_url).items()})
 
 
@@ -35,7 +35,7 @@ def verified(redis_url: str, start_us: int, end_us: int, project: str = PROJECT)
 
 
 def differences(redis_url: str) -> list[Difference]:
-    """Of the hour of T0 and the one before."""
+    """Returns the differences of the hour of T0 and the one before."""
     return verified(redis_url, T0_US - HOUR_US, T0_US + HOUR_US).differences
 
 
@@ -79,11 +79,11 @@ def one_more_call(packed: bytes) -> bytes:
 
 
 def gone(packed: bytes) -> None:
-    """Nothing."""
+    """Returns None in place of what was packed: it is gone."""
 
 
 def fold_many(client: redis.Redis, calls: int) -> None:
-    """So many calls in one minute, in two batches, half of them priced."""
+    """Folds so many calls in one minute, in two batches, half of them priced."""
     shard = open_shard(client)
     models = (PRICED, "nobodys")
     events = [complete(f"call-{at}", 0, at, {models[at % 2]: tokens(at, at * at)}) for at in range(calls)]

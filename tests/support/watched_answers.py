@@ -40,7 +40,7 @@ def answer(
     views: ViewFilter = ViewFilter(),  # noqa: B008  frozen
     wanted: Wanted = WANTED,
 ) -> Any:
-    """What the first day's calls come to: counts, totals, quantiles of latency."""
+    """Returns what the first day's calls come to: counts, totals, quantiles of latency."""
 
     async def ask() -> Any:
         client = connect_readers(redis_url)

@@ -43,7 +43,7 @@ Methods = dict[str, Callable[..., Any]]
 
 
 def methods(url: str, client: str, key: str) -> Methods:
-    """By path, the method of this client that asks it."""
+    """Returns by path the method of this client that asks it."""
     if client == "RemoteHTTPTraceServer":
         server: Any = RemoteHTTPTraceServer(url, password=key)
         return {
@@ -69,7 +69,7 @@ async def reply(ask: Callable[..., Any], request: dict[str, Any]) -> dict[str, A
 
 
 async def main() -> None:
-    """From `{"url", "questions": [{"client", "key", "path", "request"}]}` to a list of replies."""
+    """Turns `{"url", "questions": [{"client", "key", "path", "request"}]}` into a list of replies."""
     asked = json.load(sys.stdin)
     made: dict[tuple[str, str], Methods] = {}
     replies = []

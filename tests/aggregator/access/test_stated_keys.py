@@ -31,7 +31,7 @@ class OneKey:
 
 
 def recognise(keys: StatedKeys, shown: str) -> AccessKey | None:
-    """Who shows this, to a ring of these keys."""
+    """Returns whom a ring of these keys recognises by what is shown."""
     return asyncio.run(KeyRing(keys, lambda: 10**15).recognise(shown))
 
 
@@ -45,7 +45,8 @@ def test_lines() -> None:
 
 
 def test_a_stated_key_needs_no_store() -> None:
-    """It is recognised while Redis is away, with the right secret only; the others are looked for in Redis."""
+    """A stated key is recognised while Redis is away, with the right secret only; other keys are looked for in
+    Redis."""
     store = OneKey()
     keys = StatedKeys(stated_keys(LINE), store)
     assert recognise(keys, SHOWN) == STATED

@@ -34,7 +34,7 @@ from aggregator.calls.error_text import CLASS_CHARACTERS_MAX, ERROR_BYTES_MAX, c
     ],
 )
 def test_texts(exception: str, text: str | None, name: str | None) -> None:
-    """What producers write."""
+    """Error texts as producers write them are read."""
     assert error_text(exception) == text
     assert error_class(text) == name
 
@@ -47,7 +47,7 @@ def test_no_text_names_no_class() -> None:
 
 @given(st.text(), st.integers(0, 40))
 def test_cut_between_characters(text: str, bytes_max: int) -> None:
-    """As much as fits, and never a broken character."""
+    """A text is cut to as much as fits, and never within a character."""
     kept = cut(text, bytes_max)
     assert text.startswith(kept)
     assert len(kept.encode()) <= bytes_max

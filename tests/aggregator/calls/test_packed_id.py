@@ -35,7 +35,7 @@ def test_back_and_apart(one: str, other: str) -> None:
 
 @pytest.mark.parametrize("text", LOOKALIKES)
 def test_lookalikes_come_back(text: str) -> None:
-    """What looks nearly like a UUID or hexadecimal stays what it is."""
+    """An id that looks nearly like a UUID or hexadecimal comes back as it was."""
     assert unpack_id(pack_id(text)) == text
 
 

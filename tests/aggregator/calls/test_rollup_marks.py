@@ -32,5 +32,5 @@ def test_the_typescript_sdk_is_known_by_its_attributes(attributes: bytes) -> Non
     ],
 )
 def test_other_attributes_say_nothing(attributes: bytes) -> None:
-    """Those of another type are no error either."""
+    """Other attributes, of whatever type, mark nothing and are no error."""
     assert not is_from_js_sdk(any_attributes(attributes))

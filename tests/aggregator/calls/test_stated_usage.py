@@ -41,7 +41,7 @@ ANY_COUNTS = GOOD_COUNTS | st.integers(-2, 2) | st.sampled_from(["", "x", "-1", 
 
 
 def usages(counts: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """One model's usage, any of its keys there or not."""
+    """Strategy: one model's usage, with any of its keys present or absent."""
     optional = {
         key: st.none() | st.fixed_dictionaries({}, optional=dict.fromkeys(inner, counts)) | st.just([{"x": 1}])
         if inner
@@ -188,7 +188,7 @@ def test_no_usage() -> None:
 
 
 def test_most_models() -> None:
-    """As many models as the limit are counted; one more makes the usage invalid, in the usual form too."""
+    """A usage may name as many models as the limit; one more makes it invalid, in the usual form too."""
     most: dict[str, Any] = {f"m{number}": {"requests": 1} for number in range(MODELS_OF_CALL_MAX)}
     more = most | {"one more": {}}
     assert len(own_usage({"usage": most})) == MODELS_OF_CALL_MAX
@@ -241,7 +241,7 @@ def test_more_than_one_call_counted_may_be_a_roll_up(status_counts: object) -> N
     ],
 )
 def test_one_call_or_malformed_status_counts_is_own_usage(status_counts: object) -> None:
-    """One call counted, or counts that make no sense: the usage is the call's own."""
+    """Usage is the call's own where its status counts one call, or makes no sense."""
     assert not sums_up_calls(check_status_counts(status_counts))
 
 

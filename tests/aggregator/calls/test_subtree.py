@@ -63,14 +63,14 @@ def test_totals_in_any_order(seed: int, batch_size: int) -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_unfinished_in_any_order(seed: int) -> None:
-    """Without the ends of root and leaf, root has two unfinished calls at or below it, left one, right none."""
+    """Root has two unfinished calls at or below it, left one, right none, where root and leaf have no end."""
     events = [event for event in TREE if event.start or event.call_id not in ("root", "leaf")]
     records = folded(random.Random(seed).sample(events, len(events)), 2)
     assert [total(records, name)[1] for name in ("root", "left", "right", "leaf")] == [2, 1, 0, 1]
 
 
 def test_a_parent_that_never_comes() -> None:
-    """What its children bring waits, by trace, and is in no call's total."""
+    """Usage of the children of a parent that never comes waits, by trace, and is in no call's total."""
     records = folded([complete("a", usage=USAGE, parent_id="gone"), start("b", parent_id="gone", trace_id="other")])
     gone = record(records, "gone")
     assert gone.started_us is None
@@ -83,7 +83,7 @@ def test_a_parent_that_never_comes() -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_a_parent_takes_what_its_own_trace_brought(batch_size: int) -> None:
-    """Of two children that came before it, the one of another trace stays apart."""
+    """A parent takes over the child of its own trace that came before it; a child of another trace stays apart."""
     events = [
         complete("mine", usage={"m": tokens(2)}, parent_id="p"),
         complete("other", usage={"m": tokens(4)}, parent_id="p", trace_id="other"),
@@ -96,13 +96,13 @@ def test_a_parent_takes_what_its_own_trace_brought(batch_size: int) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_a_child_of_another_trace_does_not_count(batch_size: int) -> None:
-    """Neither when it comes after its parent."""
+    """A child of another trace does not count, even where it comes after its parent."""
     records = folded([complete("p", usage=USAGE), complete("c", usage=USAGE, parent_id="p", trace_id="x")], batch_size)
     assert total(records, "p") == (1, 0)
 
 
 def test_a_call_without_trace_is_a_trace() -> None:
-    """Its id is the trace that its children name."""
+    """The id of a call without trace is the trace that its children name."""
     records = folded(
         [complete("p", usage=USAGE, trace_id=None), complete("c", usage=USAGE, parent_id="p", trace_id="p")]
     )
@@ -120,7 +120,7 @@ def test_a_call_that_is_its_own_parent() -> None:
 @pytest.mark.parametrize("length", [2, 3, 10])
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_a_ring_is_cut_where_it_closes(length: int, batch_size: int) -> None:
-    """Of calls that each name the one before, the first the last: the last start closes it and becomes the top."""
+    """A ring of calls that name each other is cut by the last start, which becomes the top."""
     starts = [start(str(number), parent_id=str((number - 1) % length)) for number in range(length)]
     ends = [end(str(number), usage=USAGE) for number in range(length)]
     records = folded(starts + ends, batch_size)
@@ -143,7 +143,8 @@ def test_rings_through_another_trace_are_none() -> None:
 
 
 def test_closes_ring() -> None:
-    """Only where a walk up from the parent, through started calls of the trace, meets the call."""
+    """A start closes a ring only where a walk up from its parent, through started calls of the trace, meets the
+    call."""
 
     def call(name: str, parent: int | None, trace: bytes = b"t", started: bool = True) -> Call:
         return Call(1, name.encode(), 0, started_us=0 if started else None, trace=trace, parent_number=parent)
@@ -158,7 +159,7 @@ def test_closes_ring() -> None:
 
 
 def test_roll_up_tells_what_was_unfinished_before() -> None:
-    """Of every call it changes: how many at or below it had no end, before."""
+    """A roll-up tells of every call that it changes how many calls at or below it had no end before."""
     calls = {
         0: Call(1, b"root", 0, started_us=0, subtree=Subtree({}, 2)),
         1: Call(1, b"child", 0, started_us=0, ended_us=1, parent_number=0, usage={"m": vector([5] * 6)}),
@@ -181,7 +182,7 @@ def test_a_deep_chain(order: str, batch_size: int) -> None:
 
 
 def test_a_deep_chain_in_disorder() -> None:
-    """The same, shuffled."""
+    """A deep chain of calls comes to the same totals when its events are shuffled."""
     records = folded(random.Random(1).sample(chain(10_000), 10_000), 5_000)
     assert [total(records, name)[0] for name in ("0", "1", "5000", "9999")] == [10_000, 9_999, 5_000, 1]
 
@@ -196,7 +197,8 @@ def test_a_call_with_many_children() -> None:
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("batch_size", [1, 2, 9])
 def test_roll_ups_that_state_less_than_is_below_them(seed: int, batch_size: int) -> None:
-    """Each is found once, in any order: root states 9 of 12, mid another model than its leaf, fine all there is."""
+    """Each roll-up that states too little is found once, in any order: root states 9 of 12, mid another model than its
+    leaf, fine all there is."""
     tree = [
         start("root"),
         start("fine", parent_id="root"),

@@ -35,12 +35,12 @@ def test_names_that_add_up() -> None:
 
 
 def test_camel_case_names_do_not_add_up() -> None:
-    """Each is the whole input by itself."""
+    """Names in camel case are read one by one: each is the whole input by itself."""
     assert counts_of(promptTokens=4, inputTokens=6).input_tokens == 6
 
 
 def test_cohere_bills_other_counts_than_its_model_read() -> None:
-    """What is billed counts, each quantity by itself."""
+    """Cohere's billed counts are counted, each quantity by itself, not what its model has read."""
     tokens = {"input_tokens": 71, "output_tokens": 418}
     assert counts_of(billed_units={"input_tokens": 5.0}, tokens=tokens)[:3] == (5, 418, 423)
     assert counts_of(billed_units="5", tokens=tokens)[:3] == (71, 418, 489)
@@ -74,7 +74,7 @@ def test_lists_of_modalities_are_decoded_in_one_pass() -> None:
     ],
 )
 def test_usage_without_a_count_of_tokens_is_not_read(stated: dict[str, Any]) -> None:
-    """It used nobody knows how much."""
+    """Usage without a count of tokens is not read: nobody knows how much was used."""
     assert counts_of(**stated)[:5] == (0, 0, 0, 0, 0)
     assert not counts_of(**stated).is_read
     assert typed_counts(stated) == counts_of(**stated)

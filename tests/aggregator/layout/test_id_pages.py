@@ -33,7 +33,7 @@ class Pages:
         self.stored: dict[int, bytes] = {}
 
     def rewrite(self, pages: int, added: Sequence[tuple[int, int]], lowest: int, more: Sequence[int] = ()) -> None:
-        """Only with what is told to change, and any others."""
+        """Rewrites the pages that must change, and any others."""
         told = pages_to_rewrite(self.table, pages, [hashed for hashed, _ in added]) | {
             number for number in more if number < self.table.pages
         }
@@ -45,7 +45,7 @@ class Pages:
         self.table = found.table
 
     def find(self, hashed: int) -> list[int]:
-        """What stands beside a hash."""
+        """Returns the numbers that stand beside a hash."""
         if not self.table.pages:
             return []
         with pytest.MonkeyPatch.context() as patch:
@@ -83,7 +83,7 @@ class PagesAndDict(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        """After that no entry of a dropped record is left."""
+        """Drops records; after that no entry of a dropped record is left."""
         self.pages.rewrite(max(1, self.pages.table.pages), [], self.lowest, range(self.pages.table.pages))
         kept = sum(number >= self.lowest for numbers in self.numbers.values() for number in numbers)
         assert self.pages.table.entries == kept
@@ -137,7 +137,7 @@ def test_hashes_spread(ids: str, patterned: int) -> None:
 
 
 def test_tables_come_back() -> None:
-    """Also one that is not there."""
+    """A table comes back as it was packed, and so does none."""
     table = IdTable(KEY, 5, 3)
     assert unpack_table(pack_table(table)) == table
     assert unpack_table(None) == IdTable()

@@ -36,7 +36,7 @@ def drawn_keys(drawing: str) -> list[str]:
 
 
 def made_keys() -> list[str]:
-    """What `ShardKeys` makes, with letters for the arguments."""
+    """Returns the keys that `ShardKeys` makes, with letters for the arguments."""
     made = ShardKeys(SHARD)
     names = [value for name, value in vars(made).items() if not name.startswith("_")]
     for name, method in inspect.getmembers(made, inspect.ismethod):

@@ -18,7 +18,7 @@ SHARD = ShardName("ns", "weave.calls", 12)
 
 
 def all_keys(keys: ShardKeys) -> list[bytes]:
-    """One of each kind."""
+    """Returns one key of each kind."""
     texts = [
         keys.next,
         keys.shard,
@@ -48,7 +48,7 @@ def test_a_shard_lies_in_one_slot() -> None:
 
 
 def test_shards_share_no_key() -> None:
-    """Neither with another partition, nor topic, nor namespace."""
+    """A shard shares no key with one of another partition, topic or namespace."""
     names = [SHARD, SHARD._replace(partition=1), SHARD._replace(topic="weave"), SHARD._replace(namespace="n")]
     keys = [key for name in names for key in all_keys(ShardKeys(name))]
     assert len(set(keys)) == len(keys)
@@ -62,12 +62,12 @@ def test_a_member_names_its_shard(topic: str) -> None:
 
 
 def test_id_fields_of_two_projects_differ() -> None:
-    """Even where number and id run into each other."""
+    """Fields of ids of two projects differ, even where number and id run into each other."""
     assert id_field(1, b"a") != id_field(2, b"a")
     assert id_field(1, b"") == bytes([0, 0, 0, 1])
 
 
 @pytest.mark.parametrize(("at_us", "day"), [(0, 0), (DAY_US - 1, 0), (DAY_US, 1), (-1, -1)])
 def test_days(at_us: int, day: int) -> None:
-    """From midnight UTC; before 1970 too."""
+    """Days are counted from midnight UTC, before 1970 too."""
     assert day_of(at_us) == day

@@ -28,7 +28,7 @@ class CountingStore(DirectoryStore):
 
 @pytest.fixture
 def store(tmp_path: Path) -> CountingStore:
-    """With two objects of 1,024 bytes."""
+    """A store with two objects of 1,024 bytes."""
     found = CountingStore(tmp_path)
     for name in ("a", "b"):
         found.put(name, CONTENT)
@@ -41,7 +41,7 @@ def located(name: str, at: int, length: int = 100) -> Located:
 
 
 def test_read_once_a_name(store: CountingStore) -> None:
-    """One read for all that is wanted of an object, none for what is at hand."""
+    """All that is wanted of an object takes one read, and nothing is read that is at hand."""
     cache = FrameCache(store)
     wanted = [located("a", 0), located("b", 0), located("a", 100)]
     expected = {one: CONTENT[one.span.offset : one.span.offset + 100] for one in wanted}
@@ -51,7 +51,7 @@ def test_read_once_a_name(store: CountingStore) -> None:
 
 
 def test_bounded(store: CountingStore) -> None:
-    """What was used last stays; what is larger than the bound is read all the same."""
+    """The frames that were used last stay; a frame larger than the bound is read all the same."""
     cache = FrameCache(store, bytes_max=250)
     first, second, third = located("a", 0), located("a", 100), located("a", 200)
     cache.read([first, second])
@@ -69,7 +69,7 @@ def test_bounded(store: CountingStore) -> None:
 
 @pytest.mark.parametrize("damaged", [CONTENT[:50] + b"x" + CONTENT[51:], CONTENT[:60]])
 def test_damage_is_told(damaged: bytes, store: CountingStore, tmp_path: Path) -> None:
-    """Of bytes that changed, and of an object that was cut; nothing of it is kept."""
+    """Changed bytes and an object that was cut are told, and nothing of them is kept."""
     (tmp_path / "a").write_bytes(damaged)
     cache = FrameCache(store)
     for _ in range(2):
@@ -81,7 +81,7 @@ def test_damage_is_told(damaged: bytes, store: CountingStore, tmp_path: Path) ->
 
 
 def test_missing_and_no_store(store: CountingStore) -> None:
-    """Each is said with the name."""
+    """A missing object and a missing store are each told with the object's name."""
     with pytest.raises(ObjectMissing, match="c"):
         FrameCache(store).read([located("c", 0)])
     with pytest.raises(NoObjectStore, match="a lies in an object store"):

@@ -64,7 +64,7 @@ def test_of_many_who_put_one_wins(store: ObjectStore) -> None:
 
 
 def test_what_is_not_there_is_missing(store: ObjectStore) -> None:
-    """By its name; to delete it is nothing."""
+    """An object that is not there is told missing by its name, and deleting it changes nothing."""
     with pytest.raises(ObjectMissing, match="base/calls/0/none"):
         store.read("base/calls/0/none", [Span(0, 1)])
     with pytest.raises(ObjectMissing, match="base/calls/0/none"):
@@ -97,7 +97,7 @@ def test_a_part_beyond_the_end_is_short_or_refused(store: ObjectStore) -> None:
 
 
 def test_a_bucket_that_is_not_there_is_away(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For writers; a server that does not answer is, for all."""
+    """A bucket that is not there is away for writers; a server that does not answer is away for all."""
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     store = open_store("s3://nobodys/callmeter")
@@ -112,7 +112,7 @@ def test_a_bucket_that_is_not_there_is_away(s3_server: S3Server, monkeypatch: py
 
 
 def test_a_directory_that_cannot_be_written_is_away(tmp_path: Path) -> None:
-    """It says which; what was begun is not there."""
+    """A directory that cannot be written is named as away, and the object that was begun is not there."""
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ObjectStoreAway, match="file/base"):
         DirectoryStore(tmp_path / "file").put("base/one", CONTENT)
@@ -149,7 +149,7 @@ def test_a_file_that_was_not_finished_has_another_name(tmp_path: Path, monkeypat
     ],
 )
 def test_a_url_that_names_no_store_is_refused(url: str) -> None:
-    """With what one looks like."""
+    """A URL that names no store is refused, and the refusal says what a right one looks like."""
     with pytest.raises(ValueError, match="like file:///"):
         open_store(url)
 

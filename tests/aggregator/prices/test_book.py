@@ -146,7 +146,7 @@ def test_the_newest_that_has_begun() -> None:
 
 
 def test_what_is_not_yet_in_force_does_not_compete() -> None:
-    """Until the project's own price begins, the general pattern holds; before that, nothing."""
+    """The general pattern holds until the project's own price begins; before it begins itself, nothing holds."""
     dated = book(
         "model: m, project: p, input: 1, from: 2026-05-12T00:00:00Z",
         "model: 'm*', input: 2, from: 2026-05-11T00:00:00Z",
@@ -164,7 +164,7 @@ def test_of_equals_the_first_in_the_file() -> None:
 
 
 def test_project_and_case_are_exact() -> None:
-    """Neither is a pattern, and neither is folded."""
+    """A project's name is no pattern, and its case counts."""
     assert entry_found(book("model: M, input: 1")) is None
     assert entry_found(book("model: m, project: 'p*', input: 1"), project="p1") is None
     assert entry_found(book("model: m, project: P, input: 1")) is None
@@ -179,7 +179,7 @@ def test_classes_without_a_price_are_priced_as_input() -> None:
 
 
 def test_the_catalogue_is_last() -> None:
-    """It prices what the file does not match, and what it matches only later, with its own dates."""
+    """The catalogue prices what the file does not match, and what the file matches only later, with its own dates."""
     old, new = price("1", "1", "1", "1", source="old"), price("2", "2", "2", "2", source="new")
     catalogue = FakeCatalogue({"m": Timeline((ALWAYS_US, 10 * DAY_US), (old, new))})
     in_book = book("model: 'm*', project: p, input: 3, from: 1970-01-06T00:00:00Z", catalogue=catalogue)
@@ -195,7 +195,7 @@ def test_the_catalogue_is_last() -> None:
 
 
 def test_prices_of_the_day_keep_their_hours() -> None:
-    """Also where the file cuts into the catalogue's timeline, and before 1970."""
+    """Prices for hours of the day keep them, also where the file cuts into the catalogue's timeline."""
     day, night = price("2", "2", "2", "2", source="day"), price("1", "1", "1", "1", source="night")
     by_hour = DayPrices((0, 6 * HOUR_US, 22 * HOUR_US), (night, day, night))
     catalogue = FakeCatalogue({"m": Timeline((ALWAYS_US,), (by_hour,))})
@@ -277,7 +277,7 @@ def test_the_command_speaks_json() -> None:
 
 
 def test_the_command_says_what_has_no_price(tmp_path: Path) -> None:
-    """One sentence and exit code 1, for unpriced models and broken files alike."""
+    """The command says in one sentence, with exit code 1, that a model has no price or that a file is broken."""
     unpriced = run("acme-llm-1", "--at", "2026-05-12T00:00:00Z", "--prices-file", str(PRICE_FILE))
     assert unpriced == (
         1,

@@ -80,12 +80,12 @@ def test_names_that_traces_hold(catalogue: PriceCatalogue, model: str, found: st
 
 @pytest.mark.parametrize("model", ["", "/", "acme-llm-1", "model-1", "model-é", "gpt", "nobody/gpt-4o", "x" * 1_024])
 def test_unknown_names_have_no_price(catalogue: PriceCatalogue, model: str) -> None:
-    """Nothing is guessed."""
+    """No price is guessed for an unknown name."""
     assert catalogue.timeline(model) == UNPRICED
 
 
 def test_models_of_the_golden_cases(catalogue: PriceCatalogue) -> None:
-    """What the price file of the golden cases leaves out has no price here either."""
+    """Models that the price file of the golden cases leaves out have no price in the catalogue either."""
     file = load_price_file(CASES / "prices.yaml")
     found = {
         model
@@ -113,14 +113,14 @@ def models_in(value: object) -> Iterator[str]:
 def test_a_model_without_a_rate_for_input_has_no_price(
     catalogue: PriceCatalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is priced by the hour or not at all costs null, not 0; a stated 0 is a price."""
+    """A model that is priced by the hour or not at all costs null, not 0; a stated price of 0 is a price."""
     assert catalogue.timeline("whisper-1").price(NOW_US) is None
     assert inputs(made_up(monkeypatch, ModelPrice(output_mtok=Decimal(1))), NOW_US) == ["none"]
     assert inputs(made_up(monkeypatch, ModelPrice(input_mtok=Decimal(0))), NOW_US) == ["0"]
 
 
 def test_classes_without_a_rate_are_priced_as_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where input is priced by size."""
+    """A class of tokens without a rate is priced as input, also where input is priced by size."""
     tiered = TieredPrices(base=Decimal(1), tiers=[Tier(start=100, price=Decimal(2))])
     price = made_up(monkeypatch, ModelPrice(input_mtok=tiered, output_mtok=Decimal(9))).timeline("m").price(NOW_US)
     assert price
@@ -211,7 +211,8 @@ def test_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_kept_for_an_hour_has_its_own_price(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 1,000 created tokens 700 are kept for an hour: at 3.75 and 6 dollars per million; by size if that counts."""
+    """Cache creation that is kept for an hour has its own price: 700 of 1,000 tokens, at 3.75 and 6 dollars per
+    million; by size if that counts."""
     rates = {"input_mtok": Decimal(3), "cache_write_mtok": Decimal("3.75"), "cache_write_1h_mtok": Decimal(6)}
     counts = UsageCounts(1_500, 0, 1_500, 0, 1_000, 1)
     price = made_up(monkeypatch, ModelPrice(**rates)).timeline("m").price(NOW_US)

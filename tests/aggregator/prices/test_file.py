@@ -43,7 +43,7 @@ def test_the_file_of_the_golden_cases() -> None:
      ("010", "10")],
 )  # fmt: skip
 def test_prices_are_exact(written: str, exact: str) -> None:
-    """What is written is the price: no float comes between, and no octal."""
+    """A price is exactly what is written: no float comes between, and no octal."""
     assert entry(f"{{model: m, input: {written}}}").input == Decimal(exact)
 
 
@@ -78,7 +78,7 @@ def test_what_is_no_price(written: str) -> None:
     ],
 )
 def test_other_mistakes(written: str, sentence: str) -> None:
-    """Each is one sentence with the file, the number of the entry and the field."""
+    """Each mistake is told in one sentence with the file, the number of the entry and the field."""
     with pytest.raises(PriceFileError) as refused:
         parse(f"prices:\n  - {{model: fine, input: 1}}\n  - {written}\n", "prices.yaml")
     assert str(refused.value).startswith(f"prices.yaml, entry 2, {sentence}")
@@ -87,7 +87,7 @@ def test_other_mistakes(written: str, sentence: str) -> None:
 
 @pytest.mark.parametrize("name", ["from_us", "is_pattern", "model_config"])
 def test_fields_of_ours_are_unknown_in_the_file(name: str) -> None:
-    """Only the documented keys exist."""
+    """A price file may have the documented keys only, not the fields of our classes."""
     with pytest.raises(PriceFileError, match=f"`{name}` is unknown"):
         entry(f"{{model: m, input: 1, {name}: 1}}")
 
@@ -105,7 +105,7 @@ def test_what_is_no_price_file(text: str) -> None:
 
 
 def test_a_key_twice() -> None:
-    """Of two prices for one class neither is taken."""
+    """A price file that states two prices for one class is refused: neither is taken."""
     with pytest.raises(PriceFileError, match="line 4: `input` comes twice"):
         parse("prices:\n  - model: m\n    input: 1\n    input: 2\n", "prices.yaml")
 

@@ -27,7 +27,7 @@ def listed() -> dict[str, list[Found]]:
 
 
 def of_front(names: ModelNames, model_id: str) -> Found | None:
-    """What the provider in front of an id lists under the rest of it."""
+    """Returns what the provider in front of an id lists under the rest of it."""
     _, slash, rest = model_id.partition("/")
     found = names.find(model_id) if slash else None
     return found if found is not None and rest in names_of(found.model) and found.provider.id != "openrouter" else None
@@ -39,7 +39,8 @@ def names_of(model: ModelInfo) -> set[str]:
 
 
 def test_every_id_of_one_provider_is_its(names: ModelNames, listed: dict[str, list[Found]]) -> None:
-    """Also those that others give as one of several names; but not where a provider in front of it lists the rest."""
+    """An id of one provider is that provider's, also where others give it as one of several names; but not where a
+    provider in front of it lists the rest."""
     wrong = {}
     by_front = 0
     for model_id, models in listed.items():
@@ -54,7 +55,8 @@ def test_every_id_of_one_provider_is_its(names: ModelNames, listed: dict[str, li
 
 
 def test_every_other_id_is_one_of_its_models_or_ambiguous(names: ModelNames, listed: dict[str, list[Found]]) -> None:
-    """Of several providers, the one to which the catalogue gives the name, or one of several that ask the same."""
+    """An id of several providers belongs to the one to which the catalogue gives the name, or to one of several that
+    ask the same price."""
     for model_id, models in listed.items():
         found = names.find(model_id)
         if found is None:
@@ -111,7 +113,7 @@ def test_nothing_is_priced_by_resemblance(made_up: str, names: ModelNames, liste
     ],
 )
 def test_names_of_clients(names: ModelNames, name: str, found: str) -> None:
-    """As boto3, Gemini's API, LiteLLM and OpenRouter write them."""
+    """Names are found as boto3, Gemini's API, LiteLLM and OpenRouter write them."""
     known = names.find(name)
     assert known is not None
     assert f"{known.provider.id}/{known.model.id}" == found
@@ -125,7 +127,8 @@ def test_free_models_do_not_have_the_price_of_paid_ones(name: str) -> None:
 
 
 def test_a_name_of_several_at_different_prices_is_nobodys() -> None:
-    """At the same price it does not matter whose it is; with a rule for such names it is that provider's."""
+    """A name of several providers at different prices is nobody's; at the same price it does not matter whose it is,
+    and a rule for such names decides."""
 
     def provider(provider_id: str, price: int, pattern: str | None = None) -> Provider:
         model = ModelInfo(id="m", match=ClauseStartsWith("m"), prices=ModelPrice(input_mtok=price))  # type: ignore[arg-type]
@@ -144,7 +147,7 @@ def test_a_name_of_several_at_different_prices_is_nobodys() -> None:
 
 
 def test_a_name_that_nobody_lists_is_not_ambiguous() -> None:
-    """It has no price, and the reason is another."""
+    """A name that nobody lists has no price for another reason than an ambiguous one."""
     catalogue = PriceCatalogue()
     assert catalogue.timeline("acme-llm-1") == UNPRICED
     assert not catalogue.is_ambiguous("acme-llm-1")

@@ -67,7 +67,7 @@ def move_ids(client: Any, shard: ShardName = SHARD) -> None:
 
 
 def test_by_minute(redis_url: str) -> None:
-    """Those that started in it, of both days of two minutes; a minute without calls has none."""
+    """Reading minutes gives the calls that started in them, on both days; a minute without calls gives none."""
     fold_into(redis_url, [start("a", 59.9), start("b", 60), complete("c", 119, 500), start("d", DAY_S), end("e", 60)])
     first = T0_US // MINUTE_US
     assert by_minute(redis_url, first) == ["a"]
@@ -135,7 +135,7 @@ def test_more_than_a_block(redis_url: str) -> None:
 
 
 def test_too_many_calls(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many as may be read for one answer are read; one more, and they are refused before they are read."""
+    """Calls are read up to the limit of one answer; one more, and they are refused before they are read."""
     for at in range(0, 1000, 200):
         fold_into(redis_url, [start(str(number), thread_id="t") for number in range(at, at + 200)])
     monkeypatch.setattr(call_reading, "CALLS_READ_MAX", 1_000)
@@ -159,7 +159,8 @@ def test_too_many_refs(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("moved", [False, True])
 def test_by_id(redis_url: str, moved: bool) -> None:
-    """Where each is; unknown ids are left out; an id that a child of another trace named elsewhere is there too."""
+    """Calls are found by id, wherever they are; unknown ids are left out, and an id that a child of another trace named
+    elsewhere is found too."""
     sibling = SHARD._replace(partition=1)
     fold_into(redis_url, [start("a"), start("b")])
     fold_into(redis_url, [start("c", parent_id="a")], sibling)

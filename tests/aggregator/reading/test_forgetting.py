@@ -35,7 +35,7 @@ def writer(url: str) -> Shard:
     ],
 )
 def test_forgetting_is_noticed(happens: str, forgot: bool, redis_url: str) -> None:
-    """What Redis loses after a project was opened is noticed; that more is applied meanwhile is no loss."""
+    """A reader notices what Redis loses after a project was opened; what is applied meanwhile is no loss."""
     client, shard = redis.Redis.from_url(redis_url), writer(redis_url)
     apply(shard, [start("a"), start("b")])
 

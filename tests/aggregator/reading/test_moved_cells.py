@@ -17,9 +17,9 @@ from aggregator.rollups.levels import HOURS
 from aggregator.rollups.series import LATENCY
 from aggregator.rollups.views import ViewFilter
 from aggregator.writing import sealing
-from tests.aggregator.writing.test_sealing import seal_all, some_calls, unsealed_fields
 from tests.support.folding import NOW_US, SHARD, apply
 from tests.support.moving import FailingStore, frames_in_redis, open_moving
+from tests.support.sealing import seal_all, some_calls, unsealed_fields
 from tests.support.watched_answers import DAY, answer
 
 KEYS = ShardKeys(SHARD)
@@ -36,7 +36,7 @@ def objects(tmp_path: Path) -> FailingStore:
 def test_the_same_numbers(
     calls: int, views: ViewFilter, redis_url: str, objects: FailingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before and after all is moved, of all calls and of a view, from rows and from sketches."""
+    """Numbers are the same before and after all is moved, of all calls and of a view, from rows and from sketches."""
     monkeypatch.setattr(sealing, "CELLS_PER_FRAME", 40)
     client: Any = redis.Redis.from_url(redis_url)
     shard = open_moving(client, objects)
@@ -49,7 +49,7 @@ def test_the_same_numbers(
 
 
 def test_while_they_are_moved(redis_url: str, objects: FailingStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a step of sealing or moving, or a late call, before every round trip no answer is of two moments."""
+    """No answer mixes two moments, with a step of sealing or moving, or a late call, before every round trip."""
     monkeypatch.setattr(sealing, "CELLS_PER_FRAME", 40)
     client: Any = redis.Redis.from_url(redis_url)
     shard = open_moving(client, objects)
@@ -97,7 +97,7 @@ def test_what_cannot_be_read_is_named(redis_url: str, objects: FailingStore, tmp
 
 
 def test_an_object_that_has_just_been_replaced(redis_url: str, objects: FailingStore, tmp_path: Path) -> None:
-    """It is gone once nothing points into it any more: who has read the pointer before reads again, all it has read."""
+    """An object is gone once nothing points into it any more: a reader that has the old pointer reads all again."""
     client: Any = redis.Redis.from_url(redis_url)
     shard = open_moving(client, objects)
     apply(shard, some_calls(60, hours=60))

@@ -56,7 +56,7 @@ def nameless(merged: Merged) -> Totals:
 
 
 def kept(merged: Merged) -> dict[bytes, Counter[float]]:
-    """By series of the one bucket, how often each value of its first metric is there, in rows and sketches."""
+    """Returns, by series of the one bucket, how often each value of its first metric is there, in rows and sketches."""
     found = {}
     for (_, name), values in merged.values.items():
         counts = found[name] = Counter(float(row[0]) for row in series_of(name).unpack(b"".join(values.rows)))
@@ -90,7 +90,7 @@ def test_slots_of_any_level_and_day(redis_url: str) -> None:
 
 
 def test_shards_add_up(redis_url: str) -> None:
-    """Also where the project and its views have other numbers there."""
+    """Shards add up, also where the project and its views have other numbers in each."""
     fold_into(redis_url, CALLS)
     others = [start("x", project_id="acme/others", user_id="v"), start("g", user_id="w"), start("h", user_id="u")]
     fold_into(redis_url, others, SHARD._replace(partition=1))
@@ -126,7 +126,7 @@ def test_minutes_of_two_blocks(redis_url: str) -> None:
 
 
 def test_values_only_where_asked(redis_url: str) -> None:
-    """Of latencies and of usage by model, each or both or none; the totals always."""
+    """Values of latencies and of usage by model are read where asked, each, both or none; totals always."""
     usage = {"": tokens(3, 1), "gpt-4o": tokens(5, 2)}
     fold_into(redis_url, [complete("a", 0, 2, usage), complete("b", 60, 63, {"": tokens(4)})])
     wanted = {HOUR_OF_MINUTES: {0: 0, 1: 0}}

@@ -17,7 +17,6 @@ from aggregator.reading.verification import Piece, verify
 from aggregator.store.connection import connect_readers
 from aggregator.store.reader import StoreReader
 from aggregator.time_units import HOUR_S, MINUTE_US, SECOND_US
-from tests.aggregator.writing.test_sealing import AT_ONCE, seal_all
 from tests.support.folding import (
     KEEP_ALL,
     NOW_US,
@@ -31,6 +30,7 @@ from tests.support.folding import (
     start,
     tokens,
 )
+from tests.support.sealing import AT_ONCE, seal_all
 from tests.support.small_chunks import small_chunks
 from tests.support.watched_answers import WatchedReader
 
@@ -79,7 +79,7 @@ async def all_calls(reader: StoreReader) -> dict[int, Call]:
 
 
 async def some_calls(reader: StoreReader) -> dict[int, Call]:
-    """Those of a thread."""
+    """Returns the calls of a thread."""
     project = await reader.open_project(PROJECT)
     days = [T0_US // (86_400 * SECOND_US)]
     selected = await select_by_index(reader, project, IndexValues("h", ("thread-1",)), days)
@@ -87,14 +87,15 @@ async def some_calls(reader: StoreReader) -> dict[int, Call]:
 
 
 async def differences(reader: StoreReader) -> Sequence[Any] | None:
-    """What `callmeter verify` finds in the first hour."""
+    """Returns what `callmeter verify` finds in the first hour."""
     project = await reader.open_project(PROJECT)
     return await verify(reader, project, Piece(T0_US, T0_US + HOUR_S * SECOND_US), NOW_US, KEEP_ALL, tree=True)
 
 
 @pytest.mark.parametrize("at_once", [1_000, 1])
 def test_the_same_records(at_once: int, client: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By time and by index, sealed, changed after that, and sealed again; and nothing is amiss."""
+    """Records are the same by time and by index, sealed, changed after that, and sealed again; `verify` finds nothing
+    amiss."""
     monkeypatch.setattr(reading, "FRAMES_AT_ONCE_MAX", at_once)
     shard = open_shard(client, AT_ONCE)
     apply(shard, EVENTS)
@@ -110,7 +111,7 @@ def test_the_same_records(at_once: int, client: Any, redis_url: str, monkeypatch
 
 
 def test_while_they_are_sealed(client: Any, redis_url: str) -> None:
-    """With a step of sealing, or a late event, before every round trip no record is missed."""
+    """No record is missed with a step of sealing, or a late event, before every round trip."""
     shard = open_shard(client, AT_ONCE)
     apply(shard, EVENTS)
     rng = Random(1)

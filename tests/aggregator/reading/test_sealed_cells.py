@@ -10,15 +10,15 @@ from aggregator.reading.cells import DamagedCells
 from aggregator.rollups.series import LATENCY
 from aggregator.rollups.views import ViewFilter
 from aggregator.writing import sealing
-from tests.aggregator.writing.test_sealing import AT_ONCE, blocks, seal_all, some_calls
 from tests.support.folding import NOW_US, apply, open_shard
+from tests.support.sealing import AT_ONCE, blocks, seal_all, some_calls
 from tests.support.watched_answers import DAY, answer
 
 
 @pytest.mark.parametrize("views", [ViewFilter(), ViewFilter(op_names=("op-1",)), ViewFilter(user_ids=("user-1",))])
 @pytest.mark.parametrize("calls", [50, 1_100])
 def test_the_same_numbers(calls: int, views: ViewFilter, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before and after all is sealed, of all calls and of a view, from rows and from sketches."""
+    """Numbers are the same before and after all is sealed, of all calls and of a view, from rows and from sketches."""
     monkeypatch.setattr(sealing, "CELLS_PER_FRAME", 40)
     client: Any = redis.Redis.from_url(redis_url)
     client.flushall()
@@ -31,7 +31,7 @@ def test_the_same_numbers(calls: int, views: ViewFilter, redis_url: str, monkeyp
 
 
 def test_while_they_are_sealed(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a step of sealing, or a late call, before every round trip no answer is of two moments."""
+    """No answer mixes two moments, with a step of sealing, or a late call, before every round trip."""
     monkeypatch.setattr(sealing, "CELLS_PER_FRAME", 40)
     client: Any = redis.Redis.from_url(redis_url)
     client.flushall()

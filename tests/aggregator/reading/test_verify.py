@@ -41,7 +41,7 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_no_difference(name: str, client: redis.Redis, redis_url: str) -> None:
-    """What was folded from the golden datasets, shuffled and doubled, in small batches, has no difference."""
+    """Golden datasets that were folded shuffled and doubled, in small batches, have no difference."""
     messages = [msgspec.json.decode(line.value or b"") for line in read_dataset(name).shuffled_and_doubled(1)]
     shard = open_shard(client)
     seen: dict[str, list[int]] = {}

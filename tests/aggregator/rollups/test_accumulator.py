@@ -29,7 +29,8 @@ buckets = st.lists(st.lists(calls, max_size=3), min_size=1, max_size=3)
 
 
 def cell_of(told: Told) -> Cell:
-    """As it is stored. The last values come after the others: of a series with totals, too, one row is in the cell."""
+    """Returns a cell as it is stored. The last values come after the others: of a series with totals, too, one row is
+    in the cell."""
     latencies_ms, usage = told
     store = DictionaryStore()
     for part in (slice(-1), slice(-1, None)):
@@ -70,7 +71,8 @@ def test_cells_come_to_their_buckets(by_bucket: list[list[Told]], more: list[lis
 
 @given(buckets)
 def test_merging_again_leaves_cells_alone(by_bucket: list[list[Told]]) -> None:
-    """The same cells twice count twice, and are what they were: totals of large rows are not grown in place."""
+    """Merging the same cells twice counts twice and leaves them as they were: totals of large rows are not grown in
+    place."""
     cells = [(bucket, cell_of(one)) for bucket, told in enumerate(by_bucket) for one in told]
     before = deepcopy(cells)
     merged = Merged(len(by_bucket))

@@ -27,7 +27,7 @@ def test_cells_come_back(cell: Cell) -> None:
 
 @given(st.lists(st.binary(), max_size=8))
 def test_sketches_come_back(sketches: list[bytes]) -> None:
-    """One for each metric, empty ones too."""
+    """The sketches of all metrics come back, empty ones too."""
     assert SKETCHES_CODEC.unpack(SKETCHES_CODEC.pack(sketches)) == sketches
 
 
@@ -56,7 +56,7 @@ def test_places_are_in_order() -> None:
 
 
 def test_what_is_beside() -> None:
-    """Of a cell: each series with totals or large rows, once; not those whose rows are in it."""
+    """A cell names each series with totals or large rows once as being beside it, and none whose rows are in it."""
     cell = Cell(rows={b"l": b"", b":a": b""}, totals={b":b": b"", b":c": b""}, large={b":a": [], b":c": []})
     assert cell.overflow == [b":b", b":c", b":a"]
 

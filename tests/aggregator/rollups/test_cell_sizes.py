@@ -49,7 +49,7 @@ class PricedFromHalf:
     """The catalogue of one model."""
 
     def timeline(self, model: str) -> Timeline:
-        """Without a price, then with one."""
+        """Returns a timeline without a price at first, and with one from the middle on."""
         rates = [Decimal(per_token) / 1_000_000 for per_token in (PER_INPUT, PER_READ, PER_CREATION, PER_OUTPUT)]
         return Timeline((ALWAYS_US, T0_US + PRICED_FROM_S * 1_000_000), (None, Price(Rates(*rates), "here")))
 
@@ -64,7 +64,7 @@ class Told(NamedTuple):
 
     @property
     def values(self) -> dict[str, int]:
-        """By metric; costs where there is a price, a latency where it is not negative."""
+        """Returns the values by metric: costs where there is a price, a latency where it is not negative."""
         counts = self.counts
         found = dict(zip(TOKEN_METRICS, counts, strict=False))
         found |= {"call_count": 1, "error_count": int(self.failed)}
@@ -81,7 +81,7 @@ class Told(NamedTuple):
 
 
 def told(count: int, priced: str, rng: random.Random) -> list[Told]:
-    """So many calls, whose values are skewed, or few, or 0, 1 or a dollar."""
+    """Returns so many calls, whose values are skewed, or few, or 0, 1 or a dollar."""
     seconds = {"all": range(PRICED_FROM_S, 60), "none": range(PRICED_FROM_S), "some": range(60)}[priced]
     calls = []
     for _ in range(count):
@@ -104,7 +104,7 @@ def event(number: int, call: Told) -> Event:
 
 
 def fold_in_random_batches(redis_url: str, calls: Sequence[Told], rng: random.Random) -> None:
-    """With a restart now and then."""
+    """Folds the calls in batches of random sizes, with a restart now and then."""
     client = redis.Redis.from_url(redis_url)
     left = [event(number, call) for number, call in enumerate(calls)]
     size_max = rng.choice([1 + len(calls) // 100, 20, 600, 5_000])
@@ -198,7 +198,7 @@ def test_any_number_of_calls(count: int, large: int, priced: str, redis_url: str
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_mistakes_are_seen(metric: str) -> None:
-    """Of a right row none; of each key that is a little off, that one."""
+    """The check finds no mistake in a right row, and exactly the key that is a little off in a wrong one."""
     unit = DOLLAR if metric in COST_METRICS else 1
     values = [value * unit for value in ([0, 1, 1, 0, 1] if metric in FLAGS else [0, 1, 5, 10, 200])]
     right: Row = {f"{name}_{metric}": None for name in AGGREGATIONS}

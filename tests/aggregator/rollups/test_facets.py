@@ -21,7 +21,7 @@ def call(**told: Any) -> Call:
 
 
 def facets_of(one: Call) -> dict[str, tuple[int, int, int]]:
-    """By facet how many calls, errors and latencies it counts."""
+    """Returns by facet how many calls, errors and latencies it counts."""
     tallies: dict[str, CallTally] = {}
     count_facets(one, lambda facet: tallies.setdefault(facet, CallTally()))
     return {
@@ -31,7 +31,7 @@ def facets_of(one: Call) -> dict[str, tuple[int, int, int]]:
 
 
 def test_models_of_a_call() -> None:
-    """Those it used; where it failed and used none, the one its start named; else none."""
+    """A call's models are those it used; where it failed and used none, the one its start named; else none."""
     assert facets_of(call(usage=USAGE)) == {"ma": (1, 0, 1), "mb": (1, 0, 1), "+": (1, 0, 0)}
     assert facets_of(call(failed=True, error="E: x", model="c")) == {"eE": (1, 1, 1), "mc": (1, 1, 1)}
     assert facets_of(call(failed=True, error="E: x", model="c", usage={"a": USAGE["a"]})).keys() == {"eE", "ma"}
@@ -40,7 +40,7 @@ def test_models_of_a_call() -> None:
 
 
 def test_errors_without_a_class_are_one_facet() -> None:
-    """So that all failed calls are in one, and no other call is."""
+    """Errors without a class are one facet, so that every failed call is in some facet and no other call is."""
     assert error_facet_of(call(failed=True)) == error_facet_of(call(failed=True, error="it broke: badly")) == "e"
     assert error_facet_of(call()) is None
     assert error_facet_of(Call(1, b"\0c", 0, 1_000_000, failed=True)) is None  # it has no end
@@ -79,7 +79,7 @@ def test_values_of_facets() -> None:
 
 
 def test_full_facets_refuse_nothing_else() -> None:
-    """Where not all models are kept, questions by model are refused, and no others."""
+    """Questions by model are refused where not all models could be kept, and no others."""
     made = directory(views_max=1)
     wanted = ViewFilter(op_names=("a",), user_ids=("u",))
     for asked in (ViewFilter(), wanted):
@@ -96,5 +96,5 @@ def test_full_facets_refuse_nothing_else() -> None:
 
 
 def test_no_other_reader_adds_facets() -> None:
-    """Who reads whole combinations, as labels of Prometheus, reads those of no facet: each call once."""
+    """A reader of whole combinations, as labels of Prometheus are, leaves facets out and so counts each call once."""
     assert all(view.facet is None for view in views_by_combination(directory(), OP | USER))

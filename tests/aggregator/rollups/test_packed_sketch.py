@@ -67,7 +67,7 @@ def test_come_back(of: list[list[tuple[int, float, int, bool]]]) -> None:
 
 @given(st.lists(drawn, max_size=6))
 def test_stay_as_they_are(of: list[list[tuple[int, float, int, bool]]]) -> None:
-    """What was stored once is stored again as the same means: nothing drifts but what changes."""
+    """Means that were stored once are stored again as the same means: nothing drifts but what changes."""
     stored = pack_centroids([sketch(one) for one in of])
     read = unpack_each(stored)
     for (told, _), (found, _) in zip(read, unpack_each(pack_centroids(read)), strict=True):

@@ -78,7 +78,7 @@ def test_the_largest_cost(place: int) -> None:
 
 
 def test_the_classes_of_input_cost_together() -> None:
-    """It is their sum that must fit; beside the largest output the total still is within 64 bits."""
+    """The sum of the costs of input must fit; beside the largest output the total still is within 64 bits."""
     assert OF_USAGE.unpack(packed([*UNPRICED, 2**61, 2**60, 2**60 - 1, COSTS_MAX])) == [
         (*UNPRICED[:5], COSTS_MAX, COSTS_MAX, 2**63 - 2)
     ]

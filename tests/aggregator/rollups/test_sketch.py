@@ -25,27 +25,28 @@ SEED = 20_260_303
 
 
 def rank_error_max(quantile: float) -> float:
-    """What the specification allows, as part of all values."""
+    """Returns the error of ranks that the specification allows, as a part of all values."""
     if quantile < 0.95 - 1e-12:
         return 0.005
     return 0.002 if quantile < 0.999 - 1e-12 else 0.0005
 
 
 class Fed(NamedTuple):
-    """What is beside a cell of one metric: the values of its newest rows, and what is stored of all others."""
+    """One metric's values beside a cell: those of its newest rows, and what is stored of all others."""
 
     values: Floats
     sketch: bytes
 
 
 def stored(sketch: bytes) -> bytes:
-    """What Redis gives back."""
+    """Returns what Redis gives back."""
     [packed] = SKETCHES_CODEC.unpack(SKETCHES_CODEC.pack([sketch]))
     return packed
 
 
 def fed_in_batches(values: Floats, size: int) -> Fed:
-    """In batches, as a cell is: values are kept as they are, and compressed once they are more than rows may be."""
+    """Feeds values in batches, as a cell is fed: they are kept as they are, and compressed once they are more than rows
+    may be."""
     rows, sketch = np.empty(0), b""
     for at in range(0, len(values), size):
         rows = np.concatenate([rows, values[at : at + size]])
@@ -61,7 +62,7 @@ def fed_to_cells(values: Floats, cells: int) -> list[Fed]:
 
 
 def ways_of_merging(values: Floats) -> dict[str, list[Fed]]:
-    """The same values in all ways that their number makes interesting and time allows."""
+    """Returns the values merged in all ways that their number makes interesting and time allows."""
     batch_sizes = [size for size in (1, 7, 100, 5_000) if len(values) <= 2_000 * size]
     by_way = {f"batches of {size}": [fed_in_batches(values, size)] for size in batch_sizes}
     return by_way | ({"60 cells": fed_to_cells(values, 60)} if len(values) > 10_000 else {})
@@ -102,7 +103,7 @@ def test_rank_error(distribution: Callable[[np.random.Generator, int], Floats], 
 @pytest.mark.parametrize("size", [1, 2, 3, 49, 50, ROWS_BESIDE_MAX])
 @pytest.mark.parametrize("cells", [1, 3, 50])
 def test_exact_while_few(distribution: Callable[[np.random.Generator, int], Floats], size: int, cells: int) -> None:
-    """While nothing is compressed, and so for 50 values at any rate, quantiles are numpy's."""
+    """Quantiles are numpy's while nothing is compressed, and so for 50 values at any rate."""
     values = distribution(np.random.default_rng(SEED), size)
     merged = fed_to_cells(values, min(cells, size))
     assert not any(cell.sketch for cell in merged)
@@ -212,13 +213,13 @@ def test_arguments_are_left_alone() -> None:
 
 
 def test_same_values_same_bytes() -> None:
-    """The same batches give the same bytes: nothing is left to chance."""
+    """Equal batches give equal bytes: nothing is left to chance."""
     values = pareto(np.random.default_rng(SEED), 20_000)
     assert fed_in_batches(values, 100).sketch == fed_in_batches(values.copy(), 100).sketch
 
 
 def test_many_at_once_as_one_by_one() -> None:
-    """What is compressed together is what each would be by itself; one without new values stays as it is."""
+    """Sketches that are compressed together are what each would be by itself; one without new values stays as it is."""
     rng = np.random.default_rng(SEED)
     columns = [distribution(rng, 700) for distribution in DISTRIBUTIONS]
     sketches = [compress(b"", column) for column in columns]

@@ -74,7 +74,8 @@ def test_a_cell_of_the_tally_has_all(of: list[Call]) -> None:
 
 
 def test_by_hand() -> None:
-    """One that goes on, one that failed, one with a large row in one model and a usual one in another."""
+    """Three calls are tallied as by hand: one that goes on, one that failed, one with a large row in one model and a
+    usual one in another."""
     tally = tally_of([call(), call(5, failed=True), call(7, usage={"a": LARGE, "": UNPRICED})])
     assert content(tally) == (
         3,

@@ -42,7 +42,7 @@ def told(layout: Layout, totals: Totals) -> list[Any]:
 
 
 def expected(layout: Layout, of: Rows) -> list[Any]:
-    """The same by brute force."""
+    """Returns the totals of these rows by brute force."""
     found: list[Any] = [len(of), sum(len(row) > layout.costs_at for row in of)]
     for metric in range(layout.metrics):
         values = [row[metric] for row in of if metric < len(row)]
@@ -59,7 +59,7 @@ def packed(layout: Layout, of: Rows) -> Integers:
 
 
 def starts_of(parts: Sequence[Sequence[Any]]) -> Integers:
-    """Where each part begins once they are one after the other."""
+    """Returns where each part begins once they are one after the other."""
     return np.array([0, *accumulate(map(len, parts))][:-1])
 
 
@@ -75,7 +75,7 @@ def test_values_of_any_size_are_counted(of: Rows) -> None:
 
 @given(segments)
 def test_numpy_and_python_agree(parts: list[Rows]) -> None:
-    """Each segment's row is the very list that Python's integers give: one form, whoever counted."""
+    """numpy gives the very rows that Python's integers give: the form is the same, whoever counted."""
     values = packed(LAYOUT, joined(parts))
     before = values.copy()
     found = LAYOUT.of_segments(values, starts_of(parts))
@@ -85,7 +85,7 @@ def test_numpy_and_python_agree(parts: list[Rows]) -> None:
 
 @given(st.lists(rows | large_rows, max_size=4))
 def test_merging_is_counting_together(parts: list[Rows]) -> None:
-    """One after the other, or the last ones first: the totals of all rows, and what was added is left alone."""
+    """Merging totals, in either order, gives the totals of all rows, and leaves alone what was added."""
     whole = LAYOUT.of_values(joined(parts))
     from_left, from_right = LAYOUT.none(), LAYOUT.none()
     for part in parts:
@@ -102,7 +102,8 @@ def test_merging_is_counting_together(parts: list[Rows]) -> None:
 
 @given(st.lists(st.tuples(rows, rows), min_size=1, max_size=4))
 def test_rows_are_merged_with_their_counterparts(pairs: list[tuple[Rows, Rows]]) -> None:
-    """Each row of the left with the same of the right, in any order; neither is changed."""
+    """Each row of the left is merged with the row of the same key on the right, in any order; neither side is
+    changed."""
     left, right = (
         LAYOUT.of_segments(packed(LAYOUT, joined(side)), starts_of(side)) for side in zip(*pairs, strict=True)
     )
@@ -138,7 +139,7 @@ def test_none_is_neutral(of: Rows) -> None:
 
 @given(segments)
 def test_stored_rows_come_back(parts: list[Rows]) -> None:
-    """One after the other, each of the size of none."""
+    """Rows stored one after the other come back, and each is as large as it says."""
     totals = LAYOUT.of_segments(packed(LAYOUT, joined(parts)), starts_of(parts))
     stored = totals.astype("<i8").tobytes()
     assert len(stored) == len(parts) * len(LAYOUT.packed_none)

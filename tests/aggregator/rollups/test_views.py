@@ -26,7 +26,7 @@ RUNS = ("r1", "r2")
 
 
 class Dimensions(NamedTuple):
-    """What tells a call apart."""
+    """The values that tell a call apart from others."""
 
     op_name: str
     root: bool
@@ -107,7 +107,8 @@ def test_few_fields_select_as_all(calls: list[Dimensions], wanted: ViewFilter, v
 
 
 def test_views_of_a_call() -> None:
-    """One per dimension it has a value in, and one of all together; not being a root is no value."""
+    """A call is in one view for each dimension that it has a value in, and in one of all together; not being a root is
+    no value."""
     assert views_of("op", False, None, None) == [View("op")]
     assert views_of("op", True, None, "") == [View("op"), View(root=True), View(run_id=""), View("op", True, None, "")]
     assert views_of("op", False, "u", "r") == [
@@ -133,7 +134,8 @@ def test_admit_numbers_from_one() -> None:
 
 
 def test_admit_up_to_the_limit() -> None:
-    """Of each set of dimensions: the last that fits, then the first that does not, which marks the set, once."""
+    """Values of each set of dimensions are admitted up to the limit; the first that does not fit marks the set,
+    once."""
     directory = ViewDirectory()
     assert directory.admit(View("a"), 2)[0] == 1
     assert directory.admit(View("b"), 2)[0] == 2

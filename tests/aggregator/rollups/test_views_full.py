@@ -1,6 +1,5 @@
 """More distinct values than are kept: totals stay exact, filters are right or refused, never wrong."""
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,6 +7,7 @@ import redis
 
 from aggregator.writing.limits import ShardLimits
 from tests.pipeline.in_process import Batch, InProcess
+from tests.support.distinct_calls import complete
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
 QUESTION = {
@@ -19,20 +19,6 @@ QUESTION = {
 }
 CALLS = 300
 LIMITS = ShardLimits(views_max=100)
-
-
-def complete(number: int) -> bytes:
-    """A call with an op and a user of its own."""
-    call = {
-        "project_id": "acme/agents",
-        "id": f"call-{number}",
-        "op_name": f"op-{number}:v1",
-        "wb_user_id": f"user-{number}",
-        "started_at": f"2026-03-03T10:{number % 60:02}:00Z",
-        "ended_at": f"2026-03-03T10:{number % 60:02}:01Z",
-        "summary": {},
-    }
-    return json.dumps({"complete": call}).encode()
 
 
 def ask(redis_url: str, filters: list[dict[str, Any]]) -> list[tuple[int, Any]]:

@@ -89,7 +89,7 @@ def test_come_back(records: dict[int, Call]) -> None:
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
 @given(frames, st.sets(st.integers(0, 8), max_size=3))
 def test_those_wanted(records: dict[int, Call], wanted: set[int]) -> None:
-    """Only those asked for, as far as they are there."""
+    """Only the records asked for are read, as far as they are there."""
     found = unpack_calls(pack_calls(records), wanted)
     assert found == {number: call for number, call in records.items() if number in wanted}
 
@@ -132,7 +132,7 @@ def test_damage_is_told() -> None:
 
 
 def test_order_of_models() -> None:
-    """What a call itself used comes back in its order."""
+    """The models that a call itself used come back in the call's order."""
     usage: Usage = {"b": [1] * len(NAMES), "a": [2] * len(NAMES)}
     record = Call(1, b"\x00a", 5, 5, 6, trace=b"\x00a", usage=usage)
     assert list(unpack_calls(pack_calls({7: record}))[7].usage) == ["b", "a"]

@@ -18,7 +18,7 @@ costs = st.integers(0, 2**62 - 1)
 
 
 def usage_row(tokens: tuple[int, ...], own_costs: tuple[int, int] | None, priced: bool) -> list[int]:
-    """One row; its costs follow from the tokens where they are priced and not stated."""
+    """Returns one row; its costs follow from the tokens where they are priced and not stated."""
     if not priced:
         return [*tokens, ABSENT, ABSENT, ABSENT]
     by_price = tokens[0] * PRICES[0] + tokens[3] * PRICES[1] + tokens[4] * PRICES[2], tokens[1] * 10_000_000
@@ -86,7 +86,7 @@ def test_come_back(cells: dict[int, FullCell]) -> None:
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=30)
 @given(frames, st.sets(st.integers(0, 2**40 - 1)), st.data())
 def test_only_what_is_wanted(cells: dict[int, FullCell], more: set[int], data: st.DataObject) -> None:
-    """Those asked for that are there, as if all had been read."""
+    """The cells asked for are as if all had been read."""
     packed = pack_frame(cells)
     wanted = data.draw(st.sets(st.sampled_from(sorted(cells)))) if cells else set()
     found = unpack_frame(packed, wanted | more)
@@ -112,7 +112,7 @@ def test_costs_of_one_price_take_nothing() -> None:
 
 
 def test_damage_is_found() -> None:
-    """One wrong byte anywhere, or a missing end, is an error and no cell."""
+    """One wrong byte anywhere, or a missing end, is an error, and gives no cell."""
     cells = {1: FullCell(Cell(3, 1, {LATENCY: np.array([5, 7, 9], dtype="<i8").tobytes()}), {})}
     packed = pack_frame(cells)
     assert unpack_frame(packed)

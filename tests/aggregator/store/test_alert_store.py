@@ -6,7 +6,7 @@ from aggregator.store.connection import connect
 
 
 def test_one_holds_the_lease(redis_url: str) -> None:
-    """Until it gives it back or is gone; each term is another one."""
+    """One process holds the lease until it gives it back or is gone; each term has another token."""
     client = connect(redis_url)
     store = AlertStore(client, "callmeter")
     token = store.take_lease("a")
@@ -25,7 +25,7 @@ def test_one_holds_the_lease(redis_url: str) -> None:
 
 
 def test_writes_are_fenced(redis_url: str) -> None:
-    """Without the token of now neither episodes nor deliveries change, nor does an attempt begin."""
+    """Neither episodes nor deliveries change without the token of the present term, nor does an attempt begin."""
     store = AlertStore(connect(redis_url), "callmeter")
     old = store.take_lease("a")
     assert old is not None

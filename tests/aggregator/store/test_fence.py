@@ -73,7 +73,7 @@ def test_connection_is_lost_before_the_write(client: Any, changed: int | None) -
 
 
 def test_another_writes_before_the_write(client: Any) -> None:
-    """Who comes second is refused, whatever the first one wrote."""
+    """The second of two writers is refused, whatever the first one wrote."""
     store, other = ShardStore(client, SHARD), overflow(client)
     other.flushall()
     store.apply(None, 3, ShardWrite())

@@ -111,7 +111,7 @@ def test_moved_away(client: redis.Redis, store: ShardStore) -> None:
 
 
 def test_a_new_shard_moves_away(client: redis.Redis, store: ShardStore) -> None:
-    """So does one of which nothing was ever applied."""
+    """A new shard moves away too, though nothing was ever applied to it."""
     shard = open_shard(client)
     assert store.move_away(OTHER) is None
     with pytest.raises(Fenced):
@@ -131,7 +131,8 @@ def fill(client: redis.Redis, namespace: str) -> None:
 
 @pytest.mark.parametrize("base", ["a", "a*", "a[b]", "a/b", "a\\b"])
 def test_only_one_generation_is_dropped(base: str, client: redis.Redis) -> None:
-    """Of all the namespaces that look alike, and of the keys beside the shards, nothing else goes; the fences stay."""
+    """Dropping a generation takes nothing of namespaces that look alike, nor of the keys beside the shards; the fences
+    stay."""
     for neighbour in ("ab", "a/b/c", "aa", "b", f"{base}.3", f"x{base}", f"{base}/calls"):
         fill(client, neighbour)
     for name in ("keys", "keys:used", "other"):
@@ -203,7 +204,7 @@ def test_one_at_a_time(client: redis.Redis) -> None:
 
 
 def test_taken_back_once_the_lease_has_ended(client: redis.Redis, store: ShardStore) -> None:
-    """While its rebuild says that it lives a fence holds; then a worker goes on, and that rebuild never switches."""
+    """A fence holds while its rebuild says that it lives; then a worker goes on, and that rebuild never switches."""
     apply(open_shard(client), [start("a")])
     generations = Generations(client, BASE)
     lease = generations.take_lease(generations.begin(NOW_S))
@@ -223,7 +224,7 @@ def test_taken_back_once_the_lease_has_ended(client: redis.Redis, store: ShardSt
 
 
 def test_a_fence_stays_after_the_switch(client: redis.Redis, store: ShardStore) -> None:
-    """Of the generation before nothing is taken back, though the lease is gone."""
+    """Nothing of the generation before is taken back after the switch, though the lease is gone."""
     apply(open_shard(client), [start("a")])
     generations = Generations(client, BASE)
     namespace = generations.begin(NOW_S)
@@ -237,7 +238,7 @@ def test_a_fence_stays_after_the_switch(client: redis.Redis, store: ShardStore) 
 
 
 def test_a_fence_of_another_rebuild_is_not_taken_back(client: redis.Redis, store: ShardStore) -> None:
-    """Who has fenced a shard anew, over the fence of one that is dead, keeps it."""
+    """A rebuild that has fenced a shard anew, over the fence of one that is dead, keeps it."""
     apply(open_shard(client), [start("a")])
     generations = Generations(client, BASE)
     store.move_away(OTHER)
@@ -256,7 +257,8 @@ def test_a_fence_of_another_rebuild_is_not_taken_back(client: redis.Redis, store
 
 
 def test_a_fence_of_an_earlier_version(client: redis.Redis, store: ShardStore) -> None:
-    """It names no lease: whether its rebuild lives is not known, and it is left to `callmeter rebuild --abort`."""
+    """A fence of an earlier version names no lease: nobody knows whether its rebuild lives, so it is left to `callmeter
+    rebuild --abort`."""
     client.set(store.keys.next, b"moved:7")
     assert not Generations(client, BASE).take_back(store.shard)
     assert (store.moved_by(), store.read_offset()) == ("", 7)

@@ -66,7 +66,7 @@ def test_store_in_redis(redis_url: str, decode: bool) -> None:
 
 
 def test_store_away() -> None:
-    """Where nobody listens, the key store is away, and a reader learns to retry."""
+    """The key store is away where nobody listens, and a reader learns to retry."""
     nowhere = "redis://127.0.0.1:1/0"
     with redis.Redis.from_url(nowhere) as client, pytest.raises(KeyStoreAway):
         KeyStore(client, "test").all()

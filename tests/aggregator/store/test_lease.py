@@ -48,7 +48,7 @@ class Rebuilding:
 
 
 class Machine:
-    """What there is, and each step that may be taken next."""
+    """The states that there are, and each step that may be taken next."""
 
     def __init__(self, client: Any) -> None:
         clear(client)
@@ -63,14 +63,14 @@ class Machine:
         self.ended: dict[str, dict[int, int]] = {}
 
     def worker_goes_on(self, partition: int) -> None:
-        """As a worker does after any doubt: look which generation is live, take back, open, write."""
+        """Does what a worker does after any doubt: look which generation is live, take back, open, write."""
         shard = ShardName(self.generations.live(), "calls", partition)
         self.generations.take_back(shard)
         self.stores[partition] = ShardStore(self.client, shard)
         self.worker_writes(partition)
 
     def worker_writes_late(self, partition: int) -> None:
-        """Who has not noticed what has happened meanwhile."""
+        """Writes as one that has not noticed what has happened meanwhile."""
         if partition in self.stores:
             self.worker_writes(partition)
 
@@ -161,7 +161,7 @@ class Machine:
         self.generations.tidy()
 
     def heals(self) -> None:
-        """Where no rebuild is left, each worker goes on once the last lease has run out."""
+        """Checks that each worker goes on once the last lease has run out, where no rebuild is left."""
         if self.rebuilds:
             return
         self.client.delete(lease_key(BASE))

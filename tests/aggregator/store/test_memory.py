@@ -13,7 +13,7 @@ LIMIT_BYTES = 100_000_000
 
 
 def test_one_server(tmp_path: Path) -> None:
-    """What it uses grows with what it holds; its limit is what is set, 0 for none."""
+    """A server's memory grows with what it holds; its limit is what is set, 0 for none."""
     server = RedisServer(tmp_path)
     server.start()
     with redis.Redis.from_url(server.url) as client:
@@ -28,7 +28,7 @@ def test_one_server(tmp_path: Path) -> None:
 
 
 def test_a_cluster(tmp_path: Path) -> None:
-    """Each master is told by its address."""
+    """Each master of a cluster is told by its address."""
     cluster = RedisCluster(tmp_path)
     cluster.start()
     try:

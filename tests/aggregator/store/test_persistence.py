@@ -25,7 +25,7 @@ def test_what_a_server_keeps(tmp_path: Path, extra_args: tuple[str, ...], keeps:
 
 
 def test_who_may_not_ask_is_not_told(tmp_path: Path) -> None:
-    """Where CONFIG is not allowed, nothing is claimed."""
+    """A client that may not use CONFIG claims nothing of persistence."""
     server = RedisServer(tmp_path, extra_args=NEITHER)
     server.start()
     with redis.Redis.from_url(server.url) as client:

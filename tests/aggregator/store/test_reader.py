@@ -26,7 +26,8 @@ def fold_into(client: redis.Redis, shard: ShardName, project_ids: list[str], as_
 
 
 def test_a_project_in_two_shards(redis_url: str) -> None:
-    """Its number in each, and as of the older of the two; other namespaces are not looked at."""
+    """A project has a number in each of two shards, and is as of the older of them; other namespaces are not looked
+    at."""
     client = redis.Redis.from_url(redis_url)
     fold_into(client, SHARD, [PROJECT], NOW_US + 9)
     fold_into(client, SIBLING, ["acme/others", PROJECT], NOW_US + 4)
@@ -35,7 +36,7 @@ def test_a_project_in_two_shards(redis_url: str) -> None:
 
 
 def test_a_shard_that_lacks_the_project_counts_for_freshness(redis_url: str) -> None:
-    """It may only be late with it."""
+    """A shard that lacks the project may only be late with it, so it counts for freshness."""
     client = redis.Redis.from_url(redis_url)
     fold_into(client, SHARD, [PROJECT], NOW_US + 9)
     fold_into(client, SIBLING, ["acme/others"], NOW_US + 4)
@@ -43,7 +44,7 @@ def test_a_shard_that_lacks_the_project_counts_for_freshness(redis_url: str) -> 
 
 
 def test_freshness_where_projects_are_keyed(redis_url: str) -> None:
-    """Where a project is in one partition for certain, others do not hold it back, once it is known where it is."""
+    """Other partitions do not hold back a project that is in one for certain, once it is known where it is."""
     client = redis.Redis.from_url(redis_url)
     fold_into(client, SHARD, [PROJECT], NOW_US + 9)
     fold_into(client, SIBLING, ["acme/others"], NOW_US + 4)
@@ -63,14 +64,15 @@ PARTITIONS = 3
 
 
 def writer(url: str, partition: int, topic: str = SHARD.topic) -> Shard:
-    """Of one of the partitions of a topic, who knows how many there are."""
+    """Returns a writer of one partition of a topic, which knows how many there are."""
     client: Any = redis.Redis.from_url(url)
     store = ShardStore(client, SHARD._replace(topic=topic, partition=partition), PARTITIONS)
     return Shard(store, prices(), KEEP_ALL)
 
 
 def test_as_of_waits_for_all_shards_of_the_topic(redis_url: str) -> None:
-    """As long as one shard of the topic has not said how far it is, what it will hold of the project is not known."""
+    """Freshness is unknown as long as one shard of the topic has not said how far it is: it may hold calls of the
+    project."""
     apply(writer(redis_url, 0), [start("a")])
     assert read(redis_url, opened)[1] is None
     writer(redis_url, 1).touch(NOW_US - 7)
@@ -90,7 +92,7 @@ def test_other_topics_do_not_hold_it_back(redis_url: str) -> None:
 
 
 def test_as_of_the_last_count_of_partitions(redis_url: str) -> None:
-    """What has been added since is not known, nor what is in it; what the count has found must say how far it is."""
+    """Partitions count for freshness once they have been counted; each of those must say how far it is."""
     writers = [writer(redis_url, partition) for partition in range(PARTITIONS)]
     for one in writers:
         apply(one, [start("a")])
@@ -136,7 +138,7 @@ def test_an_unknown_layout(redis_url: str, layout: int) -> None:
 
 
 def test_ready(redis_url: str) -> None:
-    """When Redis answers and every shard is ours, and when there is none yet."""
+    """A reader is ready when Redis answers and every shard is ours, and when there is none yet."""
 
     async def ready(reader: StoreReader, _: OpenedProject) -> list[tuple[ShardName, int | None]]:
         return await reader.shards_as_of()

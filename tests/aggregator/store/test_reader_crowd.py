@@ -17,7 +17,7 @@ CONNECTIONS, QUESTIONS = 2, 200
 
 @pytest.fixture(autouse=True)
 def few_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So few that some question has to wait."""
+    """Allows so few connections that some question has to wait."""
     for module in (redis_connection, store_reader):
         monkeypatch.setattr(module, "READ_CONNECTIONS_MAX", CONNECTIONS)
 
@@ -32,7 +32,7 @@ def cluster_url(tmp_path: Path) -> Iterator[str]:
 
 
 def answered(url: str, cluster: bool) -> int:
-    """How many of the questions, all asked at once, are answered."""
+    """Returns how many of the questions, all asked at once, are answered."""
 
     async def ask() -> int:
         client = connect_readers(url, cluster)
@@ -48,10 +48,10 @@ def answered(url: str, cluster: bool) -> int:
 
 
 def test_a_crowd(redis_url: str) -> None:
-    """On one server."""
+    """All of a crowd are answered on one server."""
     assert answered(redis_url, cluster=False) == QUESTIONS
 
 
 def test_a_crowd_on_a_cluster(cluster_url: str) -> None:
-    """On a cluster, whose client would refuse the connection that is one too many."""
+    """All of a crowd are answered on a cluster, whose client would refuse the connection that is one too many."""
     assert answered(cluster_url, cluster=True) == QUESTIONS

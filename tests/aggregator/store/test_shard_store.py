@@ -1,4 +1,4 @@
-"""The store of one shard: the fence, the atomic step, postings in blocks, wide reads."""
+"""The store of one shard: the fence, the atomic step, wide reads."""
 
 from typing import Any
 
@@ -6,13 +6,12 @@ import pytest
 import redis
 
 from aggregator.layout.keys import LAYOUT_VERSION, ShardKeys
-from aggregator.layout.postings import block_field, posting, unpack_block, unpack_latest
 from aggregator.layout.write import ShardWrite
 from aggregator.store.shard_store import FIELDS_PER_READ_MAX, Fenced, OtherLayout, ShardStore
 from tests.support.folding import SHARD
 
-# In the slot of the shard, as all that it writes: hashes, postings and their blocks, names.
-H, DROPPED, ABSENT, X, Y, Z = (f"{ShardKeys(SHARD).shard}:{name}" for name in ("h", "dropped", "absent", "x", "y", "z"))
+# In the slot of the shard, as all that it writes: hashes, names.
+H, DROPPED, ABSENT, Z = (f"{ShardKeys(SHARD).shard}:{name}" for name in ("h", "dropped", "absent", "z"))
 
 
 @pytest.fixture
@@ -26,13 +25,12 @@ def store(client: Any) -> ShardStore:
 
 
 def test_apply_writes_everything(client: Any, store: ShardStore) -> None:
-    """Fields, deletions, drops, appends, names, counters, expiries and the next offset."""
+    """Fields, deletions, drops, names, counters, expiries and the next offset."""
     client.hset(H, mapping={"gone": 1, "stays": 2})
     client.hset(DROPPED, "a", 1)
     write = ShardWrite(
         deletions={H: ["gone"]},
         drops=[DROPPED],
-        appends={(X, Y): {b"v": posting(7)}},
         names={Z: [b"b", b"a"]},
         increments={"calls": 3},
         expiries={H: 4_000_000_000, ABSENT: 4_000_000_000},
@@ -42,7 +40,6 @@ def test_apply_writes_everything(client: Any, store: ShardStore) -> None:
     store.apply(None, 12, write)
     assert client.hgetall(H) == {b"stays": b"2", b"new": b"5", b"\x00\xff": b"\xfe"}
     assert client.exists(DROPPED, ABSENT) == 0
-    assert client.hgetall(X) == {b"v": bytes(4) + posting(7)}
     assert client.zrange(Z, 0, -1) == [b"a", b"b"]
     assert client.hget(store.keys.shard, "calls") == b"3"
     assert client.expiretime(H) == 4_000_000_000
@@ -62,35 +59,8 @@ def test_the_fence(client: Any, store: ShardStore, stored: int | None, expected:
     assert store.next_offset() == stored
 
 
-def test_postings_move_to_blocks(client: Any, store: ShardStore) -> None:
-    """All come back, none is lost at an edge: a block is closed when the next batch does not fit."""
-    numbers = list(range(0, 5_000, 3))
-    appended: list[int] = []
-    offset = None
-    for at, size in enumerate([1, 198, 1, 1, 199, 200, 201, 1, *[7] * 100]):
-        batch, numbers = numbers[:size], numbers[size:]
-        appended += batch
-        write = ShardWrite(appends={(X, Y): {b"v": b"".join(map(posting, batch))}})
-        store.apply(offset, at, write)
-        offset = at
-    full, latest = unpack_latest(client.hget(X, "v"))
-    stored = [client.hget(Y, block_field(block, b"v")) for block in range(full)]
-    blocks = list(map(unpack_block, stored))
-    assert [number for block in (*blocks, latest) for number in block] == appended
-    assert sum(map(len, stored)) < 1.1 * sum(map(len, blocks))  # each of them three more than the one before
-    # 199, 2, 199, 200, 201, then 1 and 28 times 7, twice 28 times 7; the last 112 are not in a block yet.
-    assert list(map(len, blocks)) == [199, 2, 199, 200, 200, 198, 196, 196]
-
-
-def test_values_of_postings_are_apart(client: Any, store: ShardStore) -> None:
-    """Many values at once, of any bytes."""
-    values = {bytes([number, 0, 255]): posting(number) for number in range(200)}
-    store.apply(None, 0, ShardWrite(appends={(X, Y): values}))
-    assert client.hgetall(X) == {value: bytes(4) + number for value, number in values.items()}
-
-
 def test_read_fields(client: Any, store: ShardStore) -> None:
-    """Of several hashes, more than fit into one command, in the order asked, None where nothing is."""
+    """Fields of several hashes, more than fit into one command, are read in the order asked, None where nothing is."""
     client.hset(H, mapping={str(number): number for number in range(0, 2 * FIELDS_PER_READ_MAX, 2)})
     asked = list(range(2 * FIELDS_PER_READ_MAX))
     found = store.read_fields({H: asked, "none": ["a", b"b"]})

@@ -45,13 +45,13 @@ def test_as_the_client_packs_it(command: tuple[Part, ...]) -> None:
 
 
 def test_all_is_done(client: Any) -> None:
-    """Also of so many commands that they are sent in pieces, whose answers come while more is sent."""
+    """All commands are done, also so many that they are sent in pieces, whose answers come while more is sent."""
     transact(client, KEY, unchecked, [("HSET", OTHER, number, b"x" * 10_000) for number in range(300)])
     assert client.hlen(OTHER) == 300
 
 
 def test_others_may_come_between(client: Any) -> None:
-    """While answers are on their way, the client does other things, and another transaction begins and ends."""
+    """The client does other things, and another transaction begins and ends, while answers are on their way."""
     finish = send(client, KEY, unchecked, [("SET", KEY, 1)])
     transact(client, OTHER, unchecked, [("SET", OTHER, 2)])
     finish()
@@ -73,7 +73,7 @@ def test_one_that_fails_is_told(client: Any) -> None:
 
 
 def test_the_connection_can_be_used_again(client: Any, redis_url: str) -> None:
-    """After a refusal, and after a key that changed: neither is watched any more, and no answer is left over."""
+    """A connection is as new after a refusal, and after a key that changed: no key is watched, no answer left over."""
 
     def changed(stored: bytes | None) -> None:
         del stored

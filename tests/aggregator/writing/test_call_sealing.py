@@ -16,7 +16,6 @@ from aggregator.store.shard_store import Fenced, ShardStore
 from aggregator.time_units import DAY_S, HOUR_S, SECOND_US
 from aggregator.writing.call_sealing import CallSealing
 from aggregator.writing.limits import ShardLimits
-from tests.aggregator.writing.test_sealing import AT_ONCE, seal_all, some_calls
 from tests.pipeline.lifelike import lifelike_events
 from tests.support.folding import (
     NOW_US,
@@ -34,6 +33,7 @@ from tests.support.folding import (
     start,
     tokens,
 )
+from tests.support.sealing import AT_ONCE, seal_all, some_calls
 from tests.support.small_chunks import small_chunks
 
 KEYS = ShardKeys(SHARD)
@@ -97,7 +97,8 @@ def test_any_order_of_sealing(seed: int, client: Any) -> None:
 
 
 def test_a_late_end(client: Any) -> None:
-    """It is written beside the frame, which stays as it is until the chunk is sealed again; a second one is none."""
+    """A late end is written beside the frame, which stays as it is until the chunk is sealed again; a second end is
+    none."""
     shard = open_shard(client, AT_ONCE)
     apply(shard, [start(f"call-{at}", parent_id="call-0" if at else None) for at in range(5)])
     seal_all(shard)
@@ -117,7 +118,8 @@ def test_a_late_end(client: Any) -> None:
 
 
 def test_due_when_untouched_for_an_hour(client: Any) -> None:
-    """To the microsecond, whenever its calls began; a chunk that is not full is never due."""
+    """A full chunk is due to the microsecond when untouched for an hour, whenever its calls began; one that is not full
+    never is."""
     shard = open_shard(client, ShardLimits(seal_after_s=HOUR_S))
     shard.apply([start(f"call-{at}") for at in range(6)], 6, T0_US, T0_US, {})
     shard.touch(T0_US + HOUR_S * SECOND_US - 1)
@@ -134,7 +136,7 @@ def test_due_when_untouched_for_an_hour(client: Any) -> None:
 
 
 def test_nothing_is_sealed_unless_asked(client: Any) -> None:
-    """Without a time after which, all stays as it is."""
+    """Nothing is sealed where no time is set after which to seal."""
     shard = open_shard(client)
     apply(shard, some_calls(20))
     assert seal_all(shard) == 0
@@ -143,7 +145,7 @@ def test_nothing_is_sealed_unless_asked(client: Any) -> None:
 
 
 def test_who_read_before_cannot_write_after(client: Any) -> None:
-    """Who knows records from before a chunk was sealed is refused, whether he seals or folds."""
+    """A writer that knows records from before a chunk was sealed is refused, whether it seals or folds."""
     writer = open_shard(client, AT_ONCE)
     apply(writer, [start(f"call-{at}") for at in range(9)])
     first, second = (CallSealing(opened(client), -10 * DAY_S) for _ in range(2))
@@ -165,7 +167,8 @@ def opened(client: Any) -> ShardStore:
 
 
 def test_sealed_chunks_expire(client: Any) -> None:
-    """With their ids, once the last of their calls is past its retention, also those that changed after sealing."""
+    """Sealed chunks go with their ids once the last of their calls is past its retention, also those that changed after
+    sealing."""
     kept_s = 10 * HOUR_S
     shard = open_shard(client, AT_ONCE, Retention(kept_s, 3650 * DAY_S, 3650 * DAY_S))
     shard.apply([start(f"call-{at}", at_s=at) for at in range(9)], 9, T0_US, T0_US, {})
@@ -174,13 +177,14 @@ def test_sealed_chunks_expire(client: Any) -> None:
     late_us = T0_US + (kept_s + 3) * SECOND_US
     shard.apply([complete("new", at_s=kept_s)], 11, late_us, late_us, {})
     assert set(own_fields(client)) == {1}
+    client.delete(*client.keys("*:x:*"))  # postings go by the day, not with their records
     assert len(read_state(client)["calls"]) == 6
     seal_all(shard, NOW_US)
     assert client.hkeys(KEYS.unsealed_calls) == []
 
 
 def test_damage_is_told_by_the_writer(client: Any) -> None:
-    """Of what an event needs, with its place; what needs none of it goes on."""
+    """A writer tells the damage, with its place, of what an event needs; an event that needs none of it is folded."""
     shard = open_shard(client, AT_ONCE)
     apply(shard, [start(f"call-{at}") for at in range(9)])
     seal_all(shard)

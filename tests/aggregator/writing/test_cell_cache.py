@@ -17,9 +17,9 @@ MIDNIGHT = DAY * 1440
 
 
 def calls_by_cell(gained: dict[tuple[int, int], dict[int, PackedTally]]) -> dict[tuple[int, str, int, int, int], int]:
-    """What a batch writes: by project, level, block, slot and view, how many calls."""
+    """Returns what a batch writes: by project, level, block, slot and view, how many calls."""
     write = ShardWrite()
-    blocks = Cells(KEYS, lambda wanted: {}, FrameCache(None)).add(gained, write)
+    blocks, _ = Cells(KEYS, lambda wanted: {}, FrameCache(None)).add(gained, {}, write)
     assert set(blocks) == set(write.fields)
     found = {}
     for key, fields in write.fields.items():
@@ -65,17 +65,18 @@ def test_over_midnight() -> None:
 
 
 def test_projects_are_apart() -> None:
-    """The same minute of two projects is in two blocks of each level."""
+    """One minute of two projects is in two blocks of each level."""
     calls = calls_by_cell({(project, MIDNIGHT): {0: tally([project]).packed()} for project in (1, 2)})
     assert len(calls) == 2 * len(LEVELS)
 
 
 def test_gains_are_never_changed() -> None:
-    """Those of three minutes in one hour come together in it, rows in order, and stay what they are."""
+    """Gains of three minutes in one hour are added up in the hour, rows in order, and stay what they are by
+    themselves."""
     tallies = {at: tally([at], {"a": [UNPRICED, LARGE], "b": [PRICED] * 20}) for at in (0, 5, 9)}
     gained = {(1, MIDNIGHT + at): {0: one.packed()} for at, one in tallies.items()}
     write = ShardWrite()
-    Cells(KEYS, lambda wanted: {}, FrameCache(None)).add(gained, write)
+    Cells(KEYS, lambda wanted: {}, FrameCache(None)).add(gained, {}, write)
     assert gained == {(1, MIDNIGHT + at): {0: one.packed()} for at, one in tallies.items()}
     hours = write.fields[KEYS.rollups(1, HOURS, DAY)]
     cell = CELL_CODEC.unpack(hours[place_of(0, 0)])  # type: ignore[arg-type]
@@ -111,7 +112,7 @@ def test_nothing_is_read_twice() -> None:
 
 
 def test_few_rows_are_read_with_their_cell() -> None:
-    """Nothing is beside a cell whose series have few rows."""
+    """A cell whose series have few rows is read with them: nothing is beside it."""
     store = DictionaryStore()
     for _ in range(2):
         store.add({CELL: tally([5], {"a": [UNPRICED]})})
@@ -134,7 +135,8 @@ def test_only_what_changed_is_written() -> None:
 
 
 def test_the_model_without_a_name() -> None:
-    """Its rows, totals and sketches are apart from the latencies'; so are those of models called `l` and `:`."""
+    """The model without a name is apart from the latencies in rows, totals and sketches; so are models called `l` and
+    `:`."""
     store = DictionaryStore()
     used = {"": [UNPRICED] * 600, "l": [PRICED] * 601, ":": [UNPRICED] * 20}
     store.add({CELL: tally([7] * 602, used)})
@@ -161,7 +163,8 @@ def test_cells_of_one_block_are_apart() -> None:
 
 
 def read_again_after_trim(cells_max: int) -> list[int]:
-    """Of ten cells in an hour, used one after the other in batches of two: the slots of those that are then read."""
+    """Returns the slots that are read again, of ten cells in an hour that were used one after the other in batches of
+    two."""
     store = DictionaryStore()
     cell_keys = [(KEY, place_of(slot, 0)) for slot in range(10)]
     for at in range(0, 10, 2):
@@ -174,7 +177,8 @@ def read_again_after_trim(cells_max: int) -> list[int]:
 
 
 def test_trim_keeps_what_was_used_last() -> None:
-    """Of thirty cells, ten in each level, whole batches, those used last: nine tenths of what there may be, or less."""
+    """Trimming thirty cells, ten in each level, keeps whole batches, those used last: nine tenths of what there may be,
+    or less."""
     assert read_again_after_trim(30) == []
     assert read_again_after_trim(29) == [0, 1]
     assert read_again_after_trim(20) == [0, 1, 2, 3]
@@ -188,5 +192,5 @@ def test_trim_keeps_all_of_the_batch() -> None:
 
 
 def test_rows_in_the_test_are_packed() -> None:
-    """What these tests call large is, and nothing else."""
+    """The rows that these tests call large are large, and no others."""
     assert [pack_usage(one) is None for one in (UNPRICED, PRICED, LARGE, LARGE_COST)] == [False, False, True, True]

@@ -26,7 +26,7 @@ def numbers_of(count: int, seed: int = 0) -> list[list[int]]:
 
 
 def in_batches(count: int, size: int) -> Iterator[CallTally]:
-    """So many calls, each with a row of the model."""
+    """Returns so many calls, each with a row of the model."""
     told = numbers_of(count)
     for at in range(0, count, size):
         part = told[at : at + size]
@@ -133,7 +133,7 @@ def test_large_rows(few: int, forget: bool) -> None:
 
 
 def test_only_large_rows_of_no_price() -> None:
-    """Nothing is kept of their costs."""
+    """No costs are kept of large rows without a price."""
     store = DictionaryStore()
     store.add({CELL: tally(usage={"a": [LARGE]})})
     _, sketches = store.overflow(CELL, A)
@@ -158,7 +158,7 @@ batches = st.lists(
 def test_any_batches_through_few_rows(
     told: list[tuple[list[int], dict[str, list[list[int]]], int, bool]], in_cell_max: int, beside_max: int
 ) -> None:
-    """With limits so low that rows move on all the time: totals are exact and each value is kept, in two slots."""
+    """Totals are exact and each value is kept, in two slots, where limits are so low that rows move on all the time."""
     store = DictionaryStore()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(cells, "ROWS_IN_CELL_MAX", in_cell_max)

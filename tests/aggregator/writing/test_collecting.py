@@ -14,9 +14,9 @@ from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_S, SECOND_US
 from aggregator.writing.collecting import Collecting, list_objects
 from aggregator.writing.objects_access import AtOnce, objects_access
-from tests.aggregator.writing.test_sealing import blocks, seal_all, some_calls
 from tests.support.folding import KEEP_ALL, NOW_US, apply, fold_all
 from tests.support.moving import AT_ONCE, KEYS, PREFIX, FailingStore, check_pointers, open_moving, state
+from tests.support.sealing import blocks, seal_all, some_calls
 
 GRACE_S = 7 * DAY_S
 LIMITS = msgspec.structs.replace(AT_ONCE, collect_every_s=0)
@@ -38,7 +38,7 @@ def objects(tmp_path: Path) -> FailingStore:
 
 
 def names(objects: FailingStore) -> set[str]:
-    """What the directory holds of the shard, but for its owner."""
+    """Returns what the directory holds of the shard, but for its owner."""
     return {one.name.removeprefix(PREFIX) for one in objects.listed(PREFIX)} - {OWNER}
 
 
@@ -51,7 +51,7 @@ def keep_up(client: Any, objects: FailingStore, now_us: int) -> None:
 
 
 def retired(client: Any) -> dict[str, int]:
-    """What is retired, and since when."""
+    """Returns what is retired, and since when."""
     return {name.decode(): int(since) for name, since in client.hgetall(KEYS.retired).items()}
 
 
@@ -68,7 +68,7 @@ def with_retired(client: Any, objects: FailingStore) -> set[str]:
 
 
 def test_deleted_after_the_grace(client: Any, objects: FailingStore) -> None:
-    """To the microsecond; what is pointed into is as it was."""
+    """A retired object is deleted after the grace, to the microsecond; what is pointed into is as it was."""
     gone = with_retired(client, objects)
     everything = names(objects)
     keep_up(client, objects, LATER_US - 1)
@@ -96,7 +96,8 @@ def test_nobodys_are_noted_and_deleted_a_grace_later(client: Any, objects: Faili
 
 
 def test_retired_when_its_blocks_expire(client: Any, objects: FailingStore) -> None:
-    """Which takes no step: it is found that they are gone. One that is still there keeps its object."""
+    """An object is retired once its blocks are found to have expired, without a step of its own; one block that is left
+    keeps it."""
     shard = open_moving(client, objects)
     apply(shard, some_calls(60))
     seal_all(shard)
@@ -181,7 +182,7 @@ def test_a_crash_at_each_step(
 
 
 def test_a_store_that_is_away_is_tried_again(client: Any, objects: FailingStore) -> None:
-    """Nothing is forgotten of what could not be deleted."""
+    """Objects that could not be deleted are remembered and tried again."""
     gone = with_retired(client, objects)
     objects.is_away = True
     keep_up(client, objects, LATER_US)
@@ -192,7 +193,7 @@ def test_a_store_that_is_away_is_tried_again(client: Any, objects: FailingStore)
 
 
 def test_an_object_on_its_way_is_nobodys_yet(client: Any, objects: FailingStore) -> None:
-    """What is being put is not taken for one that was left."""
+    """An object that is being put is not taken for one that was left over."""
     with_retired(client, objects)
     objects.put(PREFIX + "20000-h-5-abc", b"being put")
     store = ShardStore(client, open_moving(client, objects).store.shard)

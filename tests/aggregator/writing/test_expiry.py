@@ -66,7 +66,7 @@ def test_a_chunk_that_is_not_full_stays(client: Any) -> None:
 
 
 def test_a_late_recent_call_holds_its_chunk(client: Any) -> None:
-    """One call of tomorrow among those of today keeps them all for a day longer."""
+    """One call of tomorrow among those of today keeps their chunk for a day longer."""
     shard = open_shard(client, retention=KEPT)
     apply(shard, [complete(f"old-{n}", DAY_S if n == 100 else n) for n in range(CALLS_PER_CHUNK)], T0_US + DAY_US)
     new_call(shard, "b", EXPIRED_US)
@@ -76,7 +76,7 @@ def test_a_late_recent_call_holds_its_chunk(client: Any) -> None:
 
 
 def test_a_writer_that_comes_back_goes_on_dropping(client: Any, shard: Shard) -> None:
-    """It knows which chunk is the oldest."""
+    """A writer that comes back knows which chunk is the oldest, and goes on dropping."""
     new_call(shard, "b", EXPIRED_US)
     shard.recover()
     assert shard.dropped_before_us == EXPIRED_US - DAY_US + 1

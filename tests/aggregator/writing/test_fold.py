@@ -32,7 +32,7 @@ def rows(tally: CallTally) -> dict[bytes, list[Row]]:
 
 
 def test_first_start_and_first_end_win() -> None:
-    """What later ones tell is not even looked at, and counted."""
+    """The first start and the first end win: what later ones tell is counted as a duplicate and not looked at."""
     records = Records({}, 0)
     events = [start("a", 0), end("a", 5, failed=True), start("a", 1, op_name="x"), end("a", 6), complete("a", 7, 8)]
     changes = fold(records, events)
@@ -43,7 +43,7 @@ def test_first_start_and_first_end_win() -> None:
 
 @pytest.mark.parametrize("known", [start("a"), end("a")])
 def test_a_complete_brings_the_missing_half(known: Event) -> None:
-    """It counts as a duplicate for the half that is known, and for the call only once."""
+    """A complete counts as a duplicate for the half that is known, and for the call only once."""
     records = Records({}, 0)
     first = fold(records, [known])
     second = fold(records, [complete("a", end_s=1)])
@@ -84,7 +84,8 @@ def test_start_and_end_in_two_batches() -> None:
 
 @pytest.mark.parametrize(("start_us", "end_us", "latency_ms"), [(999, 1_000, 1), (1_000, 1_999, 0), (999, 1, 0)])
 def test_latency_floors_each_end(start_us: int, end_us: int, latency_ms: int) -> None:
-    """Of microseconds: 999 to 1,000 is one millisecond, and within one there is none, backwards neither."""
+    """Latency is the difference of whole milliseconds: from 999 to 1,000 microseconds it is 1 ms, within one 0,
+    backwards none."""
     records = Records({}, 0)
     changes = fold(records, [start("a", started_at_us=T0_US + start_us), end("a", ended_at_us=T0_US + end_us)])
     [tally] = changes.groups.values()
@@ -155,12 +156,12 @@ def test_open_calls() -> None:
 
 
 def test_a_call_finished_in_one_batch_was_never_open() -> None:
-    """Nothing is written for it."""
+    """Nothing is written among open calls for a call that begins and ends in one batch."""
     assert fold(Records({}, 0), [start("a"), end("a")]).open_calls == {}
 
 
 def test_a_parent_takes_open_children_over() -> None:
-    """It is open as their way up, though it has an end itself."""
+    """A finished parent stays open as the way up for its open children."""
     records = Records({}, 0)
     fold(records, [start("child", parent_id="parent")])
     changes = fold(records, [complete("parent")])
@@ -187,7 +188,7 @@ def test_the_same_id_in_two_projects() -> None:
 
 
 def test_duplicates_change_no_record() -> None:
-    """What is known is not written again."""
+    """A record that is known is not written again for a duplicate."""
     records = Records({}, 0)
     fold(records, [complete("a", usage={"m": tokens(1)})])
     again = fold(records, [complete("a", usage={"m": tokens(1)}), start("a"), end("a")])

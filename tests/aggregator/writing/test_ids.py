@@ -42,25 +42,26 @@ def client(redis_url: str) -> Any:
 
 
 def seal_all(shard: Shard, now_us: int = NOW_US) -> None:
-    """Until nothing more is due."""
+    """Seals until nothing more is due."""
     while shard.seal(now_us):
         pass
 
 
 def table(client: Any) -> IdTable:
-    """As it is stored."""
+    """Returns the table of ids as it is stored."""
     return unpack_table(client.hget(KEYS.id_pages, TABLE_FIELD))
 
 
 def calls(count: int) -> Any:
-    """That begin a second apart, and do not end."""
+    """Returns starts of calls that begin a second apart, and do not end."""
     return [start(f"call-{number}", number) for number in range(count)]
 
 
 @pytest.mark.parametrize("new_writer", [False, True])
 @pytest.mark.parametrize("count", [1, 60, 700])
 def test_repeats_and_late_ends_find_their_calls(client: Any, count: int, new_writer: bool) -> None:
-    """By the writer that moved them, which has forgotten them, and by a new one; all says the same as never moved."""
+    """Repeats and late ends find their calls, by the writer that moved the ids and has forgotten them and by a new one,
+    as if they had never moved."""
     ends = [end(f"call-{number}", number + 1, usage={"gpt-4o": tokens(number)}) for number in range(count)]
     children = [start(f"child-{number}", number, parent_id=f"call-{number}") for number in range(0, count, 7)]
     expected = fold_all(client, [calls(count), ends, calls(count), children])
@@ -90,7 +91,7 @@ def test_pages_grow_with_ids(client: Any) -> None:
 
 
 def test_ids_wait(client: Any) -> None:
-    """For as long as they are told to, from when they came."""
+    """Ids wait as long as they are told to, from when they came."""
     shard = open_shard(client, ShardLimits(seal_after_s=HOUR_S))
     apply(shard, calls(3))
     apply(shard, [start("later")])  # here it is noted how many there are
@@ -104,7 +105,7 @@ def test_ids_wait(client: Any) -> None:
 
 
 def test_nothing_moves_unless_asked(client: Any) -> None:
-    """By default all stay; what had moved is found all the same."""
+    """No id moves by default; ids that had moved are found all the same."""
     shard = open_shard(client, AT_ONCE)
     apply(shard, [complete("old")])
     seal_all(shard)
@@ -116,7 +117,7 @@ def test_nothing_moves_unless_asked(client: Any) -> None:
 
 
 def test_a_writer_that_looked_before_is_refused(client: Any) -> None:
-    """It would not find what has moved since, though no offset has moved."""
+    """A writer that looked before ids moved is refused, though no offset has moved: it would not find them."""
     first = open_shard(client, AT_ONCE)
     apply(first, calls(100))
     second = open_shard(client, AT_ONCE)
@@ -148,7 +149,7 @@ def test_what_redis_forgot_and_what_took_its_place(client: Any) -> None:
 
 
 def test_ids_that_hash_alike(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two bits of a hash many are found that are others' ids; the records tell which."""
+    """A hash of two bits finds many ids that are others'; the records tell which is right."""
     monkeypatch.setattr(id_pages, "_HASH_BITS", 2)
     monkeypatch.setattr(moving, "ENTRIES_PER_PAGE", 1_000)
     shard = open_shard(client, ShardLimits(seal_after_s=-10 * DAY_S, calls_cached_max=1))
@@ -174,7 +175,7 @@ def test_other_shards_find_them(client: Any) -> None:
 
 
 def test_dropped_records_leave_the_pages(client: Any) -> None:
-    """Their ids go from pages, which become fewer; an id of theirs is then that of a new call."""
+    """Ids of dropped records leave the pages, which become fewer; such an id is then that of a new call."""
     shard = open_shard(client, AT_ONCE, KEPT)
     apply(shard, calls(8 * CALLS_PER_CHUNK), T0_US)
     seal_all(shard, T0_US)

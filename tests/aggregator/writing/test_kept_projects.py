@@ -37,7 +37,7 @@ class Folding:
         self.shard.apply(events, (self.shard.next_offset or 0) + calls, now_us, now_us, {})
 
     def projects(self) -> dict[str, int]:
-        """Their numbers, as Redis holds them."""
+        """Returns the numbers of projects, as Redis holds them."""
         return {name.decode(): int(number) for name, number in self.client.hgetall(self.keys.projects).items()}
 
 
@@ -54,7 +54,8 @@ def let_pass(folding: Folding, begin: int, days: int) -> None:
 
 
 def test_an_old_project_goes(client: Any) -> None:
-    """Its entry, what has no cost of it, its ends that wait; nothing with its number is left, and others stay."""
+    """An old project goes with its entry, its calls without cost and its ends that wait: nothing with its number is
+    left, and others stay."""
     folding = Folding(client)
     folding.fold(OLD, 0, usage={"acme-llm-1": tokens(5)})
     waiting = end("never-started", project_id=OLD, ended_at_us=T0_US)
@@ -70,7 +71,8 @@ def test_an_old_project_goes(client: Any) -> None:
 
 
 def test_a_project_that_comes_back_is_a_new_one(client: Any) -> None:
-    """Its number is given to nobody again, also after a restart, though it was the highest."""
+    """A project that comes back has a new number: the old one is never given again, also after a restart, though it was
+    the highest."""
     folding = Folding(client)
     folding.fold(BUSY, 0)
     folding.fold(OLD, 0)
@@ -96,7 +98,7 @@ def test_one_that_comes_back_in_time_stays(client: Any) -> None:
 
 
 def test_records_hold_it(client: Any) -> None:
-    """While a chunk is not full, what is in it has not been dropped, however old."""
+    """Records hold a project as long as their chunk is not full, however old they are."""
     folding = Folding(client)
     folding.fold(OLD, 0)
     for day in range(1, 60):
@@ -105,7 +107,7 @@ def test_records_hold_it(client: Any) -> None:
 
 
 def test_the_registry_expires_with_the_longest(client: Any) -> None:
-    """Of two shards that hold a project the one that holds it longer decides; nothing is shortened."""
+    """A project's registry expires with the shard that holds it longest; nothing is shortened."""
     first, second = Folding(client), Folding(client, SECOND)
     key = project_registry("callmeter", OLD)
     first.fold(OLD, 0)
@@ -124,7 +126,8 @@ def test_the_registry_expires_with_the_longest(client: Any) -> None:
 
 
 def test_registries_of_an_earlier_version(client: Any) -> None:
-    """They have no expiry, nor does the shard say until when: both are noted by who opens it, or folds then."""
+    """Registries of an earlier version have no expiry, nor does the shard say until when: the next to open it, or to
+    fold, notes both."""
     folding = Folding(client)
     folding.fold(OLD, 0)
     client.delete(folding.keys.until)

@@ -16,7 +16,6 @@ from aggregator.writing import moving, sealing
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.objects_access import objects_access
 from aggregator.writing.shard import Shard
-from tests.aggregator.writing.test_sealing import seal_all, some_calls, unsealed_fields
 from tests.support.folding import KEEP_ALL, NOW_US, SHARD, apply, fold_all, prices
 from tests.support.moving import (
     AT_ONCE,
@@ -28,6 +27,7 @@ from tests.support.moving import (
     open_moving,
     state,
 )
+from tests.support.sealing import seal_all, some_calls, unsealed_fields
 
 SHORT = Retention(*(400 * DAY_S,) * 4)
 
@@ -90,10 +90,8 @@ def test_bounded_objects(client: Any, objects: FailingStore, monkeypatch: pytest
 def test_late_events_take_cells_out(
     per_frame: int, client: Any, objects: FailingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What comes for moved cells is counted with all they had, by the writer that moved them and by a new one.
-
-    What nothing points into any more is retired, and still there.
-    """
+    """Events for moved cells are counted with all these had, by the writer that moved them and by a new one; objects
+    that nothing points into are retired, and still there."""
     monkeypatch.setattr(sealing, "CELLS_PER_FRAME", per_frame)
     parts = [some_calls(560, hours=1), some_calls(10, 560), some_calls(1, 570), some_calls(560, 571, hours=1)]
     expected = fold_all(client, parts)
@@ -115,7 +113,7 @@ def test_late_events_take_cells_out(
 
 
 def test_due_when_the_day_is_over(client: Any, objects: FailingStore) -> None:
-    """And so long after it was sealed: minutes wait for the end of their day too."""
+    """Cells are due so long after their day was sealed: minutes wait for the end of their day too."""
     limits = ShardLimits(seal_after_s=HOUR_S, move_after_s=6 * HOUR_S)
     shard = open_moving(client, objects, limits)
     apply(shard, some_calls(20))
@@ -151,7 +149,8 @@ def test_away_at_moving(client: Any, objects: FailingStore, caplog: pytest.LogCa
 
 
 def test_away_at_a_late_event(client: Any, objects: FailingStore) -> None:
-    """What needs an object waits for it as for Redis, and is then counted once; what needs none goes on."""
+    """An event that needs an object waits for it as for Redis, and is then counted once; one that needs none goes
+    on."""
     shard = open_moving(client, objects)
     parts = [some_calls(60), some_calls(5, 60)]
     apply(shard, parts[0])
@@ -178,7 +177,7 @@ def test_no_store_is_set_any_more(client: Any, objects: FailingStore) -> None:
 
 
 def test_a_lost_or_damaged_object_is_named_to_the_writer(client: Any, objects: FailingStore, tmp_path: Path) -> None:
-    """What would need it is not counted without it."""
+    """A lost or damaged object is named to the writer, and what would need it is not counted without it."""
     shard = open_moving(client, objects)
     apply(shard, some_calls(60))
     seal_all(shard)
@@ -211,7 +210,7 @@ def test_sealed_before_a_store_was_set(client: Any, objects: FailingStore) -> No
 
 
 def test_another_store_is_not_written(client: Any, objects: FailingStore, tmp_path: Path) -> None:
-    """Where the first object of the shard is gone, though others were put, the directory is not mounted, or another."""
+    """A store that lacks the shard's first object is not written: the directory is not mounted, or another."""
     shard = open_moving(client, objects)
     apply(shard, some_calls(60))
     seal_all(shard)

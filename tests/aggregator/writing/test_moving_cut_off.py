@@ -12,9 +12,9 @@ from aggregator.store.shard_store import Fenced, ShardStore
 from aggregator.time_units import SECOND_US
 from aggregator.writing.objects_access import AtOnce, objects_access
 from aggregator.writing.shard import Shard
-from tests.aggregator.writing.test_sealing import seal_all, some_calls, unsealed_fields
 from tests.support.folding import KEEP_ALL, NOW_US, SHARD, apply, fold_all, prices
 from tests.support.moving import AT_ONCE, KEYS, FailingStore, check_pointers, frames_in_redis, open_moving, state
+from tests.support.sealing import seal_all, some_calls, unsealed_fields
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_crash_at_each_step(
 
 
 def test_a_zombie_moves_nothing(client: Any, objects: FailingStore) -> None:
-    """Who has put an object while another went on is refused, and the other's frames are as they were."""
+    """A writer that has put an object while another went on is refused, and the other's frames are as they were."""
     first = open_moving(client, objects)
     events = some_calls(60)
     apply(first, events)

@@ -16,10 +16,10 @@ from aggregator.time_units import DAY_S, SECOND_US
 from aggregator.writing.object_verification import shard_objects, verify_objects
 from aggregator.writing.objects_access import objects_access
 from aggregator.writing.shard import Shard
-from tests.aggregator.writing.test_sealing import seal_all, some_calls
 from tests.servers.s3_server import S3Server
 from tests.support.folding import KEEP_ALL, NOW_US, SHARD, apply, fold_all, prices, read_state
 from tests.support.moving import AT_ONCE, KEYS, PREFIX, frames_in_redis
+from tests.support.sealing import seal_all, some_calls
 from tests.support.watched_answers import answer
 
 LIMITS = msgspec.structs.replace(AT_ONCE, collect_every_s=0)

@@ -21,7 +21,7 @@ def test_projects_are_numbered_from_one() -> None:
 
 
 def test_trim_keeps_what_was_used_last() -> None:
-    """Of six records the last used three stay; what is forgotten is not found by its id either."""
+    """Trimming six records to three keeps those used last; a forgotten record is not found by its id either."""
     records = Records({}, 0)
     for number in range(6):
         records.at(id_field(1, bytes([number])), 0)
@@ -33,7 +33,7 @@ def test_trim_keeps_what_was_used_last() -> None:
 
 
 def test_trim_never_forgets_what_was_just_used_before_it_must() -> None:
-    """Nothing goes while there is room; numbers used but not here do no harm."""
+    """Trimming forgets nothing while there is room; numbers that were used but are not here do no harm."""
     records = Records({}, 0)
     records.at(id_field(1, b"a"), 0)
     records.trim([0, 99], 1)

@@ -135,7 +135,7 @@ def test_one_of_two_writers_is_refused(client: redis.Redis) -> None:
 
 
 def test_calls_that_are_about_to_go_are_left(client: redis.Redis) -> None:
-    """Their rollups may have gone before them."""
+    """Calls that are about to go are left as they are: their rollups may have gone before them."""
     client.flushall()
     apply(opened(client, NOTHING_HAS_A_PRICE), [complete("a", usage={"gpt-4o": tokens(1_000)})])
     past_us = NOW_US + KEEP_ALL.calls_s * SECOND_US

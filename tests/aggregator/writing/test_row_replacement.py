@@ -19,12 +19,12 @@ LARGE = [2**63 - 1, 0, 2**63 - 1, 0, 0, 1]
 
 
 def numbers(count: int, first: int = 1) -> list[list[int]]:
-    """So many rows, all of them different, every other one with a price."""
+    """Returns so many rows, all of them different, every other one with a price."""
     return [[at, 1, at + 1, 0, 0, 1, *([at, 0, 0, 7] if at % 2 else [])] for at in range(first, first + count)]
 
 
 def replacing(before: Sequence[list[int]], after: Sequence[list[int]]) -> CallTally:
-    """What a batch brings that counts some rows instead of others."""
+    """Returns what a batch brings that counts some rows instead of others."""
     made = CallTally()
     for one in before:
         made.rows.replace(model_series, {"a": vector(one)}, {})
@@ -46,7 +46,8 @@ def store_of(rows: Sequence[list[int]]) -> DictionaryStore:
     "count", [2, ROWS_IN_CELL_MAX, ROWS_IN_CELL_MAX + 1, ROWS_IN_CELL_MAX + 3, 300, ROWS_BESIDE_MAX]
 )
 def test_what_is_still_a_row_is_replaced_as_if_it_had_never_been_there(count: int, forget: bool) -> None:
-    """In the cell, beside it, and in both: totals with their ends, and every value."""
+    """A row that is replaced leaves no trace in the cell, beside it, or in both: totals with their ends, and every
+    value."""
     rows = numbers(count)
     store = store_of(rows)
     if forget:
@@ -60,7 +61,7 @@ def test_what_is_still_a_row_is_replaced_as_if_it_had_never_been_there(count: in
 
 
 def test_a_series_of_which_nothing_is_left_is_gone() -> None:
-    """So that no row of an answer shows it."""
+    """A series of which nothing is left is gone, so that no row of an answer shows it."""
     for count in (1, 40):
         store = store_of(numbers(count))
         store.add({CELL: replacing(numbers(count), [])})
@@ -70,7 +71,8 @@ def test_a_series_of_which_nothing_is_left_is_gone() -> None:
 
 @pytest.mark.parametrize("forget", [False, True])
 def test_a_compressed_row_is_exact_in_sums_and_counts(forget: bool) -> None:
-    """And is counted as one that other answers may still show, in each level; as many values are kept as counted."""
+    """A compressed row is taken out of sums and counts exactly, and reported as one that other answers may still show,
+    in each level; as many values are kept as counted."""
     rows = numbers(2_000)
     store = store_of(rows)
     if forget:
@@ -88,7 +90,7 @@ def test_a_compressed_row_is_exact_in_sums_and_counts(forget: bool) -> None:
 
 
 def test_large_rows_are_taken_back() -> None:
-    """Those beyond 64 bits too, and the cell has none any more."""
+    """Large rows are taken back, those beyond 64 bits too, and the cell has none any more."""
     store = store_of(numbers(3))
     store.add({CELL: tally(usage={"a": [LARGE, LARGE]})})
     store.add({CELL: replacing([LARGE], [])})

@@ -1,21 +1,19 @@
 """Sealing: what is finished goes into frames, and comes out when a batch changes it; nothing it says changes."""
 
-import random
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis
 
-from aggregator.calls.event import Event
 from aggregator.layout.keys import ShardKeys
 from aggregator.layout.sealed import DIRECTORY_FIELD, named_piece, unpack_directory
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, LEVELS, MINUTES
+from aggregator.segments.frame import unpack_frame
 from aggregator.store.shard_store import Fenced
 from aggregator.time_units import HOUR_S, SECOND_US
 from aggregator.writing import sealing
 from aggregator.writing.limits import ShardLimits
-from aggregator.writing.shard import Shard
 from tests.support.folding import (
     NOW_US,
     SHARD,
@@ -26,47 +24,10 @@ from tests.support.folding import (
     fold_all,
     open_shard,
     read_state,
-    tokens,
 )
+from tests.support.sealing import AT_ONCE, blocks, seal_all, some_calls, unsealed_fields
 
 KEYS = ShardKeys(SHARD)
-AT_ONCE = ShardLimits(seal_after_s=-10 * 86_400)
-
-
-def blocks(client: Any) -> dict[bytes, dict[bytes, bytes]]:
-    """All blocks of rollups by key."""
-    found = {key: client.hgetall(key) for key in client.scan_iter(f"{SHARD.tag}:*:r:*")}
-    assert len(found) >= len(LEVELS)
-    return found
-
-
-def unsealed_fields(client: Any) -> list[bytes]:
-    """Fields of blocks that are not sealed."""
-    return [field for block in blocks(client).values() for field in block if not field.startswith(b"z")]
-
-
-def seal_all(shard: Shard, now_us: int = NOW_US) -> int:
-    """Seal until nothing more is due; returns how many steps that took."""
-    steps = 0
-    while shard.seal(now_us):
-        steps += 1
-    return steps
-
-
-def some_calls(count: int, first: int = 0, hours: int = 5) -> list[Event]:
-    """Calls of some ops and users, half of them with usage; all values differ."""
-    rng = random.Random(first)
-    return [
-        complete(
-            f"call-{first + at}",
-            at_s=rng.randrange(hours * HOUR_S),
-            end_s=5 * HOUR_S + at * 0.001,
-            usage={"gpt-4o": tokens(1_000 + at, at % 97)} if at % 2 else None,
-            op_name=f"op-{at % 3}",
-            user_id=f"user-{at % 4}",
-        )
-        for at in range(count)
-    ]
 
 
 @pytest.fixture
@@ -82,7 +43,8 @@ def client(redis_url: str) -> Iterator[Any]:
 def test_all_is_sealed_and_says_the_same(
     calls: int, per_frame: int, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No cell is left beside its frame, however many frames there are; of 1,100 calls an hour some have sketches."""
+    """Sealing leaves no cell beside its frame, however many frames there are, and changes no number; of 1,100 calls an
+    hour some have sketches."""
     monkeypatch.setattr(sealing, "CELLS_PER_FRAME", per_frame)
     events = some_calls(calls, hours=1 if calls > 1_000 else 5)
     expected = fold_all(client, [events])
@@ -100,7 +62,7 @@ def test_all_is_sealed_and_says_the_same(
 
 @pytest.mark.parametrize("per_frame", [1_000, 20])
 def test_late_events_take_cells_out(per_frame: int, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes for sealed cells is counted with all they had, by the writer that sealed them and by a new one."""
+    """Events for sealed cells are counted with all these had, by the writer that sealed them and by a new one."""
     monkeypatch.setattr(sealing, "CELLS_PER_FRAME", per_frame)
     parts = [some_calls(560, hours=1), some_calls(10, 560), some_calls(1, 570), some_calls(560, 571, hours=1)]
     expected = fold_all(client, parts)
@@ -139,7 +101,8 @@ def test_only_what_has_changed_is_sealed_again(client: Any, monkeypatch: pytest.
     ("level", "over_after_s"), [(MINUTES, HOUR_S), (FIVE_MINUTES, 2 * HOUR_S), (HOURS, 14 * HOUR_S)]
 )
 def test_due_an_hour_after_its_end(level: Any, over_after_s: int, client: Any) -> None:
-    """To the microsecond. T0 is ten o'clock: its hour ends at eleven, its six hours at noon, its day at midnight."""
+    """Cells are due to the microsecond an hour after their block ends. T0 is ten o'clock: its hour ends at eleven, its
+    six hours at noon, its day at midnight."""
     assert T0_US % (86_400 * SECOND_US) == 10 * HOUR_S * SECOND_US
     due_us = T0_US + (over_after_s + HOUR_S) * SECOND_US
     shard = open_shard(client, ShardLimits(seal_after_s=HOUR_S))
@@ -168,7 +131,7 @@ def test_what_came_late_waits_too(client: Any) -> None:
 
 
 def test_nothing_is_sealed_unless_asked(client: Any) -> None:
-    """Without a time after which, all stays as it is."""
+    """Nothing is sealed where no time is set after which to seal."""
     shard = open_shard(client)
     apply(shard, some_calls(20))
     assert seal_all(shard) == 0
@@ -220,3 +183,37 @@ def test_expiry_stays(client: Any) -> None:
     seal_all(shard)
     assert {key: client.expiretime(key) for key in blocks(client)} == before
     assert min(before.values()) > 0
+
+
+@pytest.mark.parametrize("per_frame", [7, 20])
+def test_a_place_is_in_one_frame(per_frame: int, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever comes late: else a frame that is written later, for what it holds besides, would bring back what was."""
+    monkeypatch.setattr(sealing, "CELLS_PER_FRAME", per_frame)
+    shard = open_shard(client, AT_ONCE)
+    for part in (some_calls(60), some_calls(40, 60), some_calls(40, 100)):
+        apply(shard, part)
+        seal_all(shard)
+    for key, block in blocks(client).items():
+        ranges = unpack_directory(block[DIRECTORY_FIELD]).ranges
+        places = [place for one in ranges for place in unpack_frame(block[one.field])]
+        assert len(ranges) > 1, key
+        assert len(places) == len(set(places)), key
+
+
+def test_frames_of_a_piece_at_hand_are_not_taken_in_again(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame that has just been sealed holds nothing of what is left, though it is of the same slots and views."""
+    monkeypatch.setattr(sealing, "CELLS_PER_FRAME", 7)
+    unpacked: list[bytes] = []
+
+    def noting(packed: bytes) -> Any:
+        unpacked.append(packed)
+        return unpack_frame(packed)
+
+    monkeypatch.setattr(sealing, "unpack_frame", noting)
+    shard = open_shard(client, AT_ONCE)
+    apply(shard, some_calls(60, hours=1))
+    seal_all(shard)
+    assert unpacked == []
+    apply(shard, some_calls(1, 60, hours=1))
+    seal_all(shard)
+    assert unpacked

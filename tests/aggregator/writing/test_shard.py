@@ -71,7 +71,7 @@ batch_sizes = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 def test_any_order_gives_the_same_state(
     client: redis.Redis, messages: list[Json], rng: random.Random, sizes: list[int]
 ) -> None:
-    """Without rings and contradictions, events in any order and any batches come to the same state."""
+    """Events in any order and any batches come to the same state, without rings and contradictions."""
     events = [[event] for message in decoded(messages) for event in message]
     shuffled = rng.sample(events, len(events))
     assert fold_all(client, in_batches(events, [len(events)])) == fold_all(client, in_batches(shuffled, sizes))
@@ -80,7 +80,7 @@ def test_any_order_gives_the_same_state(
 @few
 @given(event_messages(rings=True), batch_sizes)
 def test_any_batching_gives_the_same_state(client: redis.Redis, messages: list[Json], sizes: list[int]) -> None:
-    """The same events in the same order, in one batch or in many, with all caches or hardly any, are the same state."""
+    """Events in one order come to the same state, in one batch or in many, with all caches or hardly any."""
     events = decoded(messages)
     whole = fold_all(client, [[event for message in events for event in message]])
     parts = fold_all(client, in_batches(events, sizes), TINY)
@@ -93,7 +93,7 @@ def test_any_batching_gives_the_same_state(client: redis.Redis, messages: list[J
 def test_a_crash_anywhere_changes_nothing(
     client: redis.Redis, messages: list[Json], failures: list[str], sizes: list[int]
 ) -> None:
-    """When an apply is cut off, whether or not it took effect, reading on from the stored offset repairs all."""
+    """An apply that is cut off is repaired by reading on from the stored offset, whether or not it took effect."""
     events = decoded(messages)
     client.flushall()
     shard = Shard(FailingStore(client, list(failures)), prices(), KEEP_ALL)
@@ -126,7 +126,7 @@ def test_doubled_events_change_only_the_counter(client: redis.Redis, messages: l
 
 
 def test_a_zombie_changes_nothing(redis_url: str) -> None:
-    """Of two writers of one shard the one that is behind is refused, and nothing of its batch is written."""
+    """The writer that is behind, of two of one shard, is refused, and nothing of its batch is written."""
     client = redis.Redis.from_url(redis_url)
     zombie, heir = open_shard(client), open_shard(client)
     apply(zombie, [start("a")])
@@ -141,7 +141,7 @@ def test_a_zombie_changes_nothing(redis_url: str) -> None:
 
 
 def test_two_writers_of_a_new_shard(redis_url: str) -> None:
-    """Both found no offset: only the first may begin."""
+    """Only the first of two writers that both found no offset may begin."""
     client = redis.Redis.from_url(redis_url)
     first, second = open_shard(client), open_shard(client)
     apply(first, [start("a")])

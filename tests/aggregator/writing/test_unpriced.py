@@ -29,7 +29,8 @@ def stored_in(client: redis.Redis) -> dict[Unpriced, int]:
 
 
 def test_a_shard_counts_calls_without_a_cost(redis_url: str) -> None:
-    """Each once, when start and end are known, in this writer or the next; priced ones are not among them."""
+    """A shard counts each call without a cost once, when start and end are known, in this writer or the next; priced
+    calls are not among them."""
     client = redis.Redis.from_url(redis_url)
     unknown, unread = {"acme-llm-1": tokens(5)}, {"gpt-4o": UNREAD_USAGE}
     priced = complete("c", usage={"gpt-4o": tokens(1)})

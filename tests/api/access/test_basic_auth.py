@@ -94,7 +94,7 @@ def test_key_is_shown_once() -> None:
 
 @pytest.mark.parametrize("text", ["", "cm", "cm_a", "cm_a_b_c", "xx_a_b", "cm_a_" + "b" * 124])
 def test_no_keys(text: str) -> None:
-    """What has another form, or is much too long, is no key."""
+    """A credential of another form, or one that is much too long, is no key."""
     assert split_key(text) is None
     assert split_key("cm_a_" + "b" * 123) == ("a", "b" * 123)
 
@@ -124,14 +124,14 @@ def test_no_keys(text: str) -> None:
     ids=lambda header: repr(header)[:40],
 )
 def test_unauthorized(authorization: str | None, path: str, request_: dict[str, Any]) -> None:
-    """Without a known key the answer is 401 with WWW-Authenticate, before anything is said about the body."""
+    """The answer without a known key is 401 with WWW-Authenticate, before anything is said about the body."""
     good = asked_with(authorization, path, request_ | {"project_id": "acme/agents"})
     assert (good.status_code, good.headers["www-authenticate"], list(good.json())) == (401, "Basic", ["detail"])
     assert asked_with(authorization, path, {"wrong": 1}).content == good.content
 
 
 def test_an_unknown_key_is_told_from_an_absent_one() -> None:
-    """Who sent a key that nobody knows any more reads so, and not that a key is to be sent."""
+    """A client that sent a key that nobody knows any more is told so, and not that a key is to be sent."""
     path, request = "/calls/usage", {"project_id": "acme/agents", "call_ids": []}
     absent, unknown = (asked_with(header, path, request).text for header in (None, basic(SHOWN[:-1])))
     assert "Send an access key" in absent
@@ -172,7 +172,7 @@ def test_forbidden_projects_are_not_asked_for() -> None:
 
 @pytest.mark.parametrize(("path", "request_"), REQUESTS)
 def test_keys_away(path: str, request_: dict[str, Any]) -> None:
-    """When the key cannot be looked up, it is not wrong: 503; what is no key is 401 even then."""
+    """A key that cannot be looked up is not wrong: the answer is 503; what is no key is 401 even then."""
     request = request_ | {"project_id": "acme/agents"}
     assert asked_with(basic(SHOWN), path, request, AwayKeys()).status_code == 503
     assert asked_with(basic("no key"), path, request, AwayKeys()).status_code == 401
@@ -195,7 +195,7 @@ def test_revoked_within_ten_seconds() -> None:
 
 
 def test_a_clock_that_goes_back_does_not_keep_a_revoked_key() -> None:
-    """What was found by a clock that has since been set back is asked for again, and its use noted again."""
+    """A key that was found by a clock that has since been set back is asked for again, and its use noted again."""
     known, clock = MemoryKeys(KEY), Clock()
     access = KeyAccess(known, clock)
     assert let_in(access, SHOWN)
@@ -261,7 +261,7 @@ def test_wrong_keys_are_no_use() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"])
 def test_loopback_may_be_open(host: str) -> None:
-    """Without keys the api may listen where only this machine reaches it."""
+    """The api may listen without keys where only this machine reaches it."""
     check_exposure(host, auth=False)
 
 

@@ -60,7 +60,7 @@ def test_schemas_have_their_names(file: str) -> None:
 
 
 def test_usage_answer_has_the_older_fields() -> None:
-    """What clients of the older usage document read is there, unchanged."""
+    """The fields that clients of the older usage document read are there, unchanged."""
     older = contract("calls-usage.openapi.yaml")["components"]["schemas"]["LLMAggregatedUsage"]["properties"]
     ours = openapi_document()["components"]["schemas"]["LLMAggregatedUsage"]["properties"]
     assert {name: ours[name] for name in older} == older
@@ -75,5 +75,5 @@ def test_security() -> None:
 
 
 def test_document_is_valid() -> None:
-    """It is OpenAPI 3.1."""
+    """The document is valid OpenAPI 3.1."""
     validate(openapi_document())

@@ -8,7 +8,7 @@ import pytest
 from api.contract.stats_request import KEYS_MAX, read_stats_question
 from api.query.questions import CallFilter, MetricQuestion, StatsQuestion
 from api.refusals import PROBLEMS_MAX, Refusal
-from tests.support.paths import CASES
+from tests.api.contract.golden_requests import body_of, golden
 
 MARCH_US = 1_772_323_200_000_000  # 2026-03-01T00:00:00Z
 NOW_US = MARCH_US + 3_600_000_000
@@ -21,7 +21,7 @@ def read(**fields: Any) -> StatsQuestion:
 
 
 def loc_of(body: bytes) -> tuple[str | int, ...]:
-    """Where the first problem of a refused body is."""
+    """Returns where the first problem of a refused body is."""
     with pytest.raises(Refusal) as refused:
         read_stats_question(body, NOW_US)
     assert refused.value.status == 422
@@ -29,21 +29,8 @@ def loc_of(body: bytes) -> tuple[str | int, ...]:
 
 
 def refused_at(**fields: Any) -> tuple[str | int, ...]:
-    """Where the first problem of the smallest request with these fields is."""
+    """Returns where the first problem of the smallest request with these fields is."""
     return loc_of(json.dumps(SMALLEST | fields).encode())
-
-
-def golden(path: str, status: int) -> list[Any]:
-    """The golden cases of an endpoint with this status."""
-    cases = [case for file in sorted(CASES.glob("*.cases.json")) for case in json.loads(file.read_text())["cases"]]
-    return [
-        pytest.param(case, id=case["name"][:60]) for case in cases if case["path"] == path and case["status"] == status
-    ]
-
-
-def body_of(case: dict[str, Any]) -> bytes:
-    """What is sent in a golden case."""
-    return str(case["body"]).encode() if "body" in case else json.dumps(case["request"]).encode()
 
 
 @pytest.mark.parametrize("case", golden("/calls/stats", 422))
@@ -123,7 +110,7 @@ def test_first_and_last_instant() -> None:
     ],
 )
 def test_no_instants(written: object) -> None:
-    """What is no RFC 3339 date-time of the years 1 to 9999 is refused at its field."""
+    """Text that is no RFC 3339 date-time of the years 1 to 9999 is refused at its field."""
     assert refused_at(start=written) == ("body", "start")
     if written is not None:
         assert refused_at(end=written) == ("body", "end")
@@ -175,7 +162,7 @@ def test_metric_keys() -> None:
     ],
 )
 def test_keys_asked(specs: list[dict[str, Any]], keys: list[str]) -> None:
-    """Neither list means the sum; a metric asked twice has the keys of both, each once."""
+    """A metric without either list is asked for its sum; one asked twice has the keys of both, each once."""
     question = read(call_metrics=[{"metric": "call_count"} | spec for spec in specs])
     assert [key.replace("call_count", "x") for key in question.call_metrics[0].keys] == keys
     assert len(question.call_metrics) == 1
@@ -192,7 +179,7 @@ def test_percentiles_refused(wrong: object) -> None:
 
 @pytest.mark.parametrize("written", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_percentiles_finite(written: str) -> None:
-    """What is no finite number is no percentile, though some parsers read it."""
+    """A percentile must be a finite number, though some parsers read others."""
     spec = f'[{{"metric":"latency_ms","percentiles":[{written}]}}]'
     body = json.dumps(SMALLEST)[:-1] + f', "call_metrics": {spec}}}'
     assert loc_of(body.encode())[0] == "body"
@@ -286,7 +273,7 @@ def test_strings_are_strings() -> None:
     ids=lambda body: repr(body[:24]),
 )
 def test_malformed_bodies(body: bytes) -> None:
-    """What is no JSON object, too deep or no Unicode is refused like any other mistake."""
+    """A body that is no JSON object, too deep or no Unicode is refused like any other mistake."""
     assert loc_of(body)[0] == "body"
 
 

@@ -8,7 +8,7 @@ import pytest
 from api.contract.usage_request import read_usage_question
 from api.query.questions import UsageQuestion
 from api.refusals import Refusal
-from tests.api.contract.test_stats_request import body_of, golden
+from tests.api.contract.golden_requests import body_of, golden
 
 
 def read(**fields: Any) -> UsageQuestion:
@@ -45,7 +45,7 @@ def test_defaults() -> None:
 
 
 def test_limit_counts_distinct_ids() -> None:
-    """As many distinct ids as the limit are answered, one more is too much; repeats do not count."""
+    """The limit counts distinct ids: as many are answered, one more is too much, and repeats do not count."""
     assert read(call_ids=["a", "b", "a"], limit=2).call_ids == ("a", "b")
     refusal = refusal_of(b'{"project_id":"p","call_ids":["a","b","c"],"limit":2}')
     assert (refusal.status, "limit of 2" in refusal.problems[0].msg) == (413, True)

@@ -48,14 +48,14 @@ def answers(connection: socket.socket) -> bool:
 
 @pytest.fixture
 def opened() -> Iterator[ExitStack]:
-    """Where connections are closed at the end."""
+    """A place for connections that closes them at the end."""
     with ExitStack() as stack:
         yield stack
 
 
 @pytest.mark.parametrize("begun", [b"", b"POST /calls/usage HT", request(USAGE)[:-40], b"\r\n"])
 def test_a_head_that_does_not_come(begun: bytes, opened: ExitStack) -> None:
-    """Who connects and does not send a whole head in time is cut off; others are answered before and after."""
+    """A client that does not send a whole head in time is cut off; others are answered before and after."""
     with Serving(app_of(), limits(head_s_max=SOON_S)) as serving:
         slow, other = (opened.enter_context(serving.connect()) for _ in range(2))
         slow.sendall(begun.partition(b"content-length")[0])
@@ -65,7 +65,7 @@ def test_a_head_that_does_not_come(begun: bytes, opened: ExitStack) -> None:
 
 
 def test_a_second_head_that_does_not_come(opened: ExitStack) -> None:
-    """The same on a connection that was answered before: one byte does not keep it for ever."""
+    """A client that was answered before and sends one byte of its next head is cut off as well."""
     with Serving(app_of(), limits(head_s_max=SOON_S)) as serving:
         slow = opened.enter_context(serving.connect())
         assert answers(slow)
@@ -150,7 +150,7 @@ def test_a_refusal_does_not_wait_for_the_rest(whole: object, opened: ExitStack) 
 
 @pytest.mark.parametrize("size_bytes", [len(USAGE), 2 * MIB])
 def test_idle_connections(size_bytes: int, opened: ExitStack) -> None:
-    """Who does not ask again is let go, also when the rest of a refused body came after its answer."""
+    """A client that does not ask again is let go, also when the rest of a refused body came after its answer."""
     with Serving(app_of(), limits(idle_s_max=SOON_S)) as serving:
         connection = opened.enter_context(serving.connect())
         body = request(USAGE.ljust(size_bytes))
@@ -191,7 +191,8 @@ def large_app() -> Starlette:
 
 @pytest.mark.parametrize("headers", [(), ("connection: close",)])
 def test_an_answer_that_is_not_taken(headers: tuple[str, ...], large_app: Starlette, opened: ExitStack) -> None:
-    """Who does not read is cut off, also when the connection was to be closed anyway; its memory is free again."""
+    """A client that does not read is cut off, also when the connection was to be closed anyway; its memory is free
+    again."""
     with Serving(large_app, limits(taken_look_s=SOON_S)) as serving:
         slow = opened.enter_context(serving.connect(4_096))
         slow.sendall(request(USAGE, "/calls/usage", "POST", *headers))
@@ -200,7 +201,7 @@ def test_an_answer_that_is_not_taken(headers: tuple[str, ...], large_app: Starle
 
 
 def test_an_answer_that_is_taken_slowly(large_app: Starlette, opened: ExitStack) -> None:
-    """Who takes enough between two looks gets all of it, over any number of looks."""
+    """A client that takes enough between two looks gets all of its answer, over any number of looks."""
     with Serving(large_app, limits(taken_look_s=0.01, taken_bytes_min=0)) as serving:
         slow = opened.enter_context(serving.connect(4_096))
         slow.sendall(request(USAGE))
@@ -225,7 +226,8 @@ def test_room_for_answers(large_app: Starlette, opened: ExitStack) -> None:
 
 
 def test_too_many_connections(opened: ExitStack) -> None:
-    """As many as the limit are kept; one more is let in, and who has waited the longest without a request leaves."""
+    """Connections are kept up to the limit; one more is let in, and the one that has waited longest without a request
+    leaves."""
     with Serving(app_of(), limits(connections_max=4)) as serving:
         longest, asking, *others = (opened.enter_context(serving.connect()) for _ in range(4))
         assert all(answers(one) for one in (longest, asking, *others))
@@ -241,7 +243,7 @@ def test_too_many_connections(opened: ExitStack) -> None:
 
 
 def test_too_many_requests_in_work(opened: ExitStack) -> None:
-    """Where every connection has a request in work, a new one is turned away, and none of them suffers."""
+    """A new connection is turned away where every other has a request in work, and none of them suffers."""
     with Serving(app_of(), limits(connections_max=2)) as serving:
         asking = [opened.enter_context(serving.connect()) for _ in range(2)]
         for one in asking:

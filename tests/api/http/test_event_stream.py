@@ -59,7 +59,8 @@ def lines(connection: socket.socket) -> Generator[str, None, None]:
 
 
 def test_an_answer_at_once_and_again_when_it_changed() -> None:
-    """With the instant it is as of as its id; and a comment while nothing happens."""
+    """A stream sends an answer at once and again when it changed, with the instant it is as of as its id; and a comment
+    while nothing happens."""
     answers = ChangingAnswers()
     with ExitStack() as streams, Serving(make_app(answers, OpenAccess(), SOON), ConnectionLimits()) as serving:
         told = streams.enter_context(closing(lines(opened(serving))))
@@ -91,7 +92,7 @@ def test_a_slow_reader_is_dropped() -> None:
 
 
 def test_a_server_that_is_told_to_stop_ends_streams() -> None:
-    """At once: a stream has no end of its own to wait for."""
+    """A server that is told to stop ends streams at once: they have no end of their own to wait for."""
     app = make_app(ChangingAnswers(), OpenAccess(), SOON)
     with Serving(app, ConnectionLimits()) as serving, opened(serving) as connection:
         assert connection.recv(1)

@@ -12,7 +12,7 @@ from api.refusals import Refusal
 
 
 def test_the_work_is_given_up(monkeypatch: Any) -> None:
-    """As soon as the client has left; who stays gets the answer, however late."""
+    """Work is given up as soon as its client has left; a client that stays gets the answer, however late."""
     monkeypatch.setattr(leaving, "LOOK_AFTER_S", 0.001)
 
     async def run(leaves: bool) -> tuple[str, bool]:

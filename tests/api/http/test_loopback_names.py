@@ -1,4 +1,4 @@
-"""Without access keys only loopback names are answered, so that no page in a browser here can ask in its own."""
+"""An api without access keys answers loopback names only, so that no page in a browser here can ask in its own."""
 
 import pytest
 
@@ -9,7 +9,7 @@ PATHS = ["/health", "/docs", "/calls/usage", "/nowhere"]
 
 
 def status(host: str, origin: str | None = None, path: str = "/health") -> int:
-    """Of a GET by this name."""
+    """Returns the status of a GET by this name."""
     headers = {"Host": host} | ({} if origin is None else {"Origin": origin})
     app = app_of(FakeAnswers())
     app.add_middleware(LoopbackNamesOnly)

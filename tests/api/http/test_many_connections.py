@@ -66,7 +66,7 @@ def test_ten_thousand_connections(api: Api, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_few_files(redis_url: str, tmp_path: Path) -> None:
-    """Where the system allows few files, the api says so, and keeps fewer connections: it never runs out of files."""
+    """An api that may open few files says so, and keeps fewer connections: it never runs out of files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with Pipeline(tmp_path, NO_BROKER, redis_url, {}) as pipeline, ExitStack() as opened:
         api = pipeline.api()

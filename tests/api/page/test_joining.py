@@ -22,7 +22,7 @@ def test_each_part_comes_after_those_it_needs() -> None:
 
 
 def test_a_name_of_two_parts() -> None:
-    """One name in two parts would be one variable; it is refused, with both parts named."""
+    """A name that two parts of the page define is refused with both parts named: it would be one variable."""
     with pytest.raises(ValueError, match=r"asking\.js and charts\.js both name size"):
         joined(PARTS | {"asking": "export async function ask() {}\nlet size = 2;\n"}, "page")
 

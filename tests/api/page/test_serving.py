@@ -41,7 +41,7 @@ def test_the_page_is_small() -> None:
 
 
 def test_compression() -> None:
-    """Who takes gzip gets it; who does not gets the same bytes."""
+    """A client that takes gzip gets it; one that does not gets the same bytes."""
     packed = ask(app_of(), "GET", "/page/page.css", headers={"accept-encoding": "gzip"})
     plain = ask(app_of(), "GET", "/page/page.css", headers={"accept-encoding": "identity"})
     assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "Accept-Encoding")
@@ -55,7 +55,7 @@ def test_compression() -> None:
     [("/", "no-cache"), ("/page/page.js", "no-cache"), ("/page/vendor/uPlot-1.6.32.iife.min.js", "immutable")],
 )
 def test_caching(path: str, cached: str) -> None:
-    """What a browser has is not sent again; what carries its version in its name is not even asked for."""
+    """A file that a browser has is not sent again; one that carries its version in its name is not even asked for."""
     first = ask(app_of(), "GET", path)
     assert cached in first.headers["cache-control"]
     again = ask(app_of(), "GET", path, headers={"if-none-match": f'"other", W/{first.headers["etag"]}'})

@@ -94,7 +94,7 @@ def test_each_metric_shows_what_its_reader_looks_for() -> None:
 
 
 def test_the_form_of_prometheus() -> None:
-    """By series, by time; a value is text, a timestamp seconds, labels are the ids."""
+    """Exemplars are listed by series and time; a value is text, a timestamp seconds, labels are the ids."""
     series = (("__name__", "a"),)
     told = by_series([Exemplar(series, "t2", "c2", 0.25, 2_500_000), Exemplar(series, "t1", "c1", 3.0, 1_000_000)])
     assert told == [

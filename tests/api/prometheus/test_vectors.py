@@ -30,7 +30,7 @@ ABC = [series([1, NAN], op="a", user="x"), series([2, 4], op="a", user="y"), ser
     [("sum", [3, 4]), ("avg", [1.5, 4]), ("min", [1, 4]), ("max", [2, 4]), ("count", [2, 1])],
 )
 def test_aggregations(operator: str, expected: list[float]) -> None:
-    """What is absent at a step takes no part in it; a group of nothing is absent."""
+    """A series that is absent at a step takes no part in it; a group without members is absent."""
     found = as_dict(vectors.aggregate(operator, ABC, ["op"], True))
     assert found == {(("op", "a"),): expected, (("op", "b"),): [1 if operator == "count" else 5, None]}
 
@@ -49,7 +49,8 @@ def test_top() -> None:
 
 
 def test_matching() -> None:
-    """One to one by all labels, or by some; what has no partner is left out; two partners are refused."""
+    """Series are matched one to one by all labels, or by some; one without partner is left out, and two partners are
+    refused."""
     right = [series([10, 10], op="a"), series([20, 20], op="z")]
     by_op = [series([1, 2], op="a"), series([3, 4], op="q")]
     found = vectors.combine_vectors("/", by_op, right, None, False, False)

@@ -7,8 +7,8 @@ import pytest
 
 from aggregator.writing.limits import ShardLimits
 from api.query import rows_json as bucket_json
-from tests.aggregator.rollups.test_views_full import complete
 from tests.pipeline.in_process import Batch, InProcess
+from tests.support.distinct_calls import complete
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
 QUESTION: dict[str, Any] = {
@@ -39,7 +39,8 @@ def asked(redis_url: str) -> tuple[int, Any]:
     [("ROWS_MAX", BUCKETS * MODELS), ("VALUES_MAX", BUCKETS * (MODELS * USAGE_KEYS + CALL_KEYS))],
 )
 def test_the_largest_answer(limit: str, edge: int, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the limit it is given; one below it is refused, and the refusal says what to ask for instead."""
+    """An answer at the limit is given; with a limit one lower it is refused, and the refusal says what to ask for
+    instead."""
     monkeypatch.setattr(bucket_json, limit, edge)
     status, body = asked(redis_url)
     assert (status, len(body["usage_buckets"]), len(body["call_buckets"])) == (200, BUCKETS * MODELS, BUCKETS)
@@ -50,7 +51,7 @@ def test_the_largest_answer(limit: str, edge: int, redis_url: str, monkeypatch: 
 
 
 def test_the_largest_answer_that_was_kept(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was answered before, and is kept row by row, is held to the same limit."""
+    """An answer that was given before, and is kept row by row, is held to the same limit."""
     with InProcess(redis_url, NOW) as product:
         product.fold([[Batch([complete(1)], restart=False)]], ShardLimits())
         assert [status for status, _ in product.ask([("/calls/stats", QUESTION)] * 2)] == [200, 200]

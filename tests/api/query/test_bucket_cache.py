@@ -54,7 +54,7 @@ def test_only_what_has_not_changed() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """What was used last is kept, as much as there is room for; rows that were replaced take none."""
+    """Rows that were used last are kept, as many as there is room for; rows that were replaced take none."""
     usage = BucketRows(b"", (b":m",), (True,), (b"x" * 10_000,))
     kept = KeptBuckets(bytes_max=25_000)
     for _ in range(10):
@@ -74,7 +74,7 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 
 def prints(redis_url: str, minute: int) -> list[bytes]:
-    """By level, the fingerprint of the slot of a minute."""
+    """Returns by level the fingerprint of the slot of a minute."""
 
     async def ask(reader: StoreReader, project: OpenedProject) -> list[bytes]:
         found = []
@@ -111,7 +111,7 @@ def test_each_batch_renews_the_versions_of_its_slots(redis_url: str, client: red
 
 
 def test_versions_expire_with_their_block(redis_url: str, client: redis.Redis) -> None:
-    """Both keys of a block have the same expiry."""
+    """A block's versions expire with the block."""
     apply(open_shard(client), [complete("a")])
     keys = ShardKeys(SHARD)
     for level in LEVELS:
@@ -128,7 +128,7 @@ class Backup:
         self._kept = [(key, client.dump(key), max(client.pttl(key), 0)) for key in client.scan_iter()]
 
     def restore(self) -> None:
-        """As if Redis had lost all that came later."""
+        """Restores this state, as if Redis had lost all that came later."""
         self._client.flushall()
         for key, value, ttl_ms in self._kept:
             self._client.restore(key, ttl_ms, value)
@@ -177,7 +177,8 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[BucketRows]:
 def test_a_long_lived_api_answers_like_a_new_one(
     seed: int, redis_url: str, client: redis.Redis, found: list[BucketRows]
 ) -> None:
-    """While batches come, also late and double, and while Redis falls behind and is folded again otherwise."""
+    """An api that lives long answers like a new one while batches come, late and double ones too, and while Redis falls
+    behind and is folded again otherwise."""
     rng = random.Random(seed)
     told = lifelike_events(rng, EVENTS)
     events = [event for of_message in decoded(told) for event in of_message]
@@ -235,6 +236,42 @@ def test_what_changes_while_it_is_read_is_not_kept(redis_url: str, client: redis
         expected = await answer(StoreAnswers(calm, KEEP_ALL, lambda: NOW_US), request)
         old._reader = calm
         assert await answer(old, request) == expected
+        await readers.aclose()
+
+    asyncio.run(compare())
+
+
+@pytest.mark.single_redis
+def test_buckets_are_of_one_instant(redis_url: str, client: redis.Redis) -> None:
+    """A child comes while its parent's day is read but not its own: what the parent loses to it is not lost."""
+    day_s = 86_400
+    apply(open_shard(client), [complete("parent", 0, 1, {"m": tokens(100)}, may_roll_up=True)])
+    child = complete("child", -day_s, 2, {"m": tokens(100)}, parent_id="parent")
+    request = {
+        "project_id": PROJECT,
+        "start": (T0 - timedelta(days=2)).isoformat(),
+        "end": (T0 + timedelta(days=1)).isoformat(),
+        "granularity": day_s,
+        "usage_metrics": [{"metric": "total_tokens"}],
+    }
+
+    class Overtaken(StoreReader):
+        async def fetch(self, commands: Sequence[Command]) -> list[Any]:
+            if not any(":r:" in str(command[1]) for command in commands):
+                return await super().fetch(commands)
+            half = len(commands) // 2  # up to the child's day, and from the parent's
+            replies = await super().fetch(commands[:half])
+            apply(open_shard(client), [child])
+            return replies + await super().fetch(commands[half:])
+
+    async def compare() -> None:
+        readers = connect_readers(redis_url)
+        for kept_bytes_max in (0, 10**6):
+            answers = StoreAnswers(Overtaken(readers, SHARD.namespace), KEEP_ALL, lambda: NOW_US, kept_bytes_max)
+            body = await answer(answers, request)
+            assert [row["sum_total_tokens"] for row in body["usage_buckets"]] == [0, 100, 0, 0]
+            client.flushall()
+            apply(open_shard(client), [complete("parent", 0, 1, {"m": tokens(100)}, may_roll_up=True)])
         await readers.aclose()
 
     asyncio.run(compare())

@@ -77,7 +77,8 @@ def test_the_hour_that_comes_twice() -> None:
 
 @pytest.mark.parametrize("zone_name", ["America/New_York", "Atlantic/Azores", "America/Havana", "Asia/Beirut"])
 def test_a_day_of_25_hours_is_one_bucket(zone_name: str) -> None:
-    """Also where the clock falls back to the very midnight at which the day began (Azores, Havana)."""
+    """A day of 25 hours is one bucket, also where the clock falls back to the very midnight at which the day began
+    (Azores, Havana)."""
     zone = load_zone(zone_name)
     starts = bucket_starts(us("2025-10-20T12:00Z"), us("2025-11-05T12:00Z"), DAY_S, zone)
     lengths_h = [(after - before) / US / HOUR_S for before, after in pairwise(starts)]
@@ -93,7 +94,7 @@ def test_the_start_of_a_day_whose_midnight_comes_twice() -> None:
 
 
 def test_a_midnight_that_never_comes() -> None:
-    """Where the clock skips midnight, the day begins at the jump (Beirut); a day skipped whole has no bucket (Apia)."""
+    """A day whose midnight the clock skips begins at the jump (Beirut); a day skipped whole has no bucket (Apia)."""
     beirut = ("2025-03-29T12:00Z", "2025-03-30T12:00Z", DAY_S, "Asia/Beirut")
     assert timestamps(*beirut) == ["2025-03-29T00:00:00+02:00", "2025-03-30T01:00:00+03:00"]
     apia = ("2011-12-30T09:00Z", "2011-12-30T11:00Z", DAY_S, "Pacific/Apia")
@@ -111,7 +112,7 @@ def test_a_minute_past_midnight() -> None:
 
 
 def test_utc_is_the_floor_of_the_epoch() -> None:
-    """In UTC every granularity gives floor(epoch / g) * g, before 1970 too."""
+    """Every granularity gives floor(epoch / g) * g in UTC, before 1970 too."""
     for granularity_s in (1, 7, 3_600, 604_800, 10**12):
         for start_us in (us("2026-06-10T11:22:33.25Z"), us("1969-12-31T23:59:59.999999Z")):
             first = bucket_starts(start_us, start_us + 1, granularity_s, load_zone("UTC"))
@@ -144,14 +145,14 @@ def test_offsets_with_seconds_are_told() -> None:
 
 
 def clock(at_s: int, zone: ZoneInfo) -> int:
-    """What the zone's clock shows, in seconds since its 1970-01-01T00:00."""
+    """Returns what the zone's clock shows, in seconds since its 1970-01-01T00:00."""
     offset = datetime.fromtimestamp(at_s, zone).utcoffset()
     assert offset is not None
     return at_s + int(offset.total_seconds())
 
 
 def walked_starts(clock_s: "np.ndarray[Any, np.dtype[np.int64]]", granularity_s: int) -> list[int]:
-    """Which minutes of a clock's readings, one per minute, begin a bucket, by the words of the rule."""
+    """Returns which minutes of a clock's readings, one per minute, begin a bucket, by the words of the rule."""
     before, now = clock_s[:-1], clock_s[1:]
     other_cell = before // granularity_s != now // granularity_s
     jumped = now != before + 60
@@ -229,5 +230,5 @@ def test_timestamps_are_the_starts(window: tuple[int, int, int, str]) -> None:
 
 
 def test_spans_of_a_zone_without_jumps() -> None:
-    """One span, however long."""
+    """A zone without jumps has one span, however long."""
     assert offset_spans(load_zone("UTC"), -(10**11), 10**11) == [OffsetSpan(-(10**11), 10**11, 0)]

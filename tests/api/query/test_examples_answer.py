@@ -75,7 +75,7 @@ def folded(redis_url: str) -> str:
 
 
 def test_few_minutes_are_read(folded: str) -> None:
-    """Of 9,000 calls the first are found by reading those of a few minutes, in a few round trips."""
+    """The first of 9,000 calls are found by reading those of a few minutes, in a few round trips."""
     slowest = [f"{SLOW_MINUTE}.{second}" for second in (4, 3, 2, 1, 0)]
     newest = [f"{HOURS * 60 - 1 - minute}.{second}" for minute in range(2) for second in (4, 3, 2, 1, 0)]
     for order, limit, first in ((Order.SLOWEST, 5, slowest), (Order.NEWEST, 10, newest)):
@@ -108,14 +108,14 @@ def test_nothing_is_read_where_nothing_is(folded: str) -> None:
 
 
 def test_too_many_calls_are_said(folded: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where minutes hold too many calls, the answer says that it may lack some."""
+    """An answer says that it may lack some calls where minutes hold too many."""
     monkeypatch.setattr(ranked_calls, "RANKED_CALLS_READ_MAX", 0)
     with pytest.raises(AssertionError):  # of `complete`
         examples(folded, Order.NEWEST, 100)
 
 
 def test_links() -> None:
-    """What could end a path or begin a query is quoted; the slash of a project is not."""
+    """A link quotes what could end a path or begin a query; the slash of a project is not quoted."""
     link = link_by("https://example.org/{project_id}/weave/calls/{call_id}?x=1")
     assert link("acme/my agents", "a/b?c#d") == "https://example.org/acme/my%20agents/weave/calls/a%2Fb%3Fc%23d?x=1"
     assert link_by("")("p", "c") is None

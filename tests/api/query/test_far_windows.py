@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from aggregator.writing.limits import ShardLimits
-from tests.aggregator.rollups.test_views_full import complete
 from tests.pipeline.in_process import Batch, InProcess
+from tests.support.distinct_calls import complete
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
 METRICS: dict[str, Any] = {
@@ -30,7 +30,7 @@ ANSWER_S_MAX = 5.0
 @pytest.mark.parametrize("end", ["2026-03-05T00:00:01Z", "2500-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
 @pytest.mark.parametrize("granularity", [None, 1, 60, 86_400])
 def test_ends_a_day_from_now(asked: dict[str, Any], end: str, granularity: int | None, redis_url: str) -> None:
-    """The same answer as of a window that ends there, and as soon."""
+    """A window that ends far ahead is answered like one that ends a day from now, and as soon."""
     question = {"project_id": "acme/agents", "start": "2026-03-03T10:00:00Z", "granularity": granularity, **METRICS}
     near = question | {"end": (NOW + timedelta(days=1)).isoformat(), "filter": asked}
     with InProcess(redis_url, NOW) as product:

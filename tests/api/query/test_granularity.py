@@ -24,7 +24,7 @@ MINUTE, HOUR, DAY = 60 * US, 3_600 * US, 86_400 * US
     ],
 )
 def test_left_out_it_follows_from_the_range(range_us: int, granularity_s: int) -> None:
-    """Each choice holds up to its range, to the microsecond, and no further."""
+    """Each granularity that is chosen for a range holds up to its range, to the microsecond, and no further."""
     assert resolve_granularity(range_us, None) == granularity_s
 
 
@@ -55,5 +55,5 @@ def test_more_than_ten_thousand_buckets_are_refused_quietly(
 
 @pytest.mark.parametrize("requested_s", [1, 59, 61, 90, 86_401, 10**12])
 def test_what_fits_is_used_as_requested(requested_s: int) -> None:
-    """No rounding where nothing has to be raised."""
+    """A granularity that fits is used as requested, and not rounded."""
     assert resolve_granularity(HOUR, requested_s) == requested_s

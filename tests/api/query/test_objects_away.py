@@ -16,9 +16,9 @@ from aggregator.time_units import DAY_S, SECOND_US
 from api.query.answers import StoreAnswers
 from api.query.questions import CallFilter, MetricQuestion, StatsQuestion, UsageQuestion
 from api.refusals import StoreAway
-from tests.aggregator.writing.test_sealing import seal_all, some_calls
 from tests.support.folding import KEEP_ALL, NOW_US, PROJECT, SHARD, T0_US, apply
 from tests.support.moving import KEYS, PREFIX, FailingStore, open_moving
+from tests.support.sealing import seal_all, some_calls
 
 COUNT = (MetricQuestion("call_count", ("count",), ()),)
 DAY_US = T0_US // (DAY_S * SECOND_US) * DAY_S * SECOND_US

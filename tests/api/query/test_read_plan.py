@@ -66,7 +66,8 @@ def test_covers_the_window_once(window: tuple[int, int, list[int]]) -> None:
 
 
 def test_takes_the_coarsest_slots() -> None:
-    """Of 00:58 to 03:07 with a bucket from 02:00 on: two minutes, hours 1 | 2, then five minutes and two."""
+    """A plan takes the coarsest slots: of 00:58 to 03:07 with a bucket from 02:00 on, two minutes, hours 1 | 2, then
+    five minutes and two."""
     plan = plan_reads(BASE_US + 58 * MINUTE_US, BASE_US + 187 * MINUTE_US, [BASE_US, BASE_US + 2 * HOUR_US])
     assert plan.slots == {
         LevelBlock(HOURS, DAY): {1: 0, 2: 1},
@@ -78,7 +79,8 @@ def test_takes_the_coarsest_slots() -> None:
 
 
 def test_a_local_day_of_kathmandu_reads_few_rollups() -> None:
-    """From 18:15 UTC to 18:15 UTC: 23 hours and twelve times five minutes, no minute, over midnight."""
+    """A local day of Kathmandu, from 18:15 UTC to 18:15 UTC, is 23 hours and twelve times five minutes, no minute, over
+    midnight."""
     begin_us = BASE_US + 18 * HOUR_US + 15 * MINUTE_US
     plan = plan_reads(begin_us, begin_us + DAY_US, [begin_us])
     counts = {(level.letter, block): len(slots) for (level, block), slots in plan.slots.items()}
@@ -122,5 +124,5 @@ def test_before_1970() -> None:
 
 
 def test_nothing_to_read() -> None:
-    """No buckets, no reads."""
+    """A plan without buckets has nothing to read."""
     assert plan_reads(5, 5, []) == ReadPlan({}, set())

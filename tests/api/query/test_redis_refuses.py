@@ -91,7 +91,7 @@ def test_any_reply(redis_url: str, question: Any, reply: Exception, monkeypatch:
 
 
 def test_a_policy_that_is_changed_under_way(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as Redis may drop keys there are no answers; with the policy set back there are."""
+    """No answers are given as long as Redis may drop keys; once the policy is set back they are."""
     client: Any = redis.Redis.from_url(redis_url)
     apply(open_shard(client), [start("a")])
     monkeypatch.setattr(eviction, "POLICY_BELIEVED_S_MAX", 0.0)

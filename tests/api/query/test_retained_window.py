@@ -51,7 +51,7 @@ def test_an_end_that_calls_do_not_reach_moves_too() -> None:
 
 
 def test_an_end_that_minutes_do_not_reach_moves_to_the_next_five() -> None:
-    """Where minutes begin in the midst of five, an end between is read from the five."""
+    """An end within five minutes is read from the five where minutes begin in their midst."""
     start_us, later_us = MINUTES_US - HOUR_US, 2 * MINUTE_US
     # Minutes are there from 12:35 + 2 min on.
     now_us = NOW_US + later_us
@@ -116,7 +116,7 @@ def test_all_that_is_read_is_retained(
     ],
 )
 def test_the_finest_level_that_reaches_the_start(start_us: int, slot_s: int, outward_us: int) -> None:
-    """On both sides of where each level ends."""
+    """A window is read from the finest level that reaches its start, on both sides of where each level ends."""
     fitted = fit(start_us, NOW_US, 60, NOW_US, KEPT)
     assert fitted == Fitted(outward_us, NOW_US, slot_s, slot_s)
 

@@ -67,12 +67,12 @@ def usage_buckets(timestamps: list[str], buckets: Merged, metrics: list[MetricQu
 
 
 def values(row: dict[str, Any]) -> list[Any]:
-    """Without the timestamp, in order."""
+    """Returns the values of a row without the timestamp, in order."""
     return [value for key, value in row.items() if key not in ("timestamp", "model")]
 
 
 def test_latency() -> None:
-    """Of 1, 0, 4 and an unfinished call: the unfinished one only in count."""
+    """Latencies of 1, 0, 4 and of an unfinished call are counted: the unfinished one only in count."""
     row = call_row(merged(call(1), call(0), call(4), call()), [ask("latency_ms", 0, 50, 75, 100)])
     assert row == {
         "timestamp": AT,
@@ -112,7 +112,7 @@ def test_only_unfinished_calls() -> None:
 
 
 def test_errors() -> None:
-    """Of four calls one failed: 0, 0, 0, 1 has its p50 at 0, p90 at 0.7, p100 at 1."""
+    """One failure of four calls, 0, 0, 0, 1, has its p50 at 0, p90 at 0.7, p100 at 1."""
     row = call_row(merged(call(1, failed=True), call(1), call(1), call()), [ask("error_count", 50, 90, 100)])
     assert values(row) == [1, 0.25, 0, 1, 4, 1, 3, 0, pytest.approx(0.7), 1, 4]
 
@@ -177,7 +177,7 @@ def test_an_empty_bucket_of_a_priced_model() -> None:
 
 
 def test_a_mixed_bucket_sums_what_is_priced() -> None:
-    """Of a priced and an unpriced row: cost of one, count of two."""
+    """A bucket of a priced and an unpriced row has the cost of one and the count of two."""
     bucket = merged(call(1, usage={"m": priced(DOLLAR, 0, 0, DOLLAR)}), call(1, usage={"m": UNPRICED}))
     row = usage_row("m", bucket, [ask("total_cost", 50), ask("input_tokens")], True)
     assert values(row) == [*(2, 2, 2, 2, 1, 0, 0, 2), *(200, 100, 100, 100, 2, 0, 0), 2]
@@ -199,7 +199,7 @@ def test_sums_beyond_64_bits() -> None:
 
 
 def test_a_large_row_among_others() -> None:
-    """Of tokens 2^63 - 1, 2^63 - 1 and 1: the sum is exact, the median one of them."""
+    """Tokens of 2^63 - 1, 2^63 - 1 and 1 have an exact sum, and one of them as median."""
     most = 2**63 - 1
     bucket = merged(call(1, usage={"m": [most, 0, most, 0, 0, 1]}), call(1, usage={"m": [1, 0, 1, 0, 0, 1]}))
     bucket.add_calls(0, tally_of([call(1, usage={"m": [most, 0, most, 0, 0, 1]})]))
@@ -218,7 +218,7 @@ def test_values_that_expired_before_their_cell() -> None:
 
 
 def test_costs_of_a_model_that_expired() -> None:
-    """Where values of other metrics are there and none of a cost, its percentile is null."""
+    """A percentile of costs is null where values of other metrics are there and none of a cost."""
     bucket = Merged(2)
     bucket.add_cell(0, tally_of([call(4, usage={"m": priced(1, 1, 1, 1)})]).packed().cell())
     of_model = tally_of([call(4, usage={"m": UNPRICED})]).packed().rows[model_series("m")]
@@ -237,7 +237,7 @@ def test_the_model_without_a_name() -> None:
 
 
 def test_every_bucket_has_a_row() -> None:
-    """Of calls and of models: an empty bucket, a full one and an empty one again."""
+    """Every bucket has a row of calls and of models: an empty one, a full one and an empty one again."""
     buckets = Merged(3)
     buckets.add_calls(1, tally_of([call(3, usage={"m": UNPRICED})]))
     latency, tokens = ask("latency_ms", 50, aggregations=("sum",)), ask("input_tokens", 50, aggregations=("sum",))

@@ -33,7 +33,8 @@ async def settle() -> None:
 
 
 def test_who_comes_while_it_is_at_work_waits_for_the_next() -> None:
-    """Of four questions the first begins at once; three come meanwhile and share the second, as of the latest."""
+    """The first of four questions begins at once; three that come meanwhile share the second answer, as of the latest
+    of them."""
 
     async def scenario() -> None:
         shared: SharedWork[str, int] = SharedWork()
@@ -60,7 +61,7 @@ def test_who_comes_while_it_is_at_work_waits_for_the_next() -> None:
 
 
 def test_questions_that_come_at_once_share_the_first() -> None:
-    """They came before the work began."""
+    """Questions that come before the work has begun share its answer."""
 
     async def scenario() -> None:
         shared: SharedWork[str, int] = SharedWork()
@@ -74,7 +75,7 @@ def test_questions_that_come_at_once_share_the_first() -> None:
 
 
 def test_other_questions_do_not_wait() -> None:
-    """Each key is by itself."""
+    """Questions with another key do not wait."""
 
     async def scenario() -> None:
         shared: SharedWork[str, int] = SharedWork()
@@ -90,7 +91,7 @@ def test_other_questions_do_not_wait() -> None:
 
 
 def test_a_failure_is_for_all_who_share_it() -> None:
-    """And the next question is answered anew."""
+    """A failure is raised for all who share the answer, and the next question is answered anew."""
 
     async def scenario() -> None:
         shared: SharedWork[str, int] = SharedWork()

@@ -22,14 +22,14 @@ USAGE = {"m": tokens(1)}
 
 
 def fold_into(redis_url: str, *shards: list[Event]) -> None:
-    """Each list by the shard of its own partition."""
+    """Folds each list into the shard of its own partition."""
     for partition, events in enumerate(shards):
         store = ShardStore(redis.Redis.from_url(redis_url), SHARD._replace(partition=partition))
         Shard(store, prices(), KEEP_ALL).apply(events, len(events), NOW_US, NOW_US, {})
 
 
 def split(redis_url: str, *call_ids: str) -> tuple[str, ...]:
-    """Of which of these calls the answer says that it may not know all."""
+    """Returns of which of these calls the answer says that it may not know all."""
 
     async def answer(reader: StoreReader, project: OpenedProject) -> UsageAnswer:
         return await answer_usage(reader, project, UsageQuestion(PROJECT, call_ids, False))
@@ -61,7 +61,8 @@ def test_whole_traces_say_nothing(redis_url: str) -> None:
 
 
 def test_a_trace_that_was_split_and_came_together_says_nothing(redis_url: str) -> None:
-    """What waited for a parent waits no more once it has come, whatever it brought."""
+    """A parent that has come takes what waited for it, so that the answer says nothing of a split, whatever the parent
+    brought."""
     late = [complete("leaf", usage=USAGE, parent_id="mid"), complete("mid", usage=USAGE, parent_id="root")]
     fold_into(redis_url, [complete("else", usage=USAGE, trace_id="two")], [*late, complete("root", usage=USAGE)])
     assert split(redis_url, "root", "mid", "leaf", "else") == ()
@@ -77,7 +78,8 @@ def test_headers() -> None:
 
 
 def test_trace_usage_finds_calls_by_any_filter(redis_url: str) -> None:
-    """By trace, by op, of one shard or several, roots alone, or all there are; more than the limit is refused."""
+    """Usage of traces finds calls by trace, by op, of one shard or several, roots alone, or all; more than the limit is
+    refused."""
     fold_into(
         redis_url,
         [complete("root", usage=USAGE), complete("mid", usage=USAGE, parent_id="root", op_name="step")],

@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from api.headers import Freshness
-from api.query.stream_watches import StreamLimits, Update, Watcher, Watches
+from api.query.stream_watches import StreamLimits, Update, Watches
 from api.refusals import Refusal, StoreAway
 
 SOON_S = 0.01
@@ -78,7 +78,7 @@ def test_told_only_when_changed() -> None:
 
 
 def test_a_slow_watcher_gets_the_newest_alone() -> None:
-    """What changed twice meanwhile is told once."""
+    """A slow watcher is told once of what changed twice meanwhile."""
 
     async def run() -> None:
         question, watches = Question(), Watches(SOON)
@@ -94,7 +94,7 @@ def test_a_slow_watcher_gets_the_newest_alone() -> None:
 
 
 def resumed(change: Callable[[Question], None]) -> Update | None:
-    """What one gets who comes again, with the id of the first answer, after `change`."""
+    """Returns what a watcher gets that comes again, with the id of the first answer, after `change`."""
 
     async def run() -> Update | None:
         question, watches = Question(), Watches(SOON)
@@ -117,7 +117,8 @@ def resumed(change: Callable[[Question], None]) -> Update | None:
 
 
 def test_resuming() -> None:
-    """Who has the newest answer is not sent it again; who has an older one is, whatever instant it is as of."""
+    """A watcher that has the newest answer is not sent it again; one that has an older one is, whatever instant it is
+    as of."""
 
     def changed(question: Question) -> None:
         question.body, question.as_of_us = b"[2]", T_US + 2
@@ -133,7 +134,8 @@ def test_resuming() -> None:
 
 
 def test_a_new_watch_sends_whatever_the_watcher_has() -> None:
-    """After a restart nobody knows what was sent under an id before."""
+    """A new watch sends its answer whatever the watcher has: after a restart nobody knows what was sent under an id
+    before."""
 
     async def run() -> None:
         question = Question()
@@ -145,7 +147,7 @@ def test_a_new_watch_sends_whatever_the_watcher_has() -> None:
 
 
 def test_trouble_at_first_and_later() -> None:
-    """At first all trouble is raised; later Redis is waited for, and a refusal ends the watch for all."""
+    """All trouble is raised at first; later Redis is waited for, and a refusal ends the watch for all."""
 
     async def run() -> None:
         question, watches = Question(), Watches(SOON)
@@ -207,7 +209,7 @@ def test_one_who_goes_while_the_first_answer_is_worked_out() -> None:
 
 
 def test_positions_rise() -> None:
-    """Each change is one more."""
+    """A position rises by one with each change."""
 
     async def run() -> None:
         question, watches = Question(), Watches(SOON)
@@ -218,78 +220,4 @@ def test_positions_rise() -> None:
         watcher.leave()
 
     bodies = count(2)
-    asyncio.run(run())
-
-
-def test_few_questions_are_asked_at_a_time() -> None:
-    """Whoever asks one of his own waits for those, and not for all that are watched."""
-
-    async def run() -> None:
-        asking = most = 0
-
-        async def ask() -> tuple[bytes, Freshness]:
-            nonlocal asking, most
-            asking += 1
-            most = max(most, asking)
-            await asyncio.sleep(SOON_S / 10)
-            asking -= 1
-            return b"[1]", Freshness(T_US, 0)
-
-        watches = Watches(StreamLimits(SOON_S, asked_at_once_max=2))
-        watchers = await asyncio.gather(*(watches.join(str(key), ask, None) for key in range(20)))
-        assert most == 2
-        for watcher in watchers:
-            watcher.leave()
-
-    asyncio.run(run())
-
-
-def test_few_watchers_are_told_at_a_time() -> None:
-    """Others have their turn after each few, not after thousands."""
-
-    async def run() -> None:
-        question, watches = Question(), Watches(StreamLimits(SOON_S, told_at_once_max=10))
-        watchers = [await watches.join("key", question.ask, None) for _ in range(500)]
-        for watcher in watchers:
-            await watcher.next()
-        told = 0
-
-        async def hear(watcher: Watcher) -> None:
-            nonlocal told
-            await watcher.next()
-            told += 1
-
-        hearing = [asyncio.ensure_future(hear(watcher)) for watcher in watchers]
-        question.body = b"[2]"
-        before = most = 0
-        while told < len(watchers):
-            await asyncio.sleep(0)
-            before, most = told, max(most, told - before)
-        assert 0 < most <= 10
-        await asyncio.gather(*hearing)
-        for watcher in watchers:
-            watcher.leave()
-
-    asyncio.run(run())
-
-
-def test_a_watch_that_ends_ends_for_all_who_wait() -> None:
-    """Though the first of them who leaves takes it away."""
-
-    async def run() -> None:
-        question, watches = Question(), Watches(StreamLimits(SOON_S, told_at_once_max=1))
-
-        async def hear(watcher: Watcher) -> None:
-            try:
-                while True:
-                    await watcher.next()
-            finally:
-                watcher.leave()
-
-        hearing = [asyncio.ensure_future(hear(await watches.join("key", question.ask, None))) for _ in range(50)]
-        await asked_again(question)
-        question.trouble = Refusal(422, (), "no", "no")
-        ended = await asyncio.wait_for(asyncio.gather(*hearing, return_exceptions=True), 5)
-        assert {type(one) for one in ended} == {Refusal}
-
     asyncio.run(run())

@@ -16,7 +16,7 @@ async def settle() -> None:
 
 
 def test_in_turn_by_asker() -> None:
-    """Who asks three at once gets one, then the others one each, then its second."""
+    """An asker of three at once gets one, then the others one each, then its second."""
     order: list[str] = []
 
     async def ask(turns: Turns, asker: str, name: str) -> None:
@@ -36,7 +36,8 @@ def test_in_turn_by_asker() -> None:
 
 
 def test_who_is_cancelled_takes_no_turn() -> None:
-    """Neither while waiting, nor when the turn has just come; it goes to the next."""
+    """A question that is cancelled takes no turn, neither while it waits nor when the turn has just come: the next has
+    it."""
 
     async def run() -> None:
         turns = Turns()

@@ -71,7 +71,7 @@ def test_unpriced_and_mixed(redis_url: str) -> None:
 
 
 def test_order_and_unknown_ids(redis_url: str) -> None:
-    """As requested; unknown, waiting and merely named ids are empty, and not unfinished."""
+    """Ids are answered in the order requested; unknown, waiting and merely named ones are empty, and not unfinished."""
     fold_into(redis_url, start("b", parent_id="named"), end("waits"), complete("a", usage={"m": tokens(1)}))
     answer = ask(redis_url, "waits", "b", "unknown", "named", "a")
     assert list(answer["call_usage"]) == ["waits", "b", "unknown", "named", "a"]
@@ -80,7 +80,8 @@ def test_order_and_unknown_ids(redis_url: str) -> None:
 
 
 def test_ancestor_and_descendant(redis_url: str) -> None:
-    """Each in full; unfinished calls of both subtrees once, sorted, and none from beside."""
+    """A call and one below it are each answered in full; unfinished calls of both subtrees are listed once, sorted, and
+    none from beside."""
     fold_into(
         redis_url,
         complete("root", usage={"m": tokens(1)}),
@@ -111,7 +112,8 @@ def test_an_id_that_another_shard_only_names(redis_url: str) -> None:
 
 
 def test_too_many_unfinished_calls(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many as the limit are listed; one more in a trace that is asked for is a 413, elsewhere it does not matter."""
+    """Unfinished calls are listed up to the limit; one more in a trace that is asked for is a 413, elsewhere it does
+    not matter."""
     fold_into(
         redis_url,
         start("a", trace_id="x"),

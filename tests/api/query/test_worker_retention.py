@@ -25,7 +25,7 @@ QUESTION = StatsQuestion(PROJECT, T0_US + 30_000_000, T0_US + 3_600_000_000, 60,
 
 
 def answered(redis_url: str, question: StatsQuestion, told: Retention = KEEP_ALL) -> Any:
-    """By an api that was told so."""
+    """Returns what an api answers that was told this retention."""
 
     async def ask() -> Any:
         async with redis.asyncio.Redis.from_url(redis_url) as readers:
@@ -50,7 +50,7 @@ def test_a_worker_that_keeps_less(redis_url: str, caplog: pytest.LogCaptureFixtu
 
 
 def test_a_worker_that_keeps_more(redis_url: str) -> None:
-    """What is there is answered, whatever the api was told."""
+    """All that is there is answered, whatever retention the api was told."""
     client: Any = redis.Redis.from_url(redis_url)
     apply(open_shard(client), [start("a", 60)])
     body = answered(redis_url, QUESTION, SHORT)
@@ -59,7 +59,7 @@ def test_a_worker_that_keeps_more(redis_url: str) -> None:
 
 
 def test_a_worker_that_kept_less_before(redis_url: str) -> None:
-    """What went by the shorter retention does not come back with the longer one."""
+    """Rollups that went by the shorter retention do not come back with the longer one."""
     client: Any = redis.Redis.from_url(redis_url)
     apply(open_shard(client, retention=SHORT), [start("a", 60)])
     apply(open_shard(client), [start("b", 120)], NOW_US)

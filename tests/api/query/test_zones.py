@@ -17,7 +17,7 @@ from tests.support.zone_files import distinct_zones, file_jumps
      "posix/UTC", "America/New_York\0", "tzdata.zi"],
 )  # fmt: skip
 def test_other_names_are_no_zones(name: str) -> None:
-    """Only the exact names of the database are known; nothing that is merely a file is."""
+    """Only the exact names of the database are zones; nothing that is merely a file is."""
     with pytest.raises(UnknownZone):
         load_zone(name)
 
@@ -39,7 +39,8 @@ def test_no_jump_is_missed() -> None:
 
 @pytest.mark.parametrize("year", [2040, 2101, 2499, 2500, 2900, 9998])
 def test_no_jump_of_the_yearly_rules_is_missed(year: int) -> None:
-    """Nor are those that follow from the rules of the future, which are looked up 400 years earlier if need be."""
+    """No jump of a zone's yearly rules is missed, in the far future neither, where it is looked up 400 years
+    earlier."""
     start_s = int(datetime(year, 1, 1, tzinfo=UTC).timestamp())
     for name in distinct_zones()[:: 5 if year > 2040 else 1]:
         zone = load_zone(name)

@@ -17,7 +17,7 @@ def rule_file(*rules: dict[str, Any], **told: Any) -> RuleFile:
 
 
 def as_told(*rules: dict[str, Any], **told: Any) -> dict[str, Any]:
-    """What stands in such a file."""
+    """Returns what stands in such a file."""
     return {"project": PROJECT, "receivers": [HOOK], "rules": list(rules)} | told
 
 

@@ -1,4 +1,4 @@
-"""From looks to what is told: rules and groups that are gone, silences, what is not known, what is stored."""
+"""Looks become notifications: rules and groups that are gone, silences, what is not known, what is stored."""
 
 from datetime import UTC, datetime
 
@@ -18,7 +18,7 @@ STALE = {"name": "stale", "kind": "stale", "above": "1m"}
 
 
 def looks(file: RuleFile, at_us: int, **values: float | None) -> list[Look]:
-    """What the first rule saw of some ops."""
+    """Returns what the first rule saw of some ops."""
     seen: dict[Group, Seen] = {
         op: Seen(value, value is not None and value > 0.05, 0.05) for op, value in values.items()
     }
@@ -32,7 +32,7 @@ def told(file: RuleFile, episodes: Episodes, seen: list[Look], now_us: int) -> t
 
 
 def test_each_group_by_itself() -> None:
-    """One fires, then another; a group that is not there any more is over."""
+    """Each group fires by itself, one after another; a group that is not there any more is over."""
     file = rule_file(ERRORS)
     episodes, events = told(file, {}, looks(file, AT_US, a=0.5, b=0.01), AT_US)
     assert events == [("a", Event.FIRING)]
@@ -56,7 +56,7 @@ def test_what_is_not_known_changes_nothing() -> None:
 
 
 def test_a_rule_that_is_gone() -> None:
-    """What fired by it is over, though nobody looks at it; also where it is another project's now."""
+    """Alerts of a rule that is gone are over, though nobody looks at it; also where it is another project's now."""
     file = rule_file(ERRORS)
     episodes, _ = told(file, {}, looks(file, AT_US, a=0.5), AT_US)
     assert told(rule_file(STALE), episodes, [], AT_US) == ({}, [("a", Event.RESOLVED)])
@@ -91,7 +91,8 @@ def test_what_is_stored() -> None:
 
 
 def test_notifications_have_ids_of_their_own() -> None:
-    """By episode, event and receiver; what fires is told again to those who know of it."""
+    """A notification's id is that of its episode, event and receiver; alerts that fire are told again to those who know
+    of them."""
     hooks = [{"name": name, "type": "webhook", "url": "http://127.0.0.1:1"} for name in ("x", "y")]
     file = rule_file(ERRORS, receivers=hooks)
     decided = decide(file, {}, looks(file, AT_US, a=0.5), AT_US)

@@ -38,13 +38,13 @@ class MemoryOutbox:
 
 
 def delivery(delivery_id: str, queued_us: int = AT_US) -> Delivery:
-    """One that fires."""
+    """Returns a delivery of an alert that fires."""
     return Delivery(delivery_id, 1, "hook", Event.FIRING, "e", {"alertname": "a"}, {}, AT_US, None, queued_us)
 
 
 @contextmanager
 def courier(url: str, outbox: MemoryOutbox) -> Iterator[Courier]:
-    """One that delivers to a webhook."""
+    """Returns a courier that delivers to a webhook."""
     receiver = WebhookReceiver.model_validate({"name": "hook", "type": "webhook", "url": url})
     found = Courier(receiver, outbox, lambda: AT_US, time.monotonic)
     found.start()
@@ -53,7 +53,7 @@ def courier(url: str, outbox: MemoryOutbox) -> Iterator[Courier]:
 
 
 def test_refusals_are_tried_again_in_order() -> None:
-    """What is refused for now comes first again; what never will be taken is given up."""
+    """A delivery that is refused for now comes first again; one that never will be taken is given up."""
     with WebhookServer(500, 429) as hook:
         outbox = MemoryOutbox("a", "b")
         with courier(hook.url, outbox) as delivering:
@@ -70,7 +70,7 @@ def test_refusals_are_tried_again_in_order() -> None:
 
 
 def test_redis_away_after_it_arrived() -> None:
-    """What has arrived is not sent again, also where a new term finds it in the outbox."""
+    """A delivery that has arrived is not sent again, also where a new term finds it in the outbox."""
     with WebhookServer() as hook:
         outbox = MemoryOutbox("a", "b")
         outbox.away = 2
@@ -108,7 +108,7 @@ def test_old_news_is_given_up() -> None:
 
 
 def test_an_alertmanager_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What fires is told again and again, until it does not any more."""
+    """An Alertmanager is told again and again of an alert that fires, until it does not any more."""
     monkeypatch.setattr("callmeter.alerts.delivery.RESEND_S", 0.05)
     with WebhookServer() as hook:
         receiver = AlertmanagerReceiver.model_validate({"name": "am", "type": "alertmanager", "url": hook.url})
@@ -127,6 +127,6 @@ def test_an_alertmanager_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_backoff() -> None:
-    """At once, then as long again each time, up to a minute."""
+    """A delivery is tried at once, then with twice the pause each time, up to a minute."""
     assert [backoff_s(one) for one in range(5)] == [0, 0.5, 1, 2, 4]
     assert backoff_s(1_000) == BACKOFF_S_MAX

@@ -33,14 +33,15 @@ def run(timing: Timing, looks: list[tuple[int, bool | None, bool]]) -> list[tupl
 
 @given(TIMINGS, LOOKS)
 def test_firing_and_resolved_alternate(timing: Timing, looks: list[tuple[int, bool | None, bool]]) -> None:
-    """One firing, then one resolved, and so on."""
+    """An alert alternates: one firing, then one resolved, and so on."""
     events = [event for event, _ in run(timing, looks)]
     assert events == [Event.FIRING, Event.RESOLVED] * (len(events) // 2) + [Event.FIRING] * (len(events) % 2)
 
 
 @given(TIMINGS, LOOKS)
 def test_when_they_come(timing: Timing, looks: list[tuple[int, bool | None, bool]]) -> None:
-    """As an independent reading of the rule says: true for long enough, over for long enough, silences in between."""
+    """Episodes come when an independent reading of the rule says so: true for long enough, over for long enough,
+    silences in between."""
     expected: list[tuple[Event, int]] = []
     began_s = last_true_s = None
     fired = told = False

@@ -95,7 +95,7 @@ def api(redis_url: str, tmp_path: Path) -> Any:
 
 
 def test_the_command_says_what_would_have_been_told(api: Api, tmp_path: Path) -> None:
-    """From when the window has more than half of its calls failed, until it has not any more."""
+    """The command tells a firing once more than half of the window's calls failed, and its end once that is over."""
     told = as_told(ERRORS, {"name": "stale", "kind": "stale", "above": "60s"})
     (tmp_path / "alerts.yaml").write_text(yaml.safe_dump(told))
     window = ["--from", rfc3339(T0_US), "--to", rfc3339(T0_US + 3_600 * SECOND_US)]

@@ -33,7 +33,7 @@ def folded(redis_server: Any) -> Iterator[tuple[InProcess, int]]:
 
 
 def look(product: InProcess, told: Rule, at_us: int) -> dict[str | None, Seen]:
-    """What a rule sees."""
+    """Returns what a rule sees."""
     answers = []
     for one in questions(told, at_us):
         [(status, body)] = product.ask([(one.path, json.loads(one.body))])
@@ -79,7 +79,7 @@ def test_sums_rates_and_ratios_are_those_of_stats(folded: tuple[InProcess, int])
 
 @pytest.mark.parametrize("dimension", ["op_name", "wb_user_id"])
 def test_groups(folded: tuple[InProcess, int], dimension: str) -> None:
-    """Each value of a dimension is what the same filter gives, and all add up."""
+    """Each value of a dimension is what the same filter gives, and all values add up."""
     product, at_us = folded
     by_group = look(
         product, rule(kind="threshold", metric="call_count", window="6h", above=0, group_by=dimension), at_us
@@ -107,7 +107,8 @@ def test_percentiles_are_those_of_stats(folded: tuple[InProcess, int]) -> None:
 
 
 def test_no_calls(folded: tuple[InProcess, int]) -> None:
-    """Not while there are some; of groups those that were there within the day and are not now."""
+    """A rule on no calls does not fire while there are some; by group it fires for those that were there within the day
+    and are not now."""
     product, at_us = folded
     assert not look(product, rule(kind="no_data", window="6h"), at_us)[None].is_true
     late_us = at_us + 300 * 86_400 * SECOND_US
@@ -172,7 +173,7 @@ def test_burn_rates(shares: tuple[float, ...], told: tuple[float, bool, float] |
     ],
 )
 def test_windows_are_whole_minutes(at_s: int, start: str, end: str) -> None:
-    """From a whole minute to the end of the one that is under way, which is none at its very beginning."""
+    """A window goes from a whole minute to the end of the one under way, which is none at its very beginning."""
     window = window_at(at_s * SECOND_US, 300)
     assert (rfc3339(window.start_us), rfc3339(window.end_us)) == (start, end)
 

@@ -1,33 +1,14 @@
 """Asking an api: what it last said while it is away, odd answers, long windows asked seldom, examples of a group."""
 
-import json
-from typing import Any
-
 from aggregator.time_units import SECOND_US
 from callmeter.alerts.measuring import Seen
 from callmeter.alerts.reading import ApiReading
-from callmeter.api_client import Answer, ApiClient, Fresh, NotAnswered
 from tests.callmeter.alerts.rule_files import PROJECT, rule
+from tests.callmeter.alerts.said_api import SaidApi
 
 AT_US = 1_800_000_000 * SECOND_US
 AS_OF = {"projects": [{"project_id": PROJECT, "as_of": "2027-01-15T08:00:00Z"}]}
 BREAKDOWN = {"total": {"count": 100, "sum_error_count": 50, "sum_call_count": 100}, "rows": []}
-
-
-class SaidApi(ApiClient):
-    """An api that answers by path, or not; it notes what it was asked."""
-
-    def __init__(self, **answers: Any) -> None:
-        super().__init__("http://127.0.0.1:1", None)
-        self.answers: dict[str, Any] = answers
-        self.asked: list[tuple[str, Any]] = []
-
-    def ask(self, path: str, question: bytes | None) -> tuple[Answer, Fresh]:
-        name = path.strip("/").partition("?")[0].rpartition("/")[2]
-        self.asked.append((name, None if question is None else json.loads(question)))
-        if name not in self.answers:
-            raise NotAnswered("no api answers")
-        return self.answers[name], Fresh(None, None, True)
 
 
 def test_while_the_api_is_away() -> None:
@@ -50,7 +31,7 @@ def test_another_project_is_not_meant() -> None:
 
 
 def test_an_odd_answer_is_no_answer() -> None:
-    """Of an api of another version; the others of the rules are looked at all the same."""
+    """An answer of an api of another version is no answer; the other rules are looked at all the same."""
     assert ApiReading(SaidApi(breakdown={"total": None}), lambda: 0.0).look(rule(), AT_US, AT_US).seen is None
 
 
@@ -67,7 +48,8 @@ def test_long_windows_are_asked_for_seldom() -> None:
 
 
 def test_examples_are_of_the_group() -> None:
-    """By the filter where there is one; of a model, for which there is none, by looking at the calls."""
+    """Examples are found by the group's filter where there is one; for a model, which has none, by looking at the
+    calls."""
     calls = [{"id": f"c{number}", "models": ["m" if number % 2 else "n"]} for number in range(10)]
     api = SaidApi(examples={"calls": calls})
     reading = ApiReading(api, lambda: 0.0)

@@ -19,7 +19,7 @@ rules:
 
 
 def mistakes(text: str) -> list[str]:
-    """What is wrong with a file."""
+    """Returns what is wrong with a file."""
     with pytest.raises(RulesWrong) as wrong:
         rules_of(text.encode(), "f")
     return list(wrong.value.mistakes)
@@ -51,7 +51,7 @@ def mistakes(text: str) -> list[str]:
     ],
 )
 def test_a_mistake_is_told_with_its_line(rule_lines: str, told: str) -> None:
-    """One for each mistake."""
+    """Each mistake is told once, with its line."""
     [mistake] = mistakes(HEAD + rule_lines + "\n")
     assert told in mistake
 
@@ -73,14 +73,14 @@ def test_all_mistakes_at_once() -> None:
     ],
 )
 def test_a_receiver_that_is_wrong(receiver: dict[str, str], told: str) -> None:
-    """What is missing, or cannot be read, before anything is to be delivered."""
+    """A receiver that lacks something, or whose file cannot be read, is refused before anything is to be delivered."""
     given = as_told({"name": "a", "kind": "stale", "above": "1m"}, receivers=[{"name": "r"} | receiver])
     [mistake] = mistakes(yaml.safe_dump(given))
     assert told in mistake
 
 
 def test_secrets_in_files_are_not_repeated(tmp_path: Path) -> None:
-    """They are read, and neither a rule file nor its mistakes show them."""
+    """Secrets are read from files, and neither a rule file nor its mistakes show them."""
     (tmp_path / "url").write_text("https://hooks.slack.example/T0/secret\n")
     slack = {"name": "slack", "type": "slack", "url_file": str(tmp_path / "url")}
     file = rule_file({"name": "a", "kind": "stale", "above": "1m"}, receivers=[slack, HOOK])

@@ -17,7 +17,7 @@ from callmeter.alerts.reading import ApiReading
 from callmeter.alerts.running import Alerter, RulesOfFile
 from callmeter.api_client import Answer, Fresh
 from tests.callmeter.alerts.rule_files import PROJECT, as_told
-from tests.callmeter.alerts.test_reading import SaidApi
+from tests.callmeter.alerts.said_api import SaidApi
 from tests.callmeter.alerts.webhooks import WebhookServer
 from tests.pipeline.patience import wait_until
 
@@ -28,7 +28,7 @@ ERRORS = {"name": "errors", "kind": "ratio", "window": "5m", "above": 0.05}
 
 
 def failing(share: float) -> dict[str, Any]:
-    """What the api says while so many of a hundred calls fail."""
+    """Returns what the api says while so many of a hundred calls fail."""
     return {"total": {"count": 100, "sum_error_count": 100 * share, "sum_call_count": 100}, "rows": []}
 
 
@@ -79,7 +79,7 @@ def running(file: RulesOfFile, api: SaidApi, store: AlertStore) -> Iterator[None
 
 
 def statuses(hook: WebhookServer) -> list[str]:
-    """What a webhook was told."""
+    """Returns what a webhook was told."""
     return [one.body["status"] for one in hook.taken]
 
 
@@ -100,7 +100,7 @@ def test_an_answer_that_is_lost(redis_url: str, tmp_path: Path) -> None:
 
 
 def test_a_receiver_that_is_gone(redis_url: str, tmp_path: Path) -> None:
-    """What waited for it is given up; the one that the file names now hears of the end."""
+    """Deliveries to a receiver that is gone are given up; the one that the file names now hears of the end."""
     store = AlertStore(connect(redis_url), "callmeter")
     api = MovingApi(breakdown=failing(0.5), examples={"calls": []})
     with WebhookServer() as hook:

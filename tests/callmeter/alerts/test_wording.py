@@ -77,7 +77,7 @@ def test_labels_name_the_alert() -> None:
     ],
 )
 def test_values_have_units(told: dict[str, Any], value: float, text: str) -> None:
-    """As people say them."""
+    """Values have units, as people say them."""
     assert value_text(rule(**told), value) == text
 
 
@@ -120,7 +120,7 @@ def test_pagerduty_events() -> None:
 
 
 def test_alertmanager_is_told_until_when() -> None:
-    """What fires is held for minutes from now on, what is over ended when it did."""
+    """An alert that fires is held for minutes from now on; one that is over ended when it did."""
     url, _, [alert] = sent({"type": "alertmanager", "url": "http://am:9093/"}, Event.FIRING)
     assert url == "http://am:9093/api/v2/alerts"
     assert (alert["startsAt"], alert["endsAt"]) == ("2027-01-15T08:00:00Z", "2027-01-15T08:04:30Z")
@@ -130,7 +130,7 @@ def test_alertmanager_is_told_until_when() -> None:
 
 
 def test_two_episodes_are_told_apart() -> None:
-    """The same labels at another time are another episode."""
+    """An alert with the same labels at another time is another episode."""
     one = Episode("errors", None, 0, 0, 1.0, 5, 5, {"alertname": "errors"})
     other = Episode("errors", None, 0, 0, 1.0, 6, 6, {"alertname": "errors"})
     assert episode_id(one) != episode_id(other)

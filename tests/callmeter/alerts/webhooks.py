@@ -17,7 +17,7 @@ class Taken(NamedTuple):
 
     @property
     def told(self) -> tuple[str, str]:
-        """Of a webhook's body: the group's op and the status."""
+        """Returns the group's op and the status that a webhook's body tells."""
         [alert] = self.body["alerts"]
         return alert["labels"].get("op_name", ""), alert["status"]
 
@@ -48,7 +48,7 @@ class WebhookServer:
 
     @property
     def told(self) -> list[tuple[str, str]]:
-        """Of webhooks' bodies: op and status, in the order in which they came."""
+        """Returns the op and status that webhooks' bodies told, in the order in which they came."""
         return [one.told for one in self.taken]
 
     def _take(self, request: Taken) -> int:

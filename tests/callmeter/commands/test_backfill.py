@@ -30,7 +30,8 @@ def write(path: Path, calls: int, days_ago: int) -> None:
 
 
 def test_refused_until_it_is_kept(kafka_server: KafkaServer, redis_url: str, tmp_path: Path) -> None:
-    """What would be too late is said before anything is sent; with the setting that is named all of it counts."""
+    """Calls that would come too late are told before anything is sent; with the setting that is named all of them
+    count."""
     path = tmp_path / "old.jsonl"
     write(path, 100, 200)
     with Pipeline(tmp_path, kafka_server.bootstrap_servers, redis_url, {}, partitions=1) as pipeline:

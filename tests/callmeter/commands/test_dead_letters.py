@@ -73,7 +73,7 @@ def counts_by_minute(pipeline: Pipeline) -> dict[str, int]:
 
 
 def test_replay_after_a_fix(pipeline: Pipeline) -> None:
-    """What was invalid counts once, in its minute, after it is sent again; what shared its batch counts no second time.
+    """Replay counts what was invalid once, in its minute; what shared its batch counts no second time.
 
     Sending twice changes nothing, and goes to the partition it came from, whatever its key.
     """
@@ -186,7 +186,8 @@ def test_partitions_of_letters(pipeline: Pipeline) -> None:
 
 
 def test_folded_again(pipeline: Pipeline) -> None:
-    """What a second fold of the same messages writes again is listed and counted once, and is said."""
+    """A dead letter that a second fold of the same messages writes again is listed and counted once, and the repeat is
+    told."""
     pipeline.produce([line({"batch": [complete("b", id=8), complete("c", id=9)]}), line(complete("a", id=7))])
     fold(pipeline, AFTER)
     pipeline.redis.flushall()
@@ -199,7 +200,8 @@ def test_folded_again(pipeline: Pipeline) -> None:
 
 
 def test_no_letters(pipeline: Pipeline) -> None:
-    """Where no dead letter was ever written there is no topic of them, and that is fine."""
+    """The command lists nothing, and ends well, where no dead letter was ever written and so no topic of them
+    exists."""
     assert operate(pipeline.settings, "dead-letters", "list").output == "No dead letters.\n"
     assert operate(pipeline.settings, "dead-letters", "replay").output == "0 messages sent again.\n"
 

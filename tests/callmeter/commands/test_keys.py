@@ -62,7 +62,7 @@ def test_a_name_does_not_steer_the_terminal(redis_url: str) -> None:
 
 
 def test_stated_keys_are_listed(redis_url: str) -> None:
-    """What CALLMETER_KEYS states stands in the list, and is told apart from what Redis holds."""
+    """Keys that CALLMETER_KEYS states stand in the list, and are told apart from those that Redis holds."""
     key, shown = new_access_key("stated", ["a"], 0)
     settings = Settings(redis=RedisSettings(url=redis_url, namespace="test"), keys=(key,))
     [_, row] = CliRunner().invoke(keys, ["list"], obj=settings).stdout.splitlines()
@@ -93,7 +93,7 @@ def test_command_wants_one_scope(redis_url: str, scope: list[str]) -> None:
 
 
 def test_command_without_redis() -> None:
-    """Where Redis is away the command says so in a sentence."""
+    """The command says in a sentence that Redis is away."""
     for arguments in (["list"], ["revoke", "x"], ["create", "--name", "x", "--all-projects"]):
         failed = command("redis://127.0.0.1:1/0", *arguments)
         assert (failed.exit_code, failed.stderr.count("\n")) == (1, 1)

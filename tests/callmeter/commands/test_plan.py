@@ -29,7 +29,7 @@ def run(*arguments: str, **variables: str) -> Result:
 
 
 def answer_of(*arguments: str, **variables: str) -> Any:
-    """What `--json` prints."""
+    """Returns what `--json` prints."""
     done = run("--json", *arguments, **variables)
     assert done.exit_code == 0, done.output
     return json.loads(done.output)
@@ -72,7 +72,7 @@ def test_everything_asked_is_reckoned_with() -> None:
 
 @pytest.mark.usefixtures("made_up")
 def test_json_holds_the_plan() -> None:
-    """What is needed, what it was measured by, what is assumed."""
+    """The JSON holds what is needed, by what it was measured, and what is assumed."""
     answer = answer_of("--calls-per-second", "100", "--retention", "1d", "--master-memory", "1TB")
     assert (answer["plan"]["partitions"], answer["plan"]["workers"], answer["plan"]["masters"]) == (1, 1, 1)
     memory = answer["plan"]["memory"]
@@ -101,7 +101,7 @@ def test_json_holds_the_plan() -> None:
 )
 @pytest.mark.usefixtures("made_up")
 def test_retention(written: list[str], kept_s: tuple[int, ...]) -> None:
-    """For all kinds, or for some; the others are as the settings say, and a later word counts."""
+    """Retention is read for all kinds, or for some; the others are as the settings say, and a later word counts."""
     arguments = [part for one in written for part in ("--retention", one)]
     kept = answer_of("--calls-per-second", "1", *arguments)["load"]["retention"]
     assert tuple(kept.values()) == kept_s
@@ -109,7 +109,7 @@ def test_retention(written: list[str], kept_s: tuple[int, ...]) -> None:
 
 @pytest.mark.usefixtures("made_up")
 def test_retention_of_the_settings() -> None:
-    """What is not asked for is kept as long as CALLMETER_RETENTION__... says."""
+    """A retention that is not asked for is what CALLMETER_RETENTION__... says."""
     kept = answer_of("--calls-per-second", "1", CALLMETER_RETENTION__CALLS="7d")["load"]["retention"]
     assert kept["calls_s"] == 7 * DAY_S
 
@@ -134,7 +134,7 @@ def test_retention_of_the_settings() -> None:
 )
 @pytest.mark.usefixtures("made_up")
 def test_mistakes(arguments: list[str], sentence: str) -> None:
-    """Each is refused with status 2 and named."""
+    """Each mistake is refused with status 2 and named."""
     done = run(*arguments)
     assert done.exit_code == 2
     assert sentence in " ".join(done.output.split())
@@ -142,14 +142,14 @@ def test_mistakes(arguments: list[str], sentence: str) -> None:
 
 @pytest.mark.usefixtures("made_up")
 def test_nothing_is_sealed() -> None:
-    """Where the settings say so."""
+    """The plan reckons without sealing where the settings say that nothing is sealed."""
     asked = ("--calls-per-second", "100", "--retention", "1d", "--master-memory", "1TB")
     memory = answer_of(*asked, CALLMETER_SEGMENTS__SEAL="false")["plan"]["memory"]
     assert memory["records_bytes"] == pytest.approx(100 * 86_400 * 200)
 
 
 def test_figure_that_was_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is named, with what measures it."""
+    """A figure that was not recorded is named, with what measures it."""
     monkeypatch.setattr(plan_command, "read_figures", lambda: figures_of({"memory": SECTIONS["memory"]}))
     done = run("--calls-per-second", "1")
     assert done.exit_code == 1
@@ -175,9 +175,8 @@ def test_table() -> None:
 
 
 def test_readme_shows_what_the_command_says() -> None:
-    """Its worked example is printed by the command, with the figures in the repository; paste it anew after those
-    change.
-    """
+    """The worked example of docs/capacity.md is printed by the command, with the figures in the repository; paste it
+    anew after those change."""
     shown = (DOCS / "capacity.md").read_text().split(EXAMPLE)[1]
     command, *lines = shown.splitlines()
     printed = [f"    {line}".rstrip() for line in run(*command.split()).output.splitlines()]

@@ -86,7 +86,7 @@ def test_a_file_by_project(bootstrap_servers: str, topic: str, tmp_path: Path) -
 
 
 def test_standard_input_by_trace(bootstrap_servers: str, topic: str) -> None:
-    """By trace, the end of a call lies behind its start in the same partition; a batch is taken apart."""
+    """A call's end lies behind its start in the same partition where keys are traces; a batch is taken apart."""
     calls = [(f"call-{n}", f"trace-{n % 11}") for n in range(100)]
     batch = b'{"batch":[' + b",".join(start(call, trace=trace).strip() for call, trace in calls[50:]) + b"]}\n"
     text = b"".join(start(call, trace=trace) for call, trace in calls[:50]) + batch + b"".join(end(c) for c, _ in calls)
@@ -143,7 +143,7 @@ def test_the_longest_line(bootstrap_servers: str, topic: str, tmp_path: Path) ->
 
 
 def test_no_broker_and_no_topic(bootstrap_servers: str) -> None:
-    """Without a broker, or without the topic, the run ends with one sentence that names what is missing."""
+    """A run without a broker, or without the topic, ends with one sentence that names what is missing."""
     run = produce(bootstrap_servers, "no-such-topic", "-", text=start("a"))
     assert run.returncode == 1
     assert b"'no-such-topic' does not exist" in run.stderr

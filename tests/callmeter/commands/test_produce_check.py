@@ -67,7 +67,7 @@ DOUBTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("doubt", DOUBTS)
 def test_doubts(doubt: str) -> None:
-    """What is accepted and surely not meant has a sentence that names it; what is right has none."""
+    """A line that is accepted and surely not meant has a sentence that names the doubt; a right one has none."""
     assert any(doubt in sentence for sentence in Doubts().about(message(**DOUBTS[doubt]), 1, NOW_US))
     right = message(exception="boom", error="boom", summary=COMPLETE["summary"] | {"status_counts": {"success": 1}})
     assert Doubts().about(right, 1, NOW_US) == []

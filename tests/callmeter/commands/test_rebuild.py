@@ -68,9 +68,9 @@ class Feeding:
 
 
 def test_queries_never_fail(pipeline: Pipeline) -> None:
-    """While all is folded again and switched over, no answer fails or is wrong, and no live call is lost or doubled.
+    """No answer fails or is wrong while all is folded again and switched over, and no live call is lost or doubled.
 
-    What was live before is gone afterwards, but for the fences; workers go on in the new generation.
+    Afterwards the generation before is gone, but for the fences; workers go on in the new one.
     """
     api = pipeline.start_api()
     asking, feeding = Asking(api), Feeding(pipeline)
@@ -126,7 +126,7 @@ def test_once_more(pipeline: Pipeline) -> None:
 
 
 def test_other_counts(pipeline: Pipeline) -> None:
-    """Where the live state has another number of calls it is not switched over, and the worker goes on in it.
+    """A rebuild is not switched over where the live state has another number of calls, and the worker goes on in that.
 
     With --accept-differences it is.
     """
@@ -145,7 +145,7 @@ def test_other_counts(pipeline: Pipeline) -> None:
 
 
 def test_the_log_lacks_messages(pipeline: Pipeline) -> None:
-    """What the log does not hold any more would be lost: refused, unless that is accepted."""
+    """A rebuild is refused where the log does not hold all messages any more, unless the loss is accepted."""
     partition = max(pipeline.feed.ends, key=lambda at: pipeline.feed.ends[at])
     place = TopicPartition(pipeline.topic, partition, 5)
     admin = AdminClient({"bootstrap.servers": pipeline.bootstrap_servers})

@@ -52,9 +52,8 @@ def test_ended_while_it_runs(pipeline: Pipeline) -> None:
 
 
 def test_cut_off_with_a_fence(pipeline: Pipeline) -> None:
-    """Where one of a version without leases was cut off after a shard had moved away, its worker waits, and says that
-    --abort helps.
-    """
+    """A worker waits, and says that --abort helps, where a rebuild of a version without leases was cut off after a
+    shard had moved away."""
     generations = Generations(pipeline.redis, pipeline.namespace)
     generations.begin(round(time.time()))
     stores = [ShardStore(pipeline.redis, shard) for shard in generations.shards(pipeline.namespace)]
@@ -106,7 +105,8 @@ def test_killed_while_fenced(pipeline: Pipeline) -> None:
 
 
 def test_too_slow_while_fenced(pipeline: Pipeline) -> None:
-    """One that loses its lease, and is there again when the worker has gone on, does not switch over; the next does."""
+    """A rebuild that loses its lease, and is there again when the worker has gone on, does not switch over; the next
+    does."""
     with stopped_while_fenced(pipeline) as process:
         assert pipeline.redis.delete(lease_key(pipeline.namespace)) == 1  # what Redis does by itself then
         pipeline.produce(DATASET.lines[:10])

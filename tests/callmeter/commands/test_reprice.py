@@ -5,7 +5,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from tests.callmeter.commands.test_status import NOW, callmeter, environment, lines, status, until, worker
+from tests.callmeter.commands.programs import NOW, callmeter, environment, lines, status, until, worker
 from tests.servers.kafka_server import create_topic
 
 CALLS = 600
@@ -18,7 +18,8 @@ def complete(number: int, model: str) -> dict[str, Any]:
 
 
 def test_other_prices(bootstrap_servers: str, redis_url: str, tmp_path: Path) -> None:
-    """What would change is shown and nothing changed; then it is, beside a worker; then there is nothing to do."""
+    """The command shows what would change and changes nothing; with --yes it does, beside a worker; then there is
+    nothing to do."""
     topic = f"reprice-{uuid.uuid4().hex}"
     create_topic(bootstrap_servers, topic, 1)
     prices = tmp_path / "prices.yaml"

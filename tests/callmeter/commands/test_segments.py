@@ -14,9 +14,9 @@ from aggregator.layout.moved import OWNER
 from aggregator.store.generation import Generations, Lease
 from callmeter.commands.segments import GRACE_S, segments
 from callmeter.settings import RedisSettings, SegmentSettings, Settings
-from tests.aggregator.writing.test_sealing import seal_all, some_calls
 from tests.support.folding import NOW_US, SHARD, apply
 from tests.support.moving import AT_ONCE, KEYS, PREFIX, FailingStore, open_moving
+from tests.support.sealing import seal_all, some_calls
 from tests.support.strategies import NOW
 
 
@@ -41,7 +41,7 @@ def objects(client: Any, tmp_path: Path) -> FailingStore:
 
 @pytest.fixture
 def settings(redis_url: str, tmp_path: Path) -> Settings:
-    """Of that Redis and that directory, at the time of the calls."""
+    """Returns settings of that Redis and that directory, at the time of the calls."""
     return Settings(
         redis=RedisSettings(url=redis_url, namespace=SHARD.namespace),
         segments=SegmentSettings(url=(tmp_path / "objects").as_uri()),
@@ -50,12 +50,12 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
 
 
 def run(settings: Settings, *arguments: str) -> Result:
-    """What the command says."""
+    """Runs the command and returns what it says."""
     return CliRunner().invoke(segments, arguments, obj=settings)
 
 
 def names(objects: FailingStore) -> set[str]:
-    """What the directory holds."""
+    """Returns what the directory holds."""
     return {one.name for one in objects.listed(PREFIX)} - {PREFIX + OWNER}
 
 
@@ -65,7 +65,7 @@ def needed(client: Any) -> list[str]:
 
 
 def test_listed(settings: Settings, client: Any, objects: FailingStore) -> None:
-    """Each object with its size, those that are retired with the time."""
+    """Each object is listed with its size, a retired one with the time."""
     rows = json.loads(run(settings, "list", "--json").output)
     assert {row["object"] for row in rows} == names(objects)
     sizes = {one.name: one.size_bytes for one in objects.listed(PREFIX)}
@@ -93,7 +93,7 @@ def test_verified(settings: Settings, client: Any, objects: FailingStore, tmp_pa
 def test_an_object_under_another_name_is_found(
     settings: Settings, client: Any, objects: FailingStore, tmp_path: Path
 ) -> None:
-    """Its checksums are right, and it is not what was put there."""
+    """An object that stands under another name is found: its checksums are right, and it is not what was put there."""
     one, other, *_ = needed(client)
     (tmp_path / "objects" / (PREFIX + one)).write_bytes(objects.read_whole(PREFIX + other))
     found = run(settings, "verify")
@@ -121,7 +121,8 @@ def test_collected_only_when_told(settings: Settings, client: Any, objects: Fail
 def test_of_a_generation_that_was_replaced(
     settings: Settings, client: Any, objects: FailingStore, tmp_path: Path
 ) -> None:
-    """Its objects go a grace after they were made, and not before; those of a rebuild under way stay."""
+    """Objects of a replaced generation go a grace after they were made, and not before; those of a rebuild under way
+    stay."""
     generations = Generations(client, SHARD.namespace)
     live = generations.begin(0)
     generations.switch(Lease(client, SHARD.namespace, live))
@@ -141,7 +142,7 @@ def test_of_a_generation_that_was_replaced(
 
 
 def test_no_store_is_set(settings: Settings) -> None:
-    """One sentence; to list needs none."""
+    """The command says in one sentence that no store is set; to list needs none."""
     without = settings.model_copy(update={"segments": SegmentSettings()})
     for command in ("verify", "collect"):
         found = run(without, command)

@@ -15,7 +15,7 @@ from tests.support.paths import DOCS
 
 
 def test_defaults() -> None:
-    """With nothing set, everything runs against the local ports that Kafka and Redis use by default."""
+    """Everything runs against the local ports that Kafka and Redis use by default, with nothing set."""
     in_force = read_settings({})
     assert (in_force.kafka.bootstrap_servers, in_force.kafka.topics) == ("127.0.0.1:9092", ("calls",))
     assert in_force.redis.url == "redis://127.0.0.1:6379/0"
@@ -111,7 +111,7 @@ def test_a_misspelt_variable_is_named(name: str, closest: str) -> None:
 
 
 def test_no_password_is_repeated() -> None:
-    """What is wrong is shown without the passwords in it, and so is what is in force."""
+    """Mistakes and the settings in force are shown without the passwords in them."""
     for name, written in (
         ("CALLMETER_REDIS__URL", "http://user:hunter2@redis"),
         ("CALLMETER_KAFKA__EXTRA", '{"sasl.password": ["hunter2"]}'),
@@ -132,7 +132,8 @@ def test_no_password_is_repeated() -> None:
 
 
 def test_a_coarser_level_outlives_a_finer_one() -> None:
-    """What contradicts that is refused, with what to set; as long is no contradiction, nor is a longer call record."""
+    """A coarser level must be kept as long as a finer one, or longer; else what to set is told. A longer call record is
+    no contradiction."""
     with pytest.raises(SettingsWrong) as wrong:
         read_settings({"CALLMETER_RETENTION__MINUTES": "500d", "CALLMETER_RETENTION__HOURS": "600d"})
     assert "CALLMETER_RETENTION__MINUTES=500d is longer than CALLMETER_RETENTION__FIVE_MINUTES=90d" in str(wrong.value)
@@ -144,7 +145,7 @@ def test_a_coarser_level_outlives_a_finer_one() -> None:
 
 
 def test_settings_do_not_change() -> None:
-    """What was read stays as it was read."""
+    """Settings stay as they were read."""
     with pytest.raises(ValidationError, match="frozen"):
         read_settings({}).kafka.group_id = "other"
 

@@ -21,7 +21,7 @@ LINES = len(DATASET.lines)
 
 @pytest.fixture
 def pipeline(kafka_server: KafkaServer, redis_url: str, tmp_path: Path) -> Iterator[Pipeline]:
-    """One partition that holds a dataset; no worker yet."""
+    """A pipeline whose one partition holds a dataset; no worker runs yet."""
     with Pipeline(tmp_path, kafka_server.bootstrap_servers, redis_url, DATASET.settings, partitions=1) as pipeline:
         pipeline.create_topic()
         pipeline.produce(DATASET.lines)
@@ -58,7 +58,7 @@ def test_what_a_reset_means(
 
 
 def test_dry_run_changes_nothing(pipeline: Pipeline) -> None:
-    """Without --yes the command says what would happen, and the shard goes on where it was."""
+    """The command says without --yes what would happen, and the shard goes on where it was."""
     worker = pipeline.start_worker()
     pipeline.wait_until_applied()
     assert worker.terminate() == 0
@@ -89,7 +89,7 @@ def test_an_idle_worker_follows(pipeline: Pipeline) -> None:
 
 
 def test_to_the_end_skips(pipeline: Pipeline) -> None:
-    """What lies before the new offset is not folded; nor is a shard needed for that."""
+    """Messages before the new offset are not folded; nor is a shard needed for that."""
     told = reset(pipeline, "--to-end", "--yes", "--json").json()
     assert (told["next_offset"], told["new_next_offset"], told["messages_skipped"]) == (None, LINES, LINES)
     pipeline.start_worker()
@@ -168,7 +168,8 @@ def test_offsets_lost_to_retention(pipeline: Pipeline) -> None:
     ],
 )
 def test_refused(pipeline: Pipeline, arguments: list[str], sentence: str) -> None:
-    """What cannot be meant is refused in a sentence, with a status that scripts see, and nothing is written."""
+    """An offset that cannot be meant is refused in a sentence, with a status that scripts see, and nothing is
+    written."""
     said = reset(pipeline, *arguments, "--yes")
     assert said.status in (1, 2)
     assert sentence in said.errors

@@ -2,16 +2,10 @@
 
 import io
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,65 +16,10 @@ from rich.console import Console
 from callmeter.commands.status import status_table, summary
 from callmeter.local.loopback_port import free_loopback_port
 from callmeter.stored_offsets import PartitionProgress
+from tests.callmeter.commands.programs import NOW, callmeter, environment, lines, status, until, worker
 from tests.pipeline.feed import Feed, Line
-from tests.servers.clustered import with_cluster
 from tests.servers.kafka_server import create_topic
 from tests.servers.redis_server import RedisServer
-
-TIMEOUT_S = 60.0
-NOW = datetime.now(UTC).isoformat()
-
-
-def environment(bootstrap_servers: str, redis_url: str, topic: str) -> dict[str, str]:
-    """What an operator sets."""
-    settings = {
-        "KAFKA__BOOTSTRAP_SERVERS": bootstrap_servers,
-        "KAFKA__TOPICS": topic,
-        "KAFKA__GROUP_ID": topic,
-        "REDIS__URL": redis_url,
-    }
-    return {f"CALLMETER_{name}": text for name, text in with_cluster(settings).items()} | {"PATH": os.environ["PATH"]}
-
-
-@contextmanager
-def worker(variables: dict[str, str], log_path: Path) -> Iterator[None]:
-    """A worker, which on SIGTERM ends with status 0."""
-    with log_path.open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "callmeter", "worker"], stderr=log, env=variables)
-    try:
-        yield
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(TIMEOUT_S) == 0
-    finally:
-        process.kill()
-        process.wait()
-
-
-def callmeter(variables: dict[str, str], *arguments: str, text: str = "") -> str:
-    """What the program prints; it must end well."""
-    command = [sys.executable, "-m", "callmeter", *arguments]
-    run = subprocess.run(command, input=text, capture_output=True, text=True, env=variables, timeout=60, check=False)
-    assert run.returncode == 0, run.stderr
-    return run.stdout
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait for it; fail when it takes too long."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def status(variables: dict[str, str]) -> dict[str, Any]:
-    """What `callmeter status --json` says."""
-    found: dict[str, Any] = json.loads(callmeter(variables, "status", "--json"))
-    return found
-
-
-def lines(*events: dict[str, Any]) -> str:
-    """Events as `callmeter produce` reads them."""
-    return "".join(json.dumps(event) + "\n" for event in events)
 
 
 def complete(call: str, model: str) -> dict[str, Any]:
@@ -172,7 +111,7 @@ def test_redis_that_is_not_there_yet(bootstrap_servers: str, tmp_path: Path) -> 
 def test_what_does_not_answer_is_named(
     bootstrap_servers: str, redis_url: str, wrong: dict[str, str], sentence: str
 ) -> None:
-    """Without Redis or Kafka, status ends with status 1 and one sentence that names the variable."""
+    """Status ends with status 1 and one sentence that names the variable where Redis or Kafka does not answer."""
     variables = environment(bootstrap_servers, redis_url, "calls") | wrong
     command = [sys.executable, "-m", "callmeter", "status"]
     run = subprocess.run(command, capture_output=True, text=True, env=variables, timeout=60, check=False)
@@ -218,13 +157,15 @@ def test_what_producers_do_wrong_is_said() -> None:
 
 
 def test_a_partition_that_was_never_read() -> None:
-    """Its lag is what its log holds, and the whole has no as-of time: part of it is unknown."""
+    """The lag of a partition that was never read is what its log holds, and the whole has no as-of time: part of it is
+    unknown."""
     found = summary([progress(0, 0, 5, 5, as_of_us=1), progress(1, 10, 50, None)], ("calls",))
     assert (found["lag_messages"], found["as_of"]) == (40, None)
 
 
 def test_the_table_fits_80_columns() -> None:
-    """With a long topic, large counters and every column, no number is cut, and instants are ages."""
+    """The table fits 80 columns with a long topic, large counters and every column: no number is cut, and instants are
+    ages."""
     counters = {"calls": 123_456_789, "duplicates": 12_345_678, "dead_letters": 1_234, "offsets_lost": 9, "unpriced": 7}
     rows = [progress(0, 0, 10**9, 10**9 - 123_456, as_of_us=1_000_000_000_000, **counters)]
     found = summary([row._replace(topic="events-of-all-agents-in-production-eu-west-1") for row in rows], ("calls",))

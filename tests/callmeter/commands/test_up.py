@@ -119,7 +119,7 @@ def test_up_keeps_its_state(tmp_path: Path) -> None:
 
 
 def test_up_folds_what_it_has_before_it_stops(tmp_path: Path) -> None:
-    """What was delivered just before Ctrl-C is there at the next start, though the broker forgets."""
+    """Messages delivered just before Ctrl-C are folded at the next start, though the broker forgets."""
     port, kafka_port = free_loopback_port(), free_loopback_port()
     arguments = ["up", "--port", str(port), "--kafka-port", str(kafka_port), "--data-dir", str(tmp_path)]
     starts = [{"start": START["start"] | {"id": f"call-{number}"}} for number in range(20_000)]
@@ -145,7 +145,7 @@ def test_one_up_for_a_directory(tmp_path: Path) -> None:
 
 
 def test_up_ends_when_a_part_dies(tmp_path: Path) -> None:
-    """When the worker dies, all ends with status 1 and the last lines of its log."""
+    """All parts end with status 1 and the last lines of the worker's log when the worker dies."""
     with subprocess.Popen(
         [sys.executable, "-m", "callmeter", "up", "--data-dir", str(tmp_path)],
         stdout=subprocess.PIPE,
@@ -189,7 +189,7 @@ def _wrong_prices(directory: Path) -> Path:
 
 
 def test_a_directory_with_packages_of_the_same_names(tmp_path: Path) -> None:
-    """Where somebody has an `api/` of their own, ours is started all the same."""
+    """Our api is started also in a directory that holds somebody's own `api/`."""
     for package in ("api", "ingest", "aggregator"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("raise SystemExit('this is somebody else')")
@@ -216,7 +216,7 @@ def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_the_extra_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without callmeter[local] the embedded broker says what to install."""
+    """The embedded broker says what to install where callmeter[local] is not."""
 
     def missing(_: str) -> None:
         raise ModuleNotFoundError

@@ -121,6 +121,6 @@ def test_bursts_of_failures(ends: Calls, events: list[TimedEvent]) -> None:
 
 
 def test_the_same_seed_tells_the_same_story() -> None:
-    """Nothing but the generator and the time decides what comes."""
+    """The generator and the time alone decide what comes."""
     first, second = (agent_traces(Random(7), "p", BEGIN_US, 5) for _ in range(2))
     assert [next(first) for _ in range(1000)] == [next(second) for _ in range(1000)]

@@ -36,7 +36,7 @@ def test_models_and_minutes_are_summed() -> None:
 
 
 def test_without_any_price() -> None:
-    """Where nothing has a price, the cost is said to be unknown, not 0."""
+    """The cost is said to be unknown, not 0, where nothing has a price."""
     answer = ANSWER | {"usage_buckets": [usage(0, "nobodys", 10, None)]}
     shown = overview(answer, None)
     assert (shown.minutes[0].cost, shown.total.cost) == (None, None)
@@ -44,7 +44,7 @@ def test_without_any_price() -> None:
 
 
 def test_the_question_asks_for_whole_minutes() -> None:
-    """It begins with the first of the last minutes; the current one is the last of them."""
+    """The question begins with the first of the last minutes; the current one is the last of them."""
     assert question("p", NOW, minutes=2)["start"] == MINUTES[0]
     assert question("p", NOW, minutes=1)["start"] == MINUTES[1]
     assert curl("http://h:1", question("p", NOW)).startswith("curl -s http://h:1/calls/stats -H ")
@@ -52,7 +52,7 @@ def test_the_question_asks_for_whole_minutes() -> None:
 
 
 def test_the_question_to_paste_has_a_short_answer() -> None:
-    """Its buckets are so long that two of them hold all of its window."""
+    """The buckets of the question are so long that two of them hold all of its window."""
     pasted = pasted_question("acme/agents", NOW)
     since_s = (NOW - datetime.fromisoformat(pasted["start"])).total_seconds()
     assert since_s <= pasted["granularity"]

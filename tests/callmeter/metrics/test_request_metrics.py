@@ -40,7 +40,7 @@ def _ask(app: MeasuredApp, *paths: str) -> str:
 
 
 def test_requests_are_counted() -> None:
-    """Each with its status; a scrape is none."""
+    """Each request is counted with its status; a scrape is none."""
     text = ask("/calls/stats", "/calls/stats", "/calls/stats?wrong=1", "/metrics")
     assert 'callmeter_http_answers_total{component="api",endpoint="/calls/stats",status="200"} 2.0' in text
     assert 'callmeter_http_answers_total{component="api",endpoint="/calls/stats",status="422"} 1.0' in text
@@ -71,7 +71,7 @@ def test_endpoints(path: str, endpoint: str) -> None:
 
 
 def test_processes_that_share() -> None:
-    """What each of two processes counted is told by a third."""
+    """A third process tells what each of two counted."""
     with sharing_values() as directory:
         for _ in range(2):
             subprocess.run([sys.executable, "-m", __name__, str(directory)], check=True, timeout=60, cwd=ROOT)

@@ -2,7 +2,7 @@
 
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import closing
 
 import pytest
@@ -12,25 +12,7 @@ from aggregator.store.memory import NodeMemory
 from callmeter.metrics.worker_metrics import STEP_AGE_US_MAX, Sources, WorkerCollector, why_unready
 from callmeter.metrics.worker_server import serve_metrics
 from callmeter.stored_offsets import PartitionProgress
-
-NOW_US = 1_000_000_000
-
-
-class Standing:
-    """A worker with these partitions, whose last step was at NOW_US."""
-
-    def __init__(self, *states: str) -> None:
-        self.states = states
-        self.stepped_us = NOW_US
-
-    def partitions(self) -> Sequence[tuple[str, int, str]]:
-        return [("calls", number, state) for number, state in enumerate(self.states)]
-
-
-def progress() -> Iterable[PartitionProgress]:
-    """Two partitions: one with 7 messages to go, as of two seconds ago; the other is somebody else's."""
-    fields = {"as_of_us": NOW_US - 2_000_000, "messages": 93, "duplicates": 3}
-    return [PartitionProgress("calls", 0, 0, 100, 93, fields), PartitionProgress("calls", 1, 0, 50, 0, {})]
+from tests.support.standing_worker import NOW_US, Standing, progress
 
 
 def away() -> Iterable[PartitionProgress]:
@@ -76,7 +58,7 @@ def test_memory_and_reasons() -> None:
 
 
 def test_models_without_a_price() -> None:
-    """By model, of its own partition alone."""
+    """Models without a price are told by name, those of the worker's own partition alone."""
     registry = registry_of(Standing("reading"))
     labels = {"topic": "calls", "partition": "0"}
     name = "callmeter_unpriced_model_calls_total"

@@ -62,13 +62,13 @@ def test_sealing_takes_workers_time() -> None:
 
 
 def test_what_is_kept_for_less_than_it_takes_to_seal_it() -> None:
-    """It is never sealed."""
+    """Calls that are kept for less than it takes to seal them are reckoned as never sealed."""
     load = Load(10_000 / 60, mix=PLAIN, retention=Retention(1_800, 1_800, 1_800, 1_800), seal_after_s=3_600)
     assert plan_of(load).memory.records_bytes == pytest.approx(300_000 * 200)
 
 
 def test_calls_without_usage_have_no_model() -> None:
-    """The same with usage in no call: rollups alone."""
+    """A load with usage in no call is reckoned with rollups alone."""
     mix = replace(PLAIN, usage_share=0)
     levels = plan_of(Load(10_000 / 60, mix=mix, retention=DAY)).memory.levels
     assert levels["m"] == pytest.approx(LevelBytes(25 * 60 * 4 * 1_000, 25 * 60 * 4 * 900))
@@ -110,7 +110,7 @@ def test_views() -> None:
 
 
 def test_views_that_are_not_kept_cost_nothing() -> None:
-    """With no views at all only that of all calls is left."""
+    """Views that are not kept cost nothing: with none at all only that of all calls is left."""
     assert plan_of(Load(10_000 / 60, mix=replace(PLAIN, views_max=0), retention=DAY)).memory.directories_bytes == (
         pytest.approx(401 * 2 * 50)  # roots have no limit to reach
     )
@@ -128,7 +128,7 @@ def test_project_that_is_too_much_for_one_partition() -> None:
 
 
 def test_many_projects_fit_partitions() -> None:
-    """The same load of a hundred projects is keyed by project, and an answer reads one shard."""
+    """A load of a hundred projects is keyed by project, and an answer reads one shard."""
     plan = plan_of(Load(10_000, projects=100, mix=PLAIN, retention=DAY))
     assert (plan.key, plan.workers, plan.warnings) == ("project", 4, ())
     # 100 calls/s are 259 million in 30 days: the most that was measured.
@@ -137,7 +137,7 @@ def test_many_projects_fit_partitions() -> None:
 
 
 def test_busiest_project() -> None:
-    """It decides by itself, with its own part of the calls."""
+    """The busiest project decides by itself, with its own part of the calls."""
     assert plan_of(Load(10_000, projects=100, retention=DAY, busiest_share=0.25)).key == "project"
     assert plan_of(Load(10_000, projects=100, retention=DAY, busiest_share=0.26)).key == "trace"
 
@@ -198,7 +198,7 @@ def test_too_many_shards_for_an_answer() -> None:
 
 
 def test_cluster_has_three_masters() -> None:
-    """One Redis, or a cluster, which is no smaller."""
+    """A load that does not fit one Redis gets a cluster, of three masters at least."""
     by_speed = Load(60_000, projects=100, mix=PLAIN, retention=Retention(3_600, 3_600, 3_600, 3_600))
     assert plan_of(by_speed).redis_cores == pytest.approx(1.2)
     assert plan_of(by_speed, replace(LARGE, busy=1)).masters == 3  # two would do for speed
@@ -211,7 +211,7 @@ def test_larger_messages() -> None:
 
 
 def test_growth() -> None:
-    """What makes an event cost more takes the rate down by as much, of workers and of Redis."""
+    """Anything that makes an event cost more takes the rate down by as much, of workers and of Redis."""
     more = {"cpu_us_by_models__50": 100.0, "cpu_us_by_ops__2000": 75.0, "cpu_us_by_projects__100": 60.0}
     plan = plan_of(Load(100, projects=100, mix=Mix(models=50, ops=2_000)), LARGE, **more)
     assert plan.worker_events_per_s == pytest.approx(5_000 / (2 * 1.5 * 1.2))
@@ -219,7 +219,8 @@ def test_growth() -> None:
 
 
 def test_projects_that_a_worker_meets() -> None:
-    """By project the workers share them: seven, each with 14, for what eight do by trace, each with all hundred."""
+    """Workers share projects that are keyed by project: seven, each with 14, do what eight do by trace, each with all
+    hundred."""
     doubled = {"cpu_us_by_projects__100": 100.0}
     load = Load(10_000, projects=100, mix=PLAIN, retention=DAY)
     by_project = plan_of(load, LARGE, **doubled)
@@ -257,13 +258,13 @@ def test_more_models_cost_an_answer_more() -> None:
     ],
 )
 def test_no_load(wrong: dict[str, float]) -> None:
-    """No calls, no projects, and the like are no load."""
+    """Numbers that make no load are refused: no calls, no projects, and the like."""
     with pytest.raises(ValueError, match=r"above 0|a trace has|busiest project"):
         Load(**{"calls_per_s": 1, **wrong})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("wrong", [{"busy": 0}, {"busy": 1.1}, {"filled": 0}, {"master_bytes": 0}, {"replicas": 0}])
 def test_no_room(wrong: dict[str, float]) -> None:
-    """Neither is there a room without any."""
+    """A plan without room is refused."""
     with pytest.raises(ValueError, match="above 0"):
         Deployment(**wrong)  # type: ignore[arg-type]

@@ -62,13 +62,13 @@ def test_missing_figure(left_out: str, named: str) -> None:
 
 @pytest.mark.parametrize("value", [0, -1, float("nan")])
 def test_no_figure(value: float) -> None:
-    """Nothing, less than that, and no number at all cannot have been measured."""
+    """Zero, less than that, and no number at all are refused: they cannot have been measured."""
     with pytest.raises(FiguresWrong, match="view_bytes is not a number above 0"):
         round_figures(view_bytes=value)
 
 
 def test_recorded_figures_are_whole() -> None:
-    """What is in the repository can be reckoned with, at every level and for every question of the benchmark."""
+    """The figures in the repository can be reckoned with, at every level and for every question of the benchmark."""
     figures = read_figures()
     assert set(figures.slot_bytes) == set(figures.model_bytes) == {"m", "f", "h"}
     assert len(figures.answer_ms) == 5

@@ -1,4 +1,4 @@
-"""For any load: more calls, and longer retention, never need less."""
+"""More calls, and longer retention, never need less, for any load."""
 
 from dataclasses import replace
 

@@ -29,7 +29,7 @@ def test_log_lines(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFix
 
 
 def test_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same on a terminal."""
+    """A terminal gets a bar."""
     monkeypatch.setattr(work_progress, "LOOK_S", 0.0)
     shown = io.StringIO()
     monkeypatch.setattr(work_progress, "Console", lambda **_: Console(file=shown, force_terminal=True, width=100))

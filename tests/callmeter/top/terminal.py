@@ -34,11 +34,11 @@ class Terminal:
         subprocess.run(["tmux", "-L", self._name, "kill-server"], check=False, capture_output=True)
 
     def lines(self) -> list[str]:
-        """What is seen, line by line."""
+        """Returns what is seen, line by line."""
         return self._tmux("capture-pane", "-p").splitlines()
 
     def text(self) -> str:
-        """What is seen."""
+        """Returns what is seen."""
         return "\n".join(self.lines())
 
     def press(self, *keys: str) -> None:

@@ -41,7 +41,7 @@ def test_into_a_row_and_back() -> None:
 
 
 def test_rows_of_another_answer_are_not_entered() -> None:
-    """Before the answer by model is there, return does nothing."""
+    """Return does nothing before the answer by model is there."""
     assert after("m", ENTER).frame.view.filters == ()
 
 

@@ -15,7 +15,7 @@ def text(at: Frame, width: int, height: int) -> list[str]:
 @pytest.mark.parametrize(("width", "height"), SIZES)
 @pytest.mark.parametrize("selected", [0, 7, 11])
 def test_it_fits(width: int, height: int, selected: int) -> None:
-    """As many lines as there are, none wider than the terminal, whichever row is chosen."""
+    """The screen has as many lines as there are, none wider than the terminal, whichever row is chosen."""
     lines = screen(frame(selected=selected, note="a note"), width, height)
     assert len(lines) == height
     assert max(line.cell_len for line in lines) <= width
@@ -41,7 +41,7 @@ def test_what_is_never_left_out(width: int, height: int) -> None:
 
 
 def test_a_small_terminal_cuts_the_end_of_each_part() -> None:
-    """In 80x24 the first rows and the newest calls stand, in order; how many rows have no room is said."""
+    """A terminal of 80x24 shows the first rows and the newest calls, in order, and says how many rows have no room."""
     lines = text(frame(), 80, 24)
     ops = [number for line in lines for number in range(12) if f"op-{number}:v1" in line]
     assert ops == list(range(len(ops)))
@@ -53,7 +53,7 @@ def test_a_small_terminal_cuts_the_end_of_each_part() -> None:
 
 
 def test_a_large_terminal_shows_all() -> None:
-    """In 200x50 every row and every column is there."""
+    """A terminal of 200x50 shows every row and every column."""
     lines = text(frame(), 200, 50)
     assert all(any(f"op-{number}:v1" in line for line in lines) for number in range(12))
     assert all(
@@ -83,7 +83,7 @@ def test_trouble_is_told_without_colour() -> None:
 
 
 def test_answers_to_another_question_are_not_shown_as_rows() -> None:
-    """Until the rows by model come, none are shown: those by op would be taken for models."""
+    """No rows are shown until those by model come: those by op would be taken for models."""
     printed = "\n".join(text(frame()._replace(view=VIEW._replace(dimension="model")), 80, 24))
     assert "op-0:v1" not in printed
     assert "asking…" in printed

@@ -38,12 +38,12 @@ def running(
 
 @pytest.fixture(scope="module")
 def url(running: Pipeline) -> str:
-    """Where an api of what runs answers."""
+    """Returns where an api of what runs answers."""
     return f"http://127.0.0.1:{running.start_api().port}"
 
 
 def printed(*arguments: str) -> str:
-    """What the program prints where there is no terminal."""
+    """Returns what the program prints where there is no terminal."""
     run = subprocess.run(
         [sys.executable, "-m", "callmeter", *arguments],
         capture_output=True,
@@ -108,7 +108,7 @@ def test_keys_and_sizes(url: str) -> None:
 
 
 def test_pipes(url: str) -> None:
-    """Without a terminal one look is printed, without colours, with all rows; `--json` is one object a line."""
+    """A pipe gets one look, without colours, with all rows; `--json` is one object a line."""
     text = printed("top", PROJECT, "--url", url)
     assert "\x1b" not in text
     assert all(op in text for op in ("llm.chat:v1", "support.run:v1", "tool.fetch_page:v1"))

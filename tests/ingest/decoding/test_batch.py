@@ -1,4 +1,5 @@
-"""From messages to events and dead letters: nothing is lost, the rest of a batch is not affected."""
+"""Messages become events and dead letters: nothing is lost, and one bad element does not affect the rest of its
+batch."""
 
 import json
 from typing import Any
@@ -13,7 +14,7 @@ from ingest.decoding.batch import EVENTS_MAX, DecodedBatch, decode_batch
 from ingest.decoding.fast import decode_fast
 from ingest.decoding.single import _decode_exactly
 from ingest.decoding.typed import EARLIEST_US
-from tests.ingest.decoding.test_generated import MESSAGES
+from tests.ingest.decoding.generated_messages import MESSAGES
 from tests.support.decoded import LATEST_US, NOW_US
 from tests.support.folding import T0_US
 
@@ -27,7 +28,7 @@ Message = tuple[bytes | None, int]
 
 
 def message(value: Any, broker_us: int = T0_US) -> Message:
-    """Its value and the broker's time of it."""
+    """Returns a message of this value, with the broker's time of it."""
     return value if isinstance(value, bytes | None) else json.dumps(value).encode(), broker_us
 
 
@@ -49,7 +50,7 @@ def test_messages_in_order() -> None:
 
 
 def test_invalid_events_leave_the_others_alone() -> None:
-    """Of a batch one element, and whole messages: each invalid, with the position of its message; the rest counts."""
+    """One element of a batch, or a whole message, is invalid with the position of its message; the rest counts."""
     mixed = message({"batch": [{"start": START}, {"start": {**START, "id": 5}}, {"end": END}]})
     batch = decode(message({"end": END}), mixed, message(b"{"), message(None), message({"end": END}))
     assert len(batch.events) == 4
@@ -62,7 +63,8 @@ def test_invalid_events_leave_the_others_alone() -> None:
     [(1, 1, 2), (2, 1, 2), (3, 2, 4), (4, 2, 4), (5, 3, 4), (6, 4, 5), (7, 4, 5)],
 )
 def test_a_step_ends_by_events(events_max: int, messages: int, events: int) -> None:
-    """With the limit reached no further message is decoded; a message is never cut; dead letters count too."""
+    """No further message is decoded once the limit of events is reached; a message is never cut; dead letters count
+    too."""
     two = {"batch": [{"start": START}, {"end": END}]}
     given = (message(two), message(two), message(None), message({"end": END}))
     batch = decode(*given, events_max=events_max)
@@ -88,13 +90,13 @@ def test_older_than_what_was_dropped() -> None:
 
 
 def test_a_complete_is_as_old_as_its_start() -> None:
-    """Its end may be recent: the call belongs to the minute it began in."""
+    """A complete is as old as its start: the call belongs to the minute it began in, though its end may be recent."""
     value = {"complete": {**END, **START, "ended_at": (T0_US + RETENTION_US) / 1_000_000}}
     assert decode(message(value, broker_us=T0_US + RETENTION_US + 1)).events == []
 
 
 def test_each_message_has_its_own_clock() -> None:
-    """In a backlog an event is late, or ahead, by the broker's time of its own message."""
+    """An event of a backlog is late, or ahead, by the broker's time of its own message."""
     batch = decode(message({"start": START}), message({"start": START}, T0_US + 2 * RETENTION_US))
     assert len(batch.events) == 1
     assert [position for position, _ in batch.invalid] == [1]
@@ -102,7 +104,7 @@ def test_each_message_has_its_own_clock() -> None:
 
 @given(st.lists(MESSAGES.map(lambda message: json.dumps(message).encode()) | st.none() | st.binary(max_size=20)))
 def test_many_at_once_and_close_reading_agree(values: list[bytes | None]) -> None:
-    """What is read at once is the one event that close reading finds in that message alone, whatever is around it."""
+    """Many messages read at once give the one event that close reading finds in each alone, whatever is around it."""
     quick = decode_fast(values, EARLIEST_US, LATEST_US)
     assert len(quick) == len(values)
     for value, event in zip(values, quick, strict=True):
@@ -113,7 +115,7 @@ def test_many_at_once_and_close_reading_agree(values: list[bytes | None]) -> Non
 
 @given(st.lists(MESSAGES, min_size=1), st.integers(NOW_US, NOW_US + 2 * RETENTION_US))
 def test_a_batch_is_the_sum_of_its_messages(messages: list[Any], broker_us: int) -> None:
-    """Each message gives what it gives alone."""
+    """Each message of a batch gives what it gives alone."""
     together = decode(*(message(value, broker_us) for value in messages))
     alone = [decode(message(value, broker_us)) for value in messages]
     assert together.events == [event for one in alone for event in one.events]

@@ -67,7 +67,7 @@ SHAPES += ["batch beside", "no batch", "nothing", "list"]
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_shapes(kind: str, shape: str) -> None:
-    """Each shape of a message, for each kind of event."""
+    """The schema takes each shape of a message, for each kind of event, exactly where the decoder does."""
     message = shaped(kind, KINDS[kind], shape)
     assert schema().is_valid(message) == decoder_takes(message)
 

@@ -37,7 +37,7 @@ def test_golden_invalid_events(case: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("case", ELEMENT_CASES, ids=lambda case: str(case["value"])[:60])
 def test_golden_invalid_events_in_a_batch(case: dict[str, str]) -> None:
-    """The same between two events of a batch, which count."""
+    """Each golden invalid value has its reason and field between two events of a batch, too, which count."""
     start = json.dumps({"start": START})
     events, (invalid,) = decode_value(f'{{"batch":[{start},{case["value"]},{start}]}}'.encode())
     assert events == [STARTED, STARTED]

@@ -67,7 +67,7 @@ def test_what_is_not_too_deep_stays() -> None:
     "inside", ["]", "[", "{", "}", ",", "1,", '"a":1', '{"a"}', "{1:2}", "NaN", "01", '"\\x"', "[}", "[1}", '{"a":1]']
 )
 def test_malformed_far_inside(inside: str) -> None:
-    """What is not JSON is not, at any depth."""
+    """Malformed JSON is no JSON, at any depth."""
     with pytest.raises(ValueError, match="malformed"):
         readable_json(nested(20_000, inside).encode())
 

@@ -29,7 +29,7 @@ from tests.support.paths import CASES
 
 
 def test_nan_spoils_its_item() -> None:
-    """What is no JSON in an item of a batch makes that item invalid alone, whatever the text around it says."""
+    """An item of a batch that holds no JSON is invalid alone, whatever the text around it says."""
     bad = START | {"attributes": {"NaN": "a NaN, -Infinity", "not JSON 0": ["?", "?"]}}
     text = json.dumps({"batch": [{"start": START}, {"start": bad}, "?", {"end": END}]})
     for no_json in (b"NaN", b"-Infinity", b'"\xff"'):
@@ -53,7 +53,7 @@ def test_nan_spoils_its_item() -> None:
     ],
 )
 def test_nan_beside_the_items_spoils_the_message(text: str) -> None:
-    """And so does what is wrong besides it."""
+    """A message that holds no JSON beside the items of its batch is invalid as a whole."""
     assert refused((text % json.dumps(START)).encode())[::3] == ("json", None)
 
 
@@ -81,7 +81,7 @@ def test_prefixes(prefix: bytes) -> None:
     ],
 )
 def test_what_is_no_prefix(prefix: bytes) -> None:
-    """Each once, in this order, whole."""
+    """Only a prefix that comes once, in this order and whole, is taken off."""
     assert refused(prefix + PREFIXED)[:2] == ("json", None)
     assert decode_fast([prefix + PREFIXED], 0, LATEST_US) == [None]
 
@@ -107,7 +107,7 @@ ODD = [json.loads(line) for line in (CASES / "odd_messages.jsonl").read_text().s
 
 @pytest.mark.parametrize("case", ODD, ids=lambda case: str(case["name"]))
 def test_odd_messages(case: dict[str, Any]) -> None:
-    """What real senders write is read as the plain events it stands for; brute force agrees."""
+    """Odd messages of real senders are read as the plain events they stand for; brute force agrees."""
     value = base64.b64decode(case["value_base64"])
     decoded = decode_message(value, NOW_US)
     plain = [

@@ -75,7 +75,7 @@ PROJECTS: dict[str, tuple[Attributes, Attributes, list[str], str]] = {
 
 @pytest.mark.parametrize("source", PROJECTS)
 def test_projects(source: str) -> None:
-    """From where a span's project comes, the first that names one."""
+    """A span's project is the first that is named in the places where it may stand."""
     attributes, resource, given_projects, project_id = PROJECTS[source]
     resources: Resources = [(resource, [[GivenSpan(attributes=attributes)]])]
     for message in (protobuf(resources), otlp_json(resources)):
@@ -175,7 +175,7 @@ def test_damaged_names_are_not_silently_empty(message: bytes, name: str) -> None
     ],
 )
 def test_no_spans_are_none(message: bytes) -> None:
-    """What may be absent is no mistake."""
+    """A message without spans has no events and no mistakes: any part may be absent."""
     assert (list(decode(message).events), list(decode(message).invalid)) == ([], [])
 
 

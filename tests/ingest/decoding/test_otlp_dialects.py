@@ -188,7 +188,7 @@ def test_what_is_no_inference_may_roll_up(span: str) -> None:
     ],
 )
 def test_what_never_counts(attributes: Attributes) -> None:
-    """What others used, what was used before, and parts of what is counted."""
+    """Tokens that others used, that were used before, and parts of what is counted never count."""
     end = decoded(attributes).end
     assert end is not None
     assert end.usage == {}

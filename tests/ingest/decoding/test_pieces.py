@@ -41,7 +41,7 @@ def test_pieces_hold_all_elements(batch: list[Any], scanned: int, size: int, cou
 
 
 def test_bounds_of_a_piece() -> None:
-    """By elements, and by bytes; what is gone through already is not given again."""
+    """A piece is bounded by elements and by bytes; elements that were gone through already are not given again."""
     many = json.dumps({"batch": list(range(2 * PIECE_ELEMENTS_MAX + 1))}).encode()
     assert [(piece.first, piece.end) for piece in pieces_of(many)] == [
         (0, PIECE_ELEMENTS_MAX),

@@ -117,7 +117,7 @@ def test_longest_ref() -> None:
 
 
 def test_most_refs() -> None:
-    """As many distinct refs as the limit are kept, however often each appears; one more is refused."""
+    """Distinct refs are kept up to the limit, however often each appears; one more is refused."""
     most = [f"weave:///{number}" for number in range(REFS_OF_CALL_MAX)]
     assert len(refs_in(json.dumps(most + most).encode())) == REFS_OF_CALL_MAX
     with pytest.raises(ValueError, match="more than 10,000 refs"):
@@ -173,6 +173,6 @@ def test_a_ref_that_was_seen_before() -> None:
 
 
 def test_too_long_a_ref_among_others() -> None:
-    """It is not cut there either."""
+    """A ref that is too long is not cut among others either."""
     with pytest.raises(ValueError, match="longer than 4096 bytes"):
         refs_in_each([b"{}", json.dumps("weave:///".ljust(REF_BYTES_MAX + 1, "x")).encode()])

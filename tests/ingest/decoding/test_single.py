@@ -67,7 +67,7 @@ def test_shapes(message: object, events: list[Event]) -> None:
     ],
 )
 def test_keys_of_other_shapes_are_unknown(message: object, events: list[Event]) -> None:
-    """What does not belong to a shape is ignored there, whatever its type."""
+    """A key of another shape is ignored, whatever its type."""
     assert events_of(message) == events
 
 
@@ -92,7 +92,7 @@ def test_keys_of_other_shapes_are_unknown(message: object, events: list[Event]) 
     ],
 )
 def test_no_shape(message: object, field: str | None) -> None:
-    """What could be meant as two shapes, or as none, is none: nothing of it is dropped silently."""
+    """A message that could be meant as two shapes, or as none, is none: nothing of it is dropped silently."""
     assert reason_of(message) == ("shape", field)
 
 
@@ -157,7 +157,7 @@ def test_numbers_without_bound_in_usage() -> None:
 
 @pytest.mark.parametrize("field", ["trace_id", "started_at"])
 def test_an_end_is_checked_but_not_asked_for_trace_and_start(field: str) -> None:
-    """On an end, both are ignored, unless of the wrong type."""
+    """An end's trace and start are ignored, unless of the wrong type."""
     assert events_of({"end": END | {field: "yesterday"}}) == [ENDED]
     assert reason_of({"end": END | {field: {}}}) == ("type", field)
 
@@ -192,7 +192,7 @@ def test_limits_of_our_own() -> None:
     [("started_at", {"start": START}), ("ended_at", {"end": END}), ("ended_at", {"complete": COMPLETE})],
 )
 def test_time_range(field: str, message: dict[str, dict[str, Any]]) -> None:
-    """From 2000-01-01 to a day ahead of the broker's clock, both included."""
+    """Events are taken from 2000-01-01 to a day ahead of the broker's clock, both included."""
     ((shape, fields),) = message.items()
     for instant_us in (parse_timestamp_us("2000-01-01T00:00:00Z"), LATEST_US):
         edge = {shape: fields | {field: format_utc(instant_us)}}
@@ -240,7 +240,7 @@ def test_numbers_that_are_no_time(number: str, reason: str) -> None:
     ],
 )
 def test_not_json(value: bytes | None) -> None:
-    """No JSON, no UTF-8, or NaN, anywhere in the message, in what is skipped too."""
+    """A message with no JSON, no UTF-8, or NaN anywhere, in what is skipped too, is not JSON."""
     assert refused(value)[:2] == ("json", None)
 
 

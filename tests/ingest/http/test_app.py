@@ -1,7 +1,6 @@
 """The gateway's promises: 200 means acknowledged, what may pass later is never refused for good, bodies have limits."""
 
 import asyncio
-import base64
 import gzip
 import json
 import zlib
@@ -11,15 +10,15 @@ from typing import Any
 import pytest
 import zstandard
 
-from aggregator.access.key import AccessKey, new_access_key
+from aggregator.access.key import new_access_key
 from aggregator.access.key_ring import KeyRing
-from aggregator.store.key_store import KeyStoreAway
 from ingest.dead_letters import DeadLettersUndelivered
 from ingest.http.app import PATHS, GatewayLimits
 from ingest.http.body import BodyLimits
 from ingest.http.writers import KeyedWriters
 from ingest.kafka.acknowledged import AcknowledgedProducer, Full, TooLarge, Unacknowledged
 from ingest.kafka.message_key import KeyedMessage
+from tests.ingest.http.memory_keys import MemoryKeys, headers_of
 from tests.support.gatewaying import NOW_US, Gateway
 
 UPSERT = "/call/upsert_batch"
@@ -47,7 +46,7 @@ BATCH = batch("a")
     ],
 )
 def test_kafka_does_not_take_it(failure: Exception, status: int, is_later: bool) -> None:
-    """No 200 without the broker; what may pass later says after how many seconds to try again."""
+    """Nothing is answered 200 without the broker; what may pass later says after how many seconds to try again."""
     gateway = Gateway()
     gateway.kafka.failure = failure
     body = BATCH if not isinstance(failure, DeadLettersUndelivered) else b'{"batch": [7]}'
@@ -92,7 +91,8 @@ def test_bare_deflate() -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
 def test_broken_and_huge_encodings(encoding: str) -> None:
-    """What does not decompress is a 400, what decompresses beyond the limit a 413, before it is in memory."""
+    """A body that does not decompress is a 400; one that decompresses beyond the limit is a 413, before it is in
+    memory."""
     gateway = Gateway(limits=GatewayLimits(BodyLimits(decompressed_bytes_max=100_000)))
     headers = {"content-encoding": encoding}
     assert gateway.post(UPSERT, b"\x00\x01nothing", headers).status_code == 400
@@ -110,29 +110,6 @@ def test_limits_of_bodies() -> None:
         refused = gateway.post(UPSERT, b" " * 700)
         assert (refused.status_code, "retry-after" in refused.headers) == (429, True)
         assert gateway.post(UPSERT, BATCH + b" " * 100).status_code == 200
-
-
-class MemoryKeys:
-    """Keys by id; away when told so."""
-
-    def __init__(self, *keys: AccessKey) -> None:
-        self.keys = {key.key_id: key for key in keys}
-        self.away = False
-
-    async def find(self, key_id: str) -> AccessKey | None:
-        """The key of this id."""
-        if self.away:
-            raise KeyStoreAway("away")
-        return self.keys.get(key_id)
-
-    async def mark_used(self, key_id: str, now_us: int) -> None:
-        """Nobody looks."""
-
-
-def headers_of(shown: str, scheme: str) -> dict[str, str]:
-    """An `Authorization` header with this key."""
-    token = shown if scheme == "Bearer" else base64.b64encode(f"api:{shown}".encode()).decode()
-    return {"authorization": f"{scheme} {token}"}
 
 
 @pytest.mark.parametrize("scheme", ["Basic", "Bearer"])
@@ -182,7 +159,7 @@ def test_paths() -> None:
 
 
 def test_wrong_path_and_method() -> None:
-    """What is no route is a 404, a GET where a POST is meant a 405, as JSON."""
+    """An unknown path is a 404, a GET where a POST is meant a 405, as JSON."""
     gateway = Gateway()
     assert gateway.post("/calls/delete", b"{}").status_code == 404
     wrong: Any = gateway.ask("GET", UPSERT)
@@ -190,7 +167,7 @@ def test_wrong_path_and_method() -> None:
 
 
 def test_no_broker() -> None:
-    """Without a broker nothing is acknowledged, within the time that is given; what does not fit is refused at once."""
+    """Nothing is acknowledged without a broker, within the time that is given; what does not fit is refused at once."""
 
     async def delivered() -> None:
         producer = AcknowledgedProducer("127.0.0.1:1", "calls", {}, bytes_max=10_000, acknowledged_s_max=0.3)

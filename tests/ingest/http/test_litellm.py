@@ -72,7 +72,7 @@ def test_forms_of_bodies(form: str) -> None:
 
 
 def test_bad_items() -> None:
-    """What is no payload is a dead letter with its number; those beside it count."""
+    """An item that is no payload is a dead letter with its number; those beside it count."""
     status, events, gateway = sent(json.dumps([PAYLOAD, {"id": 1}, 7, PAYLOAD | {"id": "b"}]).encode())
     assert (status, [event.call_id for event in events]) == (200, ["chatcmpl-1", "b"])
     assert [letter.invalid.position for letter in gateway.kafka.letters] == [1, 2]
@@ -80,11 +80,11 @@ def test_bad_items() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"7", b"[", b"hello"])
 def test_no_body(body: bytes) -> None:
-    """What holds no payloads at all is a 400."""
+    """A body that holds no payloads at all is a 400."""
     assert sent(body)[0] == 400
 
 
 def test_no_project() -> None:
-    """Where nothing says whose calls these are, it is a 400 that says how to."""
+    """A body is a 400 that says how to name a project, where nothing says whose calls these are."""
     response = Gateway().post("/litellm", json.dumps(PAYLOAD).encode())
     assert (response.status_code, "project_id" in response.json()["detail"]) == (400, True)

@@ -11,7 +11,7 @@ from aggregator.access.key_ring import KeyRing
 from ingest.decoding.single import decode_message
 from ingest.http.app import GatewayLimits
 from ingest.http.writers import KeyedWriters
-from tests.ingest.http.test_app import MemoryKeys, headers_of
+from tests.ingest.http.memory_keys import MemoryKeys, headers_of
 from tests.support.gatewaying import NOW_US, Gateway
 from tests.support.spans import GivenSpan, Resources, one_resource, otlp_json, protobuf
 
@@ -58,7 +58,7 @@ def test_no_spans(body: bytes, headers: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("body", [b"spans", b"[]", b"\x00", b"\n\xff"])
 def test_no_request(body: bytes) -> None:
-    """What is no such request at all is a 400."""
+    """A body that is no such request at all is a 400."""
     assert Gateway().post("/v1/traces", body, PROTOBUF).status_code == 400
 
 

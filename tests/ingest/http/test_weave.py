@@ -53,7 +53,7 @@ def test_recorded_requests(name: str) -> None:
 
 
 def test_texts_are_not_passed_on() -> None:
-    """Of inputs and output only refs go on, of attributes only which SDK it was; usage and exception stay."""
+    """Only refs of inputs and output go on, and of attributes only which SDK it was; usage and exception stay."""
     gateway = Gateway()
     ref = "weave:///ent/proj/object/prompt:v1"
     call = {
@@ -104,7 +104,7 @@ def test_bad_elements_are_dead_letters() -> None:
     "element", [{"mode": "end", "req": {"start": START}}, {"start": START, "end": END}, {"batch": []}]
 )
 def test_other_shapes_in_a_batch(element: dict[str, Any]) -> None:
-    """What is not exactly one event is a dead letter, not a guess."""
+    """An element that is not exactly one event is a dead letter, not a guess."""
     gateway = Gateway()
     response = gateway.post("/call/upsert_batch", json.dumps({"batch": [element]}).encode())
     assert (response.status_code, response.json()) == (200, {"res": [{}]})
@@ -113,7 +113,7 @@ def test_other_shapes_in_a_batch(element: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"batch": 7}', b"\xff"])
 def test_no_batch(body: bytes) -> None:
-    """What is no batch at all will never pass: 400, and nothing is sent."""
+    """A body that is no batch at all will never pass: it is a 400, and nothing is sent."""
     gateway = Gateway()
     for path in ("/call/upsert_batch", "/v2/ent/proj/calls/complete"):
         assert gateway.post(path, body).status_code == 400
@@ -129,7 +129,7 @@ def test_deep_inputs() -> None:
 
 
 def test_digests() -> None:
-    """The same code has the same digest, whatever the boundary of the upload; other code another."""
+    """One code has one digest, whatever the boundary of the upload; other code has another."""
     gateway = Gateway()
 
     def digest(content: str, boundary: str) -> str:

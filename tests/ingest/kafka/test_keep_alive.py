@@ -37,7 +37,7 @@ class Member:
 
 
 def test_places_lost_while_waiting_are_read_when_they_are_back(bootstrap_servers: str) -> None:
-    """What is revoked while a member waits does not stay paused for it."""
+    """A partition that is revoked while a member waits does not stay paused for it."""
     topic = f"keep-alive-{uuid.uuid4().hex}"
     create_topic(bootstrap_servers, topic, PARTITIONS)
     waiting, other = Member(bootstrap_servers, topic), None

@@ -66,7 +66,7 @@ def test_a_batch_is_taken_apart() -> None:
 
 
 def test_an_end_follows_its_start() -> None:
-    """By trace, an end that names no trace goes where its start went; a repeated start as well."""
+    """An end that names no trace goes where its start went where keys are traces; a repeated start as well."""
     keys = MessageKeys("trace")
     assert keys_of(keys, {"start": START}) == ["trace-1"]
     assert keys_of(keys, {"end": END}) == ["trace-1"]
@@ -76,7 +76,7 @@ def test_an_end_follows_its_start() -> None:
 
 
 def test_a_call_without_trace_is_its_own() -> None:
-    """By trace, a start without trace is keyed by its call, and its end too, whatever trace that names."""
+    """A start without trace is keyed by its call where keys are traces, and its end too, whatever trace that names."""
     keys = MessageKeys("trace")
     assert keys_of(keys, {"start": START | {"trace_id": None}}) == ["call-1"]
     assert keys_of(keys, {"end": END | {"trace_id": "late"}}) == ["call-1"]
@@ -112,7 +112,7 @@ def test_memory_is_bounded() -> None:
     ],
 )
 def test_no_event(line: bytes, reason: str) -> None:
-    """What cannot be keyed is refused with the reason."""
+    """A message that cannot be keyed is refused with the reason."""
     with pytest.raises(NoEvent, match="is not") as refused:
         MessageKeys("project").messages(line)
     assert reason in str(refused.value)

@@ -50,7 +50,7 @@ def counts(servers: Servers) -> Iterator[PartitionCounts]:
 
 
 def test_as_of_the_question(servers: Servers, counts: PartitionCounts) -> None:
-    """What is added while the broker answers may be missing in the answer."""
+    """A count is as of the question: what is added while the broker answers may be missing in the answer."""
     counts.begin({"calls": servers.register})
     servers.answers.put(4)
     servers.wait_for_registered(1)
@@ -58,7 +58,7 @@ def test_as_of_the_question(servers: Servers, counts: PartitionCounts) -> None:
 
 
 def begin_until(counts: PartitionCounts, servers: Servers, asked: int) -> None:
-    """As a worker does, until the broker has been asked so often."""
+    """Counts as a worker does, until the broker has been asked so often."""
 
     def is_asked() -> bool:
         counts.begin({"calls": servers.register})
@@ -88,7 +88,8 @@ def test_now_and_then_and_not_while_it_is_asked(servers: Servers, counts: Partit
 
 @pytest.mark.parametrize("answer", [None, 0, 3])
 def test_servers_that_do_not_answer(answer: int | None, servers: Servers, counts: PartitionCounts) -> None:
-    """Nothing is registered, nor of a topic that the broker does not know; it is counted again."""
+    """Nothing is registered while servers do not answer, nor of a topic that the broker does not know; it is counted
+    again."""
     servers.failure = redis.exceptions.ConnectionError("away") if answer else None
     servers.answers.put(answer)
     begin_until(counts, servers, 1)

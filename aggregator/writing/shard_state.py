@@ -1,0 +1,104 @@
+"""What a shard's writer has in memory: all that it knows of what Redis holds, and what it reads of the rest."""
+
+from collections.abc import Iterable, Set
+from functools import partial
+
+from aggregator.layout.write import ShardWrite
+from aggregator.prices.book import PriceBook
+from aggregator.rollups.levels import Retention
+from aggregator.store.shard_store import ShardStore
+from aggregator.writing.batch_changes import BatchChanges
+from aggregator.writing.cell_cache import Cells
+from aggregator.writing.changes import Known, note_blocks, write_changes
+from aggregator.writing.directories import Directories
+from aggregator.writing.expiry import ExpiredChunks
+from aggregator.writing.ids import Ids
+from aggregator.writing.kept_projects import KeptProjects
+from aggregator.writing.kept_retention import KeptRetention
+from aggregator.writing.known_expiries import KnownExpiries
+from aggregator.writing.limits import ShardLimits
+from aggregator.writing.objects_access import ObjectsAccess
+from aggregator.writing.posting_tails import PostingTails
+from aggregator.writing.present import read_present
+from aggregator.writing.records import Records
+from aggregator.writing.source_log import SourceLog
+from aggregator.writing.unpriced import UnpricedCounts
+from aggregator.writing.upkeep import Upkeep
+from aggregator.writing.waiting import WaitingEnds
+
+
+class ShardState:
+    """The state of a shard, of which what is not at hand is read when it is needed; `store` reads of one state alone.
+
+    After any doubt whether what came of it is stored, nothing here is right any more: then it is made anew.
+    """
+
+    def __init__(
+        self,
+        store: ShardStore,
+        prices: PriceBook,
+        retention: Retention,
+        limits: ShardLimits,
+        objects: ObjectsAccess,
+    ) -> None:
+        self.store, self.keys = store, store.keys
+        self.prices, self.retention, self.limits = prices, retention, limits
+        fields = store.shard_fields()
+        keys = self.keys
+        hashes = [keys.projects, keys.until, keys.writer, keys.unpriced, keys.log]
+        projects, until, written_by, unpriced, log = store.read_hashes(hashes)
+        self.unpriced = UnpricedCounts(unpriced)
+        self.log = SourceLog(log)
+        self.kept = KeptRetention(retention, written_by.get(b"retention"))
+        numbers = {name.decode(): int(number) for name, number in projects.items()}
+        self.as_of_us = int(fields.get("as_of_us", 0))
+        self.projects = KeptProjects(until, store, retention)
+        store.register(dict.fromkeys(self.projects.are_kept(numbers, self.as_of_us), self.projects.longest_s))
+        next_number, projects_numbered = (int(fields.get(name, 0)) for name in ("calls_numbered", "projects_numbered"))
+        self.records = Records(numbers, next_number, projects_numbered)
+        self.ids = Ids(store, limits.seal_after_s, next_number)
+        self.waiting = WaitingEnds(store)
+        present = partial(read_present, store)
+        self.tails = PostingTails(keys)
+        self.cells = Cells(keys, present, objects.frames)
+        self.upkeep = Upkeep(store, retention, limits, present, objects)
+        self.directories = Directories(store, limits.views_max)
+        self.expiries = KnownExpiries()
+        dropped = (int(fields.get(name, 0)) for name in ("chunks_dropped", "dropped_before_us"))
+        self.expired = ExpiredChunks(store, retention, *dropped)
+
+    def note_as_of(self, as_of_us: int | None) -> None:
+        """All that was in the log before this instant is known, or will be with the batch at hand (None: not said)."""
+        self.as_of_us = max(self.as_of_us, as_of_us or 0)
+
+    def write_changes(self, changes: BatchChanges, known: Known, until_us: int, write: ShardWrite) -> None:
+        """Note what is to be stored of records, indexes, rollups and what waits to be sealed."""
+        write_changes(changes, self.records, known, self.keys, self.retention, write)
+        rows_still_shown = self.cells.rows_still_shown
+        by_view, absent = self.directories.by_view(changes, write), self.tails.absent(changes)
+        touched, stored = self.cells.add(by_view, absent, write)
+        self.tails.append(changes, stored, self.retention, write)
+        changes.counters["rows_still_shown"] += self.cells.rows_still_shown - rows_still_shown
+        note_blocks(touched, self.keys, self.retention, write)
+        self.upkeep.note(touched, changes.records, self.records.next_number, until_us, write)
+        self.unpriced.add(changes.unpriced, self.keys, write)
+
+    def let_go(self, until_us: int, in_hand: Set[str], write: ShardWrite) -> None:
+        """Forget projects of which nothing is kept any more, but those that are `in_hand`."""
+        records, dropped = self.records, self.expired.first_number
+        if gone := self.projects.go(until_us, dropped, records.next_number, records.projects, in_hand, write):
+            self.unpriced.forget_projects(gone.values(), self.keys, write)
+            self.waiting.forget_projects(gone.values(), write)
+            for project_id in gone:
+                records.forget_project(project_id)
+
+    def forget_excess(self, write: ShardWrite, changed: Iterable[int], dropped: Iterable[int]) -> None:
+        """Keep within the limits once `write` has been sent: it changed and dropped records of these numbers."""
+        for number in dropped:
+            self.records.forget(number)
+        self.records.trim(changed, self.limits.calls_cached_max)
+        self.cells.trim(self.limits.cells_cached_max)
+        self.tails.trim(self.limits.posting_tails_bytes_max)
+        self.expiries.note(write)
+        self.expiries.trim(self.limits.expiries_cached_max)
+        self.directories.trim(self.limits.directories_cached_max)
