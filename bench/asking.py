@@ -8,19 +8,10 @@ from typing import Any
 
 import msgspec
 
+from aggregator.rollups.series import USAGE_METRICS
 from bench.scale import tell
 
 TIMEOUT_S = 120.0
-USAGE_METRICS = (
-    "input_tokens",
-    "output_tokens",
-    "total_tokens",
-    "cache_read_input_tokens",
-    "cache_creation_input_tokens",
-    "input_cost",
-    "output_cost",
-    "total_cost",
-)
 
 
 class Asker:

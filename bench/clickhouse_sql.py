@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bench.asking import USAGE_METRICS
+from aggregator.rollups.series import TOKEN_METRICS, USAGE_METRICS
 
-TOKENS, COSTS = USAGE_METRICS[:5], USAGE_METRICS[5:]
 QUANTILES = "0.5, 0.95, 0.99"
-# Between which quantiles of all values ours lies: our sketch's rank error (aggregator/sketch.py).
+# Between which quantiles of all values ours lies: our sketch's rank error (aggregator/rollups/sketch.py).
 BOUNDS_BY_PERCENTILE = {50: (0.495, 0.505), 95: (0.948, 0.952), 99: (0.988, 0.992)}
 
 TABLES = (
@@ -114,7 +113,7 @@ def bound_queries(query: Query, project: str, end: datetime) -> list[str]:
 def rollup_inserts(project: str, begin: datetime, until: datetime) -> list[str]:
     """Returns the inserts that feed the rollups of that time: one row for each minute, and each model in it."""
     where = _where(project, "started_at", begin, until)
-    sums = [f"sum({metric})" if metric in TOKENS else f"sum(coalesce({metric}, 0))" for metric in USAGE_METRICS]
+    sums = [f"sum({metric})" if metric in TOKEN_METRICS else f"sum(coalesce({metric}, 0))" for metric in USAGE_METRICS]
     states = [f"quantilesTDigestState({QUANTILES})(toFloat64(coalesce({metric}, 0)))" for metric in USAGE_METRICS]
     minute = "toStartOfMinute(started_at)"
     return [

@@ -1,8 +1,8 @@
 """Calls that are counted and get other prices: what would change, and the change, chunk by chunk beside the workers."""
 
-import time
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 
 import msgspec
 
@@ -10,14 +10,10 @@ from aggregator.calls.usage_vector import COSTS, PRICED_ROWS, Vector
 from aggregator.layout.keys import CALLS_PER_CHUNK
 from aggregator.layout.sealed_calls import calls_of_chunk
 from aggregator.prices.book import PriceBook
-from aggregator.store.shard_store import Fenced, ShardStore
+from aggregator.store.shard_store import ShardStore
 from aggregator.writing.costing import repriced_usage
 from aggregator.writing.shard import Shard
-
-# A live worker may apply a batch between our look and our write; it does so some ten times a second.
-TRIES_MAX = 200
-# Between two tries: not in step with the worker.
-PAUSE_S = 0.02
+from callmeter.beside_workers import beside_workers
 
 
 class CostChange(msgspec.Struct):
@@ -73,18 +69,8 @@ def look(store: ShardStore, prices: PriceBook, oldest_us: int, changes: CostChan
 def reprice(shard: Shard, now_us: int) -> Iterator[int]:
     """Give all calls of a shard their cost by its writer's prices; yields how many changed, chunk by chunk.
 
-    What a killed run has done stays done. Raises Fenced where a worker writes without pause, and what the store raises.
+    What a killed run has done stays done. Raises Outrun where a worker writes without pause, and what the store raises.
     """
     for chunk in chunks_of(shard.store):
         numbers = range(chunk * CALLS_PER_CHUNK, (chunk + 1) * CALLS_PER_CHUNK)
-        yield _in_spite_of_others(shard, numbers, now_us)
-
-
-def _in_spite_of_others(shard: Shard, numbers: range, now_us: int) -> int:
-    for _ in range(TRIES_MAX - 1):
-        try:
-            return shard.reprice(numbers, now_us)
-        except Fenced:
-            time.sleep(PAUSE_S)
-            shard.recover()
-    return shard.reprice(numbers, now_us)
+        yield beside_workers(partial(shard.reprice, numbers, now_us), shard.recover)

@@ -8,6 +8,7 @@ in stored cells: LATENCY, a colon and the model, or a caret and the model for tr
 from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct, error
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -21,14 +22,20 @@ from aggregator.calls.usage_vector import (
 )
 from aggregator.rollups.totals import ABSENT, Integers, Layout
 
-TOKEN_METRICS = (
+# The names by which requests, rules and answers know what is counted; nothing else may spell the lists.
+CallMetric = Literal["latency_ms", "call_count", "error_count"]
+TokenMetric = Literal[
     "input_tokens",
     "output_tokens",
     "total_tokens",
     "cache_read_input_tokens",
     "cache_creation_input_tokens",
-)
-COST_METRICS = ("input_cost", "output_cost", "total_cost")
+]
+CostMetric = Literal["input_cost", "output_cost", "total_cost"]
+UsageMetric = Literal[TokenMetric, CostMetric]
+CALL_METRICS: tuple[str, ...] = get_args(CallMetric)
+TOKEN_METRICS: tuple[str, ...] = get_args(TokenMetric)
+COST_METRICS: tuple[str, ...] = get_args(CostMetric)
 USAGE_METRICS = TOKEN_METRICS + COST_METRICS
 
 # The values of one (call, model), in the order of USAGE_METRICS; without the costs where the model has no price.

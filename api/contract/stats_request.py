@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from aggregator.rollups.series import CallMetric, UsageMetric
 from api.contract.field_types import FilterStrings, InstantUs, WholeNumber
 from api.query.questions import CallFilter, MetricQuestion, StatsQuestion
 from api.query.zones import UnknownZone, load_zone
@@ -86,22 +87,13 @@ class _MetricSpec(BaseModel):
 class UsageMetricSpec(_MetricSpec):
     """Specification for a usage metric to aggregate (grouped by model)."""
 
-    metric: Literal[
-        "input_tokens",
-        "output_tokens",
-        "total_tokens",
-        "cache_read_input_tokens",
-        "cache_creation_input_tokens",
-        "input_cost",
-        "output_cost",
-        "total_cost",
-    ] = Field(description="Metric to aggregate. Token metrics are normalized across providers.")
+    metric: UsageMetric = Field(description="Metric to aggregate. Token metrics are normalized across providers.")
 
 
 class CallMetricSpec(_MetricSpec):
     """Specification for a call-level metric to aggregate (not grouped by model)."""
 
-    metric: Literal["latency_ms", "call_count", "error_count"] = Field(description="Metric to aggregate.")
+    metric: CallMetric = Field(description="Metric to aggregate.")
 
 
 class CallsFilter(BaseModel):

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from aggregator.rollups.series import CALL_METRICS
 from aggregator.time_units import MINUTE_US, SECOND_US
 from api.query.questions import MetricQuestion
-from callmeter.alerts.rule_fields import CALL_METRICS
 from callmeter.alerts.rules import (
     WEEK_S,
     BurnRate,

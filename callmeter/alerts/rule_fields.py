@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from aggregator.rollups.series import UsageMetric
 from callmeter.durations import parse_duration_s
 
 # What a template may say; each is a name in braces.
@@ -15,20 +16,8 @@ WORDS = (
 TEMPLATE_CHARACTERS_MAX = 2_000
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
-SumMetric = Literal[
-    "call_count",
-    "error_count",
-    "input_tokens",
-    "output_tokens",
-    "total_tokens",
-    "cache_read_input_tokens",
-    "cache_creation_input_tokens",
-    "input_cost",
-    "output_cost",
-    "total_cost",
-]
+SumMetric = Literal["call_count", "error_count", UsageMetric]
 """Metrics of which sums are made; of a cost in dollars."""
-CALL_METRICS = ("call_count", "error_count", "latency_ms")
 
 Dimension = Literal["op_name", "model", "wb_user_id", "wb_run_id"]
 

@@ -13,8 +13,8 @@ from aggregator.prices.book import PriceBook
 from aggregator.segments.compression import CorruptFrame
 from aggregator.store.connection import connect
 from aggregator.store.generation import live_namespace
-from aggregator.store.shard_store import Fenced
 from aggregator.time_units import SECOND_US
+from callmeter.beside_workers import Outrun
 from callmeter.command_errors import explained_failures
 from callmeter.progress.work import WorkProgress
 from callmeter.repricing import CostChange, CostChanges, chunks_of, look
@@ -86,7 +86,7 @@ def _reprice(settings: Settings, now_us: int) -> int:
                 for more in reprice_shard(shard, now_us):
                     changed += more
                     progress.add(1)
-            except Fenced:
+            except Outrun:
                 raise click.ClickException(
                     f"a worker writes {store.shard.topic}/{store.shard.partition} without pause; {changed:,} calls are "
                     "done. Run it again when less comes, or while workers are stopped."

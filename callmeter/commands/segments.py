@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import click
@@ -14,19 +15,18 @@ from aggregator.objects.object_store import ObjectStore, StoredObject
 from aggregator.rollups.levels import Retention
 from aggregator.store.connection import connect
 from aggregator.store.generation import Generations
-from aggregator.store.shard_store import Fenced, ShardStore
+from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import SECOND_US
 from aggregator.timestamps import format_utc
 from aggregator.writing.collecting import Collecting, list_objects
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.object_verification import shard_objects, verify_objects
 from aggregator.writing.objects_access import AtOnce, objects_access
+from callmeter.beside_workers import beside_workers
 from callmeter.command_errors import explained_failures
 from callmeter.object_store import opened_store
 from callmeter.settings import Settings
 
-# A live worker may apply a batch between our look and our write; it does so some ten times a second.
-TRIES_MAX = 50
 GRACE_S = ShardLimits().objects_grace_s
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")
@@ -110,14 +110,8 @@ def collect(settings: Settings, dry_run: bool, as_json: bool) -> None:
     with explained_failures(settings):
         client = connect(settings.redis.url, settings.redis.cluster)
         for shard in _shards(settings, client):
-            for _ in range(TRIES_MAX):
-                try:
-                    _collect(client, shard, objects, settings.retention.kept(), now_us, dry_run, totals)
-                    break
-                except Fenced:
-                    continue  # a worker has applied a batch meanwhile
-            else:
-                raise click.ClickException("a worker applies faster than can be looked; try again")
+            kept = settings.retention.kept()
+            beside_workers(partial(_collect, client, shard, objects, kept, now_us, dry_run, totals))
         left = [one.name for one in _of_old_generations(settings, client, objects, now_us)]
         totals["deleted"] += left
         if not dry_run:

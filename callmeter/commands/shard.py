@@ -10,14 +10,12 @@ from aggregator.layout.keys import ShardName
 from aggregator.layout.write import ShardWrite
 from aggregator.store.connection import connect
 from aggregator.store.generation import live_namespace
-from aggregator.store.shard_store import Fenced, ShardStore
+from aggregator.store.shard_store import ShardStore
+from callmeter.beside_workers import beside_workers
 from callmeter.command_errors import explained_failures
 from callmeter.settings import Settings
 from ingest.kafka.topic_facts import TopicFacts
 from ingest.kafka.watermarks import watermarks
-
-# A live worker may apply a batch between our look and our write; it does so some ten times a second.
-TRIES_MAX = 50
 
 
 class Reset(msgspec.Struct, frozen=True):
@@ -123,15 +121,17 @@ def reset(
 
 def _set(store: ShardStore, plan: Reset) -> Reset:
     """Store the new next offset; the plan as it then was, since a live worker may have gone on."""
-    for _ in range(TRIES_MAX - 1):
-        try:
-            store.apply(
-                plan.next_offset, plan.new_next_offset, ShardWrite(increments={"resets": 1}, drops=[store.keys.log])
-            )
-            return plan
-        except Fenced:
-            plan = msgspec.structs.replace(plan, next_offset=store.next_offset())
-    raise click.ClickException("a worker applies faster than the offset can be set; stop the worker and try again")
+
+    def write() -> Reset:
+        without_log = ShardWrite(increments={"resets": 1}, drops=[store.keys.log])
+        store.apply(plan.next_offset, plan.new_next_offset, without_log)
+        return plan
+
+    def look_again() -> None:
+        nonlocal plan
+        plan = msgspec.structs.replace(plan, next_offset=store.next_offset())
+
+    return beside_workers(write, look_again)
 
 
 def _show(plan: Reset, dry_run: bool, as_json: bool) -> None:

@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregator.calls import usage_vector
 from aggregator.rollups.series import (
     LATENCY,
     OF_LATENCY,
     OF_USAGE,
+    TOKEN_METRICS,
     model_of,
     model_series,
     pack_latency,
@@ -23,6 +25,11 @@ counts = st.sampled_from([0, 1, TOKENS_MAX]) | st.integers(0, TOKENS_MAX)
 costs = st.sampled_from([0, 1, 10**12]) | st.integers(0, COSTS_MAX // 3)
 requests = st.integers(0, 2**63)
 usages = st.tuples(*[counts] * 5, requests) | st.tuples(*[counts] * 5, requests, *[costs] * 4)
+
+
+def test_token_metrics_are_the_first_of_the_vector() -> None:
+    """The metrics of tokens have the names and the order of a usage vector's tokens: rows are cut out of vectors."""
+    assert list(usage_vector.NAMES)[usage_vector.TOKENS] == list(TOKEN_METRICS)
 
 
 def packed(numbers: list[int]) -> bytes:
