@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick system chaos lint format bench map servers sdks litellm collector lock clean print-python
+.PHONY: help setup demo test test-quick system chaos lint format bench map servers sdks litellm collector ruler lock clean print-python
 
 # The newest interpreter for which every dependency has wheels; `make setup PYTHON=/path/to/python` chooses another.
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
@@ -90,6 +90,14 @@ collector: .servers/otelcol/otelcol-callmeter ## an OpenTelemetry Collector for 
 	GOBIN=$(CURDIR)/.servers/otelcol go install go.opentelemetry.io/collector/cmd/builder@$(COLLECTOR_VERSION)
 	cd .servers/otelcol && ./builder --config otelcol.yaml && cp build/otelcol-callmeter otelcol-callmeter
 	@touch $@
+
+VMALERT_VERSION := v1.151.0
+
+ruler: .servers/vmalert/vmalert ## vmalert for the test in which it evaluates rules against the api (Go 1.26 or newer needed; minutes)
+
+.servers/vmalert/vmalert:
+	mkdir -p .servers/vmalert
+	GOBIN=$(CURDIR)/.servers/vmalert go install github.com/VictoriaMetrics/VictoriaMetrics/app/vmalert@$(VMALERT_VERSION)
 
 .servers/sdks/node_modules/.package-lock.json: tests/sdks/package-lock.json
 	mkdir -p .servers/sdks
