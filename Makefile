@@ -108,7 +108,7 @@ ruler: .servers/vmalert/vmalert ## vmalert for the test in which it evaluates ru
 lock: $(DEV_INSTALLED) ## resolve the dependencies again; `make lock UPGRADE=--upgrade` takes newer ones
 	$(BIN)/uv pip compile $(UPGRADE) $(LOCK_OPTIONS) --group pyproject.toml:dev --all-extras pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile $(UPGRADE) $(LOCK_OPTIONS) --group pyproject.toml:build --extra local pyproject.toml -c requirements-dev.lock -o requirements.lock
-	$(BIN)/uv pip compile $(UPGRADE) $(LOCK_OPTIONS) --group pyproject.toml:build --extra buckets pyproject.toml -c requirements-dev.lock -o requirements-production.lock
+	$(BIN)/uv pip compile $(UPGRADE) $(LOCK_OPTIONS) --group pyproject.toml:build --extra buckets --extra export pyproject.toml -c requirements-dev.lock -o requirements-production.lock
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .servers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -22,6 +22,7 @@ COMMANDS = {
     "dead-letters": "Invalid messages: list them, look at one, send them again.",
     "shard": "A recreated topic: say where a worker goes on reading it.",
     "verify": "Compare rollups with call records, number by number.",
+    "export": "Calls and rollups as Parquet, for DuckDB, Polars or a warehouse.",
     "rebuild": "Count all topics again beside the live state, and switch over.",
     "segments": "Sealed rollups in a directory or a bucket: list, verify, collect.",
     "plan": "How much Kafka, workers and Redis a load needs.",

@@ -47,6 +47,7 @@ IMPORT_ALLOWED = {
     "starlette": ("api", "ingest/http", "callmeter"),
     "uvicorn": ("api", "callmeter"),
     "obstore": ("aggregator/objects",),
+    "pyarrow": ("callmeter/parquet",),
 }
 
 # The rest is told the time. Elapsed time (`perf_counter`) is no clock: it cannot decide what a call counts for.
@@ -249,6 +250,7 @@ BROKEN = {
     "redis in the fold": ("aggregator/fold.py", '"""Doc."""\nfrom redis.client import Redis\n', "import redis"),
     "kafka in the api": ("api/a.py", '"""Doc."""\nimport confluent_kafka as k\n', "import confluent_kafka"),
     "buckets in the fold": ("aggregator/fold.py", '"""Doc."""\nfrom obstore.store import S3Store\n', "import obstore"),
+    "parquet in the aggregator": ("aggregator/a.py", '"""Doc."""\nfrom pyarrow import parquet\n', "import pyarrow"),
     "http in ingest": ("ingest/a.py", '"""Doc."""\nimport starlette.routing\n', "import starlette"),
     "helper of another test": ("tests/a.py", '"""Doc."""\nfrom tests.api.test_app import ask\n', "a module of tests"),
     "a module of tests": ("tests/a.py", '"""Doc."""\nfrom tests.api import test_app\n', "a module of tests"),
