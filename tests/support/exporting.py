@@ -44,7 +44,7 @@ def of_answer(body: Mapping[str, Any]) -> Sums:
 
 
 def asked(product: InProcess, question: Json) -> Sums:
-    """What the api answers."""
+    """Ask the api."""
     [(status, body)] = product.ask([("/calls/stats", question)])
     assert status == 200, body
     return of_answer(body)

@@ -48,18 +48,18 @@ def little_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def settings(redis_url: str, now: str, retention: RetentionSettings = ALL_KEPT) -> Settings:
-    """Of what a test has folded."""
+    """Return settings for what a test has folded."""
     found = Settings(redis=RedisSettings(url=redis_url, namespace=NAMESPACE), retention=retention)
     return found.model_copy(update={"now": datetime.fromisoformat(now)})
 
 
 def run(settings: Settings, directory: Path, *arguments: str) -> Result:
-    """What the command says."""
+    """Run the command."""
     return CliRunner().invoke(export, [*arguments, str(directory)], obj=settings)
 
 
 def shards_of(dataset: Dataset) -> list[list[Batch]]:
-    """Its messages, shuffled and doubled, in two partitions by key; a trace is whole in one of them."""
+    """Return its messages, shuffled and doubled, in two partitions by key; a trace is whole in one of them."""
     shards: list[list[bytes]] = [[], []]
     for line in dataset.shuffled_and_doubled(1):
         assert line.value is not None
@@ -71,7 +71,7 @@ def shards_of(dataset: Dataset) -> list[list[Batch]]:
 
 
 def counted(dataset: Dataset) -> Model:
-    """What brute force makes of its messages."""
+    """Count its messages by brute force."""
     messages = [json.loads(line.value or b"") for line in dataset.lines]
     prices = PriceList.from_file(CASES / "prices.yaml")
     return fold(messages, prices, datetime.fromisoformat(dataset.settings["NOW"]))
@@ -111,7 +111,7 @@ def test_the_same_numbers(name: str, sealed: bool, redis_url: str, tmp_path: Pat
 
 
 def tables(files: Path, roots_only: bool) -> Iterator[Sums]:
-    """What each table says of all calls, or of roots."""
+    """Sum up each table, for all calls or for roots."""
     usage = "tree_usage" if roots_only else "usage"
     yield of_facts(files, usage, "is_root" if roots_only else "true")
     for table in ("rollups-5m", "rollups-1h"):
@@ -125,7 +125,7 @@ def frames(redis_url: str) -> int:
 
 
 def rows_of(query: str) -> list[tuple[Any, ...]]:
-    """What DuckDB answers."""
+    """Ask DuckDB."""
     with duckdb.connect() as database:
         return database.execute(query).fetchall()
 
@@ -216,7 +216,7 @@ def test_cut_off(folded: tuple[InProcess, Settings], tmp_path: Path, monkeypatch
 
 
 def test_refused(folded: tuple[InProcess, Settings], redis_url: str, tmp_path: Path) -> None:
-    """What is not kept any more, what is not known, and what is no window: one sentence each, and no file."""
+    """A window that is not kept any more, an unknown project and no window at all get a sentence each, and no file."""
     _, ours = folded
     project, day = busiest()
     later = settings(redis_url, (day + DAY + timedelta(seconds=KEPT_S)).isoformat())
@@ -255,7 +255,7 @@ def test_what_goes_meanwhile(folded: tuple[InProcess, Settings], redis_url: str,
 
 
 def test_parquet_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """It says what to install."""
+    """The command says what to install."""
     monkeypatch.setitem(sys.modules, "callmeter.parquet.export", None)
     said = run(Settings(), tmp_path, "--project", "acme/agents")
     assert said.output == "Error: Parquet needs an extra: `pip install 'callmeter[export]'`\n"
