@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from aggregator.calls.stated_usage import KEYS
+from ingest.decoding.shapes import events_in
 from ingest.decoding.single import decode_message
 
 # A line with more mistakes than this has been understood too little to list more.
@@ -71,7 +72,7 @@ class Doubts:
 def _doubts(value: bytes) -> list[str]:
     message = _json(value)
     found: list[str] = []
-    for _, fields in _events_in(message):
+    for _, fields in events_in(message):
         found += _doubts_about(fields)
     return list(dict.fromkeys(found))
 
@@ -99,7 +100,7 @@ def _doubts_about(fields: _Fields) -> Iterator[str]:
 def _mended(value: bytes, field: str | None, position: int | None) -> bytes | None:
     """The message with the blamed field made good, so that the next mistake shows; None where that cannot be done."""
     message = _json(value)
-    events = list(_events_in(message))
+    events = list(events_in(message))
     if field is None or not isinstance(message, dict) or (position is None and len(events) != 1):
         return None
     chosen = [fields for at, fields in events if at == position or position is None]
@@ -123,19 +124,6 @@ def _without(holder: object, field: str) -> bool:
         del holder[field]
         return True
     return any(_without(inner, field) for inner in holder.values())
-
-
-def _events_in(message: Any) -> Iterator[tuple[int | None, _Fields]]:
-    """The fields of each event of a message, with its position in a batch."""
-    if not isinstance(message, dict):
-        return
-    if isinstance(message.get("batch"), list):
-        for position, element in enumerate(message["batch"]):
-            yield from ((position, fields) for _, fields in _events_in(element))
-        return
-    holder = message["req"] if isinstance(message.get("req"), dict) else message
-    named = [holder[kind] for kind in ("start", "end", "complete") if isinstance(holder.get(kind), dict)]
-    yield from ((None, fields) for fields in named or [holder])
 
 
 def _json(value: bytes) -> Any:

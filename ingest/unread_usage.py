@@ -8,6 +8,7 @@ import msgspec
 from aggregator.calls.event import Event
 from aggregator.layout.unread import NAME_CHARACTERS_MAX, NAMES_MAX, ProjectModel
 from aggregator.store.shard_store import ShardStore
+from ingest.decoding.shapes import events_in
 
 # Looked for by one worker; then it looks no more. A look decodes the messages of a step once more.
 MODELS_LOOKED_FOR_MAX = 1_000
@@ -60,16 +61,7 @@ def names_of(values: Sequence[bytes | None], wanted: set[ProjectModel]) -> dict[
 
 def _usages(message: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """The project and the usage of each event in a message."""
-    if not isinstance(message, dict):
-        return
-    if isinstance(message.get("batch"), list):
-        for element in message["batch"]:
-            yield from _usages(element)
-        return
-    holder = message["req"] if isinstance(message.get("req"), dict) else message
-    for event in (holder, *(holder.get(kind) for kind in ("end", "complete"))):
-        if not isinstance(event, dict):
-            continue
+    for _, event in events_in(message):
         summary = event.get("summary")
         usage = summary.get("usage") if isinstance(summary, dict) else None
         if isinstance(usage, dict) and isinstance(event.get("project_id"), str):

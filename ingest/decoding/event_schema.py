@@ -7,6 +7,7 @@ can be read, are not before 2000 and at most a day ahead of now.
 from typing import Any
 
 from aggregator.calls.stated_usage import KEYS, MODEL_CHARACTERS_MAX, MODELS_OF_CALL_MAX
+from ingest.decoding.shapes import KINDS
 from ingest.decoding.typed import ID_BYTES_MAX, OP_NAME_BYTES_MAX
 
 Json = dict[str, Any]
@@ -46,27 +47,26 @@ def event_schema() -> Json:
 
 def _shapes() -> list[Json]:
     """An event as it stands alone, or in `req` beside its `mode`."""
-    kinds = ("start", "end", "complete")
     shapes = []
-    for kind in kinds:
-        others: Json = {other: _ABSENT for other in kinds if other != kind}
+    for kind in KINDS:
+        others: Json = {other: _ABSENT for other in KINDS if other != kind}
         plain: Json = {kind: {"$ref": f"#/$defs/{kind}"}}
         shapes.append(_object(plain | others | {"mode": _ABSENT, "batch": _ABSENT}, kind))
         asked = _object(plain, kind)
         req: Json = {"anyOf": [asked, {"$ref": "#/$defs/complete"}]} if kind == "complete" else asked
-        alone: Json = dict.fromkeys((*kinds, "batch"), _ABSENT)
+        alone: Json = dict.fromkeys((*KINDS, "batch"), _ABSENT)
         shapes.append(_object(alone | {"mode": {"const": kind}, "req": req}, "mode", "req"))
     return shapes
 
 
 def _batch() -> Json:
-    alone: Json = dict.fromkeys(("start", "end", "complete", "mode"), _ABSENT)
+    alone: Json = dict.fromkeys((*KINDS, "mode"), _ABSENT)
     return _object(alone | {"batch": {"type": "array", "items": {"anyOf": [*_shapes(), _bare()]}}}, "batch")
 
 
 def _bare() -> Json:
     """A complete as it may stand in a batch."""
-    alone: Json = dict.fromkeys(("start", "end", "complete", "mode", "batch"), _ABSENT)
+    alone: Json = dict.fromkeys((*KINDS, "mode", "batch"), _ABSENT)
     return {"allOf": [{"$ref": "#/$defs/complete"}, {"type": "object", "properties": alone}]}
 
 

@@ -16,10 +16,10 @@ from aggregator.timestamps import parse_timestamp_us
 from ingest.decoding.invalid_event import NotAnEvent
 from ingest.decoding.json_repair import flatten
 from ingest.decoding.refs import refs_in
+from ingest.decoding.shapes import KINDS
 from ingest.decoding.typed import EARLIEST_US, ID_BYTES_MAX, OP_NAME_BYTES_MAX
 
 _Form = TypeVar("_Form", bound=msgspec.Struct)
-_KINDS = ("start", "end", "complete")
 _ABSENT = msgspec.Raw(b"")
 
 
@@ -87,7 +87,7 @@ def event_of(message: bytes, latest_us: int, in_batch: bool) -> Event:
 def _shape_of(element: RawElement, in_batch: bool) -> tuple[str, RawFields]:
     if _given(element.batch):
         raise NotAnEvent("shape", "batch", "a batch must not hold a batch")
-    shapes = [kind for kind in _KINDS if _given(getattr(element, kind))]
+    shapes = [kind for kind in KINDS if _given(getattr(element, kind))]
     if _given(element.mode):
         if shapes:
             raise NotAnEvent("shape", shapes[0], f"a message with a mode must not hold {shapes[0]} beside its req")
@@ -98,12 +98,12 @@ def _shape_of(element: RawElement, in_batch: bool) -> tuple[str, RawFields]:
         return shapes[0], _object(getattr(element, shapes[0]), RawFields, shapes[0])
     if in_batch and _is_bare(element):
         return "complete", element
-    null = next((name for name in (*_KINDS, "batch") if bytes(getattr(element, name))), None)
+    null = next((name for name in (*KINDS, "batch") if bytes(getattr(element, name))), None)
     raise NotAnEvent("shape", null, "a message must hold a start, an end, a complete, a batch, or a mode and its req")
 
 
 def _requested(element: RawElement) -> tuple[str, RawFields]:
-    kind = next((kind for kind in _KINDS if _text_or_none(element.mode) == kind), None)
+    kind = next((kind for kind in KINDS if _text_or_none(element.mode) == kind), None)
     if kind is None:
         raise NotAnEvent("shape", "mode", "mode must be start, end or complete")
     if not _given(element.req):

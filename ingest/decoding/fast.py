@@ -5,7 +5,7 @@ Refs and times are looked for in all messages together, which takes a fraction o
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
@@ -16,6 +16,7 @@ from aggregator.calls.stated_usage import StatedSummary, usage_of
 from aggregator.timestamps import parse_timestamp_us, parse_timestamps_us
 from ingest.decoding.prefix import PREFIXES, without_prefix
 from ingest.decoding.refs import refs_in_each
+from ingest.decoding.shapes import Kind
 from ingest.decoding.typed import ID_BYTES_MAX, OP_NAME_BYTES_MAX
 
 # No character has more than four bytes in UTF-8, so bytes need not be counted.
@@ -77,7 +78,7 @@ class Request(msgspec.Struct, gc=False):
 class Envelope(Request, gc=False):
     """A whole message."""
 
-    mode: Literal["start", "end", "complete"] | None = None
+    mode: Kind | None = None
     req: Request | None = None
     batch: None = None
 

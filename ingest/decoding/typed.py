@@ -4,7 +4,7 @@ Only the fields that count are declared; msgspec skips all others unread. A mess
 an error of msgspec) need not be invalid: `ingest.decoding.exact` decides that, and alone words what is wrong.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
@@ -14,6 +14,7 @@ from aggregator.calls.rollup_marks import Attributes, is_from_js_sdk, model_name
 from aggregator.calls.stated_usage import StatedSummary, usage_of
 from aggregator.timestamps import parse_timestamp_us
 from ingest.decoding.refs import refs_in
+from ingest.decoding.shapes import Kind
 
 # The specified limit of every id: each is stored with its call.
 ID_BYTES_MAX = 256
@@ -65,7 +66,7 @@ class Request(Fields, gc=False):
 class Element(Request, gc=False):
     """An element of a batch; a batch has no place in it."""
 
-    mode: Literal["start", "end", "complete"] | None = None
+    mode: Kind | None = None
     req: Request | None = None
     batch: None = None
 
@@ -76,7 +77,7 @@ class Envelope(msgspec.Struct, gc=False):
     start: Fields | None = None
     end: Fields | None = None
     complete: Fields | None = None
-    mode: Literal["start", "end", "complete"] | None = None
+    mode: Kind | None = None
     req: Request | None = None
     batch: list[Element] | None = None
 
