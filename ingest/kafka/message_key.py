@@ -101,10 +101,10 @@ class MessageKeys:
         call = (ids.project_id, ids.id)
         key = self._key_of_call.get(call)
         if key is None:
-            key = ids.id if ids.trace_id is None else ids.trace_id
+            key = ids.trace_id or ids.id  # an empty trace is none: the decoder says so too
             if begins:
                 self._remember(call, key)
-            elif ids.trace_id is None:
+            elif not ids.trace_id:
                 self.guessed += 1
         return key
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import msgspec
-from hypothesis import event, given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from ingest.decoding.shapes import events_in
@@ -18,6 +18,8 @@ ALL = MESSAGES | st.lists(TAKEN | FIELDS, max_size=3).map(lambda batch: {"batch"
 
 
 @given(ALL)
+@example({"complete": COMPLETE | {"trace_id": ""}})
+@example({"batch": [COMPLETE | {"trace_id": "t"}, COMPLETE]})
 def test_keys_are_those_of_the_events_that_are_decoded(message: dict[str, Any]) -> None:
     """A message that a worker takes whole is sent as its events, each with the key of its project, or of its trace."""
     value = json.dumps(message).encode()
