@@ -203,10 +203,10 @@ def claims_key(namespace: str, topic: str, day: int, part: int) -> str:
     return f"{claims_prefix(namespace)}{topic}:{day}:{part}"
 
 
-def alert_keys(namespace: str) -> tuple[str, str, str, str]:
-    """The keys of alerts: lease, term, episodes, outbox."""
+def alert_keys(namespace: str) -> tuple[str, str, str, str, str]:
+    """The keys of alerts: lease, term, episodes, outbox, and what is shown of rules."""
     tag = f"{{{namespace}:alerts}}"
-    return f"{tag}:lease", f"{tag}:term", f"{tag}:episodes", f"{tag}:outbox"
+    return f"{tag}:lease", f"{tag}:term", f"{tag}:episodes", f"{tag}:outbox", f"{tag}:shown"
 
 
 def shard_member(shard: ShardName) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import redis
 
 from aggregator.layout.keys import alert_keys
+from aggregator.layout.shown_rules import SHOWN_MS, ShownRules, encode_shown
 
 # How long a holder that is gone is waited for; it renews several times within.
 LEASE_MS = 2_000
@@ -45,6 +46,12 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('HEXISTS', KEYS[2], ARGV[
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
 return 1
 """
+# KEYS: lease, what is shown. ARGV: token, record, milliseconds.
+_SHOW = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+return 1
+"""
 
 
 class KeptAlerts(NamedTuple):
@@ -59,7 +66,7 @@ class AlertStore:
 
     def __init__(self, client: redis.Redis, namespace: str) -> None:
         self._client: Any = client
-        self._lease, self._term, self._episodes, self._outbox = alert_keys(namespace)
+        self._lease, self._term, self._episodes, self._outbox, self._shown = alert_keys(namespace)
 
     def take_lease(self, name: str) -> str | None:
         """Become the one that evaluates; the token, or None while another one is."""
@@ -88,6 +95,10 @@ class AlertStore:
         records = [part for delivery in deliveries for part in delivery]
         keys = (self._lease, self._episodes, self._outbox)
         return bool(self._client.eval(_CHANGE, len(keys), *keys, token, len(episodes), *fields, *records))
+
+    def show(self, token: str, shown: ShownRules) -> bool:
+        """Show rules and alerts to who asks the api, for SHOWN_MS from now on; False: not ours."""
+        return bool(self._client.eval(_SHOW, 2, self._lease, self._shown, token, encode_shown(shown), SHOWN_MS))
 
     def begin_attempt(self, token: str, delivery_id: str, record: bytes) -> bool:
         """Note that a delivery is about to be tried; False: it is not ours to try, or it has arrived."""

@@ -14,6 +14,7 @@ from aggregator.layout.keys import (
     LAYOUT_VERSION,
     ShardKeys,
     ShardName,
+    alert_keys,
     counted_topics,
     member_shard,
     project_registry,
@@ -21,6 +22,7 @@ from aggregator.layout.keys import (
     shard_registry,
     stored_offset,
 )
+from aggregator.layout.shown_rules import ShownRules, decode_shown
 from aggregator.objects.frame_cache import FrameCache
 from aggregator.rollups.levels import Retention
 from aggregator.store.connection import READ_CONNECTIONS_MAX
@@ -94,6 +96,7 @@ class StoreReader:
         self._turns = asyncio.Semaphore(READ_CONNECTIONS_MAX)
         self._client: Any = client
         self._live = LiveNamespace(client, namespace)
+        *_, self._shown_rules = alert_keys(namespace)
         self._eviction = EvictionWatch(client)
         self._opened_last: dict[str, list[ShardName]] = {}
         # By key, as they were when they were last read: for who finds ids with them.
@@ -142,6 +145,11 @@ class StoreReader:
         names = _names(namespace, members)
         fields = (await self.fetch(_opening(names, "")))[OPENING_COMMANDS - 1 :: OPENING_COMMANDS]
         return [(name, _as_of_us(name.tag, *of_shard)) for name, of_shard in zip(names, fields, strict=True)]
+
+    async def shown_rules(self) -> ShownRules | None:
+        """Return what an alerter that runs shows of its rules, of all projects; None where none runs."""
+        [record] = await self.fetch([("GET", self._shown_rules)])
+        return None if record is None else decode_shown(record)
 
     async def open_project(self, project_id: str) -> OpenedProject:
         """Return where a project is; no shards for one that has never sent a call.

@@ -20,6 +20,7 @@ from api.prometheus.bad_query import BadQuery
 from api.prometheus.evaluation import Evaluation, Steps, parse, range_steps
 from api.prometheus.exemplars import exemplars
 from api.prometheus.listing import label_names, label_values, metadata, series
+from api.prometheus.rules import alerts_of, rule_groups
 from api.prometheus.store_numbers import StoreNumbers
 from api.prometheus.vectors import Series, Values, Vector
 
@@ -149,11 +150,12 @@ async def _query_exemplars(numbers: StoreNumbers, parameters: Parameters, now_us
 
 
 async def _rules(numbers: StoreNumbers, parameters: Parameters, now_us: int) -> Any:
-    return {"groups": []}
+    return rule_groups(*await numbers.shown_rules(), parameters)
 
 
 async def _alerts(numbers: StoreNumbers, parameters: Parameters, now_us: int) -> Any:
-    return {"alerts": []}
+    _, readable = await numbers.shown_rules()
+    return alerts_of(readable)
 
 
 def _present(vector: Vector) -> Vector:

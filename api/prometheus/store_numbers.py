@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 from aggregator.calls.call import Call
+from aggregator.layout.shown_rules import ShownRule, ShownRules
 from aggregator.reading.ranked_calls import RankedCall
 from aggregator.reading.rollups import TooMuchToRead, Wanted
 from aggregator.reading.slot_bounds import Order
@@ -78,6 +79,12 @@ class StoreNumbers:
                 return list(await self._reader.project_ids("", limit))
             states = await self._reader.project_states(sorted(self._readable))
             return [project_id for project_id, _ in states]
+
+    async def shown_rules(self) -> tuple[ShownRules | None, list[ShownRule]]:
+        """Return what an alerter shows, and of its rules those of readable projects. Raises BadQuery."""
+        with answering_away():
+            shown = await self._reader.shown_rules()
+        return shown, [rule for rule in (shown.rules if shown else ()) if self._may_read(rule.project)]
 
     async def numbers(
         self, project_id: str, metrics: Sequence[Metric], dimensions: int, edges_us: Sequence[int]

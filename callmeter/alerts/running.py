@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from aggregator.store.alert_store import AlertStore, KeptAlerts
 from aggregator.store.connection import StoreTrouble
 from callmeter.alerts.deciding import (
     Decided,
+    Episodes,
     Key,
+    Look,
     Told,
     decide,
     deliveries_of,
@@ -28,6 +30,7 @@ from callmeter.alerts.notifications import Delivery
 from callmeter.alerts.reading import ApiReading
 from callmeter.alerts.rule_file import RulesWrong, read_rule_file
 from callmeter.alerts.rules import RuleFile
+from callmeter.alerts.showing import shown_rules
 from callmeter.alerts.wording import annotations_of, labels_of
 
 log = logging.getLogger(__name__)
@@ -38,6 +41,8 @@ STANDBY_S = 0.2
 # Questions under way at once; more would only keep others of the api waiting.
 ASKING_AT_ONCE = 4
 STOP_S = 5.0
+# What is shown to who asks the api is said again after so long where nothing changes; it is kept for some times that.
+SHOW_AGAIN_S = 5.0
 
 _decode_episode = msgspec.json.Decoder(Episode).decode
 _decode_delivery = msgspec.json.Decoder(Delivery).decode
@@ -47,7 +52,7 @@ class RulesOfFile:
     """The rules of a file, read again when it changes; a change for the worse is told and not taken."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._stamp = self._stamped()
         self.rules: RuleFile = read_rule_file(path)
 
@@ -58,7 +63,7 @@ class RulesOfFile:
             return False
         self._stamp = stamp
         try:
-            self.rules = read_rule_file(self._path)
+            self.rules = read_rule_file(self.path)
         except RulesWrong as wrong:
             log.error("the file of rules is wrong; the rules from before stay", extra={"why": str(wrong)})
             return False
@@ -67,7 +72,7 @@ class RulesOfFile:
 
     def _stamped(self) -> tuple[int, int, int]:
         try:
-            found = self._path.stat()
+            found = self.path.stat()
         except OSError:
             return (0, 0, 0)
         return (found.st_mtime_ns, found.st_size, found.st_ino)
@@ -94,6 +99,7 @@ class Alerter:
         self._token: str | None = None
         self._episodes: dict[Key, Episode] = {}
         self._stored: dict[Key, Episode] = {}
+        self._shown_s = -SHOW_AGAIN_S
         self._asking = ThreadPoolExecutor(ASKING_AT_ONCE, "asking")
         self._hire()
 
@@ -130,9 +136,20 @@ class Alerter:
         file, now_us = self._rules.rules, self._clock()
         projects = list(dict.fromkeys(rule.project for rule in file.rules))
         as_of = dict(zip(projects, self._asking.map(self._reading.as_of_us, projects), strict=True))
-        looks = self._asking.map(lambda rule: self._reading.look(rule, as_of[rule.project], now_us), file.rules)
-        self._change(token, decide(file, self._episodes, list(looks), now_us), now_us)
+        looks = list(self._asking.map(lambda rule: self._reading.look(rule, as_of[rule.project], now_us), file.rules))
+        before = self._episodes
+        self._change(token, decide(file, self._episodes, looks, now_us), now_us)
+        self._show(token, looks, before)
         return True
+
+    def _show(self, token: str, looks: Sequence[Look], before: Episodes) -> None:
+        """Tell the api of rules and alerts when there are others, and now and then."""
+        now_s = self._elapsed()
+        states = [{key: (one.fired_us, one.told_us) for key, one in of.items()} for of in (before, self._episodes)]
+        if states[0] == states[1] and now_s - self._shown_s < SHOW_AGAIN_S:
+            return
+        self._store.show(token, shown_rules(self._rules.path.name, EVERY_S, looks, self._episodes))
+        self._shown_s = now_s
 
     def _change(self, token: str, decided: Decided, now_us: int) -> None:
         """Store what was decided together with what is to be delivered, then deliver it."""

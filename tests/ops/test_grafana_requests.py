@@ -25,6 +25,7 @@ from callmeter.local.loopback_port import free_loopback_port
 from tests.ops.exporter import ExportedCall, exporting, exposition
 from tests.pipeline.patience import wait_until
 from tests.pipeline.pipeline import Api
+from tests.support.document_shape import shape
 from tests.support.folding import KEEP_ALL, PROJECT, SHARD, T0_US, end, prices, start
 
 START_TIMEOUT_S = 30.0
@@ -132,19 +133,6 @@ def ask(client: httpx.Client, method: str, path: str, parameters: dict[str, str]
     else:
         response = client.post(f"/api/v1/{path}", data=parameters)
     return response.status_code, response.json()
-
-
-def shape(value: Any, name: str = "") -> Any:
-    """Returns what kind of document it is: labels may be any, numbers any, and of a list's elements each kind counts
-    once."""
-    if name in ("metric", "seriesLabels", "labels") and isinstance(value, dict):
-        return "labels"
-    if isinstance(value, dict):
-        return {key: shape(one, key) for key, one in value.items()}
-    if isinstance(value, list):
-        kinds = {json.dumps(shape(one), sort_keys=True) for one in value}
-        return [json.loads(one) for one in sorted(kinds)]
-    return "number" if isinstance(value, int | float) else type(value).__name__
 
 
 def window(both: Both, **more: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What alerts keep: one holder at a time, whose writes alone are taken."""
 
 from aggregator.layout.keys import alert_keys
+from aggregator.layout.shown_rules import SHOWN_MS, ShownRules, decode_shown
 from aggregator.store.alert_store import AlertStore
 from aggregator.store.connection import connect
 
@@ -53,3 +54,18 @@ def test_many_at_once(redis_url: str) -> None:
     episodes: dict[str, bytes | None] = {str(number): b"e" * 500 for number in range(5_000)}
     assert store.change(token, episodes, [(str(number), b"d") for number in range(5_000)])
     assert [len(kept) for kept in store.read()] == [5_000, 5_000]
+
+
+def test_what_is_shown_is_fenced_and_goes_by_itself(redis_url: str) -> None:
+    """Only the holder shows rules, and for a while after it is gone."""
+    client = connect(redis_url)
+    store = AlertStore(client, "callmeter")
+    token = store.take_lease("a")
+    assert token is not None
+    shown = ShownRules("alerts.yaml", 1.0, ())
+    assert not store.show("another", shown)
+    *_, key = alert_keys("callmeter")
+    assert not client.exists(key)
+    assert store.show(token, shown)
+    assert 0 < client.pttl(key) <= SHOWN_MS
+    assert decode_shown(client.get(key)) == shown  # type: ignore[arg-type]
