@@ -3,11 +3,9 @@
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
 from api.contract.field_types import InstantUs, WholeNumber
-from api.contract.relative_instants import MOMENT, AskedInstant, Instant
 from api.contract.stats_request import (
     BODIES_REMEMBERED_MAX,
     BODY_REMEMBERED_BYTES_MAX,
@@ -18,6 +16,7 @@ from api.contract.stats_request import (
     call_filter,
     metric_questions,
 )
+from api.contract.window_request import WindowReq, at_most, window
 from api.query.breakdown_question import BreakdownQuestion
 from api.query.questions import MetricQuestion
 from api.refusals import invalid, invalid_at
@@ -30,23 +29,9 @@ COUNT = "count"
 BreakdownDimension = Literal["op_name", "model", "wb_user_id", "wb_run_id", "trace_root", "error"]
 
 
-def _limit(limit: int) -> int:
-    if not 1 <= limit <= ROWS_MAX:
-        raise PydanticCustomError("limit", f"Limit should be from 1 to {ROWS_MAX}")
-    return limit
-
-
-class CallBreakdownReq(BaseModel):
+class CallBreakdownReq(WindowReq):
     """Request for call statistics of one window, by the values of one dimension."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    project_id: StrictStr
-    start: Instant = Field(description="Inclusive start: an instant, or relative to now (`-24h`): then a whole minute.")
-    end: Instant | None = Field(
-        default=None,
-        description="Exclusive end, written as `start` is; a relative one is a whole minute. Default: `now`.",
-    )
     dimension: BreakdownDimension = Field(
         description="The dimension whose values are the rows. A call counts in each `model` it used itself; one that "
         "failed and used none, in the model its attributes name. `error`: failed calls, by the class "
@@ -64,7 +49,7 @@ class CallBreakdownReq(BaseModel):
         description="The key that orders rows: one that was asked, or `count`. Default: the first one asked.",
     )
     order: Literal["desc", "asc"] = "desc"
-    limit: Annotated[WholeNumber, AfterValidator(_limit)] = Field(
+    limit: Annotated[WholeNumber, at_most(ROWS_MAX)] = Field(
         default=ROWS_DEFAULT, description="How many rows the answer has, 1 to 1,000; all others are one row, `rest`."
     )
     compare: Literal["previous"] | None = Field(
@@ -142,14 +127,6 @@ def read_breakdown_question(body: bytes, now_us: int) -> BreakdownQuestion:
         limit=request.limit,
         compare=request.compare is not None,
     )
-
-
-def window(start: AskedInstant, end: AskedInstant | None, now_us: int) -> tuple[int, int]:
-    """Start and end (None: now) of a window, in microseconds since 1970. Raises Refusal where it ends too early."""
-    start_us, end_us = start.as_start(now_us), (end or MOMENT).as_end(now_us)
-    if end_us < start_us:
-        raise invalid_at(("end",), "The window should not end before it starts")
-    return start_us, end_us
 
 
 def _order_by(asked: str | None, metrics: tuple[MetricQuestion, ...]) -> str:

@@ -2,14 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, Field, ValidationError
 
 from aggregator.reading.slot_bounds import Order
-from api.contract.breakdown_request import window
 from api.contract.field_types import InstantUs, WholeNumber
-from api.contract.relative_instants import Instant
 from api.contract.stats_request import CallsFilter, call_filter
+from api.contract.window_request import WindowReq, at_most, window
 from api.query.examples_question import ExamplesQuestion
 from api.refusals import invalid
 
@@ -20,30 +18,16 @@ EXAMPLES_DEFAULT = 20
 ExamplesKind = Literal["newest", "failing", "slowest", "dearest"]
 
 
-def _limit(limit: int) -> int:
-    if not 1 <= limit <= EXAMPLES_MAX:
-        raise PydanticCustomError("limit", f"Limit should be from 1 to {EXAMPLES_MAX}")
-    return limit
-
-
-class CallExamplesReq(BaseModel):
+class CallExamplesReq(WindowReq):
     """Request for single calls of a window."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    project_id: StrictStr
-    start: Instant = Field(description="Inclusive start: an instant, or relative to now (`-24h`): then a whole minute.")
-    end: Instant | None = Field(
-        default=None,
-        description="Exclusive end, written as `start` is; a relative one is a whole minute. Default: `now`.",
-    )
     filter: CallsFilter | None = None
     kind: ExamplesKind = Field(
         default="newest",
         description="`newest`: by start; `failing`: those that failed, by start; `slowest`: by latency; `dearest`: by "
         "the cost of their own usage. The largest first.",
     )
-    limit: Annotated[WholeNumber, AfterValidator(_limit)] = Field(
+    limit: Annotated[WholeNumber, at_most(EXAMPLES_MAX)] = Field(
         default=EXAMPLES_DEFAULT, description="How many calls the answer has, 1 to 100."
     )
 

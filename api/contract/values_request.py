@@ -2,12 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, Field, StrictStr, ValidationError
 
-from api.contract.breakdown_request import window
 from api.contract.field_types import InstantUs, WholeNumber
-from api.contract.relative_instants import Instant
+from api.contract.window_request import WindowReq, at_most, window
 from api.query.values_answer import ValuesQuestion
 from api.refusals import invalid
 
@@ -18,26 +16,12 @@ VALUES_DEFAULT = 100
 ValuesDimension = Literal["op_name", "model", "wb_user_id", "wb_run_id"]
 
 
-def _limit(limit: int) -> int:
-    if not 1 <= limit <= VALUES_MAX:
-        raise PydanticCustomError("limit", f"Limit should be from 1 to {VALUES_MAX}")
-    return limit
-
-
-class CallValuesReq(BaseModel):
+class CallValuesReq(WindowReq):
     """Request for the values that the calls of a window have: ops, models, users or runs, to choose filters from."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    project_id: StrictStr
-    start: Instant = Field(description="Inclusive start: an instant, or relative to now (`-24h`): then a whole minute.")
-    end: Instant | None = Field(
-        default=None,
-        description="Exclusive end, written as `start` is; a relative one is a whole minute. Default: `now`.",
-    )
     dimension: ValuesDimension
     prefix: StrictStr = Field(default="", description="Only values that begin with this.")
-    limit: Annotated[WholeNumber, AfterValidator(_limit)] = Field(
+    limit: Annotated[WholeNumber, at_most(VALUES_MAX)] = Field(
         default=VALUES_DEFAULT, description="How many values the answer has, 1 to 1,000."
     )
 
