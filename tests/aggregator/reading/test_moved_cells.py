@@ -25,12 +25,6 @@ from tests.support.watched_answers import DAY, answer
 KEYS = ShardKeys(SHARD)
 
 
-@pytest.fixture
-def objects(tmp_path: Path) -> FailingStore:
-    """An empty directory."""
-    return FailingStore(tmp_path / "objects")
-
-
 @pytest.mark.parametrize("views", [ViewFilter(), ViewFilter(op_names=("op-1",)), ViewFilter(user_ids=("user-1",))])
 @pytest.mark.parametrize("calls", [50, 1_100])
 def test_the_same_numbers(

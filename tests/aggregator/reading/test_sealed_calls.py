@@ -6,7 +6,6 @@ from random import Random
 from typing import Any
 
 import pytest
-import redis
 
 from aggregator.calls.call import Call
 from aggregator.layout.keys import ShardKeys
@@ -47,15 +46,6 @@ def few_calls_per_chunk() -> Iterator[None]:
     """Some calls fill some chunks."""
     with small_chunks(4):
         yield
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Any]:
-    """An empty Redis."""
-    found = redis.Redis.from_url(redis_url)
-    found.flushall()
-    yield found
-    found.close()
 
 
 def ask(redis_url: str, question: Callable[[StoreReader], Any], before: Callable[[], None] = lambda: None) -> Any:

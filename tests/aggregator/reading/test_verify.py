@@ -2,7 +2,6 @@
 
 import itertools
 import threading
-from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -30,13 +29,6 @@ from tests.support.verifying import (
 )
 
 HOURS_VERIFIED_MAX = 6  # of each project: some datasets lie scattered over a year
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    """An empty Redis."""
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
 
 
 @pytest.mark.parametrize("name", DATASETS)

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 
 import pytest
 import redis
@@ -27,13 +26,6 @@ from tests.support.folding import KEEP_ALL, NOW_US, apply, complete, open_shard,
 BASE = "callmeter"
 NOW_S = 1_800_000_000
 OTHER = "0123456789abcdef"  # a lease that is not held
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    """An empty Redis."""
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
 
 
 @pytest.fixture

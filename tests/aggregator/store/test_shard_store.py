@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-import redis
 
 from aggregator.layout.keys import LAYOUT_VERSION, ShardKeys
 from aggregator.layout.write import ShardWrite
@@ -12,11 +11,6 @@ from tests.support.folding import SHARD
 
 # In the slot of the shard, as all that it writes: hashes, names.
 H, DROPPED, ABSENT, Z = (f"{ShardKeys(SHARD).shard}:{name}" for name in ("h", "dropped", "absent", "z"))
-
-
-@pytest.fixture
-def client(redis_url: str) -> Any:
-    return redis.Redis.from_url(redis_url)
 
 
 @pytest.fixture

@@ -16,11 +16,6 @@ OTHER = f"{SHARD.tag}:other"
 pytestmark = pytest.mark.single_redis  # a cluster's client has transactions of its own
 
 
-@pytest.fixture
-def client(redis_url: str) -> Any:
-    return redis.Redis.from_url(redis_url)
-
-
 def transact(client: Any, key: str, check: Callable[[bytes | None], None], commands: list[Command]) -> None:
     """Send, and wait for the end."""
     send(client, key, check, commands)()

@@ -5,7 +5,6 @@ from random import Random
 from typing import Any
 
 import pytest
-import redis
 
 from aggregator.layout.keys import ShardKeys
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD
@@ -45,15 +44,6 @@ def few_calls_per_chunk() -> Iterator[None]:
     """Some calls fill some chunks."""
     with small_chunks(CALLS_PER_CHUNK):
         yield
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Any]:
-    """An empty Redis."""
-    found = redis.Redis.from_url(redis_url)
-    found.flushall()
-    yield found
-    found.close()
 
 
 def own_fields(client: Any) -> dict[int, set[bytes]]:

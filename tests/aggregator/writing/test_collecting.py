@@ -1,8 +1,6 @@
 """Collecting: what nothing points into is kept for a grace and then deleted; what something points into stays."""
 
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,20 +19,6 @@ from tests.support.sealing import blocks, seal_all, some_calls
 GRACE_S = 7 * DAY_S
 LIMITS = msgspec.structs.replace(AT_ONCE, collect_every_s=0)
 LATER_US = NOW_US + GRACE_S * SECOND_US
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Any]:
-    """An empty Redis."""
-    found = redis.Redis.from_url(redis_url)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def objects(tmp_path: Path) -> FailingStore:
-    """An empty directory."""
-    return FailingStore(tmp_path / "objects")
 
 
 def names(objects: FailingStore) -> set[str]:

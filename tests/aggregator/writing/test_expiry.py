@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-import redis
 
 from aggregator.calls.call import CALL_CODEC, Call
 from aggregator.calls.packed_id import unpack_id
@@ -17,11 +16,6 @@ KEPT = Retention(calls_s=DAY_S, minutes_s=3650 * DAY_S, five_minutes_s=3650 * DA
 # The calls of a chunk start in these seconds after T0, so the newest is past its retention then.
 LAST_S = CALLS_PER_CHUNK - 1
 EXPIRED_US = T0_US + LAST_S * SECOND_US + DAY_US
-
-
-@pytest.fixture
-def client(redis_url: str) -> Any:
-    return redis.Redis.from_url(redis_url)
 
 
 @pytest.fixture

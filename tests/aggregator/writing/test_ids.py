@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-import redis
 
 from aggregator.layout import id_pages
 from aggregator.layout.id_pages import TABLE_FIELD, IdTable, unpack_table
@@ -34,11 +33,6 @@ KEYS = ShardKeys(SHARD)
 AT_ONCE = ShardLimits(seal_after_s=-10 * DAY_S)
 HOUR_S = 3_600
 KEPT = Retention(calls_s=DAY_S, minutes_s=3650 * DAY_S, five_minutes_s=3650 * DAY_S, hours_s=3650 * DAY_S)
-
-
-@pytest.fixture
-def client(redis_url: str) -> Any:
-    return redis.Redis.from_url(redis_url)
 
 
 def seal_all(shard: Shard, now_us: int = NOW_US) -> None:

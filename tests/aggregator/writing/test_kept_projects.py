@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-import redis
 
 from aggregator.layout.keys import CALLS_PER_CHUNK, ShardKeys, ShardName, project_registry, projects_by_name
 from aggregator.rollups.levels import Retention
@@ -39,12 +38,6 @@ class Folding:
     def projects(self) -> dict[str, int]:
         """Returns the numbers of projects, as Redis holds them."""
         return {name.decode(): int(number) for name, number in self.client.hgetall(self.keys.projects).items()}
-
-
-@pytest.fixture
-def client(redis_url: str) -> Any:
-    """An empty Redis."""
-    return redis.Redis.from_url(redis_url)
 
 
 def let_pass(folding: Folding, begin: int, days: int) -> None:

@@ -1,11 +1,9 @@
 """Moving: frames of finished days go into objects, and nothing that is said changes, whatever ends it on the way."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 
 from aggregator.layout.moved import OWNER, unpack_objects
 from aggregator.objects.object_store import ObjectMissing
@@ -30,20 +28,6 @@ from tests.support.moving import (
 from tests.support.sealing import seal_all, some_calls, unsealed_fields
 
 SHORT = Retention(*(400 * DAY_S,) * 4)
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Any]:
-    """An empty Redis."""
-    found = redis.Redis.from_url(redis_url)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def objects(tmp_path: Path) -> FailingStore:
-    """An empty directory."""
-    return FailingStore(tmp_path / "objects")
 
 
 @pytest.mark.parametrize(("calls", "per_frame"), [(60, 1_000), (60, 7), (1_100, 50)])

@@ -1,8 +1,6 @@
 """Moving that is cut off, or overtaken: whoever goes on finds all as it was, or as it is to be."""
 
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,20 +13,6 @@ from aggregator.writing.shard import Shard
 from tests.support.folding import KEEP_ALL, NOW_US, SHARD, apply, fold_all, prices
 from tests.support.moving import AT_ONCE, KEYS, FailingStore, check_pointers, frames_in_redis, open_moving, state
 from tests.support.sealing import seal_all, some_calls, unsealed_fields
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Any]:
-    """An empty Redis."""
-    found = redis.Redis.from_url(redis_url)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def objects(tmp_path: Path) -> FailingStore:
-    """An empty directory."""
-    return FailingStore(tmp_path / "objects")
 
 
 @pytest.mark.parametrize("command", ["replace", "put"])

@@ -1,13 +1,11 @@
 """Moving into a bucket of a real server of S3's protocol, and back: the same numbers, and its absence is waited for."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-import redis
 
 from aggregator.layout.moved import OWNER
 from aggregator.objects.bucket_store import BucketStore
@@ -23,14 +21,6 @@ from tests.support.sealing import seal_all, some_calls
 from tests.support.watched_answers import answer
 
 LIMITS = msgspec.structs.replace(AT_ONCE, collect_every_s=0)
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Any]:
-    """An empty Redis."""
-    found = redis.Redis.from_url(redis_url)
-    yield found
-    found.close()
 
 
 def open_moving(client: Any, bucket: BucketStore, aside: ThreadPoolExecutor) -> Shard:

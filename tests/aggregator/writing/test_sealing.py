@@ -1,10 +1,8 @@
 """Sealing: what is finished goes into frames, and comes out when a batch changes it; nothing it says changes."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import redis
 
 from aggregator.layout.keys import ShardKeys
 from aggregator.layout.sealed import DIRECTORY_FIELD, named_piece, unpack_directory
@@ -28,15 +26,6 @@ from tests.support.folding import (
 from tests.support.sealing import AT_ONCE, blocks, seal_all, some_calls, unsealed_fields
 
 KEYS = ShardKeys(SHARD)
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Any]:
-    """An empty Redis."""
-    found = redis.Redis.from_url(redis_url)
-    found.flushall()
-    yield found
-    found.close()
 
 
 @pytest.mark.parametrize(("calls", "per_frame"), [(60, 1_000), (60, 7), (1_100, 50)])
