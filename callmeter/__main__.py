@@ -11,7 +11,7 @@ COMMANDS = {
     "demo": "Everything at once, with a stream of made-up agent traces to look at.",
     "up": "Broker, Redis, worker and api together on this machine.",
     "worker": "Read events from Kafka, fold them into Redis.",
-    "api": "Answer /calls/stats and /calls/usage over HTTP.",
+    "api": "Answer questions over HTTP, and serve the page.",
     "gateway": "Take events from SDKs over HTTP, and send them to Kafka.",
     "top": "Calls, errors, latency and cost now, in a terminal: by op, model, user.",
     "alerts": "Watch rules on what is counted, and tell who has to know.",

@@ -37,7 +37,7 @@ class Line(NamedTuple):
     text: bytes
 
 
-class Reach(NamedTuple):
+class KeptByWorkers(NamedTuple):
     """What workers take: what they keep, and that records from before an instant are gone already (0: none)."""
 
     retention: Retention
@@ -51,7 +51,7 @@ class Refused(Exception):
 class Findings:
     """What a file holds that is sent to no use."""
 
-    def __init__(self, reach: Reach, clock: Callable[[], int]) -> None:
+    def __init__(self, reach: KeptByWorkers, clock: Callable[[], int]) -> None:
         self._reach = reach
         self._clock = clock  # sending takes hours, and what was just young enough may not be any more
         self._now_us = clock()

@@ -26,10 +26,10 @@ STOP_S_MAX = 15.0
 # How often a child looks whether its parent is still there.
 PARENT_LOOK_S = 1.0
 
-Run = Callable[["Crew"], None]
+Run = Callable[["ProcessCounts"], None]
 
 
-class Crew:
+class ProcessCounts:
     """How many processes there should be, and how many there are: the same to each of them."""
 
     def __init__(self, wanted: int) -> None:
@@ -59,24 +59,24 @@ def supervise(runs: Sequence[Run]) -> bool:
 
     To be called before any thread is started. Each `run` returns when its process is told to stop by SIGTERM.
     """
-    crew, children = Crew(len(runs)), [_Child() for _ in runs]
+    process_counts, children = ProcessCounts(len(runs)), [_Child() for _ in runs]
     told: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda caught, _: told.append(caught))
     while not told:
         for position, (child, run) in enumerate(zip(children, runs, strict=True)):
-            _keep_running(child, position, run, crew)
+            _keep_running(child, position, run, process_counts)
         time.sleep(LOOK_S)
     return _stop(children)
 
 
-def _keep_running(child: _Child, position: int, run: Run, crew: Crew) -> None:
+def _keep_running(child: _Child, position: int, run: Run, process_counts: ProcessCounts) -> None:
     now_s = time.monotonic()
     if child.pid:
         status = _ended(child.pid)
         if status is None:
             return
-        crew.note(position, is_running=False)
+        process_counts.note(position, is_running=False)
         steady = now_s - child.started_s > STEADY_S
         child.pause_s = PAUSE_S_MIN if steady else min(PAUSE_S_MAX, 2 * child.pause_s)
         child.start_from_s = now_s + (0 if steady else child.pause_s)
@@ -84,19 +84,19 @@ def _keep_running(child: _Child, position: int, run: Run, crew: Crew) -> None:
         child.pid = 0
     if now_s >= child.start_from_s:
         child.started_s = now_s
-        crew.note(position, is_running=True)
-        child.pid = _fork(run, crew)
+        process_counts.note(position, is_running=True)
+        child.pid = _fork(run, process_counts)
 
 
-def _fork(run: Run, crew: Crew) -> int:
+def _fork(run: Run, process_counts: ProcessCounts) -> int:
     parent = os.getpid()
     pid = os.fork()
     if not pid:
-        _be_child(run, crew, parent)
+        _be_child(run, process_counts, parent)
     return pid
 
 
-def _be_child(run: Run, crew: Crew, parent: int) -> NoReturn:
+def _be_child(run: Run, process_counts: ProcessCounts, parent: int) -> NoReturn:
     """Run, and leave without any of what the parent has to do at its end."""
     status = 1
     try:
@@ -105,9 +105,9 @@ def _be_child(run: Run, crew: Crew, parent: int) -> NoReturn:
         # Told before it has begun, or again at its end, it leaves; in between `run` hears of it by its own means.
         signal.signal(signal.SIGTERM, _leave)
         threading.Thread(target=_stop_without_parent, args=(parent,), daemon=True).start()
-        run(crew)
+        run(process_counts)
         status = 0
-    except _Told:
+    except _ToldToStop:
         status = 0
     except BaseException:
         log.exception("a process failed")
@@ -116,12 +116,12 @@ def _be_child(run: Run, crew: Crew, parent: int) -> NoReturn:
         os._exit(status)
 
 
-class _Told(BaseException):
+class _ToldToStop(BaseException):
     """The process was told to stop."""
 
 
 def _leave(*_: object) -> NoReturn:
-    raise _Told
+    raise _ToldToStop
 
 
 def _stop_without_parent(parent: int) -> None:

@@ -51,7 +51,7 @@ class State(Enum):
     REFUSED = auto()
 
 
-class Happening(Enum):
+class Trigger(Enum):
     """What moves an assignment from one state to another."""
 
     OPENED = auto()
@@ -61,16 +61,16 @@ class Happening(Enum):
     LOG_IS_ANOTHER = auto()
 
 
-TRANSITIONS: dict[tuple[State, Happening], State] = {
-    **{(state, Happening.OPENED): State.ASSIGNED for state in State},
+TRANSITIONS: dict[tuple[State, Trigger], State] = {
+    **{(state, Trigger.OPENED): State.ASSIGNED for state in State},
     **{
-        (state, Happening.MESSAGES_CAME): State.READING
+        (state, Trigger.MESSAGES_CAME): State.READING
         for state in (State.ASSIGNED, State.READING, State.IDLE, State.ASKED)
     },
-    **{(state, Happening.END_CAME): State.IDLE for state in (State.ASSIGNED, State.READING, State.IDLE, State.ASKED)},
-    (State.IDLE, Happening.QUESTION_WAS_ASKED): State.ASKED,
+    **{(state, Trigger.END_CAME): State.IDLE for state in (State.ASSIGNED, State.READING, State.IDLE, State.ASKED)},
+    (State.IDLE, Trigger.QUESTION_WAS_ASKED): State.ASKED,
     **{
-        (state, Happening.LOG_IS_ANOTHER): State.REFUSED
+        (state, Trigger.LOG_IS_ANOTHER): State.REFUSED
         for state in (State.ASSIGNED, State.READING, State.IDLE, State.ASKED, State.REFUSED)
     },
 }
@@ -133,7 +133,7 @@ class Assignment:
             self._is_new = False
             self._caution.opened(shard.store.read_attempt(), _position(shard))
         self.to_commit = shard.next_offset  # who applied it may have died before it was committed
-        self._happens(Happening.OPENED, now_us)
+        self._happens(Trigger.OPENED, now_us)
 
     def close(self) -> None:
         """Forget what is in memory until it is opened again."""
@@ -147,7 +147,7 @@ class Assignment:
         shard = self.shard
         first = shard.sent_offset or 0
         new = messages if offset_of(messages[0]) >= first else [one for one in messages if offset_of(one) >= first]
-        self._happens(Happening.MESSAGES_CAME, 0)
+        self._happens(Trigger.MESSAGES_CAME, 0)
         while new:
             new = self._apply_some(shard, new, folding)
 
@@ -215,7 +215,7 @@ class Assignment:
         asked_us = self._since_us if self.state in (State.ASSIGNED, State.ASKED) else None
         as_of_us = None if end.is_open else asked_us
         is_first = self.state in (State.ASSIGNED, State.READING)
-        self._happens(Happening.END_CAME, now_us if is_first else self._since_us)
+        self._happens(Trigger.END_CAME, now_us if is_first else self._since_us)
         is_behind = end.offset > (shard.sent_offset or 0)
         if as_of_us is not None or is_behind:
             self.finish()
@@ -242,7 +242,7 @@ class Assignment:
         """
         due = self.state is State.IDLE and now_us - self._since_us >= LOOK_INTERVAL_US
         if due:
-            self._happens(Happening.QUESTION_WAS_ASKED, now_us)
+            self._happens(Trigger.QUESTION_WAS_ASKED, now_us)
         return due
 
     def is_of_another_topic(self, topic_id: str | None) -> bool:
@@ -265,7 +265,7 @@ class Assignment:
 
     def refuse(self, now_us: int) -> None:
         """Read no more of a log that is not the one that was folded."""
-        self._happens(Happening.LOG_IS_ANOTHER, now_us)
+        self._happens(Trigger.LOG_IS_ANOTHER, now_us)
 
     def was_reset(self, now_us: int) -> bool:
         """Whether the shard of a refused partition has been reset; looked up now and then."""
@@ -275,8 +275,8 @@ class Assignment:
         stored, known = self._open_shard(self.partition), self.shard
         return stored.next_offset != known.next_offset or (bool(known.log) and not stored.log)
 
-    def _happens(self, happening: Happening, since_us: int) -> None:
-        self.state = TRANSITIONS[self.state, happening]
+    def _happens(self, trigger: Trigger, since_us: int) -> None:
+        self.state = TRANSITIONS[self.state, trigger]
         self._since_us = since_us
 
 

@@ -38,7 +38,7 @@ class FoldingReport:
         events_before, reported_us = self._reported
         events = self._applied_events(assignments)
         if broken := self._invalid.to_tell(now_us):
-            log.error("what comes is invalid: a producer is broken; all of it goes to the dead letters", extra=broken)
+            log.error("messages are invalid: a producer is broken; they go to the dead letters", extra=broken)
         if now_us - reported_us < REPORT_INTERVAL_US:
             return
         if events > events_before:

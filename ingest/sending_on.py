@@ -24,7 +24,7 @@ SendOn = Callable[[list[tuple[int, Event]]], None]
 """Sends events to partitions of the same topic, and returns when they are there."""
 
 
-class Kept(NamedTuple):
+class KeptEvents(NamedTuple):
     """Events that are folded here; how many were sent on; how many starts were dropped, as another shard has them."""
 
     events: list[Event]
@@ -45,15 +45,15 @@ class SendingOn:
         self._send_on = send_on
         self._next_look_us: dict[bytes, tuple[int, int]] = {}  # of waiting ends: when, and how long after the last
 
-    def keep_own(self, shard: Shard, events: list[Event], are_keyed: bool) -> Kept:
+    def keep_own(self, shard: Shard, events: list[Event], are_keyed: bool) -> KeptEvents:
         """Send on what belongs elsewhere, and return the rest."""
         if self.partitions <= 1:
-            return Kept(events)
+            return KeptEvents(events)
         homes = self._homes_of_starts(shard, events, are_keyed)
         here = {(event.project_id, event.call_id) for event in events if event.start is not None} - homes.keys()
         homes |= self._homes_of_ends(shard, [event for event in events if event.start is None], here)
         if not homes:
-            return Kept(events)
+            return KeptEvents(events)
         own, others, duplicates = [], [], 0
         for event in events:
             home = homes.get((event.project_id, event.call_id))
@@ -65,7 +65,7 @@ class SendingOn:
                 others.append((home, event))
         if others:
             self._send_on(others)
-        return Kept(own, len(others), duplicates)
+        return KeptEvents(own, len(others), duplicates)
 
     def look_for_starts(self, shard: Shard, now_us: int) -> int:
         """Send on the waiting ends whose starts other shards have got meanwhile; returns how many."""

@@ -7,10 +7,10 @@ from aggregator.rollups.series import LATENCY, USAGE_METRICS, is_of_trees, model
 from aggregator.rollups.sketch import centroids
 from aggregator.rollups.tally import PackedTally
 from aggregator.rollups.totals import PRICED, ROWS, Totals
-from aggregator.segments.frame import Beside
+from aggregator.segments.frame import PackedOverflow
 
 
-def values_in_overflow(name: bytes, overflow: Beside) -> list[int]:
+def values_in_overflow(name: bytes, overflow: PackedOverflow) -> list[int]:
     """How many values of each metric are beside a cell."""
     series = series_of(name)
     totals = series.layout.of_values(series.unpack(overflow.rows))

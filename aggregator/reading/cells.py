@@ -14,7 +14,7 @@ from aggregator.objects.object_store import ObjectStoreAway
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, rows_field, sketches_field
 from aggregator.rollups.series import LATENCY
-from aggregator.segments.frame import Beside, CorruptFrame, FullCell, unpack_frame
+from aggregator.segments.frame import CorruptFrame, FullCell, PackedOverflow, unpack_frame
 from aggregator.store.reader import StateLost, StoreReader, UnknownLayout
 
 # Blocks are sealed once an hour at most, each in some steps a second.
@@ -29,7 +29,7 @@ CellsOfBuckets = tuple[str, list[bytes], list[int]]
 """The key of a block, places in it, and the bucket that each belongs to."""
 
 
-class CellPlace(NamedTuple):
+class FoundCell(NamedTuple):
     """A cell that was found, where, and the bucket it belongs to; of a sealed one what is beside it.
 
     `directory`: what was sealed of the block when it was read, as it is stored.
@@ -40,12 +40,12 @@ class CellPlace(NamedTuple):
     bucket: int
     cell: Cell
     directory: bytes | None = None
-    beside: Mapping[bytes, Beside] | None = None
+    beside: Mapping[bytes, PackedOverflow] | None = None
 
 
-async def read_cells(reader: StoreReader, wanted: Sequence[CellsOfBuckets]) -> list[CellPlace]:
+async def read_cells(reader: StoreReader, wanted: Sequence[CellsOfBuckets]) -> list[FoundCell]:
     """The cells that are there, sealed or not. Raises StateLost where they never hold still, and DamagedCells."""
-    found: list[CellPlace] = []
+    found: list[FoundCell] = []
     for _ in range(READS_MAX):
         wanted = await _read_some(reader, wanted, found)
         if not wanted:
@@ -54,7 +54,7 @@ async def read_cells(reader: StoreReader, wanted: Sequence[CellsOfBuckets]) -> l
 
 
 async def _read_some(
-    reader: StoreReader, wanted: Sequence[CellsOfBuckets], found: list[CellPlace]
+    reader: StoreReader, wanted: Sequence[CellsOfBuckets], found: list[FoundCell]
 ) -> list[CellsOfBuckets]:
     """Read cells into `found`; returns those to read again, all of a block or nothing."""
     replies = await reader.fetch([("HMGET", key, DIRECTORY_FIELD, *places) for key, places, _ in wanted])
@@ -65,7 +65,7 @@ async def _read_some(
         block.wanted.append(one)
         for packed, place, bucket in zip(values, one[1], one[2], strict=True):
             if packed is not None:
-                block.found.append(CellPlace(one[0], place, bucket, CELL_CODEC.unpack(packed), directory))
+                block.found.append(FoundCell(one[0], place, bucket, CELL_CODEC.unpack(packed), directory))
             elif directory is not None:
                 block.absent.add(int.from_bytes(place, "big"))
                 block.places_absent.append((place, bucket))
@@ -116,7 +116,7 @@ class _Block:
         self.directory = directory
         self.is_still = True
         self.wanted: list[CellsOfBuckets] = []
-        self.found: list[CellPlace] = []
+        self.found: list[FoundCell] = []
         self.absent: set[int] = set()
         self.places_absent: list[tuple[bytes, int]] = []
 
@@ -131,11 +131,11 @@ class _Block:
         for place, bucket in self.places_absent:
             full = cells.get(int.from_bytes(place, "big"))
             if full is not None:
-                self.found.append(CellPlace(key, place, bucket, full.cell, self.directory, full.beside))
+                self.found.append(FoundCell(key, place, bucket, full.cell, self.directory, full.beside))
 
 
 async def read_percentile_values(
-    reader: StoreReader, places: Sequence[CellPlace], into: Merged, latency: bool, usage: bool
+    reader: StoreReader, places: Sequence[FoundCell], into: Merged, latency: bool, usage: bool
 ) -> int:
     """Add to each cell's bucket what percentiles are read from: rows in the cells and beside them, and sketches.
 
@@ -170,12 +170,12 @@ async def read_percentile_values(
     return sum(map(len, by_key.values()))
 
 
-def beside_of(rows: bytes | None, sketches: bytes | None) -> Beside:
+def beside_of(rows: bytes | None, sketches: bytes | None) -> PackedOverflow:
     """Return what is beside a cell of a series, of its stored fields."""
-    return Beside(rows or b"", SKETCHES_CODEC.unpack(sketches) if sketches else [])
+    return PackedOverflow(rows or b"", SKETCHES_CODEC.unpack(sketches) if sketches else [])
 
 
-def _add_beside(into: Merged, bucket: int, name: bytes, beside: Beside) -> None:
+def _add_beside(into: Merged, bucket: int, name: bytes, beside: PackedOverflow) -> None:
     into.size_bytes += len(beside.rows) + sum(map(len, beside.sketches))
     values = into.values_of(bucket, name)
     if beside.rows:

@@ -16,7 +16,7 @@ from aggregator.reading.cell_numbers import (
     usage_text,
     values_in_overflow,
 )
-from aggregator.reading.cells import CellPlace, beside_of, read_cells
+from aggregator.reading.cells import FoundCell, beside_of, read_cells
 from aggregator.reading.differences import Difference, differences, sliced
 from aggregator.reading.tree_verification import verify_trees
 from aggregator.rollups.cell import Cell, place_of, rows_field, sketches_field
@@ -207,9 +207,9 @@ async def _verify_block(
         places = {place_of(slot, view): (slot, view) for view in views for slot in slots}
         fields = list(places)
         there = {found.place: found for found in await read_cells(reader, [(key, fields, [0] * len(fields))])}
-        cells: dict[str, CellPlace] = {}
+        cells: dict[str, FoundCell] = {}
         for place, (slot, view) in places.items():
-            found_cell = there.get(place, CellPlace(key, place, 0, Cell()))
+            found_cell = there.get(place, FoundCell(key, place, 0, Cell()))
             start_us = (block * level.block_slots + slot) * level.slot_us
             label = f"{shard.keys.shard} {level.slot_s} s from {format_utc(start_us)} {names[view]}"
             recomputed = expected.get((key, place), CallTally().packed())
@@ -219,7 +219,7 @@ async def _verify_block(
     return found
 
 
-async def _verify_values(reader: StoreReader, key: str, cells: Mapping[str, CellPlace]) -> list[Difference]:
+async def _verify_values(reader: StoreReader, key: str, cells: Mapping[str, FoundCell]) -> list[Difference]:
     """Whether as many values are beside the cells as their totals count; which ones is for the tests of the sketch."""
     found: list[Difference] = []
     named = [(label, cell, name) for label, cell in cells.items() for name in cell.cell.overflow]

@@ -23,7 +23,7 @@ from aggregator.segments.rows import Packed, pack_rows, unpack_rows
 _TOTALS, _LARGE, _SKETCHES = 1, 2, 4
 
 
-class Beside(NamedTuple):
+class PackedOverflow(NamedTuple):
     """What is beside a cell of one series: rows, and a sketch for each metric (or none at all)."""
 
     rows: bytes
@@ -34,10 +34,10 @@ class FullCell(NamedTuple):
     """A cell, and by series what is beside it."""
 
     cell: Cell
-    beside: dict[bytes, Beside]
+    beside: dict[bytes, PackedOverflow]
 
 
-_NOTHING_BESIDE = Beside(b"", [])
+_NO_OVERFLOW = PackedOverflow(b"", [])
 
 
 class _Columns(msgspec.Struct, array_like=True):
@@ -155,7 +155,7 @@ def _gathered(cells: Iterable[FullCell]) -> _Gathered:
     return found
 
 
-def _gather_full(cell: Cell, beside: Mapping[bytes, Beside], found: _Gathered) -> int:
+def _gather_full(cell: Cell, beside: Mapping[bytes, PackedOverflow], found: _Gathered) -> int:
     """Add a cell that has more than rows; returns of how many series."""
     names = sorted({*cell.rows, *cell.totals, *cell.large, *beside})
     for name in names:
@@ -166,7 +166,7 @@ def _gather_full(cell: Cell, beside: Mapping[bytes, Beside], found: _Gathered) -
         if name in cell.large:
             kind |= _LARGE
             found.large.append(cell.large[name])
-        more = beside.get(name, _NOTHING_BESIDE)
+        more = beside.get(name, _NO_OVERFLOW)
         if more.sketches:
             kind |= _SKETCHES
             found.sketches.extend(more.sketches)
@@ -225,7 +225,7 @@ def _unpacked(columns: _Columns, wanted: Collection[int] | None) -> Iterator[tup
             if kind & (_TOTALS | _LARGE):
                 first_sketch = entries.sketches_at[at]
                 last = first_sketch + (series.layout.metrics if kind & _SKETCHES else 0)
-                beside[name] = Beside(
+                beside[name] = PackedOverflow(
                     rows[entries.names[at]][middle : middle + entries.beside[at] * series.row_bytes],
                     [columns.sketches[sketch_ends[one] : sketch_ends[one + 1]] for one in range(first_sketch, last)],
                 )

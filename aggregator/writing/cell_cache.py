@@ -24,7 +24,7 @@ from aggregator.rollups.cell import (
 )
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
 from aggregator.rollups.tally import PackedTally, merge_tallies
-from aggregator.segments.frame import Beside
+from aggregator.segments.frame import PackedOverflow
 from aggregator.writing.overflow import Overflow, take_rows_beside, without_rows
 from aggregator.writing.unsealing import Read, Stored, sealed_cells
 
@@ -48,7 +48,7 @@ class _CachedCell:
         self.packed_tallies: list[PackedTally] = []  # of the batch at hand
         self.batch = 0  # the last one that it was in; 0: it has not been read yet
 
-    def take_over(self, cell: Cell, beside: Mapping[bytes, Beside], write: ShardWrite) -> None:
+    def take_over(self, cell: Cell, beside: Mapping[bytes, PackedOverflow], write: ShardWrite) -> None:
         """Be what was sealed of this place: what was beside the cell is stored beside it again."""
         self.cell = cell
         for name, (rows, sketches) in beside.items():

@@ -18,7 +18,7 @@ from aggregator.writing.batch_changes import BatchChanges
 from aggregator.writing.records import Records
 
 
-class Known(NamedTuple):
+class KnownNumbers(NamedTuple):
     """What Redis knew before the batch: numbers below these."""
 
     records: int
@@ -26,7 +26,12 @@ class Known(NamedTuple):
 
 
 def write_changes(
-    changes: BatchChanges, records: Records, known: Known, keys: ShardKeys, retention: Retention, write: ShardWrite
+    changes: BatchChanges,
+    records: Records,
+    known: KnownNumbers,
+    keys: ShardKeys,
+    retention: Retention,
+    write: ShardWrite,
 ) -> None:
     """Records, ids, projects, refs and open calls."""
     calls, pack = records.calls, CALL_CODEC.pack

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from aggregator.calls.event import Event
 from aggregator.layout.write import ShardWrite
 from aggregator.writing.batch_changes import Applied
-from aggregator.writing.changes import Known, count
+from aggregator.writing.changes import KnownNumbers, count
 from aggregator.writing.fold import Fold
 from aggregator.writing.loading import load_records
 from aggregator.writing.shard_state import ShardState
@@ -45,7 +45,7 @@ def fold_batch(batch: Batch, state: ShardState) -> FoldedBatch:
     Raises what reading raises.
     """
     events, records, write = batch.events, state.records, ShardWrite()
-    known = Known(records.next_number, records.projects_numbered)
+    known = KnownNumbers(records.next_number, records.projects_numbered)
     fields = load_records(events, records, state.ids, state.store)
     fold = Fold(records, state.prices, state.limits.error_bytes_max)
     for event, field in zip(events, fields, strict=True):

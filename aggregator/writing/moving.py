@@ -61,7 +61,7 @@ RETRY_US = 60 * SECOND_US
 _NEVER_US = 2**63
 
 
-class _Under(NamedTuple):
+class _ObjectUnderWay(NamedTuple):
     """An object on its way: its name, the blocks that were looked at for it, and what comes of it."""
 
     name: str
@@ -86,7 +86,7 @@ class Moving:
         self._after_day_us, self._wait_us = after_day_s * SECOND_US, wait_s * SECOND_US
         self._unmoved: dict[Block, int] = {}  # by block, when it was noted by this writer; 0: before
         self._unlooked: Iterator[list[Block]] | None = None  # may have been sealed while no object store was set
-        self._under: _Under | None = None
+        self._under: _ObjectUnderWay | None = None
         self._not_before_us = 0
         self._is_away = False
         if self._objects is not None:
@@ -196,7 +196,7 @@ class Moving:
         offset = self._store.continued_offset
         name = object_name(level_day_of(blocks[0]), offset, secrets.token_hex(NAME_BYTES))
         put = partial(_put, self._objects, object_prefix(keys.objects), name, contents, owner, len(names) > 1)
-        self._under = _Under(name, blocks, self._aside.submit(put))
+        self._under = _ObjectUnderWay(name, blocks, self._aside.submit(put))
 
     def _read_frames(self, blocks: Sequence[Block]) -> dict[SectionKey, bytes]:
         """Frames that are in Redis, as many as an object may hold."""
@@ -220,7 +220,7 @@ class Moving:
                 break
         return contents
 
-    def _finish(self, under: _Under, now_us: int) -> int:
+    def _finish(self, under: _ObjectUnderWay, now_us: int) -> int:
         """Let directories point into what has been put."""
         try:
             size_bytes, sections = under.put.result()
@@ -236,7 +236,9 @@ class Moving:
         self._point(under, size_bytes, {section.key: section for section in sections}, now_us)
         return len(sections)
 
-    def _point(self, under: _Under, size_bytes: int, sections: Mapping[SectionKey, Section], now_us: int) -> None:
+    def _point(
+        self, under: _ObjectUnderWay, size_bytes: int, sections: Mapping[SectionKey, Section], now_us: int
+    ) -> None:
         """Make the blocks point into an object; a frame that has been replaced meanwhile is left out."""
         write, keys = ShardWrite(), self._store.keys
         by_key = {self._key(block): block for block in under.blocks}

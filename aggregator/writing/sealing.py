@@ -40,7 +40,7 @@ from aggregator.rollups.cell import (
     view_of,
 )
 from aggregator.rollups.views import ALL_CALLS
-from aggregator.segments.frame import Beside, CorruptFrame, FullCell, pack_frame, unpack_frame
+from aggregator.segments.frame import CorruptFrame, FullCell, PackedOverflow, pack_frame, unpack_frame
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.due import WaitingToSeal
 from aggregator.writing.moving import Moving
@@ -184,7 +184,9 @@ class Sealing:
         if beside:
             [values] = self._store.read_fields({key: beside}).values()
             for (place, name), rows, sketches in zip(named, values[::2], values[1::2], strict=True):
-                found[place].beside[name] = Beside(rows or b"", SKETCHES_CODEC.unpack(sketches) if sketches else [])
+                found[place].beside[name] = PackedOverflow(
+                    rows or b"", SKETCHES_CODEC.unpack(sketches) if sketches else []
+                )
         return found, fields + beside
 
     def _unpack_frames(self, key: str, ranges: Sequence[SealedRange]) -> dict[int, FullCell]:

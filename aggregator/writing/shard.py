@@ -13,7 +13,7 @@ from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import SECOND_US
 from aggregator.writing.batch_changes import Applied
-from aggregator.writing.changes import Known, count
+from aggregator.writing.changes import KnownNumbers, count
 from aggregator.writing.fold import Fold
 from aggregator.writing.fold_batch import Batch, FoldBatch, fold_batch
 from aggregator.writing.limits import ShardLimits
@@ -136,7 +136,7 @@ class Shard:
         """
         self.finish()
         state, write = self._state, ShardWrite()
-        known = Known(state.records.next_number, state.records.projects_numbered)
+        known = KnownNumbers(state.records.next_number, state.records.projects_numbered)
         fold = Fold(state.records, self._prices)
         oldest_us = now_us - self._retention.calls_s * SECOND_US
         repriced = reprice_calls(fold, numbers, oldest_us, state.records, self._store)

@@ -9,7 +9,7 @@ from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.batch_changes import BatchChanges
 from aggregator.writing.cell_cache import Cells
-from aggregator.writing.changes import Known, note_blocks, write_changes
+from aggregator.writing.changes import KnownNumbers, note_blocks, write_changes
 from aggregator.writing.directories import Directories
 from aggregator.writing.expiry import ExpiredChunks
 from aggregator.writing.ids import Ids
@@ -71,7 +71,7 @@ class ShardState:
         """All that was in the log before this instant is known, or will be with the batch at hand (None: not said)."""
         self.as_of_us = max(self.as_of_us, as_of_us or 0)
 
-    def write_changes(self, changes: BatchChanges, known: Known, until_us: int, write: ShardWrite) -> None:
+    def write_changes(self, changes: BatchChanges, known: KnownNumbers, until_us: int, write: ShardWrite) -> None:
         """Note what is to be stored of records, indexes, rollups and what waits to be sealed."""
         write_changes(changes, self.records, known, self.keys, self.retention, write)
         rows_still_shown = self.cells.rows_still_shown

@@ -12,13 +12,13 @@ JsonSchema = dict[str, Any]
 
 _UNITS = {"latency_ms": "milliseconds", "call_count": "calls", "error_count": "failed calls"}
 _AGGREGATED = {
-    AggregationType.SUM: "Sum",
-    AggregationType.AVG: "Mean",
-    AggregationType.MIN: "Smallest value",
-    AggregationType.MAX: "Largest value",
-    AggregationType.COUNT: "Number of values",
-    AggregationType.COUNT_TRUE: "Number of values that are not 0",
-    AggregationType.COUNT_FALSE: "Number of values that are 0",
+    AggregationType.SUM: "Sum of {}",
+    AggregationType.AVG: "Mean of {}",
+    AggregationType.MIN: "Smallest value of {}",
+    AggregationType.MAX: "Largest value of {}",
+    AggregationType.COUNT: "Number of values of {}",
+    AggregationType.COUNT_TRUE: "Number of values of {} that are not 0",
+    AggregationType.COUNT_FALSE: "Number of values of {} that are 0",
 }
 _COUNTS = (AggregationType.COUNT, AggregationType.COUNT_TRUE, AggregationType.COUNT_FALSE)
 # A percentile's number is written without an exponent and without zeros at its end: p50, p99.9.
@@ -50,7 +50,7 @@ def _row(description: str, named: dict[str, JsonSchema], metrics: tuple[str, ...
         "type": "string",
         "format": "date-time",
         "title": "Timestamp",
-        "description": "Begin of the bucket, with the offset that `timezone` has then",
+        "description": "Start of the bucket, with the offset that `timezone` has then",
     }
     count = {"type": "integer", "title": "Count", "description": counted}
     values = {f"{one}_{metric}": _value(one, metric) for metric in metrics for one in AggregationType}
@@ -72,7 +72,7 @@ def _row(description: str, named: dict[str, JsonSchema], metrics: tuple[str, ...
 
 def _value(aggregation: AggregationType, metric: str) -> JsonSchema:
     is_cost = metric.endswith("_cost")
-    description = f"{_AGGREGATED[aggregation]} of {metric}"
+    description = _AGGREGATED[aggregation].format(metric)
     if aggregation in _COUNTS:
         return {"type": "integer", "description": description}
     unit = "US dollars" if is_cost else _UNITS.get(metric, "tokens")

@@ -11,7 +11,7 @@ from api.query.breakdown_question import BreakdownQuestion
 from api.query.breakdown_reading import Broken, read_breakdown
 from api.query.breakdown_rows import Ranked, rank, rows_of_values, share
 from api.query.bucket_reading import needs_calls
-from api.query.retained_window import BeyondRetention, Fitted, fit
+from api.query.retained_window import BeyondRetention, FittedWindow, fit
 from api.query.window_refusals import check_calls_are_kept, end_of_time, fitted_window, refusing_what_is_not_kept
 
 
@@ -55,7 +55,7 @@ def _rows(found: Ranked, question: BreakdownQuestion, before: Broken | None) -> 
     ]
 
 
-def _window_before(window: Fitted, now_us: int, retention: Retention) -> Fitted | None:
+def _window_before(window: FittedWindow, now_us: int, retention: Retention) -> FittedWindow | None:
     """The window of the same length before this one; None where not all of it is kept."""
     start_us = window.start_us - (window.end_us - window.start_us)
     try:

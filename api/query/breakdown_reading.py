@@ -17,7 +17,7 @@ from aggregator.store.reader import OpenedProject, StoreReader
 from api.query.breakdown_question import BY_ERROR, BY_MODEL, BY_ROOT, VIEW_DIMENSIONS, BreakdownQuestion
 from api.query.bucket_reading import matches_views, needs_calls, select_calls, view_filter
 from api.query.read_plan import Cover, cover
-from api.query.retained_window import Fitted
+from api.query.retained_window import FittedWindow
 
 
 class Broken(NamedTuple):
@@ -39,7 +39,7 @@ class Broken(NamedTuple):
 
 
 async def read_breakdown(
-    reader: StoreReader, project: OpenedProject, question: BreakdownQuestion, window: Fitted
+    reader: StoreReader, project: OpenedProject, question: BreakdownQuestion, window: FittedWindow
 ) -> Broken:
     """Read a window by value. Raises NotKept, TooMuchToRead and StateLost."""
     if needs_calls(question.filter):
@@ -85,7 +85,7 @@ async def _read_slots(
 
 
 async def _with_calls(
-    reader: StoreReader, selected: Selected, question: BreakdownQuestion, window: Fitted, read: _Read
+    reader: StoreReader, selected: Selected, question: BreakdownQuestion, window: FittedWindow, read: _Read
 ) -> _Read:
     """Count those of the selected calls too that are in the window and pass the filter."""
     wanted = view_filter(question.filter)

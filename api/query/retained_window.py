@@ -5,7 +5,7 @@ from typing import NamedTuple
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES, Level, Retention
 
 
-class Fitted(NamedTuple):
+class FittedWindow(NamedTuple):
     """A window and granularity that what is retained can answer. `slot_s` is the coarsest slot in it; 0: single
     calls.
     """
@@ -35,7 +35,7 @@ def level_reach_us(level: Level, now_us: int, retention: Retention) -> int:
     return -(-reach_us // level.slot_us) * level.slot_us
 
 
-def fit(start_us: int, end_us: int, granularity_s: int, now_us: int, retention: Retention) -> Fitted:
+def fit(start_us: int, end_us: int, granularity_s: int, now_us: int, retention: Retention) -> FittedWindow:
     """Raise the granularity and move the edges outward as far as the oldest part of the window needs.
 
     What lies before everything that is retained is left out, by moving the start. Raises BeyondRetention where that
@@ -44,7 +44,7 @@ def fit(start_us: int, end_us: int, granularity_s: int, now_us: int, retention: 
     if start_us == end_us or (
         start_us >= calls_reach_us(now_us, retention) and start_us >= level_reach_us(MINUTES, now_us, retention)
     ):
-        return Fitted(start_us, end_us, granularity_s, 0)
+        return FittedWindow(start_us, end_us, granularity_s, 0)
     for level in (MINUTES, FIVE_MINUTES, HOURS):
         outward_us = start_us // level.slot_us * level.slot_us
         if outward_us >= level_reach_us(level, now_us, retention):
@@ -55,7 +55,7 @@ def fit(start_us: int, end_us: int, granularity_s: int, now_us: int, retention: 
             raise BeyondRetention(outward_us)
     raised_s = -(-granularity_s // level.slot_s) * level.slot_s
     end_outward_us = _readable_end_us(outward_us, end_us, level, now_us, retention)
-    return Fitted(outward_us, end_outward_us, raised_s, level.slot_s)
+    return FittedWindow(outward_us, end_outward_us, raised_s, level.slot_s)
 
 
 def _readable_end_us(start_us: int, end_us: int, coarsest: Level, now_us: int, retention: Retention) -> int:

@@ -15,7 +15,7 @@ from api.query.buckets import bucket_starts, bucket_timestamps
 from api.query.granularity import resolve_granularity
 from api.query.questions import StatsQuestion
 from api.query.read_plan import bucket_edges
-from api.query.retained_window import Fitted, level_reach_us
+from api.query.retained_window import FittedWindow, level_reach_us
 from api.query.rows_json import AnswerSize, call_json, usage_json
 from api.query.turns import Turns
 from api.query.window_refusals import check_calls_are_kept, end_of_time, fitted_window, refusing_what_is_not_kept
@@ -55,7 +55,7 @@ async def answer_stats(
         return await turns.aside(encode) if room.size_bytes > INLINE_BYTES_MAX else encode()
 
 
-def _planned(question: StatsQuestion, window: Fitted) -> Buckets:
+def _planned(question: StatsQuestion, window: FittedWindow) -> Buckets:
     """The buckets of a window; none where nothing is asked of them. Raises Refusal."""
     zone = load_zone(question.timezone)
     starts: list[int] = []
@@ -66,7 +66,9 @@ def _planned(question: StatsQuestion, window: Fitted) -> Buckets:
     return Buckets(question, bucket_timestamps(starts, zone), edges_us)
 
 
-def _encoded(window: Fitted, question: StatsQuestion, timestamps: Sequence[str], rows: Sequence[BucketRows]) -> bytes:
+def _encoded(
+    window: FittedWindow, question: StatsQuestion, timestamps: Sequence[str], rows: Sequence[BucketRows]
+) -> bytes:
     return msgspec.json.encode(
         {
             "start": format_utc(window.start_us),
@@ -79,14 +81,14 @@ def _encoded(window: Fitted, question: StatsQuestion, timestamps: Sequence[str],
     )
 
 
-def _window(question: StatsQuestion, now_us: int, retention: Retention) -> Fitted:
+def _window(question: StatsQuestion, now_us: int, retention: Retention) -> FittedWindow:
     end_us = now_us if question.end_us is None else question.end_us
     end_us = end_of_time(question.start_us, end_us, now_us)
     granularity_s = resolve_granularity(end_us - question.start_us, question.granularity_s)
     return fitted_window(question.start_us, end_us, granularity_s, now_us, retention)
 
 
-def _check_edges(starts: Sequence[int], window: Fitted, timezone: str) -> None:
+def _check_edges(starts: Sequence[int], window: FittedWindow, timezone: str) -> None:
     """Refuse a zone whose days begin inside a slot, where only slots of `slot_s` are kept: no answer would be exact."""
     if window.slot_s and any(start_us % (window.slot_s * SECOND_US) for start_us in starts):
         raise invalid_at(

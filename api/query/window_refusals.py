@@ -8,7 +8,7 @@ from aggregator.rollups.levels import Retention
 from aggregator.rollups.views import NotKept
 from aggregator.time_units import DAY_US
 from aggregator.timestamps import format_utc
-from api.query.retained_window import BeyondRetention, Fitted, calls_reach_us, fit
+from api.query.retained_window import BeyondRetention, FittedWindow, calls_reach_us, fit
 from api.refusals import invalid_at
 
 # No event is taken in that is further ahead of the time at which it comes; nothing beyond has to be read, nor listed.
@@ -35,7 +35,7 @@ def end_of_time(start_us: int, end_us: int, now_us: int) -> int:
     return max(start_us, min(end_us, now_us + AHEAD_US_MAX))
 
 
-def fitted_window(start_us: int, end_us: int, granularity_s: int, now_us: int, retention: Retention) -> Fitted:
+def fitted_window(start_us: int, end_us: int, granularity_s: int, now_us: int, retention: Retention) -> FittedWindow:
     """The window as far as what is retained can answer it. Raises Refusal where that is nothing."""
     try:
         return fit(start_us, end_of_time(start_us, end_us, now_us), granularity_s, now_us, retention)
@@ -45,7 +45,7 @@ def fitted_window(start_us: int, end_us: int, granularity_s: int, now_us: int, r
         ) from None
 
 
-def check_calls_are_kept(window: Fitted, now_us: int, retention: Retention) -> None:
+def check_calls_are_kept(window: FittedWindow, now_us: int, retention: Retention) -> None:
     """Raises Refusal where a filter that needs call records reaches further back than they do."""
     reach_us = calls_reach_us(now_us, retention)
     if window.start_us < min(reach_us, window.end_us):

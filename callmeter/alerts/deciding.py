@@ -30,7 +30,7 @@ class Look(NamedTuple):
     seen: Mapping[Group, Seen] | None
 
 
-class Told(NamedTuple):
+class EpisodeEvent(NamedTuple):
     """An event of an episode that somebody is to be told of. `rule` and `seen`: None where the rule is gone."""
 
     event: Event
@@ -41,18 +41,18 @@ class Told(NamedTuple):
     seen: Seen = _NOTHING
 
 
-class Decided(NamedTuple):
+class Decision(NamedTuple):
     """The episodes from now on, and what is to be told."""
 
     episodes: dict[Key, Episode]
-    told: list[Told]
+    told: list[EpisodeEvent]
 
 
-def decide(file: RuleFile, episodes: Episodes, looks: Sequence[Look], now_us: int) -> Decided:
+def decide(file: RuleFile, episodes: Episodes, looks: Sequence[Look], now_us: int) -> Decision:
     """All rules' next states. Episodes of rules that the file has no more are over."""
     now = datetime.fromtimestamp(now_us / SECOND_US, UTC)
     after = dict(episodes)
-    told: list[Told] = []
+    told: list[EpisodeEvent] = []
     for look in looks:
         if look.seen is None:
             continue
@@ -71,17 +71,17 @@ def decide(file: RuleFile, episodes: Episodes, looks: Sequence[Look], now_us: in
             if event is not None:
                 about = episode or before
                 assert about is not None
-                told.append(Told(event, key, about, look.at_us, rule, seen))
+                told.append(EpisodeEvent(event, key, about, look.at_us, rule, seen))
     there = {(rule.name, rule.project) for rule in file.rules}
     for key, left in episodes.items():
         if key[:2] not in there:
             del after[key]
             if (event := over(left).event) is not None:
-                told.append(Told(event, key, left, left.true_us))
-    return Decided(after, told)
+                told.append(EpisodeEvent(event, key, left, left.true_us))
+    return Decision(after, told)
 
 
-def deliveries_of(told: Told, number: int, now_us: int) -> list[Delivery]:
+def deliveries_of(told: EpisodeEvent, number: int, now_us: int) -> list[Delivery]:
     """The notifications of an event, one for each receiver; `number`: of the first."""
     episode = told.episode
     assert episode.fired_us is not None
@@ -109,7 +109,7 @@ def firing_for(receiver: str, episodes: Episodes, now_us: int) -> list[Delivery]
         one
         for key, episode in episodes.items()
         if episode.told_us is not None and receiver in episode.receivers
-        for one in deliveries_of(Told(Event.FIRING, key, episode, now_us), 0, now_us)
+        for one in deliveries_of(EpisodeEvent(Event.FIRING, key, episode, now_us), 0, now_us)
         if one.receiver == receiver
     ]
 

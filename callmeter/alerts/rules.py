@@ -216,7 +216,7 @@ class Silence(_Section):
         )
 
 
-class _Told(NamedTuple):
+class _Mistake(NamedTuple):
     place: tuple[str | int, ...]
     sentence: str
 
@@ -241,25 +241,25 @@ class RuleFile(_Section):
             return given | {"rules": rules}
         return given
 
-    def mistakes(self) -> list[_Told]:
+    def mistakes(self) -> list[_Mistake]:
         """Return what is wrong between the parts: names that come twice, or that nobody has; and parts without
         anything.
         """
         # Not a least length of the field: pydantic would tell of it wherever all that is in it is wrong.
         empty = [part for part in ("rules", "receivers") if not getattr(self, part)]
-        found = [_Told((part,), "is empty") for part in empty]
+        found = [_Mistake((part,), "is empty") for part in empty]
         names = [one.name for one in self.receivers]
         for part, of_part in (("rules", [one.name for one in self.rules]), ("receivers", names)):
             for at, name in enumerate(of_part):
                 if name in of_part[:at]:
-                    found.append(_Told((part, at, "name"), f"{name} is the name of another one too"))
+                    found.append(_Mistake((part, at, "name"), f"{name} is the name of another one too"))
         for at, rule in enumerate(self.rules):
             for name in rule.receivers or ():
                 if name not in names:
-                    found.append(_Told(("rules", at, "receivers"), f"{name} is no receiver of this file"))
+                    found.append(_Mistake(("rules", at, "receivers"), f"{name} is no receiver of this file"))
         for at, silence in enumerate(self.silences):
             if silence.rule != "*" and silence.rule not in [one.name for one in self.rules]:
-                found.append(_Told(("silences", at, "rule"), f"{silence.rule} is no rule of this file"))
+                found.append(_Mistake(("silences", at, "rule"), f"{silence.rule} is no rule of this file"))
         return found
 
     def receivers_of(self, rule: Rule) -> tuple[str, ...]:

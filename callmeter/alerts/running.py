@@ -11,11 +11,11 @@ import msgspec
 from aggregator.store.alert_store import AlertStore, KeptAlerts
 from aggregator.store.connection import StoreTrouble
 from callmeter.alerts.deciding import (
-    Decided,
+    Decision,
+    EpisodeEvent,
     Episodes,
     Key,
     Look,
-    Told,
     decide,
     deliveries_of,
     firing_for,
@@ -151,7 +151,7 @@ class Alerter:
         self._store.show(token, shown_rules(self._rules.path.name, EVERY_S, looks, self._episodes))
         self._shown_s = now_s
 
-    def _change(self, token: str, decided: Decided, now_us: int) -> None:
+    def _change(self, token: str, decided: Decision, now_us: int) -> None:
         """Store what was decided together with what is to be delivered, then deliver it."""
         deliveries: list[Delivery] = []
         for told in decided.told:
@@ -174,7 +174,7 @@ class Alerter:
         self._hand_out(deliveries, now_us)
         return None
 
-    def _worded(self, told: Told) -> Episode:
+    def _worded(self, told: EpisodeEvent) -> Episode:
         """An episode with all that is said of it from now on."""
         rule, group = told.rule, told.key[2]
         assert rule is not None
@@ -229,7 +229,7 @@ class Alerter:
                 self._couriers[name].start()
 
 
-def _say(told: Told) -> None:
+def _say(told: EpisodeEvent) -> None:
     rule, project, group = told.key
     value = told.seen.value
     fields = {"is": told.event.value, "rule": rule, "project": project, "group": group, "value": value}

@@ -23,7 +23,7 @@ from callmeter.metrics.request_metrics import MeasuredApp
 from callmeter.metrics.shared_values import sharing_values
 from callmeter.object_store import opened_store
 from callmeter.settings import Settings
-from callmeter.supervision import Crew, supervise
+from callmeter.supervision import ProcessCounts, supervise
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +42,10 @@ log = logging.getLogger(__name__)
 def api(
     settings: Settings, host: str | None, port: int | None, workers: int | None, no_auth: bool, gateway: bool
 ) -> None:
-    """Answer /calls/stats and /calls/usage over HTTP, until SIGTERM or Ctrl-C.
+    """Answer questions over HTTP (/calls/stats, /calls/usage and more; see /docs) and serve the page, until SIGTERM.
 
-    Asks for access keys (see `callmeter keys`) unless told not to, by --no-auth or CALLMETER_API__AUTH=false, which
-    only a loopback address may be. While Redis is away it answers 503, and by itself rightly again when Redis is back.
+    Clients need an access key (see `callmeter keys`). Without keys, by --no-auth or CALLMETER_API__AUTH=false, the api
+    listens on a loopback address only. While Redis cannot be reached it answers 503, and answers again by itself.
 
     \b
     callmeter keys create --name dashboards --all-projects
@@ -89,9 +89,9 @@ def _serve(
     workers: int,
     shared_values: Path | None,
     listening: socket.socket,
-    crew: Crew | None,
+    process_counts: ProcessCounts | None,
 ) -> None:
-    """Answer on a socket, alone or as one of a crew, until told to stop."""
+    """Answer on a socket, alone or as one of several processes, until told to stop."""
     fixed_now_us = settings.now_us()
     with gateway_app(settings, auth) if gateway else nullcontext() as door:
         serve(
@@ -115,7 +115,7 @@ def _serve(
             settings.log.level,
             partial(_measured, door, shared_values),
             listening,
-            None if crew is None else lambda: Processes(crew.wanted, crew.running),
+            None if process_counts is None else lambda: Processes(process_counts.wanted, process_counts.running),
         )
 
 

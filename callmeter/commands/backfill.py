@@ -8,7 +8,7 @@ import click
 
 from aggregator.layout.kept import decode_retention
 from aggregator.store.connection import connect
-from callmeter.backfill import Findings, Line, PlaceFile, Reach, Refused, lines_of
+from callmeter.backfill import Findings, KeptByWorkers, Line, PlaceFile, Refused, lines_of
 from callmeter.command_errors import explained_failures
 from callmeter.commands.produce import require_topic
 from callmeter.progress.transfer import TransferProgress
@@ -85,7 +85,7 @@ def backfill(
         raise click.ClickException(str(refused)) from None
 
 
-def _reach(settings: Settings, topic: str) -> Reach:
+def _reach(settings: Settings, topic: str) -> KeptByWorkers:
     """Return what the workers of the topic say they keep; the settings' where none has said so."""
     retention, dropped_before_us = None, 0
     with explained_failures(settings):
@@ -97,7 +97,7 @@ def _reach(settings: Settings, topic: str) -> Reach:
                     kept = decode_retention(stored)
                     retention = kept if retention is None else retention.shortest(kept)
                 dropped_before_us = max(dropped_before_us, int(store.shard_fields().get("dropped_before_us", 0)))
-    return Reach(retention or settings.retention.kept(), dropped_before_us)
+    return KeptByWorkers(retention or settings.retention.kept(), dropped_before_us)
 
 
 def _look_at_all(lines: IO[bytes], size_bytes: int | None, findings: Findings, keys: MessageKeys) -> None:

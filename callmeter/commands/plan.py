@@ -87,7 +87,7 @@ COUNT = click.IntRange(1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 @click.pass_obj
 def plan(settings: Settings, /, as_json: bool, **asked: Any) -> None:
-    """Reckon what a load needs: partitions, workers, Redis memory by what it is for, broker traffic, cost of answers.
+    """Estimate what a load needs: partitions, workers, Redis memory by what it is for, broker traffic, cost of answers.
 
     Nothing is connected to. The figures behind it were measured by `python -m bench --record` on the machine that is
     named below the table; what is asked for beyond what was measured is scaled, and the assumptions are said.

@@ -21,7 +21,7 @@ KEY_WAIT_S = 0.1
 TREND_S_MAX = 10.0
 
 
-class Looker(threading.Thread):
+class ViewPoller(threading.Thread):
     """Asks for a view every so often, and at once when it becomes another; what came of it is in `found`."""
 
     def __init__(self, api: Api, view: View, every_s: float) -> None:
@@ -81,18 +81,18 @@ class Looker(threading.Thread):
 
 def watch(console: Console, api: Api, state: State, every_s: float, between: Callable[[], None]) -> None:
     """Show until somebody quits; `between` is called some times a second, and may raise to end it."""
-    looker = Looker(api, state.frame.view, every_s)
-    looker.start()
+    poller = ViewPoller(api, state.frame.view, every_s)
+    poller.start()
     drawn: tuple[object, ...] = ()
     with Keyboard() as keyboard, Live(console=console, screen=True, auto_refresh=False) as live:
         while not state.ended:
             between()
             for key in keyboard.read(KEY_WAIT_S):
                 state = pressed(state, key)
-            looker.held = state.frame.held
-            looker.rows_max = rows_room(console.height)
-            looker.look_at(state.frame.view)
-            state = state._replace(frame=_with_found(state.frame, looker))
+            poller.held = state.frame.held
+            poller.rows_max = rows_room(console.height)
+            poller.look_at(state.frame.view)
+            state = state._replace(frame=_with_found(state.frame, poller))
             now = (state, console.width, console.height)
             if now != drawn:
                 drawn = now
@@ -100,9 +100,9 @@ def watch(console: Console, api: Api, state: State, every_s: float, between: Cal
                 live.update(Group(*lines), refresh=True)
 
 
-def _with_found(frame: Frame, looker: Looker) -> Frame:
+def _with_found(frame: Frame, poller: ViewPoller) -> Frame:
     """The frame with the newest answers; those to another view stay until there are some to this one."""
-    view, shown, trends, trouble = looker.found
+    view, shown, trends, trouble = poller.found
     if view != frame.view and shown is not None:
         return frame._replace(trouble="")
     return frame._replace(shown=shown or frame.shown, trends=trends, trouble=trouble)

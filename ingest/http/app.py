@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ingest.http.body import BodyLimits, BodyRoom, read_body
+from ingest.http.body import BodyBudget, BodyLimits, read_body
 from ingest.http.refusal import Refused, json_answer
 from ingest.http.routes import EventRoutes, digest_of_file, digest_of_object, graphql
 from ingest.http.sending import Sending
@@ -40,7 +40,7 @@ class GatewayLimits(msgspec.Struct, frozen=True):
 
 def make_gateway(sending: Sending, writers: Writers, limits: GatewayLimits) -> Starlette:
     """The app. Its routes share only these and the room there is for bodies."""
-    room = BodyRoom(limits.body.all_bytes_max)
+    room = BodyBudget(limits.body.all_bytes_max)
     events = EventRoutes(sending, limits.default_project)
     posted: dict[str, _Work] = {
         "/graphql": graphql,
@@ -66,7 +66,9 @@ def make_gateway(sending: Sending, writers: Writers, limits: GatewayLimits) -> S
     return app
 
 
-async def _respond(work: _Work, writers: Writers, limits: GatewayLimits, room: BodyRoom, request: Request) -> Response:
+async def _respond(
+    work: _Work, writers: Writers, limits: GatewayLimits, room: BodyBudget, request: Request
+) -> Response:
     """The response of a route, for every way it can fail too."""
     try:
         writer = await writers.writer(request.headers.get("authorization"))

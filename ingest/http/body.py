@@ -24,7 +24,7 @@ class BodyLimits(msgspec.Struct, frozen=True):
     all_bytes_max: int = 256 * 2**20
 
 
-class BodyRoom:
+class BodyBudget:
     """How many bytes all bodies together may still have."""
 
     def __init__(self, bytes_max: int) -> None:

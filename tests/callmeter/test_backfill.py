@@ -8,7 +8,7 @@ import pytest
 from aggregator.rollups.levels import Retention
 from aggregator.time_units import DAY_S, DAY_US
 from aggregator.timestamps import format_utc
-from callmeter.backfill import Findings, Line, PlaceFile, Reach, Refused
+from callmeter.backfill import Findings, KeptByWorkers, Line, PlaceFile, Refused
 from ingest.kafka.message_key import MessageKeys
 
 NOW_US = 1_800_000_000_000_000
@@ -22,7 +22,7 @@ def line(number: int, days_ago: float) -> Line:
     return Line(number, 0, json.dumps({"complete": call}).encode())
 
 
-def found(*days_ago: float, reach: Reach = Reach(KEPT)) -> Findings:  # noqa: B008  frozen
+def found(*days_ago: float, reach: KeptByWorkers = KeptByWorkers(KEPT)) -> Findings:  # noqa: B008  frozen
     """Returns what is found in calls of so many days ago."""
     findings = Findings(reach, lambda: NOW_US)
     for number, days in enumerate(days_ago, start=1):
@@ -44,21 +44,21 @@ def test_older_than_call_records() -> None:
     assert said.startswith("2 events are older than call records are kept (30 days)")
     assert "CALLMETER_RETENTION__CALLS=202d" in said
     assert format_utc(NOW_US - round(200.5 * DAY_US)) in said
-    longer = Reach(Retention(202 * DAY_S, 30 * DAY_S, 90 * DAY_S, 400 * DAY_S))
+    longer = KeptByWorkers(Retention(202 * DAY_S, 30 * DAY_S, 90 * DAY_S, 400 * DAY_S))
     assert found(1, 31, 200.5, reach=longer).are_none
 
 
 def test_older_than_all_rollups() -> None:
     """Hours are named too, also where call records would reach back that far."""
     assert ["RETENTION__CALLS=502d" in said for said in found(500).sentences()] == [True, False]
-    longer = Reach(Retention(600 * DAY_S, 30 * DAY_S, 90 * DAY_S, 400 * DAY_S))
+    longer = KeptByWorkers(Retention(600 * DAY_S, 30 * DAY_S, 90 * DAY_S, 400 * DAY_S))
     [said] = found(500, reach=longer).sentences()
     assert "CALLMETER_RETENTION__HOURS=502d" in said
 
 
 def test_records_that_were_dropped() -> None:
     """No setting helps where records were dropped: they alone could tell whether calls were counted."""
-    findings = found(10, 20, reach=Reach(KEPT, NOW_US - 15 * DAY_US))
+    findings = found(10, 20, reach=KeptByWorkers(KEPT, NOW_US - 15 * DAY_US))
     [said] = findings.sentences()
     assert (findings.dropped, findings.too_late) == (1, 0)
     assert "1 events are from before" in said
@@ -66,7 +66,7 @@ def test_records_that_were_dropped() -> None:
 
 def test_no_events() -> None:
     """Lines are named, with what is wrong."""
-    findings = Findings(Reach(KEPT), lambda: NOW_US)
+    findings = Findings(KeptByWorkers(KEPT), lambda: NOW_US)
     assert findings.look(Line(7, 0, b'{"start": {"project_id": "p", "id": "a"}}'), MessageKeys("project")) == []
     findings.look(Line(8, 0, b"nonsense"), MessageKeys("project"))
     first, second = findings.sentences()

@@ -8,7 +8,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 from confluent_kafka import Message as KafkaMessage
 
 from aggregator.time_units import DAY_US, SECOND_US
-from ingest.assignment import TRANSITIONS, Assignment, Happening, State, Unopened
+from ingest.assignment import TRANSITIONS, Assignment, State, Trigger, Unopened
 from ingest.fold_step import Folding
 from ingest.kafka.consumer import LogEnd
 from ingest.kafka.log_ends import EndMark
@@ -41,8 +41,8 @@ class Life:
 def test_every_state_can_be_left() -> None:
     """The table has a way out of each state, and an unopened partition waits for nothing but its shard."""
     assert {state for state, _ in TRANSITIONS} == set(State)
-    assert [happening for state, happening in TRANSITIONS if state is State.OPENING] == [Happening.OPENED]
-    assert (State.REFUSED, Happening.MESSAGES_CAME) not in TRANSITIONS
+    assert [happening for state, happening in TRANSITIONS if state is State.OPENING] == [Trigger.OPENED]
+    assert (State.REFUSED, Trigger.MESSAGES_CAME) not in TRANSITIONS
 
 
 def test_unopened_has_no_shard() -> None:

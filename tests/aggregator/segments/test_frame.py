@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from aggregator.rollups.cell import Cell
 from aggregator.rollups.series import LATENCY, OF_USAGE, series_of
 from aggregator.rollups.totals import ABSENT, Totals
-from aggregator.segments.frame import Beside, CorruptFrame, FullCell, pack_frame, unpack_frame
+from aggregator.segments.frame import CorruptFrame, FullCell, PackedOverflow, pack_frame, unpack_frame
 
 NAMES = (LATENCY, b":gpt-4o", b":", b"^gpt-4o")
 PRICES = (2_500_000, -1_250_000, 600_000)
@@ -56,7 +56,7 @@ def full_cells(draw: st.DrawFn) -> FullCell:
             cell.large[name] = draw(st.lists(st.integers(0, 2**200), min_size=layout.width, max_size=layout.width))
         if kind:
             sketches = draw(st.sampled_from([[], [bytes([at] * at) for at in range(layout.metrics)]]))
-            beside[name] = Beside(draw(rows(name)), sketches)
+            beside[name] = PackedOverflow(draw(rows(name)), sketches)
     return FullCell(cell, beside)
 
 

@@ -8,7 +8,7 @@ from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES, Retention
 from aggregator.time_units import DAY_S, DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from api.query.buckets import bucket_starts
 from api.query.read_plan import bucket_edges, cover
-from api.query.retained_window import BeyondRetention, Fitted, calls_reach_us, fit, level_reach_us
+from api.query.retained_window import BeyondRetention, FittedWindow, calls_reach_us, fit, level_reach_us
 from api.query.zones import load_zone
 
 # In the middle of a minute, a five minutes and an hour: 12:34:30.
@@ -32,12 +32,12 @@ def test_reach() -> None:
 
 def test_exact_up_to_the_last_call() -> None:
     """A window that calls reach is answered as asked, to the microsecond and the second."""
-    assert fit(CALLS_US, NOW_US, 7, NOW_US, KEPT) == Fitted(CALLS_US, NOW_US, 7, 0)
+    assert fit(CALLS_US, NOW_US, 7, NOW_US, KEPT) == FittedWindow(CALLS_US, NOW_US, 7, 0)
 
 
 def test_a_microsecond_earlier_needs_minutes() -> None:
     """The start moves out to its minute, granularity up to whole minutes; the end is where calls are known."""
-    assert fit(CALLS_US - 1, NOW_US, 7, NOW_US, KEPT) == Fitted(CALLS_US - 30 * SECOND_US, NOW_US, 60, 60)
+    assert fit(CALLS_US - 1, NOW_US, 7, NOW_US, KEPT) == FittedWindow(CALLS_US - 30 * SECOND_US, NOW_US, 60, 60)
     assert fit(CALLS_US - 1, NOW_US, 61, NOW_US, KEPT).granularity_s == 120
     assert fit(CALLS_US - 1, NOW_US, 3600, NOW_US, KEPT).granularity_s == 3600
 
@@ -118,13 +118,13 @@ def test_all_that_is_read_is_retained(
 def test_the_finest_level_that_reaches_the_start(start_us: int, slot_s: int, outward_us: int) -> None:
     """A window is read from the finest level that reaches its start, on both sides of where each level ends."""
     fitted = fit(start_us, NOW_US, 60, NOW_US, KEPT)
-    assert fitted == Fitted(outward_us, NOW_US, slot_s, slot_s)
+    assert fitted == FittedWindow(outward_us, NOW_US, slot_s, slot_s)
 
 
 def test_what_lies_before_everything_is_left_out() -> None:
     """The answer begins where data does, and says so."""
-    assert fit(HOURS_US - 1, NOW_US, 60, NOW_US, KEPT) == Fitted(HOURS_US, NOW_US, 3600, 3600)
-    assert fit(0, HOURS_US + 1, 60, NOW_US, KEPT) == Fitted(HOURS_US, HOURS_US + HOUR_US, 3600, 3600)
+    assert fit(HOURS_US - 1, NOW_US, 60, NOW_US, KEPT) == FittedWindow(HOURS_US, NOW_US, 3600, 3600)
+    assert fit(0, HOURS_US + 1, 60, NOW_US, KEPT) == FittedWindow(HOURS_US, HOURS_US + HOUR_US, 3600, 3600)
 
 
 @pytest.mark.parametrize("end_us", [HOURS_US, HOURS_US - 1, 5])
@@ -137,14 +137,14 @@ def test_nothing_is_kept_of_it(end_us: int) -> None:
 
 def test_an_empty_window_is_what_it_is() -> None:
     """However old."""
-    assert fit(5, 5, 7, NOW_US, KEPT) == Fitted(5, 5, 7, 0)
+    assert fit(5, 5, 7, NOW_US, KEPT) == FittedWindow(5, 5, 7, 0)
 
 
 def test_calls_kept_longer_than_minutes_do_not_help_rollups() -> None:
     """Past the minutes, even where calls are known, the answer comes from five minutes."""
     kept = Retention(calls_s=10 * DAY_S, minutes_s=2 * DAY_S, five_minutes_s=10 * DAY_S, hours_s=10 * DAY_S)
     assert fit(MINUTES_US - 1, NOW_US, 60, NOW_US, kept).slot_s == 300
-    assert fit(MINUTES_US, NOW_US, 7, NOW_US, kept) == Fitted(MINUTES_US, NOW_US, 7, 0)
+    assert fit(MINUTES_US, NOW_US, 7, NOW_US, kept) == FittedWindow(MINUTES_US, NOW_US, 7, 0)
 
 
 def test_levels_outlive_finer_ones() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from aggregator.time_units import SECOND_US
-from callmeter.alerts.deciding import Told, deliveries_of, episode_id
+from callmeter.alerts.deciding import EpisodeEvent, deliveries_of, episode_id
 from callmeter.alerts.episodes import Episode, Event
 from callmeter.alerts.measuring import Seen
 from callmeter.alerts.notifications import NOT_OVER, Delivery, alertmanager_request, request_of
@@ -23,7 +23,9 @@ def delivery(event: Event, receiver: str = "hook") -> Delivery:
     told = rule(group_by="op_name", severity="page", summary="{value} of {group} fail", labels={"team": "agents"})
     said = annotations_of(told, OP, Seen(0.25, True, 0.05), AT_US, ["c-1", "c-2"], "https://callmeter.example/")
     episode = Episode(told.name, OP, AT_US, AT_US, 0.25, AT_US, AT_US, labels_of(told, OP), said, (receiver,))
-    [found] = deliveries_of(Told(event, ("errors", "acme/agents", OP), episode, AT_US + 90 * SECOND_US), 7, AT_US)
+    [found] = deliveries_of(
+        EpisodeEvent(event, ("errors", "acme/agents", OP), episode, AT_US + 90 * SECOND_US), 7, AT_US
+    )
     return found
 
 
