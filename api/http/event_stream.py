@@ -70,26 +70,25 @@ class EventStream(Response):
         await self._send(send, b"retry: %d\n\n" % RETRY_MS)
         loop = asyncio.get_running_loop()
         allowed_until_s = loop.time() + self._limits.heartbeat_s
-        waiting: asyncio.Future[Update] | None = None
         try:
             while True:
-                waiting = waiting or asyncio.ensure_future(self._watcher.next())
-                await asyncio.wait([waiting], timeout=self._limits.heartbeat_s)
+                update = await self._next()
                 if loop.time() >= allowed_until_s:
                     if not await self._may_go_on():
                         break
                     allowed_until_s = loop.time() + self._limits.heartbeat_s
-                if waiting.done():
-                    update, waiting = waiting.result(), None
-                    await self._send(send, frame(update))
-                else:
-                    await self._send(send, b": \n\n")
+                await self._send(send, b": \n\n" if update is None else frame(update))
         except Refusal as refusal:
             await self._send(send, b"event: refused\ndata: %b\n\n" % bytes(refusal_response(refusal).body))
-        finally:
-            if waiting is not None:
-                waiting.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _next(self) -> Update | None:
+        """The next update; None where a sign of life is due before."""
+        try:
+            async with asyncio.timeout(self._limits.heartbeat_s):
+                return await self._watcher.next()
+        except TimeoutError:
+            return None
 
     async def _send(self, send: Send, part: bytes) -> None:
         async with asyncio.timeout(self._limits.taken_s_max):

@@ -1,7 +1,8 @@
 """Questions that are asked again and again while somebody watches: however many do, each question is asked once.
 
 A watch asks at most once a second and keeps only its newest answer, which all its watchers share. Whoever is slow
-misses answers in between and gets the newest; nothing is queued for anybody.
+misses answers in between and gets the newest; nothing is queued for anybody. Few questions are asked at a time and few
+watchers are told at a time, so that whoever asks a question of his own waits for those few and not for all.
 """
 
 import asyncio
@@ -24,6 +25,11 @@ class StreamLimits(NamedTuple):
     watch_s: float = 1.0
     # Distinct questions; each takes some milliseconds of work every second.
     watches_max: int = 500
+    # Watched questions that are asked at a time, each a few milliseconds of work in some steps; the others wait. With
+    # all at once, each step of a plain question would wait for a step of each of them.
+    asked_at_once_max: int = 4
+    # Watchers that are told before others have their turn; each is some 0.1 ms of work.
+    told_at_once_max: int = 20
     # Between two signs of life. Proxies close what is silent for a minute; a key is asked for again as often.
     heartbeat_s: float = 15.0
     # An answer waits until all but some 64 KB of those before have been taken; who keeps it waiting longer is dropped.
@@ -50,6 +56,7 @@ class Watches:
     def __init__(self, limits: StreamLimits) -> None:
         self._limits = limits
         self._watches: dict[str, _Watch] = {}
+        self._asking = asyncio.Semaphore(limits.asked_at_once_max)
 
     def __len__(self) -> int:
         return len(self._watches)
@@ -67,7 +74,7 @@ class Watches:
                     f"The server watches no more than {self._limits.watches_max:,} different questions; please retry."
                 )
                 raise Refusal(503, (), sentence, "busy", headers={"Retry-After": "10"})
-            watch = self._watches[key] = _Watch(ask, self._limits.watch_s)
+            watch = self._watches[key] = _Watch(ask, self._asking, self._limits)
         watch.watchers += 1
         watcher = Watcher(watch, lambda: self._leave(key, watch))
         try:
@@ -104,13 +111,14 @@ class Watcher:
 class _Watch:
     """One question while it is watched."""
 
-    def __init__(self, ask: Ask, watch_s: float) -> None:
+    def __init__(self, ask: Ask, asking: asyncio.Semaphore, limits: StreamLimits) -> None:
         self._ask = ask
-        self._watch_s = watch_s
+        self._asking = asking
+        self._limits = limits
         self._newest: Update | None = None
         self._ended: Exception | None = None
         self._same_as_of = False
-        self._changed = asyncio.Event()
+        self._waiting: dict[asyncio.Future[None], None] = {}  # in the order in which they came
         self._task = asyncio.ensure_future(self._run())
         self.watchers = 0
 
@@ -146,8 +154,12 @@ class _Watch:
         while not is_there():
             if self._ended is not None:
                 raise self._ended
-            changed = self._changed
-            await changed.wait()
+            told = asyncio.get_running_loop().create_future()
+            self._waiting[told] = None
+            try:
+                await told
+            finally:
+                self._waiting.pop(told, None)
 
     async def _run(self) -> None:
         content = b""
@@ -155,7 +167,8 @@ class _Watch:
         while self._ended is None:
             begun_s = loop.time()
             try:
-                answer, freshness = await self._ask()
+                async with self._asking:
+                    answer, freshness = await self._ask()
             except StoreAway as away:
                 # Who watches is told by the heartbeat's silence of answers; who comes new, by a 503.
                 if self._newest is None:
@@ -169,18 +182,26 @@ class _Watch:
                 if (without_instants := _INSTANTS.sub(b"", answer)) != content:
                     content = without_instants
                     self._update(answer, freshness)
+                    await self._tell()
             if self._ended is not None:
-                self._tell()
+                for told in self._waiting:  # at once: the first of them who leaves ends this task
+                    _wake(told)
                 return
-            await asyncio.sleep(max(0.0, self._watch_s - (loop.time() - begun_s)))
+            await asyncio.sleep(max(0.0, self._limits.watch_s - (loop.time() - begun_s)))
 
     def _update(self, answer: bytes, freshness: Freshness) -> None:
         as_of = "" if freshness.as_of_us is None else format_utc(freshness.as_of_us)
         before = self._newest
         self._same_as_of = before is not None and before.as_of == as_of
         self._newest = Update(0 if before is None else before.position + 1, as_of, answer)
-        self._tell()
 
-    def _tell(self) -> None:
-        told, self._changed = self._changed, asyncio.Event()
-        told.set()
+    async def _tell(self) -> None:
+        for at, told in enumerate(list(self._waiting), 1):
+            _wake(told)
+            if at % self._limits.told_at_once_max == 0:
+                await asyncio.sleep(0)
+
+
+def _wake(told: "asyncio.Future[None]") -> None:
+    if not told.done():
+        told.set_result(None)

@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from api.headers import Freshness
-from api.query.stream_watches import StreamLimits, Update, Watches
+from api.query.stream_watches import StreamLimits, Update, Watcher, Watches
 from api.refusals import Refusal, StoreAway
 
 SOON_S = 0.01
@@ -220,4 +220,78 @@ def test_positions_rise() -> None:
         watcher.leave()
 
     bodies = count(2)
+    asyncio.run(run())
+
+
+def test_few_questions_are_asked_at_a_time() -> None:
+    """Whoever asks one of his own waits for those, and not for all that are watched."""
+
+    async def run() -> None:
+        asking = most = 0
+
+        async def ask() -> tuple[bytes, Freshness]:
+            nonlocal asking, most
+            asking += 1
+            most = max(most, asking)
+            await asyncio.sleep(SOON_S / 10)
+            asking -= 1
+            return b"[1]", Freshness(T_US, 0)
+
+        watches = Watches(StreamLimits(SOON_S, asked_at_once_max=2))
+        watchers = await asyncio.gather(*(watches.join(str(key), ask, None) for key in range(20)))
+        assert most == 2
+        for watcher in watchers:
+            watcher.leave()
+
+    asyncio.run(run())
+
+
+def test_few_watchers_are_told_at_a_time() -> None:
+    """Others have their turn after each few, not after thousands."""
+
+    async def run() -> None:
+        question, watches = Question(), Watches(StreamLimits(SOON_S, told_at_once_max=10))
+        watchers = [await watches.join("key", question.ask, None) for _ in range(500)]
+        for watcher in watchers:
+            await watcher.next()
+        told = 0
+
+        async def hear(watcher: Watcher) -> None:
+            nonlocal told
+            await watcher.next()
+            told += 1
+
+        hearing = [asyncio.ensure_future(hear(watcher)) for watcher in watchers]
+        question.body = b"[2]"
+        before = most = 0
+        while told < len(watchers):
+            await asyncio.sleep(0)
+            before, most = told, max(most, told - before)
+        assert 0 < most <= 10
+        await asyncio.gather(*hearing)
+        for watcher in watchers:
+            watcher.leave()
+
+    asyncio.run(run())
+
+
+def test_a_watch_that_ends_ends_for_all_who_wait() -> None:
+    """Though the first of them who leaves takes it away."""
+
+    async def run() -> None:
+        question, watches = Question(), Watches(StreamLimits(SOON_S, told_at_once_max=1))
+
+        async def hear(watcher: Watcher) -> None:
+            try:
+                while True:
+                    await watcher.next()
+            finally:
+                watcher.leave()
+
+        hearing = [asyncio.ensure_future(hear(await watches.join("key", question.ask, None))) for _ in range(50)]
+        await asked_again(question)
+        question.trouble = Refusal(422, (), "no", "no")
+        ended = await asyncio.wait_for(asyncio.gather(*hearing, return_exceptions=True), 5)
+        assert {type(one) for one in ended} == {Refusal}
+
     asyncio.run(run())
