@@ -36,7 +36,8 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     {tag}:objects         hash    name of an object -> which blocks point into it (aggregator/layout/moved.py)
     {tag}:retired         hash    name of an object that nothing points into -> since when (microseconds since 1970)
     {tag}:P:v:L:B         hash    slot in block B of level L -> its version: random bytes, drawn anew by every batch
-                                  that changes a cell of the slot
+                                  that changes a cell of the slot; of minutes also when the latest call began
+                                  (aggregator/layout/slot_versions.py)
     {tag}:P:x:K:D         hash    value -> postings: numbers of the calls of day D that have the value in index K
                                   (aggregator/layout/postings.py)
     {tag}:P:y:K:D         hash    block number + ":" + value -> a full block of postings

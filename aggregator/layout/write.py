@@ -9,7 +9,7 @@ Value = str | bytes | int
 
 class ShardWrite(msgspec.Struct):
     """Keys that go before all else, fields to set and delete by key, refs, slots whose versions are drawn anew by key,
-    and when keys expire (Unix s).
+    when keys expire (Unix s); of minutes, by the key of their versions, when their latest call began (0: not known).
     """
 
     fields: dict[Key, dict[Field, Value]] = msgspec.field(default_factory=dict)
@@ -19,6 +19,7 @@ class ShardWrite(msgspec.Struct):
     new_versions: dict[str, set[int]] = msgspec.field(default_factory=dict)
     increments: dict[str, int] = msgspec.field(default_factory=dict)
     expiries: dict[Key, int] = msgspec.field(default_factory=dict)
+    latest_starts_us: dict[str, dict[int, int]] = msgspec.field(default_factory=dict)
 
     def set(self, key: Key, field: Field, value: Value) -> None:
         """Set one field of a hash."""

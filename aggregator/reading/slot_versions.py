@@ -7,6 +7,7 @@ comes back but with the content it was drawn for, whatever Redis forgets and Kaf
 from collections.abc import Iterable, Mapping
 
 from aggregator.layout.keys import VERSION_BYTES
+from aggregator.layout.slot_versions import latest_start_us
 from aggregator.reading.rollups import LevelBlock, Slots
 from aggregator.rollups.levels import LEVELS
 from aggregator.store.reader import OpenedProject, StoreReader
@@ -14,6 +15,7 @@ from aggregator.store.reader import OpenedProject, StoreReader
 Versions = Mapping[LevelBlock, list[dict[bytes, bytes]]]
 """By block, and in the order of the project's shards: the version of each slot that holds anything."""
 
+# Of a slot that nobody has counted anything in.
 _EMPTY = bytes(VERSION_BYTES)
 _FIELDS = [b"%d" % slot for slot in range(max(level.block_slots for level in LEVELS))]
 
@@ -39,3 +41,10 @@ def fingerprint(slots: Iterable[Slots], versions: Versions) -> bytes:
             for slot in within
         ]
     )
+
+
+def all_began_before(slot: Slots, instant_us: int, versions: Versions) -> bool:
+    """Whether it is known that all calls of a slot of minutes, if any, began before an instant."""
+    stored = [of_shard.get(_FIELDS[at]) for of_shard in versions[slot.block] for at in slot.within]
+    latest_us = [latest_start_us(version) for version in stored if version is not None]
+    return all(0 < latest < instant_us for latest in latest_us)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from aggregator.layout.keys import VERSION_BYTES, ShardKeys
+from aggregator.layout.slot_versions import pack_version
 from aggregator.layout.write import ShardWrite, Value
 from aggregator.store.transaction import Command
 
@@ -22,7 +23,8 @@ def commands_of(write: ShardWrite, keys: ShardKeys, session: bytes, fence: bytes
         yield ("ZADD", ref_key, *scored)
     version = secrets.token_bytes(VERSION_BYTES)
     for versions_key, slots in write.new_versions.items():
-        drawn: list[Value] = [part for slot in slots for part in (slot, version)]
+        latest_us = write.latest_starts_us.get(versions_key, {})
+        drawn: list[Value] = [part for slot in slots for part in (slot, pack_version(version, latest_us.get(slot, 0)))]
         yield ("HSET", versions_key, *drawn)
     for counter, count in write.increments.items():
         yield ("HINCRBY", keys.shard, counter, count)

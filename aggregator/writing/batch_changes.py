@@ -6,6 +6,7 @@ import msgspec
 
 from aggregator.calls.call import Call
 from aggregator.layout.open_calls import OpenCall
+from aggregator.layout.slots import ProjectMinute
 from aggregator.layout.unpriced import Unpriced
 from aggregator.rollups.tally import CallTally
 
@@ -21,8 +22,8 @@ Postings = defaultdict[str, defaultdict[bytes, list[bytes]]]
 
 class BatchChanges(msgspec.Struct):
     """What a batch changes: records by number, tallies of groups of calls, and of those of a group that have a facet,
-    packed postings by index and value, open calls, counters, calls without a cost, and an example of a roll-up that
-    states less than the calls below it count.
+    packed postings by index and value, open calls, counters, calls without a cost, an example of a roll-up that states
+    less than the calls below it count, and when the latest of the calls that started in a minute did.
     """
 
     records: set[int] = msgspec.field(default_factory=set)
@@ -33,6 +34,7 @@ class BatchChanges(msgspec.Struct):
     counters: Counter[str] = msgspec.field(default_factory=Counter)
     unpriced: Counter[Unpriced] = msgspec.field(default_factory=Counter)
     short_rollup: Call | None = None
+    latest_starts_us: dict[ProjectMinute, int] = msgspec.field(default_factory=dict)
 
 
 class Applied(msgspec.Struct, frozen=True):

@@ -159,7 +159,10 @@ class Fold:
         trace_id, parent_id = start.trace_id, start.parent_id
         trace = call.trace = call.packed_id if trace_id is None else pack_id(trace_id)
         post, numbered = self._postings(call), posting(number)
-        post[layout.MINUTE][(start.started_at_us // MINUTE_US).to_bytes(4, "big")].append(numbered)
+        minute = start.started_at_us // MINUTE_US
+        post[layout.MINUTE][minute.to_bytes(4, "big")].append(numbered)
+        latest_us, of_minute = self.changes.latest_starts_us, (call.project, minute)
+        latest_us[of_minute] = max(latest_us.get(of_minute, 0), start.started_at_us)
         post[layout.TRACE][trace].append(numbered)
         if start.thread_id is not None:
             post[layout.THREAD][start.thread_id.encode()].append(numbered)

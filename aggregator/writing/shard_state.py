@@ -16,6 +16,7 @@ from aggregator.writing.ids import Ids
 from aggregator.writing.kept_projects import KeptProjects
 from aggregator.writing.kept_retention import KeptRetention
 from aggregator.writing.known_expiries import KnownExpiries
+from aggregator.writing.latest_starts import LatestStarts
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.objects_access import ObjectsAccess
 from aggregator.writing.posting_tails import PostingTails
@@ -60,6 +61,7 @@ class ShardState:
         self.waiting = WaitingEnds(store)
         present = partial(read_present, store)
         self.tails = PostingTails(keys)
+        self.starts = LatestStarts(keys)
         self.cells = Cells(keys, present, objects.frames)
         self.upkeep = Upkeep(store, retention, limits, present, objects)
         self.directories = Directories(store, limits.views_max)
@@ -75,8 +77,10 @@ class ShardState:
         """Note what is to be stored of records, indexes, rollups and what waits to be sealed."""
         write_changes(changes, self.records, known, self.keys, self.retention, write)
         rows_still_shown = self.cells.rows_still_shown
-        by_view, absent = self.directories.by_view(changes, write), self.tails.absent(changes)
+        by_view = self.directories.by_view(changes, write)
+        absent = self.tails.absent(changes) | self.starts.absent(by_view)
         touched, stored = self.cells.add(by_view, absent, write)
+        self.starts.add(by_view, changes.latest_starts_us, stored, write)
         self.tails.append(changes, stored, self.retention, write)
         changes.counters["rows_still_shown"] += self.cells.rows_still_shown - rows_still_shown
         note_blocks(touched, self.keys, self.retention, write)
@@ -98,6 +102,7 @@ class ShardState:
             self.records.forget(number)
         self.records.trim(changed, self.limits.calls_cached_max)
         self.cells.trim(self.limits.cells_cached_max)
+        self.starts.trim(self.limits.cells_cached_max)
         self.tails.trim(self.limits.posting_tails_bytes_max)
         self.expiries.note(write)
         self.expiries.trim(self.limits.expiries_cached_max)

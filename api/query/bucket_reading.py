@@ -3,7 +3,7 @@
 import asyncio
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from hashlib import blake2b
 from itertools import chain
@@ -22,10 +22,10 @@ from aggregator.reading.calls import (
     select_minutes,
 )
 from aggregator.reading.rollups import Slots, read_rollups
-from aggregator.reading.slot_versions import Versions, fingerprint, read_versions
+from aggregator.reading.slot_versions import Versions, all_began_before, fingerprint, read_versions
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.tally import tally_of
-from aggregator.rollups.views import ViewFilter
+from aggregator.rollups.views import NotKept, ViewFilter
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.time_units import MINUTE_US
 from api.query.bucket_cache import BucketKey, BucketRows, KeptBuckets
@@ -138,7 +138,8 @@ async def _rows_of_stretch(source: Source, kept: KeptBuckets, stretch: _Stretch,
 
     A batch may give to one bucket what it takes from another, so what has changed meanwhile is read again.
     """
-    prints = await _prints(source, stretch)
+    versions = await _versions(source, stretch.sources)
+    prints = _prints(stretch, versions)
     rows: list[BucketRows] = []
     for _ in range(READS_MAX):
         found = {at: of_one for at, key in enumerate(stretch.keys) if (of_one := kept.find(key, prints[at]))}
@@ -149,9 +150,10 @@ async def _rows_of_stretch(source: Source, kept: KeptBuckets, stretch: _Stretch,
             break
         if fresh:
             async with source.turns.turn() if is_costly or stretch.takes_turns else nullcontext():
-                found |= await _fresh_rows(source, stretch, fresh, size)
+                fresh_rows, versions = await _fresh_rows(source, stretch, fresh, versions, size)
+                found |= fresh_rows
         rows = [found[at] for at in range(len(stretch.keys))]
-        after = await _prints(source, stretch) if fresh else prints
+        after = _prints(stretch, versions)
         for at in fresh:
             # What has changed while it was read may be of neither state.
             if prints[at] == after[at] and not _may_be_gone(stretch, at):
@@ -163,12 +165,36 @@ async def _rows_of_stretch(source: Source, kept: KeptBuckets, stretch: _Stretch,
 
 
 async def _fresh_rows(
-    source: Source, stretch: _Stretch, fresh: Sequence[int], size: AnswerSize
-) -> dict[int, BucketRows]:
-    """Return the rows of some of its buckets, by their positions, as read now."""
-    buckets = stretch.buckets.only(fresh)
-    merged = await _read(source, buckets, [stretch.covers[at] for at in fresh])
-    return dict(zip(fresh, await _make_rows(source, buckets, merged, size), strict=True))
+    source: Source, stretch: _Stretch, fresh: Sequence[int], before: Versions, size: AnswerSize
+) -> tuple[dict[int, BucketRows], Versions]:
+    """Return the rows of some of its buckets, by their positions, as read now, and all versions afterwards.
+
+    A question that ends now cuts the minute that is filling up. Where all calls of it began before that end, by the
+    versions of before and of afterwards, its rollups answer for it, however many they are; else its calls are read.
+    """
+    buckets, covers = stretch.buckets.only(fresh), [stretch.covers[at] for at in fresh]
+    whole = _with_whole_end(buckets, covers, before)
+    if whole != covers:
+        with suppress(NotKept):  # of views that are too many to be kept; the calls of a minute tell all the same
+            merged = await _read(source, buckets, whole)
+            after = await _versions(source, stretch.sources)
+            if _with_whole_end(buckets, covers, after) == whole:
+                return dict(zip(fresh, await _make_rows(source, buckets, merged, size), strict=True)), after
+    merged = await _read(source, buckets, covers)
+    after = await _versions(source, stretch.sources)
+    return dict(zip(fresh, await _make_rows(source, buckets, merged, size), strict=True)), after
+
+
+def _with_whole_end(buckets: Buckets, covers: list[Cover], versions: Versions) -> list[Cover]:
+    """Return the covers, the last of which has the minute that its end cuts as a slot, if that is right.
+
+    Of others it would not be: the calls of a minute that is cut for the next bucket are read for both.
+    """
+    last, edges_us = covers[-1], buckets.edges_us[-1]
+    whole = last.with_whole_end(*edges_us)
+    if whole is last or not all_began_before(last.cut_slots[-1], edges_us[1], versions):
+        return covers
+    return [*covers[:-1], whole]
 
 
 def _may_be_gone(stretch: _Stretch, at: int) -> bool:
@@ -176,9 +202,8 @@ def _may_be_gone(stretch: _Stretch, at: int) -> bool:
     return any(minute * MINUTE_US < stretch.minutes_reach_us for minute in stretch.covers[at].cut_minutes)
 
 
-async def _prints(source: Source, stretch: _Stretch) -> list[bytes]:
-    """Return the fingerprint of each of its buckets, as stored now."""
-    versions = await _versions(source, stretch.sources)
+def _prints(stretch: _Stretch, versions: Versions) -> list[bytes]:
+    """Return the fingerprint of each of its buckets, by these versions."""
     return [fingerprint(one, versions) for one in stretch.sources]
 
 

@@ -31,6 +31,13 @@ class Cover(NamedTuple):
         places = (MINUTES.block_and_slot(minute) for minute in self.cut_minutes)
         return [Slots(LevelBlock(MINUTES, block), range(slot, slot + 1)) for block, slot in places]
 
+    def with_whole_end(self, from_us: int, to_us: int) -> "Cover":
+        """The cover of `[from_us, to_us)` with the minute that its end alone cuts, if one is, read as a slot."""
+        minute = to_us // MINUTE_US
+        if self.cut_minutes[-1:] != (minute,) or from_us > minute * MINUTE_US:
+            return self
+        return Cover((*self.slots, self.cut_slots[-1]), self.cut_minutes[:-1])
+
 
 class ReadPlan(NamedTuple):
     """Slots to read, by block of a level, each with the position of its bucket; and cut minutes (since 1970)."""

@@ -14,6 +14,7 @@ import redis
 from aggregator.layout import keys as layout
 from aggregator.layout.attempt import Attempt
 from aggregator.layout.keys import SESSION_BYTES, VERSION_BYTES, ShardKeys, ShardName
+from aggregator.layout.slot_versions import pack_version
 from aggregator.layout.write import Field, Key, ShardWrite, Value
 from aggregator.store.shard_store import Fenced, ShardStore
 from tests.protocol.memory_redis import Hash, MemoryRedis, State
@@ -195,7 +196,9 @@ class MemoryStore(ShardStore):
         for ref_key, names in write.names.items():
             state.add_names(_bytes(ref_key), names)
         for versions, slots in write.new_versions.items():
-            state.hset(_bytes(versions), {_bytes(slot): secrets.token_bytes(VERSION_BYTES) for slot in slots})
+            latest_us = write.latest_starts_us.get(versions, {})
+            drawn = {slot: pack_version(secrets.token_bytes(VERSION_BYTES), latest_us.get(slot, 0)) for slot in slots}
+            state.hset(_bytes(versions), {_bytes(slot): version for slot, version in drawn.items()})
         for counter, count in write.increments.items():
             state.hincrby(_bytes(self.keys.shard), _bytes(counter), count)
         for key, at_unix_s in write.expiries.items():

@@ -10,7 +10,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aggregator.layout.keys import ShardKeys, ShardName
+from aggregator.layout.keys import VERSION_BYTES, ShardKeys, ShardName
 from aggregator.layout.write import ShardWrite
 from aggregator.store.shard_store import Fenced, ShardStore, StoreFull
 from aggregator.store.transaction import Command
@@ -152,6 +152,8 @@ def test_full(server: Server) -> None:
 HASHES, NAMES = ("h", b"i"), (b"a", b"b", "c")
 OFFSETS = (None, 0, 3)
 expiring = (*HASHES, "z", "versions", "absent")
+# Of slots that versions are drawn for, and of one that none are.
+starts = st.dictionaries(st.integers(0, 3), st.sampled_from((0, 9, 1_772_532_059_000_001)))
 writes = st.builds(
     ShardWrite,
     st.dictionaries(st.sampled_from(HASHES), st.dictionaries(st.sampled_from(NAMES), st.integers(0, 9), min_size=1)),
@@ -161,13 +163,17 @@ writes = st.builds(
     st.dictionaries(st.just("versions"), st.sets(st.integers(0, 2), min_size=1)),
     st.dictionaries(st.sampled_from(("calls", "events")), st.integers(1, 3)),
     st.dictionaries(st.sampled_from(expiring), st.sampled_from((PAST_UNIX_S, FUTURE_UNIX_S, FUTURE_UNIX_S + 1))),
+    st.dictionaries(st.just("versions"), starts),
 )
 
 
 def but_drawn(dump: dict[bytes, Any]) -> dict[bytes, Any]:
-    """A dump with how long versions and sessions are in place of these, which are random."""
+    """A dump with how long versions and sessions are in place of these, which are random, and what is behind them."""
     drawn = [key for key in dump if key in (b"versions", ShardKeys(SHARD).writer.encode())]
-    return dump | {key: ({name: len(value) for name, value in dump[key][0].items()}, dump[key][1]) for key in drawn}
+    return dump | {
+        key: ({name: (len(value), value[VERSION_BYTES:]) for name, value in dump[key][0].items()}, dump[key][1])
+        for key in drawn
+    }
 
 
 class Operation(NamedTuple):
