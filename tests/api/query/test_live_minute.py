@@ -97,7 +97,7 @@ def test_no_call_is_read(redis_url: str, client: redis.Redis) -> None:
 
 @pytest.mark.parametrize("start_s", [0, -COSTLY_S])
 def test_a_call_that_begins_after_the_end_comes_meanwhile(redis_url: str, client: redis.Redis, start_s: int) -> None:
-    """It is not counted, though the rollups that were read count it, however often others come."""
+    """Answers do not count it, though the rollups that were read do, however often others come."""
     numbers = count(1)
 
     class Overtaken(StoreReader):
@@ -117,7 +117,7 @@ def test_a_call_that_begins_after_the_end_comes_meanwhile(redis_url: str, client
 
 
 def test_a_minute_of_an_earlier_version(redis_url: str, client: Any) -> None:
-    """Of which nobody noted when its calls began: they are read, also once others have come."""
+    """Nobody noted when its calls began: they are read, also once others have come."""
 
     async def run() -> None:
         readers = connect_readers(redis_url)
