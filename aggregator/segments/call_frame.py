@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.calls.call import Call, Subtree
-from aggregator.calls.usage_vector import UNCACHED_COST, UNREAD_ROWS, Usage
+from aggregator.calls.usage_vector import UNCACHED_COST, UNREAD_ROWS, Usage, add_usage
 from aggregator.packing import Packing
 from aggregator.segments.columns import Integers, pack_table, unpack_table
 from aggregator.segments.compression import CorruptFrame, compress, decompress
@@ -171,8 +171,14 @@ def _total(number: int, call: Call, calls: Mapping[int, Call], children: Mapping
     """Return what the total of a call follows from, if all of its children are here."""
     total = call.own()
     for child in children.get(number, ()):
-        if calls[child].trace == call.trace:
-            total.merge(calls[child].total())
+        below = calls[child]
+        if below.trace != call.trace:
+            continue
+        if below.subtree is not None:
+            total.merge(below.subtree)
+        else:
+            total.unfinished += below.unfinished
+            add_usage(total.usage, below.usage)
     return total
 
 

@@ -177,7 +177,8 @@ class Sealing:
             for place, packed in zip(places, stored, strict=True)
             if packed is not None
         }
-        named = [(place, name) for place, (cell, _) in found.items() for name in cell.overflow]
+        full = [(place, cell) for place, (cell, _) in found.items() if cell.totals or cell.large]
+        named = [(place, name) for place, cell in full for name in cell.overflow]
         beside: list[Field] = []
         for place, name in named:
             beside += (rows_field(packed_place(place), name), sketches_field(packed_place(place), name))
