@@ -205,9 +205,9 @@ class Rebuild:
     def _sending_on(self, partition: Partition) -> SendingOn:
         """Return what a fold asks of the other partitions, and gives to them, as a worker does by way of their logs."""
         if partition not in self._sending:
-            elsewhere = Elsewhere(
-                self._client, ShardName(self._namespace, *partition), self._settings.retention.kept().calls_s
-            )
+            retention_s = self._settings.retention.kept().calls_s
+            shard = ShardName(self._namespace, *partition)
+            elsewhere = Elsewhere(self._client, shard, retention_s, self._opener.frames)
             count = sum(one.topic == partition.topic for one in self._partitions)
             live = Elsewhere(self._client, ShardName(self._generations.live(), *partition), 0)
             grown_us = live.grown_us(count, time.time_ns() // 1_000)

@@ -9,6 +9,7 @@ import msgspec
 from aggregator.calls.usage_vector import COSTS, PRICED_ROWS, Vector
 from aggregator.layout.keys import CALLS_PER_CHUNK
 from aggregator.layout.sealed_calls import calls_of_chunk
+from aggregator.objects.frame_cache import FrameCache
 from aggregator.prices.book import PriceBook
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.costing import repriced_usage
@@ -46,16 +47,18 @@ def chunks_of(store: ShardStore) -> range:
     return range(int(fields.get("chunks_dropped", 0)), -(-int(fields.get("calls_numbered", 0)) // CALLS_PER_CHUNK))
 
 
-def look(store: ShardStore, prices: PriceBook, oldest_us: int, changes: CostChanges) -> Iterator[int]:
+def look(
+    store: ShardStore, prices: PriceBook, oldest_us: int, changes: CostChanges, frames: FrameCache
+) -> Iterator[int]:
     """Add to `changes` what these prices would change of a shard's calls that began after `oldest_us`; yields the calls
-    looked at, chunk by chunk. Raises CorruptFrame and what the store raises.
+    looked at, chunk by chunk. Raises CorruptFrame, and what the store and `frames` raise.
     """
     [projects] = store.read_hashes([store.keys.projects])
     names = {int(number): name.decode() for name, number in projects.items()}
     for chunk in chunks_of(store):
         key = store.keys.calls(chunk)
         [fields] = store.read_hashes([key])
-        calls = calls_of_chunk(key, chunk * CALLS_PER_CHUNK, fields)
+        calls = calls_of_chunk(key, chunk * CALLS_PER_CHUNK, fields, frames)
         for call in calls.values():
             if (call.started_us or 0) <= oldest_us or call.project not in names:
                 continue

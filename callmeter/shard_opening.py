@@ -51,12 +51,14 @@ class ShardOpener:
         )
         self._store = opened_store(settings)
         self._aside = ThreadPoolExecutor(1, "segments") if self._store is not None else None
+        # Of calls that other shards have moved; the writer of each shard has its own.
+        self.frames = objects_access(self._store, None).frames
         self._partitions: dict[str, int] = {}
         self._is_persistence_known = False
 
     def elsewhere(self, assignment: Assignment) -> Elsewhere:
         """Return what the other shards of an assignment's topic know."""
-        return Elsewhere(self._client, assignment.shard.store.shard, self._retention.calls_s)
+        return Elsewhere(self._client, assignment.shard.store.shard, self._retention.calls_s, self.frames)
 
     def open(self, namespace: str, partition: Partition) -> Shard:
         """The writer of a place in a generation, with what Redis holds. Raises what the store raises."""

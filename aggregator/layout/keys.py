@@ -32,6 +32,7 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
                                   sealed cells: fields "z..." (aggregator/layout/sealed.py)
     {tag}:unsealed_calls  hash    full chunks of calls that have records which are not sealed -> nothing
     {tag}:unsealed        hash    pieces of blocks that have cells which are not sealed -> nothing
+    {tag}:unmoved_calls   hash    chunks of calls whose frame is to go into an object -> when the newest of them began
     {tag}:unmoved         hash    blocks that have frames in Redis which are to go into objects -> nothing
     {tag}:objects         hash    name of an object -> which blocks point into it (aggregator/layout/moved.py)
     {tag}:retired         hash    name of an object that nothing points into -> since when (microseconds since 1970)
@@ -104,6 +105,7 @@ class ShardKeys:
         self.unsealed = f"{self._tag}:unsealed"
         self.unsealed_calls = f"{self._tag}:unsealed_calls"
         self.unmoved = f"{self._tag}:unmoved"
+        self.unmoved_calls = f"{self._tag}:unmoved_calls"
         self.objects = f"{self._tag}:objects"
         self.retired = f"{self._tag}:retired"
 

@@ -1,9 +1,12 @@
 """Which objects a shard's sealed cells are in, and which blocks point into each.
 
-An object holds frames of blocks of one level and one UTC day. It is named `day-level-offset-random`, below the shard's
-tag as a path: `callmeter/calls/0/20514-h-1200-9f86d081884c7d65`. `{tag}:objects` has an entry for each object that a
-block points into, MessagePack: its size, and the project and number of each such block. For example, of 300 bytes, for
-block 20514 of project 1: `92 cd 01 2c 91 92 01 cd 50 22`. With the last pointer the entry goes, and the name comes into
+An object holds frames of blocks of one level and one UTC day, or frames of chunks of calls (sealed_calls.py) of which
+the newest began on that day: with `c` for a level, 0 for a project, and the chunk's number for the block's.
+
+It is named `day-level-offset-random`, below the shard's tag as a path:
+`callmeter/calls/0/20514-h-1200-9f86d081884c7d65`. `{tag}:objects` has an entry for each object that a block points
+into, MessagePack: its size, and the project and number of each such block. For example, of 300 bytes, for block 20514
+of project 1: `92 cd 01 2c 91 92 01 cd 50 22`. With the last pointer the entry goes, and the name comes into
 `{tag}:retired`, in one step; the object itself is deleted long after.
 
 Beside the entries, the field `owner` has random digits that the first object of the shard, `owner`, holds too: where
@@ -21,13 +24,17 @@ import msgspec
 from aggregator.layout.keys import ShardKeys
 from aggregator.layout.slots import Block
 from aggregator.layout.write import ShardWrite
-from aggregator.rollups.levels import LEVELS, Level
+from aggregator.rollups.levels import LEVELS, Level, Retention
 from aggregator.time_units import DAY_S
 
 OWNER = "owner"
 ALL_NOTED = b"*"
 
 _LEVELS = {level.letter: level for level in LEVELS}
+
+
+CALLS_LETTER = "c"
+NO_PROJECT = 0  # chunks hold calls of all projects
 
 
 class LevelDay(NamedTuple):
@@ -90,9 +97,27 @@ def object_name(of: LevelDay, offset: int, drawn: str) -> str:
 
 
 def named_level_day(name: str) -> LevelDay:
-    """Return what an object of this name holds."""
+    """Return what an object of this name, which holds no calls, holds."""
     day, letter, _, _ = name.split("-")
     return LevelDay(_LEVELS[letter], int(day))
+
+
+def calls_object_name(day: int, offset: int, drawn: str) -> str:
+    """The name of an object that holds calls; see `object_name`."""
+    return f"{day}-{CALLS_LETTER}-{offset}-{drawn}"
+
+
+def is_of_calls(name: str) -> bool:
+    """Whether an object of this name holds calls."""
+    return name.split("-")[1] == CALLS_LETTER
+
+
+def kept_until_s(name: str, retention: Retention) -> int:
+    """Return until when what an object of this name holds is kept (Unix s)."""
+    if is_of_calls(name):
+        return (int(name.split("-")[0]) + 1) * DAY_S + retention.calls_s
+    of = named_level_day(name)
+    return of.end_s + retention.level_s(of.level)
 
 
 def block_field(block: Block) -> bytes:

@@ -1,7 +1,7 @@
 """Reading call records: those of some minutes, those that indexes select, those with given ids."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -10,7 +10,9 @@ from aggregator.calls.packed_id import pack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import CALLS_PER_CHUNK
 from aggregator.layout.postings import block_field, unpack_block, unpack_latest
-from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, calls_among
+from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, calls_among, located
+from aggregator.objects.frame_cache import DamagedObject
+from aggregator.objects.object_store import ObjectStoreAway
 from aggregator.reading.ids import find_numbers
 from aggregator.reading.rollups import TooMuchToRead
 from aggregator.segments.compression import CorruptFrame
@@ -172,8 +174,10 @@ async def _read_some(
         ]
     )
     calls: dict[tuple[ProjectShard, int], Call] = {}
+    moved = await _read_moved(reader, shard, dict(zip(by_chunk, replies, strict=True)))
     frames = 0
-    for (frame, *stored), (chunk, within) in zip(replies, by_chunk.items(), strict=True):
+    for (field, *stored), (chunk, within) in zip(replies, by_chunk.items(), strict=True):
+        frame = moved.get(chunk, field)
         if frame is not None:
             frames += 1
             if frames % FRAMES_AT_ONCE_MAX == 0:
@@ -184,6 +188,27 @@ async def _read_some(
             raise DamagedCalls(str(why)) from why
         calls.update(((shard, number), call) for number, call in found.items())
     return calls
+
+
+async def _read_moved(
+    reader: StoreReader, shard: ProjectShard, by_chunk: Mapping[int, Sequence[bytes | None]]
+) -> dict[int, bytes]:
+    """The frames that have moved into objects, as far as a record is in them, by chunk.
+
+    `by_chunk`: what the frame's field holds, then those of the records.
+    """
+    places = {
+        chunk: place
+        for chunk, (frame, *stored) in by_chunk.items()
+        if None in stored and (place := located(shard.keys.calls(chunk), frame)) is not None
+    }
+    if not places:
+        return {}
+    try:
+        found = await reader.frames.read_aside(list(places.values()))
+    except (ObjectStoreAway, DamagedObject) as why:
+        raise DamagedCalls(str(why)) from why
+    return {chunk: found[place] for chunk, place in places.items()}
 
 
 async def _read_postings(

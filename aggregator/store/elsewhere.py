@@ -20,7 +20,8 @@ from aggregator.layout.keys import (
     member_shard,
     project_registry,
 )
-from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, calls_among
+from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, calls_among, read_call_frames
+from aggregator.objects.frame_cache import FrameCache
 from aggregator.time_units import DAY_S, DAY_US
 
 # Claims of one day of a topic lie in so many keys, so that they spread over a cluster.
@@ -28,10 +29,13 @@ CLAIM_KEYS = 64
 
 
 class Elsewhere:
-    """The other shards of one shard's topic. Methods raise what the client raises."""
+    """The other shards of one shard's topic. Methods raise what the client raises, and what `frames` do."""
 
-    def __init__(self, client: redis.Redis, shard: ShardName, retention_s: int) -> None:
+    def __init__(
+        self, client: redis.Redis, shard: ShardName, retention_s: int, frames: FrameCache | None = None
+    ) -> None:
         self._client: Any = client
+        self._frames = frames or FrameCache(None)
         self._shard = shard
         self._retention_s = retention_s
 
@@ -57,9 +61,11 @@ class Elsewhere:
         )
         started: dict[bytes, int] = {}
         asked = set(ids)
-        for (at, record), (own, frame) in zip(found, calls, strict=True):
+        for (at, record), (own, stored) in zip(found, calls, strict=True):
             one, number = holding[at]
-            for call in calls_among(wanted[at].keys.shard, [record], [own], frame).values():
+            key = wanted[at].keys.calls(record // CALLS_PER_CHUNK)
+            frame = read_call_frames({key: stored}, self._frames)[key] if own is None else None
+            for call in calls_among(key, [record], [own], frame).values():
                 if call.is_started and call.packed_id in asked and call.project == number:
                     started[call.packed_id] = one.partition
         return started

@@ -12,15 +12,15 @@ from concurrent.futures import Future
 from functools import partial
 from typing import NamedTuple
 
-from aggregator.layout.moved import OWNER, MovedObject, drop_pointers, named_level_day, unpack_objects
-from aggregator.layout.sealed import DIRECTORY_FIELD, object_prefix, unpack_directory
-from aggregator.layout.slots import Block
+from aggregator.layout.moved import OWNER, MovedObject, drop_pointers, kept_until_s, unpack_objects
+from aggregator.layout.sealed import object_prefix
 from aggregator.layout.write import ShardWrite
 from aggregator.objects.object_store import ObjectMissing, ObjectStore, ObjectStoreAway
 from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import SECOND_US
 from aggregator.writing.objects_access import ObjectsAccess
+from aggregator.writing.pointers import read_pointers
 
 log = logging.getLogger(__name__)
 
@@ -68,10 +68,10 @@ class Collecting:
         self._deleting: tuple[list[str], Future[None]] | None = None
         self._has_said_shared = False
 
-    def step(self, now_us: int, under_way: str | None) -> int:
+    def step(self, now_us: int, under_way: Sequence[str]) -> int:
         """Do the next thing of a pass, if one is due and nothing is waited for; returns how many objects it was about.
 
-        `under_way`: an object that is being put, which nothing points into yet.
+        `under_way`: objects that are being put, which nothing points into yet.
         """
         if self._objects is None or self._aside is None:
             return 0
@@ -90,14 +90,14 @@ class Collecting:
             self._listing = self._aside.submit(partial(list_objects, self._objects, self._prefix))
         return 0
 
-    def find(self, listing: Listing, now_us: int, under_way: str | None = None) -> Findings:
+    def find(self, listing: Listing, now_us: int, under_way: Sequence[str] = ()) -> Findings:
         """Decide what is to be done, by what the store lists and Redis holds now."""
         keys = self._store.keys
         stored, retired = self._store.read_hashes([keys.objects, keys.retired])
         entries, retired_us = unpack_objects(stored), {name.decode(): int(since) for name, since in retired.items()}
         owner = stored.get(OWNER.encode())
         is_shared = listing.owner is not None and listing.owner != owner
-        known = {*entries, *retired_us, under_way}
+        known = {*entries, *retired_us, *under_way}
         orphans = (
             [] if owner is None or listing.owner != owner else [name for name in listing.names if name not in known]
         )
@@ -129,21 +129,14 @@ class Collecting:
         found: dict[str, tuple[MovedObject, list[tuple[int, int]]]] = {}
         looked_at = 0
         for name, entry in entries.items():
-            level, _ = of = named_level_day(name)
-            if (of.end_s + self._retention.level_s(level)) * SECOND_US > now_us or looked_at >= OBJECTS_PER_PASS_MAX:
+            if kept_until_s(name, self._retention) * SECOND_US > now_us or looked_at >= OBJECTS_PER_PASS_MAX:
                 continue
             looked_at += 1
-            keys = {
-                self._store.keys.rollups(*Block(project, level, number)): (project, number)
-                for project, number in entry.blocks
-            }
-            stored = self._store.read_fields({key: [DIRECTORY_FIELD] for key in keys})
-            gone = [at for key, at in keys.items() if name not in unpack_directory(stored[key][0]).objects]
-            if gone:
+            if gone := [at for at, pointers in read_pointers(self._store, name, entry).items() if not pointers]:
                 found[name] = entry, gone
         return found
 
-    def _finish_listing(self, now_us: int, under_way: str | None) -> int:
+    def _finish_listing(self, now_us: int, under_way: Sequence[str]) -> int:
         assert self._listing is not None
         assert self._objects is not None
         assert self._aside is not None

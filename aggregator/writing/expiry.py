@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from aggregator.calls.call import Call
 from aggregator.layout.keys import CALLS_PER_CHUNK, id_field
-from aggregator.layout.sealed_calls import calls_of_chunk
+from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, calls_of_chunk, unpack_pointer
 from aggregator.layout.write import ShardWrite
 from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
@@ -47,8 +47,14 @@ class ExpiredChunks:
             key = self._store.keys.calls(self._first_chunk)
             [fields] = self._store.read_hashes([key])
             first = past_end - CALLS_PER_CHUNK
+            # Of a frame in an object no more need be known; the ids of its calls have long been on pages.
+            moved = unpack_pointer(fields.get(CALL_FRAME_FIELD))
+            if moved is not None:
+                del fields[CALL_FRAME_FIELD]
             calls = [in_hand.get(number, call) for number, call in calls_of_chunk(key, first, fields).items()]
             newest_us = max((call.seen_us for call in calls), default=0)
+            if moved is not None:
+                newest_us = max(newest_us, moved.newest_us)
             if newest_us + self._retention_us > until_us:
                 self._not_before_us = newest_us + self._retention_us
                 return
@@ -61,6 +67,7 @@ class ExpiredChunks:
         if ids:
             write.deletions.setdefault(self._store.keys.ids, []).extend(ids)
         write.fields.pop(key, None)
+        write.deletions.setdefault(self._store.keys.unmoved_calls, []).append(self._first_chunk)
         write.drops.append(key)
         self._first_chunk += 1
         write.set(self._store.keys.shard, "chunks_dropped", self._first_chunk)

@@ -46,7 +46,7 @@ def fold_batch(batch: Batch, state: ShardState) -> FoldedBatch:
     """
     events, records, write = batch.events, state.records, ShardWrite()
     known = KnownNumbers(records.next_number, records.projects_numbered)
-    fields = load_records(events, records, state.ids, state.store)
+    fields = load_records(events, records, state.ids, state.store, state.frames)
     fold = Fold(records, state.prices, state.limits.error_bytes_max)
     for event, field in zip(events, fields, strict=True):
         fold.add(event, field)

@@ -7,8 +7,9 @@ from aggregator.calls.call import CALL_CODEC, Call
 from aggregator.calls.event import Event
 from aggregator.calls.packed_id import pack_id
 from aggregator.layout.keys import CALLS_PER_CHUNK, id_field
-from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, sealed_calls
+from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, read_call_frames, sealed_calls
 from aggregator.layout.write import Field, Key
+from aggregator.objects.frame_cache import FrameCache
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.ids import Ids
 from aggregator.writing.records import Records
@@ -17,7 +18,9 @@ from aggregator.writing.records import Records
 GENERATIONS_SINGLY = 8
 
 
-def load_records(events: Sequence[Event], records: Records, ids: Ids, store: ShardStore) -> list[bytes]:
+def load_records(
+    events: Sequence[Event], records: Records, ids: Ids, store: ShardStore, frames: FrameCache
+) -> list[bytes]:
     """Load the records that `events` name, by id, then their ancestors, generation by generation.
 
     Returns the id field of each event's call. New projects get their numbers.
@@ -27,21 +30,21 @@ def load_records(events: Sequence[Event], records: Records, ids: Ids, store: Sha
     numbers = records.numbers
     unknown = [field for field in named if field not in numbers]
     if unknown:
-        _load_numbers(ids.find(unknown), records, store)  # of any other call too, each then known by its own id
-    _load_ancestors([number for number in map(numbers.get, named) if number is not None], records, store)
+        _load_numbers(ids.find(unknown), records, store, frames)  # of any other call too, each then known by its own id
+    _load_ancestors([number for number in map(numbers.get, named) if number is not None], records, store, frames)
     return fields
 
 
-def load_numbered(wanted: range, records: Records, store: ShardStore) -> list[int]:
+def load_numbered(wanted: range, records: Records, store: ShardStore, frames: FrameCache) -> list[int]:
     """Load the records of these numbers, and their ancestors; returns the numbers of those that there are."""
     calls = records.calls
-    _load_numbers([number for number in wanted if number not in calls], records, store)
+    _load_numbers([number for number in wanted if number not in calls], records, store, frames)
     found = [number for number in wanted if number in calls]
-    _load_ancestors(found, records, store)
+    _load_ancestors(found, records, store, frames)
     return found
 
 
-def _load_ancestors(lowest: list[int], records: Records, store: ShardStore) -> None:
+def _load_ancestors(lowest: list[int], records: Records, store: ShardStore, frames: FrameCache) -> None:
     """Load the ancestors of these calls, generation by generation."""
     calls = records.calls
     seen: set[int] = set()
@@ -50,7 +53,9 @@ def _load_ancestors(lowest: list[int], records: Records, store: ShardStore) -> N
         orphans = _orphans(lowest, calls, seen)
         parents = {parent for number in orphans if (parent := calls[number].parent_number) is not None}
         generations += 1
-        _load_numbers(parents if generations <= GENERATIONS_SINGLY else _neighbours(parents, calls), records, store)
+        _load_numbers(
+            parents if generations <= GENERATIONS_SINGLY else _neighbours(parents, calls), records, store, frames
+        )
         lowest = []
         for number in orphans:
             parent = calls[number].parent_number
@@ -101,7 +106,7 @@ def _named(events: Sequence[Event], records: Records) -> tuple[list[bytes], list
     return fields, of_parents
 
 
-def _load_numbers(numbers: Iterable[int], records: Records, store: ShardStore) -> None:
+def _load_numbers(numbers: Iterable[int], records: Records, store: ShardStore, frames: FrameCache) -> None:
     by_chunk: dict[int, list[Field]] = {}
     for number in numbers:
         by_chunk.setdefault(number // CALLS_PER_CHUNK, []).append(number % CALLS_PER_CHUNK)
@@ -115,14 +120,17 @@ def _load_numbers(numbers: Iterable[int], records: Records, store: ShardStore) -
                 records.put(number, CALL_CODEC.unpack(packed))
             else:
                 sealed.setdefault(chunk, set()).add(number)
-    _load_sealed(sealed, records, store)
+    _load_sealed(sealed, records, store, frames)
 
 
-def _load_sealed(wanted: Mapping[int, set[int]], records: Records, store: ShardStore) -> None:
-    """Load those of these numbers, by chunk, that are in the frame of their chunk. Raises CorruptFrame."""
+def _load_sealed(wanted: Mapping[int, set[int]], records: Records, store: ShardStore, frames: FrameCache) -> None:
+    """Load those of these numbers, by chunk, that are in the frame of their chunk. Raises CorruptFrame and what
+    FrameCache raises.
+    """
     found = store.read_fields({store.keys.calls(chunk): [CALL_FRAME_FIELD] for chunk in wanted})
+    opened = read_call_frames({str(key): frame for key, [frame] in found.items()}, frames)
     for chunk, numbers in wanted.items():
-        [frame] = found[store.keys.calls(chunk)]
+        frame = opened[store.keys.calls(chunk)]
         if frame is not None:
             for number, call in sealed_calls(store.keys.calls(chunk), frame, numbers).items():
                 records.put(number, call)

@@ -9,39 +9,36 @@ import logging
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from functools import partial
 from typing import NamedTuple
 
 from aggregator.layout.moved import (
     ALL_NOTED,
-    OWNER,
     LevelDay,
     MovedObject,
     block_field,
-    drop_pointers,
     level_day_of,
     named_block,
     object_name,
     pack_object,
-    unpack_objects,
 )
 from aggregator.layout.sealed import (
     DIRECTORY_FIELD,
     SEAL_BYTES,
     Location,
     SealedDirectory,
-    object_prefix,
     pack_directory,
     unpack_directory,
 )
 from aggregator.layout.slots import Block
 from aggregator.layout.write import Field, Key, ShardWrite
-from aggregator.objects.object_store import AlreadyThere, ObjectMissing, ObjectStore, ObjectStoreAway
+from aggregator.objects.object_store import AlreadyThere, ObjectStoreAway
 from aggregator.rollups.levels import LEVELS, Retention
-from aggregator.segments.segment import Section, SectionKey, pack_segment
+from aggregator.segments.segment import Section, SectionKey
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import SECOND_US
 from aggregator.writing.objects_access import ObjectsAccess
+from aggregator.writing.pointers import no_longer
+from aggregator.writing.putting import NAME_BYTES, begin_put
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +50,6 @@ BLOCKS_PER_OBJECT_MAX = 1_000
 FRAMES_PER_READ = 100
 # Blocks that are asked for what was sealed of them before an object store was set: a few milliseconds.
 LOOKED_AT_ONCE_MAX = 300
-# Random digits of a name: two never draw the same.
-NAME_BYTES = 8
 # How long an object store that was away is left alone, and a block that is not sealed to its end.
 RETRY_US = 60 * SECOND_US
 
@@ -112,11 +107,7 @@ class Moving:
 
     def drop(self, names: Sequence[str], block: Block, now_us: int, write: ShardWrite) -> None:
         """Note in `write` that a block points into these objects no more."""
-        if names:
-            [stored] = self._store.read_fields({self._store.keys.objects: names}).values()
-            present = {name.encode(): entry for name, entry in zip(names, stored, strict=True) if entry is not None}
-            for name, entry in unpack_objects(present).items():
-                drop_pointers(name, entry, [(block.project, block.number)], self._store.keys, now_us, write)
+        no_longer(self._store, names, (block.project, block.number), now_us, write)
 
     def step(self, now_us: int, is_waiting: Callable[[Block], bool]) -> int:
         """Do the next thing that is due, and quick; returns 0 where there is none. `is_waiting`: to be sealed first."""
@@ -188,15 +179,9 @@ class Moving:
             for block in blocks:
                 del self._unmoved[block]
             return
-        names = self._store.field_names(keys.objects)
-        if OWNER.encode() not in names:
-            self._store.replace(ShardWrite(fields={keys.objects: {OWNER: secrets.token_hex(NAME_BYTES)}}))
-        [[owner]] = self._store.read_fields({keys.objects: [OWNER]}).values()
-        assert owner is not None
         offset = self._store.continued_offset
         name = object_name(level_day_of(blocks[0]), offset, secrets.token_hex(NAME_BYTES))
-        put = partial(_put, self._objects, object_prefix(keys.objects), name, contents, owner, len(names) > 1)
-        self._under = _ObjectUnderWay(name, blocks, self._aside.submit(put))
+        self._under = _ObjectUnderWay(name, blocks, begin_put(self._store, self._objects, self._aside, name, contents))
 
     def _read_frames(self, blocks: Sequence[Block]) -> dict[SectionKey, bytes]:
         """Frames that are in Redis, as many as an object may hold."""
@@ -281,18 +266,3 @@ def _kept_blocks(projects: Sequence[int], retention: Retention, now_s: int) -> I
             numbers = range(max(0, now_s - retention.level_s(level)) // level.block_s, now_s // level.block_s + 1)
             for at in range(0, len(numbers), LOOKED_AT_ONCE_MAX):
                 yield [Block(project, level, number) for number in numbers[at : at + LOOKED_AT_ONCE_MAX]]
-
-
-def _put(
-    objects: ObjectStore, prefix: str, name: str, contents: Mapping[SectionKey, bytes], owner: bytes, has_objects: bool
-) -> tuple[int, list[Section]]:
-    """Put an object; its size, and where its sections are. Raises ObjectStoreAway, and AlreadyThere."""
-    try:
-        objects.read_whole(prefix + OWNER)
-    except ObjectMissing:
-        if has_objects:
-            raise ObjectStoreAway(f"{prefix}{OWNER} is gone, which is put before all others: another store?") from None
-        objects.put(prefix + OWNER, owner)
-    packed, sections = pack_segment(prefix + name, contents)
-    objects.put(prefix + name, packed)
-    return len(packed), sections

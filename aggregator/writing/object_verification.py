@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from aggregator.layout.moved import MovedObject, named_level_day, unpack_objects
-from aggregator.layout.sealed import DIRECTORY_FIELD, object_prefix, unpack_directory
-from aggregator.layout.slots import Block
+from aggregator.layout.moved import MovedObject, unpack_objects
+from aggregator.layout.sealed import object_prefix
 from aggregator.objects.object_store import ObjectMissing, ObjectStore
 from aggregator.segments.segment import DamagedSegment, check_segment
 from aggregator.store.shard_store import ShardStore
+from aggregator.writing.pointers import read_pointers
 
 
 class ObjectState(NamedTuple):
@@ -51,14 +51,9 @@ def _pointers(
     store: ShardStore, name: str, entry: MovedObject, wrong: list[str]
 ) -> set[tuple[int, int, int, int, int, int]]:
     """The pointers into an object; blocks that have expired have none."""
-    level = named_level_day(name).level
-    keys = {store.keys.rollups(*Block(project, level, number)): (project, number) for project, number in entry.blocks}
     found = set()
-    for key, [stored] in store.read_fields({key: [DIRECTORY_FIELD] for key in keys}).items():
-        located = [one for one in unpack_directory(stored).ranges if one.location and one.location.name == name]
-        if stored is not None and not located:
-            wrong.append(f"block {key!s} does not point into it")
-        for one in located:
-            assert one.location is not None
-            found.add((*keys[str(key)], one.number, *one.location[1:]))
+    for at, (exists, frames) in read_pointers(store, name, entry).items():
+        if exists and not frames:
+            wrong.append(f"block {at[1]} of project {at[0]} does not point into it")
+        found |= {(*at, number, *location[1:]) for number, location in frames.items()}
     return found

@@ -139,7 +139,7 @@ class Shard:
         known = KnownNumbers(state.records.next_number, state.records.projects_numbered)
         fold = Fold(state.records, self._prices)
         oldest_us = now_us - self._retention.calls_s * SECOND_US
-        repriced = reprice_calls(fold, numbers, oldest_us, state.records, self._store)
+        repriced = reprice_calls(fold, numbers, oldest_us, state.records, self._store, state.frames)
         changes = fold.finish()
         if repriced:
             state.write_changes(changes, known, min(now_us, state.as_of_us), write)
@@ -215,9 +215,10 @@ class Shard:
 
     def have_started(self, events: Sequence[Event]) -> list[bool]:
         """Return for each event whether this shard holds the start of its call."""
-        records = self._state.records
+        state, records = self._state, self._state.records
         known = [event for event in events if event.project_id in records.projects]
-        fields = dict(zip(map(id, known), load_records(known, records, self._state.ids, self._store), strict=True))
+        loaded = load_records(known, records, state.ids, self._store, state.frames)
+        fields = dict(zip(map(id, known), loaded, strict=True))
         found = (records.numbers.get(fields.get(id(event), b"")) for event in events)
         return [number is not None and records.calls[number].is_started for number in found]
 

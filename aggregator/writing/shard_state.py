@@ -42,7 +42,7 @@ class ShardState:
         limits: ShardLimits,
         objects: ObjectsAccess,
     ) -> None:
-        self.store, self.keys = store, store.keys
+        self.store, self.keys, self.frames = store, store.keys, objects.frames
         self.prices, self.retention, self.limits = prices, retention, limits
         fields = store.shard_fields()
         keys = self.keys

@@ -6,6 +6,7 @@ from aggregator.layout.slots import TouchedBlock
 from aggregator.layout.write import ShardWrite
 from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
+from aggregator.writing.call_moving import CallMoving
 from aggregator.writing.call_sealing import CallSealing
 from aggregator.writing.collecting import Collecting
 from aggregator.writing.limits import ShardLimits
@@ -24,7 +25,8 @@ class Upkeep:
         seal_after_s = limits.seal_after_s
         self._moving = Moving(store, objects, retention, seal_after_s or 0, limits.move_after_s)
         self._collecting = Collecting(store, objects, retention, limits.objects_grace_s, limits.collect_every_s)
-        self._call_sealing = CallSealing(store, seal_after_s)
+        self._call_moving = CallMoving(store, objects, seal_after_s or 0, limits.move_after_s)
+        self._call_sealing = CallSealing(store, seal_after_s, objects.frames, self._call_moving)
         self._sealing = Sealing(store, seal_after_s, read, objects.frames, self._moving)
 
     def note(
@@ -46,11 +48,12 @@ class Upkeep:
         `clock_us`: the time now, whatever has been read. `forget` is told which cells have been sealed, of which block.
         """
         records = cells = 0
-        while records < count_min and (more := self._call_sealing.step(now_us)):
+        while records < count_min and (more := self._call_sealing.step(now_us, clock_us)):
             records += more
         while cells < count_min and (step := self._sealing.step(now_us, clock_us)):
             for key, places in step.items():
                 forget(key, places)
                 cells += max(1, len(places))
-        moved = self._moving.step(clock_us, self._sealing.is_waiting)
-        return records + cells + moved + self._collecting.step(clock_us, self._moving.under_way)
+        moved = self._moving.step(clock_us, self._sealing.is_waiting) + self._call_moving.step(clock_us)
+        under_way = [name for name in (self._moving.under_way, self._call_moving.under_way) if name is not None]
+        return records + cells + moved + self._collecting.step(clock_us, under_way)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from aggregator.objects.frame_cache import DamagedObject, FrameCache
 from aggregator.prices.book import PriceBook
 from aggregator.segments.compression import CorruptFrame
 from aggregator.store.connection import connect
@@ -16,6 +17,7 @@ from aggregator.store.generation import live_namespace
 from aggregator.time_units import SECOND_US
 from callmeter.beside_workers import Outrun
 from callmeter.command_errors import explained_failures
+from callmeter.object_store import opened_store
 from callmeter.progress.work import WorkProgress
 from callmeter.repricing import CostChange, CostChanges, chunks_of, look
 from callmeter.repricing import reprice as reprice_shard
@@ -58,18 +60,18 @@ def reprice(settings: Settings, yes: bool, as_json: bool) -> None:
                 click.echo(f"{changed:,} calls have another cost now.", err=as_json)
             elif changes:
                 click.echo("Nothing was changed; --yes does it.", err=as_json)
-    except CorruptFrame as damaged:
+    except (CorruptFrame, DamagedObject) as damaged:
         raise click.ClickException(str(damaged)) from None
 
 
 def _look(settings: Settings, prices: PriceBook, now_us: int) -> CostChanges:
     client = connect(settings.redis.url, settings.redis.cluster)
     changes = CostChanges(CostChange)
-    shards = stores(client, settings.redis.namespace)
+    frames, shards = FrameCache(opened_store(settings)), stores(client, settings.redis.namespace)
     oldest_us = now_us - settings.retention.calls * SECOND_US
     with WorkProgress("looking at calls", "chunks", sum(len(chunks_of(store)) for store in shards)) as progress:
         for store in shards:
-            for _ in look(store, prices, oldest_us, changes):
+            for _ in look(store, prices, oldest_us, changes, frames):
                 progress.add(1)
     return changes
 

@@ -6,7 +6,7 @@ import msgspec
 
 from aggregator.calls.call import CALL_CODEC
 from aggregator.layout import keys as layout
-from aggregator.layout.sealed_calls import CALL_FRAME_FIELD
+from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, located
 from aggregator.layout.write import Key, ShardWrite
 from aggregator.segments.call_frame import unpack_calls
 from aggregator.writing.ids import Ids
@@ -125,7 +125,8 @@ class FrameFirstStore(MemoryStore):
         chunks = self.keys.calls(0).removesuffix("0")
         found = super()._read_hashes(command, asked)
         for key, fields in zip(asked, found, strict=True):
-            if str(key).startswith(chunks) and CALL_FRAME_FIELD in fields:
+            in_redis = CALL_FRAME_FIELD in fields and located(str(key), fields[CALL_FRAME_FIELD]) is None
+            if str(key).startswith(chunks) and in_redis:
                 for number, call in unpack_calls(fields[CALL_FRAME_FIELD]).items():
                     place = b"%d" % (number % layout.CALLS_PER_CHUNK)
                     if place in fields:

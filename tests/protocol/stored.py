@@ -11,7 +11,8 @@ from aggregator.calls.packed_id import unpack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import CALLS_PER_CHUNK, ShardKeys, ShardName
 from aggregator.layout.postings import unpack_latest
-from aggregator.layout.sealed_calls import calls_of_chunk
+from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, calls_of_chunk, read_call_frames
+from aggregator.objects.frame_cache import FrameCache
 from aggregator.objects.object_store import ObjectStore
 from aggregator.rollups.cell import CELL_CODEC
 from aggregator.rollups.levels import LEVELS
@@ -46,7 +47,7 @@ def totals_in(state: State, shard: ShardName, objects: ObjectStore | None = None
 class _Reading:
     def __init__(self, state: State, shard: ShardName, objects: ObjectStore | None) -> None:
         self._state = state
-        self._objects = objects
+        self._objects, self._frames = objects, FrameCache(objects)
         self._shard = shard
         self._keys = ShardKeys(shard)
         self._tag = shard.tag.encode() + b":"
@@ -125,7 +126,11 @@ class _Reading:
         for key in self._state.keys:
             if key.startswith(prefix):
                 first = int(key.removeprefix(prefix)) * CALLS_PER_CHUNK
-                yield from _calls_of_chunk(key.decode(), first, frozenset(self._state.hash(key).items())).items()
+                fields = dict(self._state.hash(key))
+                [frame] = read_call_frames({key.decode(): fields.get(CALL_FRAME_FIELD)}, self._frames).values()
+                if frame is not None:
+                    fields[CALL_FRAME_FIELD] = frame
+                yield from _calls_of_chunk(key.decode(), first, frozenset(fields.items())).items()
 
     def _registered(self) -> Iterator[str]:
         member = layout.shard_member(self._shard).encode()

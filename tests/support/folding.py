@@ -18,6 +18,7 @@ from aggregator.layout.open_calls import unpack_open_calls
 from aggregator.layout.postings import block_field, unpack_block, unpack_latest
 from aggregator.layout.sealed_calls import calls_of_chunk
 from aggregator.layout.unpriced import read_unpriced
+from aggregator.objects.frame_cache import FrameCache
 from aggregator.objects.object_store import ObjectStore
 from aggregator.prices.book import UNPRICED, PriceBook, Timeline
 from aggregator.prices.file import load_price_file
@@ -165,7 +166,7 @@ class _StateReader:
         self._objects = objects
         self._kept = _all_keys(client)
         self._projects = {int(number): name.decode() for name, number in self._kept.get("projects", {}).items()}
-        self._names = named_calls(self._kept, self._projects)
+        self._names = named_calls(SHARD.tag, self._kept, self._projects, FrameCache(objects))
 
     def read(self) -> Json:
         state: Json = {"projects": sorted(self._projects.values()), "calls": {}}
@@ -192,7 +193,9 @@ class _StateReader:
 
     def _calls(self, chunk: int, fields: Mapping[bytes, bytes]) -> dict[tuple[str, str], Json]:
         calls = {}
-        for number, call in calls_of_chunk(str(chunk), chunk * layout.CALLS_PER_CHUNK, fields).items():
+        for number, call in calls_of_chunk(
+            SHARD.tag, chunk * layout.CALLS_PER_CHUNK, fields, FrameCache(self._objects)
+        ).items():
             name = self._names[number]
             assert (self._projects[call.project], unpack_id(call.packed_id)) == name
             calls[name] = self._call(call)

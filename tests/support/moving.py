@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aggregator.layout.keys import ShardKeys
-from aggregator.layout.moved import unpack_objects
+from aggregator.layout.moved import CALLS_LETTER, NO_PROJECT, unpack_objects
 from aggregator.layout.sealed import DIRECTORY_FIELD, unpack_directory
+from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, MovedCalls, unpack_pointer
 from aggregator.objects.directory_store import DirectoryStore
 from aggregator.objects.object_store import ObjectStoreAway, Span
 from aggregator.rollups.levels import Retention
@@ -63,6 +64,16 @@ def frames_in_redis(client: Any) -> list[bytes]:
     return [field for block in blocks(client).values() for field in block if field.startswith(b"z") and field != b"zd"]
 
 
+def moved_chunks(client: Any) -> dict[int, MovedCalls]:
+    """Find where each chunk of calls points to whose frame has moved."""
+    found = {}
+    for key in client.scan_iter(f"{SHARD.tag}:calls:*"):
+        moved = unpack_pointer(client.hget(key, CALL_FRAME_FIELD))
+        if moved is not None:
+            found[int(key.rpartition(b":")[2])] = moved
+    return found
+
+
 def state(client: Any, objects: FailingStore) -> Any:
     """Returns what is said, wherever it lies."""
     return read_state(client, objects)
@@ -86,5 +97,11 @@ def check_pointers(client: Any, objects: FailingStore) -> None:
                     (s.offset, s.length, s.checksum, s.key.number) for s in sections
                 ]
                 assert one.location.name.split("-")[1] == level
+    for chunk, (location, _) in moved_chunks(client).items():
+        pointing.setdefault(location.name, set()).add((NO_PROJECT, chunk))
+        sections = check_segment(PREFIX + location.name, objects.read_whole(PREFIX + location.name))
+        assert (NO_PROJECT, CALLS_LETTER, chunk, 0) in [
+            section.key for section in sections if section[1:] == location[1:]
+        ]
     assert {name: set(entry.blocks) for name, entry in entries.items()} == pointing
     assert not set(entries) & {name.decode() for name in client.hkeys(KEYS.retired)}

@@ -22,6 +22,7 @@ NO_CONTENT = [
     "unsealed",
     "unsealed_calls",
     "unmoved",
+    "unmoved_calls",
     "objects",
     "retired",
 ]

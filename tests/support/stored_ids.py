@@ -9,6 +9,7 @@ from aggregator.layout import keys
 from aggregator.layout.id_pages import TABLE_FIELD, Lookup, unpack_table
 from aggregator.layout.keys import id_field, named_by
 from aggregator.layout.sealed_calls import calls_of_chunk
+from aggregator.objects.frame_cache import FrameCache
 
 
 def stored_ids(
@@ -31,17 +32,20 @@ def stored_ids(
     return found
 
 
-def _ids_by_number(kept: Mapping[str, Any]) -> dict[int, tuple[int, bytes]]:
-    """The project and the packed id of each record, of all keys of a shard without its tag."""
+def _ids_by_number(tag: str, kept: Mapping[str, Any], frames: FrameCache) -> dict[int, tuple[int, bytes]]:
+    """The project and the packed id of each record, of all keys of a shard without its tag, which `tag` is."""
     calls: dict[int, Call] = {}
     for name, fields in kept.items():
         if name.startswith("calls:"):
-            calls |= calls_of_chunk(name, int(name.removeprefix("calls:")) * keys.CALLS_PER_CHUNK, fields)
+            first = int(name.removeprefix("calls:")) * keys.CALLS_PER_CHUNK
+            calls |= calls_of_chunk(tag, first, fields, frames)
     found = stored_ids(kept.get("ids", {}), kept.get("idp", {}), calls)
     return {number: named_by(field) for field, number in found.items()}
 
 
-def named_calls(kept: Mapping[str, Any], project_ids: Mapping[int, str]) -> dict[int, tuple[str, str]]:
+def named_calls(
+    tag: str, kept: Mapping[str, Any], project_ids: Mapping[int, str], frames: FrameCache
+) -> dict[int, tuple[str, str]]:
     """The project id and the id of each record."""
-    found = _ids_by_number(kept)
+    found = _ids_by_number(tag, kept, frames)
     return {number: (project_ids[project], unpack_id(packed)) for number, (project, packed) in found.items()}

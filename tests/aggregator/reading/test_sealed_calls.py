@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from aggregator.calls.call import Call
 from aggregator.layout.keys import ShardKeys
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD
+from aggregator.objects.object_store import ObjectStore
 from aggregator.reading import calls as reading
 from aggregator.reading.calls import DamagedCalls, IndexValues, read_calls, select_by_index, select_minutes
 from aggregator.reading.verification import Piece, verify
@@ -29,6 +31,7 @@ from tests.support.folding import (
     start,
     tokens,
 )
+from tests.support.moving import PREFIX, FailingStore, moved_chunks, open_moving
 from tests.support.sealing import AT_ONCE, seal_all
 from tests.support.small_chunks import small_chunks
 from tests.support.watched_answers import WatchedReader
@@ -48,13 +51,22 @@ def few_calls_per_chunk() -> Iterator[None]:
         yield
 
 
-def ask(redis_url: str, question: Callable[[StoreReader], Any], before: Callable[[], None] = lambda: None) -> Any:
+def nothing() -> None:
+    """Nothing happens before a round trip."""
+
+
+def ask(
+    redis_url: str,
+    question: Callable[[StoreReader], Any],
+    before: Callable[[], None] = nothing,
+    objects: ObjectStore | None = None,
+) -> Any:
     """The answer of a reader before whose every round trip something happens."""
 
     async def asked() -> Any:
         found = connect_readers(redis_url)
         try:
-            return await question(WatchedReader(found, None, before))
+            return await question(WatchedReader(found, objects, before))
         finally:
             await found.aclose()
 
@@ -144,3 +156,55 @@ def test_damage_is_told(client: Any, redis_url: str) -> None:
         return len(await read_calls(reader, {shard: {*range(4), *range(8, CALLS)}}))
 
     assert ask(redis_url, beside) == CALLS - 4
+
+
+def test_the_same_records_moved(client: Any, objects: FailingStore, redis_url: str) -> None:
+    """Records are the same by time and by index, moved, changed after that, and moved again; `verify` finds nothing."""
+    shard = open_moving(client, objects)
+    apply(shard, EVENTS)
+    for _ in range(2):
+        expected = ask(redis_url, all_calls, nothing, objects), ask(redis_url, some_calls, nothing, objects)
+        assert (len(expected[0]), len(expected[1])) == (CALLS, CALLS // 2)
+        seal_all(shard)
+        assert len(moved_chunks(client)) == CALLS // 4
+        assert (ask(redis_url, all_calls, nothing, objects), ask(redis_url, some_calls, nothing, objects)) == expected
+        assert ask(redis_url, differences, nothing, objects) == []
+        apply(shard, [end("call-1", 50, usage={"gpt-4o": tokens(5)}), end("call-9", 60)])
+        assert ask(redis_url, differences, nothing, objects) == []
+
+
+def test_while_they_move(client: Any, objects: FailingStore, redis_url: str) -> None:
+    """No record is missed with a step of sealing or moving, or a late event, before every round trip."""
+    shard = open_moving(client, objects)
+    apply(shard, EVENTS)
+    rng = Random(1)
+
+    def happen() -> None:
+        if not shard.seal(NOW_US):
+            apply(shard, [end(f"call-{rng.randrange(1, CALLS, 2)}", 200), complete(f"late-{rng.random()}", at_s=4_000)])
+
+    for _ in range(20):
+        assert set(ask(redis_url, all_calls, happen, objects)) == set(range(CALLS))
+    assert moved_chunks(client)
+
+
+def test_a_lost_or_damaged_object_is_named(client: Any, objects: FailingStore, redis_url: str, tmp_path: Path) -> None:
+    """Records of an object that is away, damaged or gone are refused with its name; none is answered without them."""
+    shard = open_moving(client, objects)
+    apply(shard, EVENTS)
+    seal_all(shard)
+    objects.is_away = True
+    with pytest.raises(DamagedCalls, match="away"):
+        ask(redis_url, all_calls, nothing, objects)
+    objects.is_away = False
+    name = moved_chunks(client)[3].location.name
+    path = tmp_path / "objects" / PREFIX / name
+    content = path.read_bytes()
+    path.write_bytes(bytes(byte ^ 1 for byte in content))
+    with pytest.raises(DamagedCalls, match=f"{name} is damaged"):
+        ask(redis_url, all_calls, nothing, objects)
+    path.unlink()
+    with pytest.raises(DamagedCalls, match=name):
+        ask(redis_url, all_calls, nothing, objects)
+    path.write_bytes(content)
+    assert len(ask(redis_url, all_calls, nothing, objects)) == CALLS

@@ -13,8 +13,10 @@ from aggregator.segments.compression import CorruptFrame
 from aggregator.store.elsewhere import Elsewhere
 from aggregator.store.shard_store import Fenced, ShardStore
 from aggregator.time_units import DAY_S, HOUR_S, SECOND_US
+from aggregator.writing.call_moving import CallMoving
 from aggregator.writing.call_sealing import CallSealing
 from aggregator.writing.limits import ShardLimits
+from aggregator.writing.objects_access import NO_OBJECTS
 from tests.pipeline.lifelike import lifelike_events
 from tests.support.folding import (
     NOW_US,
@@ -138,15 +140,20 @@ def test_who_read_before_cannot_write_after(client: Any) -> None:
     """A writer that knows records from before a chunk was sealed is refused, whether it seals or folds."""
     writer = open_shard(client, AT_ONCE)
     apply(writer, [start(f"call-{at}") for at in range(9)])
-    first, second = (CallSealing(opened(client), -10 * DAY_S) for _ in range(2))
-    assert first.step(NOW_US) == CALLS_PER_CHUNK
-    for refused in (lambda: second.step(NOW_US), lambda: apply(writer, [end("call-1")])):
+    first, second = (call_sealing(opened(client)) for _ in range(2))
+    assert first.step(NOW_US, NOW_US) == CALLS_PER_CHUNK
+    for refused in (lambda: second.step(NOW_US, NOW_US), lambda: apply(writer, [end("call-1")])):
         with pytest.raises(Fenced):
             refused()
     writer.recover()
     apply(writer, [end("call-1")])
     with pytest.raises(Fenced):
-        first.step(NOW_US)
+        first.step(NOW_US, NOW_US)
+
+
+def call_sealing(store: ShardStore) -> CallSealing:
+    """The sealing of all full chunks, in Redis alone."""
+    return CallSealing(store, -10 * DAY_S, NO_OBJECTS.frames, CallMoving(store, NO_OBJECTS, 0, 0))
 
 
 def opened(client: Any) -> ShardStore:

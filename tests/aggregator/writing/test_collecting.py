@@ -184,5 +184,5 @@ def test_an_object_on_its_way_is_nobodys_yet(client: Any, objects: FailingStore)
     store.next_offset()
     collecting = Collecting(store, objects_access(objects, AtOnce()), KEEP_ALL, GRACE_S, 0)
     listing = list_objects(objects, PREFIX)
-    assert collecting.find(listing, NOW_US, "20000-h-5-abc").orphans == []
+    assert collecting.find(listing, NOW_US, ["20000-h-5-abc"]).orphans == []
     assert collecting.find(listing, NOW_US).orphans == ["20000-h-5-abc"]

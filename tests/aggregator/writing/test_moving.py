@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from aggregator.layout.keys import CALLS_PER_CHUNK
 from aggregator.layout.moved import OWNER, unpack_objects
 from aggregator.objects.object_store import ObjectMissing
 from aggregator.rollups.levels import Retention
@@ -22,6 +23,7 @@ from tests.support.moving import (
     FailingStore,
     check_pointers,
     frames_in_redis,
+    moved_chunks,
     open_moving,
     state,
 )
@@ -47,7 +49,9 @@ def test_all_is_moved_and_says_the_same(
     assert state(client, objects) == expected
     assert client.hkeys(KEYS.unmoved) == [b"*"]
     entries = unpack_objects(client.hgetall(KEYS.objects))
-    assert {name.split("-")[1] for name in entries} == {"f", "h", "m"}
+    assert {name.split("-")[1] for name in entries} == {"f", "h", "m"} | ({"c"} if calls > CALLS_PER_CHUNK else set())
+    assert client.hlen(KEYS.unmoved_calls) == 0
+    assert len(moved_chunks(client)) == calls // CALLS_PER_CHUNK
     assert [one.name for one in objects.listed(PREFIX)] == sorted(PREFIX + name for name in [*entries, OWNER])
     assert objects.read_whole(PREFIX + OWNER) == client.hget(KEYS.objects, OWNER)
     check_pointers(client, objects)

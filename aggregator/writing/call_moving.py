@@ -1,0 +1,187 @@
+"""Moving sealed call records out of Redis into objects, as moving.py does with rollups.
+
+A chunk is due when the UTC day of its newest call has been over for a while, and it has been sealed for a while. The
+frames of many chunks of a day are put as one object, beside the folding; then, in one fenced step, a pointer takes the
+place of each frame that is still as it was put. Whatever ends this before leaves an object that nothing points into.
+"""
+
+import logging
+import secrets
+import zlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from typing import NamedTuple
+
+from aggregator.layout.keys import day_of
+from aggregator.layout.moved import CALLS_LETTER, NO_PROJECT, MovedObject, calls_object_name, pack_object
+from aggregator.layout.sealed import Location
+from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, MovedCalls, pack_pointer, unpack_pointer
+from aggregator.layout.write import ShardWrite
+from aggregator.objects.object_store import AlreadyThere, ObjectStoreAway
+from aggregator.segments.segment import Section, SectionKey
+from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import DAY_US, SECOND_US
+from aggregator.writing.moving import OBJECT_BYTES_MAX, RETRY_US
+from aggregator.writing.objects_access import ObjectsAccess
+from aggregator.writing.pointers import no_longer
+from aggregator.writing.putting import NAME_BYTES, begin_put
+
+log = logging.getLogger(__name__)
+
+# Frames of some 7 KB that are read in one round trip.
+CHUNKS_PER_READ = 100
+# An object of 1,000 chunks is about as large as one may be; a step looks through no more.
+CHUNKS_PER_OBJECT_MAX = 1_000
+
+_NEVER_US = 2**63
+
+
+class _Waiting(NamedTuple):
+    """A chunk that waits: when the newest of its calls began, and when it was noted by this writer (0: before)."""
+
+    newest_us: int
+    noted_us: int
+
+
+class _Under(NamedTuple):
+    """An object on its way: its name, the chunks in it, and what comes of it."""
+
+    name: str
+    chunks: list[int]
+    put: "Future[tuple[int, list[Section]]]"
+
+
+class CallMoving:
+    """The chunks of a shard that are to be moved, and those on their way. Methods raise what the store raises.
+
+    `wait_s`, `after_day_s`: how long a chunk is left as it is after it was sealed, and after its newest call's day.
+    """
+
+    def __init__(self, store: ShardStore, objects: ObjectsAccess, after_day_s: int, wait_s: int) -> None:
+        self._store = store
+        self._objects, self._aside = objects.store, objects.aside
+        self._after_day_us, self._wait_us = after_day_s * SECOND_US, wait_s * SECOND_US
+        self._unmoved: dict[int, _Waiting] = {}
+        self._under: _Under | None = None
+        self._not_before_us = 0
+        self._is_away = False
+        if self._objects is not None:
+            [unmoved] = store.read_hashes([store.keys.unmoved_calls])
+            self._unmoved = {int(chunk): _Waiting(int(newest_us), 0) for chunk, newest_us in unmoved.items()}
+
+    def note(self, chunk: int, newest_us: int, now_us: int, write: ShardWrite) -> None:
+        """The chunk has been sealed; noted also where no object store is set, for when one is."""
+        write.set(self._store.keys.unmoved_calls, chunk, newest_us)
+        if self._objects is not None:
+            self._unmoved[chunk] = _Waiting(newest_us, now_us)
+            self._not_before_us = min(self._not_before_us, self._due_us(chunk))
+
+    def drop(self, stored: bytes | None, chunk: int, now_us: int, write: ShardWrite) -> None:
+        """Note in `write` that a chunk points into an object no more, if what its frame's field held is a pointer."""
+        moved = unpack_pointer(stored)
+        if moved is not None:
+            no_longer(self._store, [moved.location.name], (NO_PROJECT, chunk), now_us, write)
+
+    def step(self, now_us: int) -> int:
+        """Do the next thing that is due, and quick; returns 0 where there is none."""
+        if self._objects is None or self._aside is None:
+            return 0
+        if self._under is not None:
+            if not self._under.put.done():
+                return 0
+            under, self._under = self._under, None
+            return self._finish(under, now_us)
+        if now_us < self._not_before_us:
+            return 0
+        chunks = self._next_due(now_us)
+        if chunks:
+            self._begin(chunks)
+        return len(chunks)
+
+    @property
+    def under_way(self) -> str | None:
+        """An object that has been begun, and that nothing points into yet."""
+        return None if self._under is None else self._under.name
+
+    def _due_us(self, chunk: int) -> int:
+        newest_us, noted_us = self._unmoved[chunk]
+        return max((day_of(newest_us) + 1) * DAY_US + self._after_day_us, noted_us + self._wait_us)
+
+    def _next_due(self, now_us: int) -> list[int]:
+        """Chunks of one day, the oldest first."""
+        due = [chunk for chunk in self._unmoved if self._due_us(chunk) <= now_us]
+        if not due:
+            later = (self._due_us(chunk) for chunk in self._unmoved)
+            self._not_before_us = min(later, default=_NEVER_US)
+            return []
+        days = {chunk: day_of(self._unmoved[chunk].newest_us) for chunk in due}
+        oldest = min(days.values())
+        return sorted(chunk for chunk in due if days[chunk] == oldest)[:CHUNKS_PER_OBJECT_MAX]
+
+    def _begin(self, chunks: list[int]) -> None:
+        assert self._objects is not None
+        assert self._aside is not None
+        contents = self._read_frames(chunks)
+        taken = [key.block for key in contents]
+        if not contents:  # they have moved, or are dropped
+            self._store.replace(ShardWrite(deletions={self._store.keys.unmoved_calls: [*chunks]}))
+            for chunk in chunks:
+                del self._unmoved[chunk]
+            return
+        day = day_of(self._unmoved[taken[0]].newest_us)
+        name = calls_object_name(day, self._store.continued_offset, secrets.token_hex(NAME_BYTES))
+        self._under = _Under(name, taken, begin_put(self._store, self._objects, self._aside, name, contents))
+
+    def _read_frames(self, chunks: Sequence[int]) -> dict[SectionKey, bytes]:
+        """Frames that are in Redis, as many as an object may hold."""
+        contents: dict[SectionKey, bytes] = {}
+        size_bytes = 0
+        for at in range(0, len(chunks), CHUNKS_PER_READ):
+            keys = {self._store.keys.calls(chunk): chunk for chunk in chunks[at : at + CHUNKS_PER_READ]}
+            for key, [frame] in self._store.read_fields({key: [CALL_FRAME_FIELD] for key in keys}).items():
+                if frame is not None and unpack_pointer(frame) is None:
+                    contents[SectionKey(NO_PROJECT, CALLS_LETTER, keys[str(key)], 0)] = frame
+                    size_bytes += len(frame)
+            if size_bytes >= OBJECT_BYTES_MAX:
+                break
+        return contents
+
+    def _finish(self, under: _Under, now_us: int) -> int:
+        """Let chunks point into what has been put."""
+        try:
+            size_bytes, sections = under.put.result()
+        except (ObjectStoreAway, AlreadyThere) as why:
+            self._not_before_us = now_us + RETRY_US
+            if not self._is_away:
+                self._is_away = True
+                log.warning("sealed calls stay in Redis until the object store takes them", extra={"why": str(why)})
+            return 0
+        if self._is_away:
+            self._is_away = False
+            log.info("the object store takes sealed calls again")
+        self._point(under, size_bytes, {section.key.block: section for section in sections}, now_us)
+        return len(sections)
+
+    def _point(self, under: _Under, size_bytes: int, sections: Mapping[int, Section], now_us: int) -> None:
+        """Make the chunks point into an object; a frame that has been replaced meanwhile is left out."""
+        write, keys = ShardWrite(), self._store.keys
+        by_key = {keys.calls(chunk): chunk for chunk in under.chunks}
+        moved: list[int] = []
+        for key, [stored] in self._store.read_fields({key: [CALL_FRAME_FIELD] for key in by_key}).items():
+            chunk = by_key[str(key)]
+            section = sections[chunk]
+            if stored is None or (len(stored), zlib.crc32(stored)) != (section.length, section.checksum):
+                continue
+            location = Location(under.name, section.offset, section.length, section.checksum)
+            pointer = pack_pointer(MovedCalls(location, self._unmoved[chunk].newest_us))
+            write.set(key, CALL_FRAME_FIELD, pointer)
+            moved.append(chunk)
+        if moved:
+            entry = MovedObject(size_bytes, tuple((NO_PROJECT, chunk) for chunk in moved))
+            write.set(keys.objects, under.name, pack_object(entry))
+            write.deletions[keys.unmoved_calls] = [*moved]
+        else:
+            write.set(keys.retired, under.name, now_us)
+        self._store.replace(write)
+        for chunk in moved:
+            del self._unmoved[chunk]

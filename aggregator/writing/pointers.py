@@ -1,0 +1,54 @@
+"""Which pointers lead from a shard's blocks and chunks into an object."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from aggregator.layout.moved import MovedObject, drop_pointers, is_of_calls, named_level_day, unpack_objects
+from aggregator.layout.sealed import DIRECTORY_FIELD, Location, unpack_directory
+from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, unpack_pointer
+from aggregator.layout.slots import Block
+from aggregator.layout.write import ShardWrite
+from aggregator.store.shard_store import ShardStore
+
+
+class Pointers(NamedTuple):
+    """Where a block, or a chunk, points to in an object, by the frame's number. `exists`: it has frames at all."""
+
+    exists: bool
+    frames: dict[int, Location]
+
+    def __bool__(self) -> bool:
+        return bool(self.frames)
+
+
+def no_longer(store: ShardStore, names: Sequence[str], of: tuple[int, int], now_us: int, write: ShardWrite) -> None:
+    """Note in `write` that a block, or a chunk, by project and number, points into these objects no more."""
+    if names:
+        [stored] = store.read_fields({store.keys.objects: names}).values()
+        present = {name.encode(): entry for name, entry in zip(names, stored, strict=True) if entry is not None}
+        for name, entry in unpack_objects(present).items():
+            drop_pointers(name, entry, [of], store.keys, now_us, write)
+
+
+def read_pointers(store: ShardStore, name: str, entry: MovedObject) -> dict[tuple[int, int], Pointers]:
+    """The pointers into an object of each block that its entry names, by project and number."""
+    if is_of_calls(name):
+        return _of_chunks(store, name, entry)
+    level = named_level_day(name).level
+    keys = {store.keys.rollups(*Block(project, level, number)): (project, number) for project, number in entry.blocks}
+    found = {}
+    for key, [stored] in store.read_fields({key: [DIRECTORY_FIELD] for key in keys}).items():
+        ranges = unpack_directory(stored).ranges
+        frames = {one.number: one.location for one in ranges if one.location and one.location.name == name}
+        found[keys[str(key)]] = Pointers(stored is not None, frames)
+    return found
+
+
+def _of_chunks(store: ShardStore, name: str, entry: MovedObject) -> dict[tuple[int, int], Pointers]:
+    keys = {store.keys.calls(chunk): (project, chunk) for project, chunk in entry.blocks}
+    found = {}
+    for key, [stored] in store.read_fields({key: [CALL_FRAME_FIELD] for key in keys}).items():
+        moved = unpack_pointer(stored)
+        ours = moved is not None and moved.location.name == name
+        found[keys[str(key)]] = Pointers(stored is not None, {0: moved.location} if moved and ours else {})
+    return found
