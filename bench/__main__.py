@@ -2,7 +2,7 @@
 
 Lines go to standard output, one per result: name, ours, the other, ratio, target, met or missed. What is going on
 meanwhile is told on standard error. `BENCH=short` or `--short`: in under five minutes, without what takes longest: the
-ten million calls, scaling and ClickHouse.
+ten million calls, scaling, the soak, and what is measured beside ClickHouse.
 """
 
 import importlib
@@ -31,10 +31,13 @@ BENCHMARKS = (
     "clickhouse",
     "memory",
     "sealing",
+    "storage",
+    "sealed_answers",
+    "soak",
     "freshness",
     "sketch",
 )
-ONLY_FULL = ("answers_10m", "scaling", "clickhouse")  # unless named
+ONLY_FULL = ("answers_10m", "scaling", "clickhouse", "storage", "sealed_answers", "soak")  # unless named
 
 Benchmark = Callable[[Scale], Iterator[Line]]
 

@@ -91,7 +91,7 @@ def _load(theirs: ClickHouse, path: Path, calls: int, end: datetime) -> None:
     with path.open("wb") as rows:
         for row in _rows(watched(generate(settings), 2 * calls, "events as rows for ClickHouse")):
             rows.write(row)
-    theirs.ask(*sql.TABLES, sql.prices_insert(_prices(end)), sql.INSERT_CALLS.format(path=path))
+    theirs.ask(*sql.TABLES, sql.prices_insert(prices_in_dollars(end)), sql.INSERT_CALLS.format(path=path))
     path.unlink()
     for day in watched(range(DAYS + 1), DAYS + 1, "days of rollups in ClickHouse"):
         begin = settings.start.replace(second=0) + timedelta(days=day)
@@ -116,7 +116,7 @@ def _rows(lines: Iterator[bytes]) -> Iterator[bytes]:
             yield msgspec.json.encode(row) + b"\n"
 
 
-def _prices(at: datetime) -> dict[str, list[float]]:
+def prices_in_dollars(at: datetime) -> dict[str, list[float]]:
     """USD per token of each model that has a price."""
     book = PriceBook(None, PriceCatalogue())
     prices = {}

@@ -60,8 +60,8 @@ QUERIES: Mapping[str, Query] = {
 
 def raw_queries(query: Query, project: str, end: datetime) -> list[str]:
     """Usage by bucket and model, and calls by bucket where asked, from raw calls."""
-    bucket = _bucket(query, "started_at")
-    where = _where(project, "started_at", end - query.back, end)
+    bucket = bucket_of(query, "started_at")
+    where = window_of(project, "started_at", end - query.back, end)
     columns = [f"sum({metric})" for metric in query.metrics]
     if query.percentiles:
         columns += [f"quantiles({QUANTILES})({metric})" for metric in query.metrics]
@@ -78,8 +78,8 @@ def raw_queries(query: Query, project: str, end: datetime) -> list[str]:
 
 def rollup_queries(query: Query, project: str, end: datetime) -> list[str]:
     """Returns the queries from rollups by minute; the cut minutes at the window's ends are counted whole."""
-    bucket = _bucket(query, "minute")
-    where = _where(project, "minute", end - query.back, end)
+    bucket = bucket_of(query, "minute")
+    where = window_of(project, "minute", end - query.back, end)
     columns = [f"sum(sum_{metric})" for metric in query.metrics]
     if query.percentiles:
         columns += [f"quantilesTDigestMerge({QUANTILES})(q_{metric})" for metric in query.metrics]
@@ -99,7 +99,7 @@ def bound_queries(query: Query, project: str, end: datetime) -> list[str]:
     """Exact quantiles of raw calls, of latency where calls are asked for, else of the metrics by model: the bounds of
     all of BOUNDS_BY_PERCENTILE in turn.
     """
-    bucket, where = _bucket(query, "started_at"), _where(project, "started_at", end - query.back, end)
+    bucket, where = bucket_of(query, "started_at"), window_of(project, "started_at", end - query.back, end)
     wanted = ", ".join(str(bound) for bounds in BOUNDS_BY_PERCENTILE.values() for bound in bounds)
     if query.calls:
         return [
@@ -112,7 +112,7 @@ def bound_queries(query: Query, project: str, end: datetime) -> list[str]:
 
 def rollup_inserts(project: str, begin: datetime, until: datetime) -> list[str]:
     """Returns the inserts that feed the rollups of that time: one row for each minute, and each model in it."""
-    where = _where(project, "started_at", begin, until)
+    where = window_of(project, "started_at", begin, until)
     sums = [f"sum({metric})" if metric in TOKEN_METRICS else f"sum(coalesce({metric}, 0))" for metric in USAGE_METRICS]
     states = [f"quantilesTDigestState({QUANTILES})(toFloat64(coalesce({metric}, 0)))" for metric in USAGE_METRICS]
     minute = "toStartOfMinute(started_at)"
@@ -133,13 +133,8 @@ def prices_insert(prices: Mapping[str, Sequence[float]]) -> str:
 
 
 def usage_rows(where: str) -> str:
-    """Yields a row for each call and model with the eight metrics; a parent's sum of its children is left out."""
-    return f"""
-        SELECT *, input_cost + output_cost AS total_cost FROM (
-            SELECT *, if(p.model = '', NULL, uncached * p.input + cache_read_input_tokens * p.cache_read
-                   + cache_creation_input_tokens * p.cache_creation) AS input_cost,
-                   if(p.model = '', NULL, output_tokens * p.output) AS output_cost
-            FROM (
+    """Returns a query of a row for each call and model with the eight metrics, without parents' sums of children."""
+    return priced_rows(f"""
                 SELECT started_at, u.1 AS model, u.2 AS used,
                     JSONExtractInt(used, 'prompt_tokens') + JSONExtractInt(used, 'input_tokens') AS input_tokens,
                     JSONExtractInt(used, 'completion_tokens') + JSONExtractInt(used, 'output_tokens') AS output_tokens,
@@ -150,22 +145,35 @@ def usage_rows(where: str) -> str:
                         JSONExtractInt(used, 'input_tokens_details', 'cached_tokens')) AS cache_read_input_tokens,
                     greatest(JSONExtractInt(used, 'cache_creation_input_tokens'),
                         JSONExtractInt(used, 'prompt_tokens_details', 'cache_write_tokens')
-                        ) AS cache_creation_input_tokens,
-                    if(input_tokens >= cache_read_input_tokens + cache_creation_input_tokens,
-                        input_tokens - cache_read_input_tokens - cache_creation_input_tokens, input_tokens) AS uncached
+                        ) AS cache_creation_input_tokens
                 FROM calls ARRAY JOIN JSONExtractKeysAndValuesRaw(summary_dump, 'usage') AS u
                 WHERE {where} AND JSONExtractInt(summary_dump, 'status_counts', 'success')
-                    + JSONExtractInt(summary_dump, 'status_counts', 'error') <= 1
+                    + JSONExtractInt(summary_dump, 'status_counts', 'error') <= 1""")
+
+
+def priced_rows(rows: str) -> str:
+    """Returns a query of the rows of another that has `model` and the five counts of tokens, with the three costs."""
+    return f"""
+        SELECT *, input_cost + output_cost AS total_cost FROM (
+            SELECT *, if(p.model = '', NULL, uncached * p.input + cache_read_input_tokens * p.cache_read
+                   + cache_creation_input_tokens * p.cache_creation) AS input_cost,
+                   if(p.model = '', NULL, output_tokens * p.output) AS output_cost
+            FROM (
+                SELECT *, if(input_tokens >= cache_read_input_tokens + cache_creation_input_tokens,
+                        input_tokens - cache_read_input_tokens - cache_creation_input_tokens, input_tokens) AS uncached
+                FROM ({rows})
             ) AS r LEFT JOIN prices AS p ON r.model = p.model
         )"""
 
 
-def _bucket(query: Query, column: str) -> str:
+def bucket_of(query: Query, column: str) -> str:
+    """Returns when the bucket of an instant in a column begins, in seconds since 1970."""
     if query.granularity_s == 86_400:
         return f"toUnixTimestamp(toStartOfDay({column}, '{query.timezone}'))"
     return f"toUnixTimestamp(toStartOfInterval({column}, INTERVAL {query.granularity_s} SECOND, 'UTC'))"
 
 
-def _where(project: str, column: str, begin: datetime, until: datetime) -> str:
+def window_of(project: str, column: str, begin: datetime, until: datetime) -> str:
+    """Returns the condition of a project and a window."""
     instants = [f"toDateTime64('{at:%Y-%m-%d %H:%M:%S.%f}', 6, 'UTC')" for at in (begin, until)]
     return f"project_id = '{project}' AND {column} >= {instants[0]} AND {column} < {instants[1]}"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Literal
+from uuid import UUID
 
 import click
 
@@ -59,6 +60,7 @@ class GeneratorSettings:
     duplicates_percent: float = 0.0
     disorder: bool = False
     key: Literal["project", "trace"] = "project"
+    ids: Literal["ordered", "random"] = "ordered"
 
     def __post_init__(self) -> None:
         if self.calls < 0 or min(self.models, self.users, self.projects) < 1 or self.ops < 4:
@@ -200,7 +202,9 @@ class _Trace:
         return f"{self._prefix}{head}{tail}}}\n".encode()
 
     def _new_id(self) -> str:
-        """Returns an id like a UUIDv7: sorted by time, then random."""
+        """Returns an id like a UUIDv7, sorted by time, then random; or like a UUIDv4."""
+        if self._settings.ids == "random":
+            return str(UUID(int=self._rng.getrandbits(128), version=4))
         moment, chance = f"{self._now_us // 1000:012x}", f"{self._rng.getrandbits(72):018x}"
         return f"{moment[:8]}-{moment[8:]}-7{chance[:3]}-8{chance[3:6]}-{chance[6:]}"
 
@@ -247,6 +251,12 @@ def _instant(us: int) -> str:
     type=click.Choice(["project", "trace"]),
     default="project",
     help="What the message key names: decides which calls share a partition.",
+)
+@click.option(
+    "--ids",
+    type=click.Choice(["ordered", "random"]),
+    default="ordered",
+    help="Ids that begin with the time, as UUIDs of version 7 do, or random ones, of version 4.",
 )
 def main(start: str | None, days: float, **options: Any) -> None:
     """Write agent traces as JSON lines {"key": …, "value": {event}}, about 1 KB each, to standard output.

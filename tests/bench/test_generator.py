@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from click.testing import CliRunner
@@ -83,6 +84,18 @@ def test_same_settings_same_bytes() -> None:
     disordered = replace(SETTINGS, duplicates_percent=5, disorder=True)
     assert list(generate(disordered)) == list(generate(disordered))
     assert list(generate(SETTINGS)) != list(generate(replace(SETTINGS, seed=1)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "version"), [(SETTINGS, 7), (replace(SETTINGS, ids="random"), 4)], ids=["ordered", "random"]
+)
+def test_ids(settings: GeneratorSettings, version: int) -> None:
+    """Ids begin with the time, as UUIDs of version 7 do, or are random ones; all differ."""
+    requests = [value["req"] for value in values_of(list(generate(settings)))]
+    starts = [request["start"] for request in requests if "start" in request]
+    called = [UUID(start["id"]) for start in starts]
+    assert {one.version for one in called} == {UUID(start["trace_id"]).version for start in starts} == {version}
+    assert len(set(called)) == settings.calls
 
 
 @pytest.mark.parametrize("message_bytes", [1500, 1_000_000])
