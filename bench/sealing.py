@@ -1,17 +1,26 @@
 """Memory of Redis before and after sealing, by what it is for, on the same calls: what `callmeter plan` reckons with.
 
 A few hours of calls are folded, and weighed; then all of it is sealed as a worker does it an hour later, and weighed
-again. What sealing takes of processor time is told for a call.
+again; then it is moved into a directory, as a day later, and both are weighed. What sealing and moving take of
+processor time is told for a call.
 """
 
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
+from aggregator.layout.keys import ShardKeys
+from aggregator.layout.moved import CALLS_LETTER, OWNER
+from aggregator.layout.sealed import object_prefix
+from aggregator.objects.directory_store import DirectoryStore
 from aggregator.rollups.levels import LEVELS
 from aggregator.store.connection import connect
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_S
 from aggregator.writing.limits import ShardLimits
+from aggregator.writing.objects_access import NO_OBJECTS, AtOnce, ObjectsAccess, objects_access
 from aggregator.writing.shard import Shard
 from bench.measuring import Line, alone
 from bench.memory import SHARD, Sizes, events_at, weigh
@@ -22,7 +31,7 @@ from bench.stage import Stage
 CALLS_PER_S = 10.0
 HOURS, HOURS_SHORT = 4, 1
 LATER = ShardLimits(seal_after_s=1_000 * DAY_S)
-AT_ONCE = ShardLimits(seal_after_s=-2 * DAY_S)
+AT_ONCE = ShardLimits(seal_after_s=-2 * DAY_S, move_after_s=-2 * DAY_S)
 
 
 def run(scale: Scale) -> Iterator[Line]:
@@ -34,16 +43,26 @@ def run(scale: Scale) -> Iterator[Line]:
         fold(stage.redis_server.url, SHARD, events_at(calls, CALLS_PER_S, end), end, LATER)
         hot = weigh(stage)
         tell(f"sealing {calls:,} calls")
-        took_s = _seal(stage, round(end.timestamp() * 1e6))
+        now_us = round(end.timestamp() * 1e6)
+        took_s = _seal(stage, now_us, NO_OBJECTS)
         sealed = weigh(stage)
+        with tempfile.TemporaryDirectory() as directory:
+            objects = DirectoryStore(Path(directory))
+            moving_s = _seal(stage, now_us, objects_access(objects, AtOnce()))
+            moved, in_objects = weigh(stage), _object_bytes(objects)
     yield alone(
         "sealing: processor time of the worker a call", "us", [took_s / calls * 1e6], figure="sealing_us_per_call"
     )
+    yield alone("moving: processor time of the worker a call, with that of putting", "us", [moving_s / calls * 1e6])
     yield from _lines("records with ids", "records", calls, _records(hot), _records(sealed))
     yield from _lines("indexes", "indexes", calls, hot["indexes"], sealed["indexes"])
     for level in LEVELS:
         name = f"rollups by {level.slot_s} s"
         yield from _lines(name, level.letter, calls, hot[level.letter], sealed[level.letter])
+    parts = {"records": (_records(hot), _records(moved), in_objects[CALLS_LETTER])}
+    parts |= {one.letter: (hot[one.letter], moved[one.letter], in_objects[one.letter]) for one in LEVELS}
+    for part, sizes in parts.items():
+        yield from _moved_lines(part, calls, *sizes)
 
 
 def _records(sizes: Sizes) -> int:
@@ -56,10 +75,28 @@ def _lines(name: str, part: str, calls: int, hot: float, sealed: float) -> Itera
     yield alone(f"redis: {name}, sealed / not", "", [sealed / hot], figure=f"sealed_share.{part}")
 
 
-def _seal(stage: Stage, now_us: int) -> float:
-    """Seal all there is; returns the processor time of this process, in seconds."""
+def _moved_lines(part: str, calls: int, hot: float, moved: float, in_objects: float) -> Iterator[Line]:
+    yield alone(f"redis: {part}, a call, moved", "B", [moved / calls])
+    yield alone(f"objects: {part}, a call", "B", [in_objects / calls])
+    yield alone(f"redis: {part}, moved / not sealed", "", [moved / hot], figure=f"moved_share.{part}")
+    yield alone(f"objects: {part}, / not sealed in Redis", "", [in_objects / hot], figure=f"object_share.{part}")
+
+
+def _object_bytes(objects: DirectoryStore) -> Counter[str]:
+    """Return what objects of each level, and of calls, take."""
+    prefix = object_prefix(ShardKeys(SHARD).objects)
+    found: Counter[str] = Counter()
+    for one in objects.listed(prefix):
+        name = one.name.removeprefix(prefix)
+        if name != OWNER:
+            found[name.split("-")[1]] += one.size_bytes
+    return found
+
+
+def _seal(stage: Stage, now_us: int, objects: ObjectsAccess) -> float:
+    """Seal all there is, and move it where there are objects; returns the processor time that took, in seconds."""
     client = connect(stage.redis_server.url)
-    shard = Shard(ShardStore(client, SHARD), prices(), RETENTION, AT_ONCE)
+    shard = Shard(ShardStore(client, SHARD), prices(), RETENTION, AT_ONCE, objects)
     begun_s = time.process_time()
     while shard.seal(now_us):
         pass

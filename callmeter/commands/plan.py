@@ -83,6 +83,11 @@ COUNT = click.IntRange(1)
 @click.option("--busy-percent", type=PERCENT, default=50.0, help="How busy a worker or a master may be.")
 @click.option("--master-memory", type=Bytes(), default="32GB", help="Memory of one Redis master.")
 @click.option("--filled-percent", type=PERCENT, default=70.0, help="How much of a master's memory data may take.")
+@click.option(
+    "--objects/--no-objects",
+    default=None,
+    help="Whether what is sealed goes into a directory or a bucket.  [default: as CALLMETER_SEGMENTS__URL says]",
+)
 @click.option("--replicas", type=COUNT, default=3, help="Copies of a message that Kafka keeps.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 @click.pass_obj
@@ -131,6 +136,7 @@ def _load(settings: Settings, asked: dict[str, Any]) -> Load:
         retention=Retention(*(kept[kind] for kind in KINDS)),
         busiest_share=asked["busiest_percent"] and asked["busiest_percent"] / 100,
         seal_after_s=settings.segments.seal_after if settings.segments.seal else None,
+        moves=bool(settings.segments.url) if asked["objects"] is None else asked["objects"],
     )
 
 

@@ -81,6 +81,9 @@ class Figures:
     answer_first_ms: Mapping[str, Curve]  # where no rows are kept
     # by what it is of (`records`, `indexes`, a level's letter): bytes when sealed, as a part of those before
     sealed_share: Mapping[str, float] = field(default_factory=dict)
+    # likewise, of what has moved into objects: what is left of it in Redis, and what is in the objects
+    moved_share: Mapping[str, float] = field(default_factory=dict)
+    object_share: Mapping[str, float] = field(default_factory=dict)
     sealing_us_per_call: float = 0.0  # of a worker, for all that is sealed of a call
     sources: tuple[Source, ...] = field(default=(), compare=False)
 
@@ -114,7 +117,9 @@ def figures_of(sections: Mapping[str, Any]) -> Figures:
         answer_ms_per_partition=_number(numbers, "answer_ms_per_partition"),
         answer_ms=_curves(numbers, "answer_ms"),
         answer_first_ms=_curves(numbers, "answer_first_ms"),
-        sealed_share={part: _number(numbers, f"sealed_share.{part}") for part in _parts(numbers, "sealed_share")},
+        sealed_share=_shares(numbers, "sealed_share"),
+        moved_share=_shares(numbers, "moved_share"),
+        object_share=_shares(numbers, "object_share"),
         sealing_us_per_call=_number(numbers, "sealing_us_per_call") if "sealing_us_per_call" in numbers else 0.0,
         sources=tuple(
             Source(name, section["measured"], section["machine"], section["short"])
@@ -128,6 +133,10 @@ def _number(numbers: Mapping[str, Any], name: str) -> float:
     if not isinstance(value, int | float) or not value > 0:
         raise FiguresWrong(f"the figure {name} is {'missing' if value is None else 'not a number above 0'}")
     return float(value)
+
+
+def _shares(numbers: Mapping[str, Any], name: str) -> dict[str, float]:
+    return {part: _number(numbers, f"{name}.{part}") for part in _parts(numbers, name)}
 
 
 def _curve(numbers: Mapping[str, Any], name: str) -> Curve:

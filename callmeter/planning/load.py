@@ -15,6 +15,7 @@ BASELINE = Mix()  # what the benchmarks' calls are like, of one project
 class Load:
     """What comes in and how long it is kept. `busiest_share`: of the calls, in the busiest project (None: all alike).
     `seal_after_s`: how old what is finished is when it is sealed (None: it never is).
+    `moves`: whether what is sealed goes into a directory or a bucket.
 
     Raises ValueError for what is no load.
     """
@@ -26,6 +27,7 @@ class Load:
     retention: Retention = KEPT
     busiest_share: float | None = None
     seal_after_s: int | None = None
+    moves: bool = False
 
     def __post_init__(self) -> None:
         amounts = (self.calls_per_s, self.projects, self.mix.models, self.mix.ops, self.message_bytes)

@@ -1,10 +1,12 @@
 """How much Redis a load takes: call records, their indexes, rollups of each level, and directories of views."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from aggregator.layout.sealed import piece_s
-from aggregator.rollups.levels import LEVELS, Level
+from aggregator.rollups.levels import LEVELS
 from aggregator.time_units import DAY_S
+from aggregator.writing.limits import ShardLimits
 from callmeter.durations import format_duration
 from callmeter.planning.figures import Figures
 from callmeter.planning.load import Load
@@ -19,6 +21,7 @@ class Memory:
     indexes_bytes: float
     levels: dict[str, LevelBytes]
     directories_bytes: float
+    objects_bytes: float = 0.0  # beside Redis
 
     @property
     def total_bytes(self) -> float:
@@ -45,32 +48,53 @@ def needed_memory(load: Load, key: str, partitions: int, figures: Figures) -> Me
     one = project_memory(load.calls_per_s / load.projects / shards, load, figures)
     times = load.projects * shards
     levels = {letter: LevelBytes(*(times * size for size in sizes)) for letter, sizes in one.levels.items()}
-    return Memory(one.records_bytes * times, one.indexes_bytes * times, levels, one.directories_bytes * times)
+    beside = (one.directories_bytes * times, one.objects_bytes * times)
+    return Memory(one.records_bytes * times, one.indexes_bytes * times, levels, *beside)
 
 
 def project_memory(calls_per_s: float, load: Load, figures: Figures) -> Memory:
     """Return the memory of a project in one shard."""
     kept_s = load.retention.calls_s
     indexes_s = kept_s + DAY_S  # they go by the day
+    records_bytes = calls_per_s * kept_s * figures.record_bytes_per_call
+    records = parts_left(load, figures, "records", kept_s, 0)
+    indexes = parts_left(load, figures, "indexes", indexes_s, 0)
+    levels: dict[str, LevelBytes] = {}
+    objects_bytes = records_bytes * records.in_objects
+    for level in LEVELS:
+        level_kept_s = load.retention.level_s(level) + level.block_s
+        of_level = parts_left(load, figures, level.letter, level_kept_s, piece_s(level))
+        unsealed = level_bytes(calls_per_s, level, load.mix, load.retention, figures)
+        levels[level.letter] = LevelBytes(*(of_level.in_redis * size for size in unsealed))
+        objects_bytes += of_level.in_objects * unsealed.total_bytes
     return Memory(
-        calls_per_s * kept_s * figures.record_bytes_per_call * sealed_part(load, figures, "records", kept_s, 0),
-        calls_per_s * indexes_s * figures.index_bytes_per_call * sealed_part(load, figures, "indexes", indexes_s, 0),
-        {level.letter: _level_memory(calls_per_s, level, load, figures) for level in LEVELS},
+        records_bytes * records.in_redis,
+        calls_per_s * indexes_s * figures.index_bytes_per_call * indexes.in_redis,
+        levels,
         directory_bytes(calls_per_s, load.mix, load.retention, figures),
+        objects_bytes,
     )
 
 
-def _level_memory(calls_per_s: float, level: Level, load: Load, figures: Figures) -> LevelBytes:
-    kept_s = load.retention.level_s(level) + level.block_s
-    part = sealed_part(load, figures, level.letter, kept_s, piece_s(level))
-    return LevelBytes(*(part * size for size in level_bytes(calls_per_s, level, load.mix, load.retention, figures)))
+class PartsLeft(NamedTuple):
+    """Parts of the bytes that something would take if it were not sealed: what is in Redis, and what is in objects."""
+
+    in_redis: float
+    in_objects: float
 
 
-def sealed_part(load: Load, figures: Figures, what: str, kept_s: float, open_s: float) -> float:
-    """Return the part that sealing leaves of the bytes of what is kept so long. `open_s`: what is sealed together takes
-    so long to be over.
+def parts_left(load: Load, figures: Figures, what: str, kept_s: float, open_s: float) -> PartsLeft:
+    """Return what sealing and moving leave of what is kept so long. `open_s`: what is sealed together takes so long to
+    be over.
     """
     if load.seal_after_s is None:
-        return 1.0
+        return PartsLeft(1.0, 0.0)
     hot = min(1.0, (load.seal_after_s + open_s) / kept_s)
-    return hot + (1 - hot) * figures.sealed_share.get(what, 1.0)
+    moved = 0.0
+    if load.moves and what in figures.moved_share:
+        # What is of the first second of a day waits longest.
+        moved = max(0.0, 1 - (load.seal_after_s + DAY_S + ShardLimits().move_after_s) / kept_s)
+    in_redis = (
+        hot + (1 - hot - moved) * figures.sealed_share.get(what, 1.0) + moved * figures.moved_share.get(what, 1.0)
+    )
+    return PartsLeft(in_redis, moved * figures.object_share.get(what, 0.0))

@@ -161,13 +161,19 @@ def _redis_rows(load: Load, deployment: Deployment, plan: Plan) -> list[Row]:
         ),
         *levels,
         ("directories of views", _bytes(memory.directories_bytes), ""),
+        *(
+            [("objects", _bytes(memory.objects_bytes), "in CALLMETER_SEGMENTS__URL, beside Redis")]
+            if load.moves
+            else []
+        ),
     ]
 
 
 def _sealing(load: Load) -> str:
     if load.seal_after_s is None:
         return "nothing is sealed (CALLMETER_SEGMENTS__SEAL)"
-    return f"what is finished is sealed after {format_duration(load.seal_after_s)}"
+    moved = ", and then moved out" if load.moves else ""
+    return f"what is finished is sealed after {format_duration(load.seal_after_s)}{moved}"
 
 
 def _bytes(size: float) -> str:

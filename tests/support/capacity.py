@@ -40,7 +40,12 @@ SECTIONS: dict[str, Any] = {
         "measured": "2026-01-02",
         "machine": "2 cores",
         "short": False,
-        "figures": {"sealed_share.records": 0.1, "sealed_share.m": 0.2},
+        "figures": {
+            "sealed_share.records": 0.1,
+            "sealed_share.m": 0.2,
+            "moved_share.records": 0.02,
+            "object_share.records": 0.09,
+        },
     },
     "answers": {
         "measured": "2026-01-02",

@@ -65,6 +65,7 @@ def test_everything_asked_is_reckoned_with() -> None:
         },
         "busiest_share": 0.1,
         "seal_after_s": 3_600,
+        "moves": False,
     }
     assert answer["deployment"] == {"busy": 0.6, "master_bytes": 64 * 2**30, "filled": 0.5, "replicas": 2}
     assert answer["plan"]["events_per_s"] == 2_000
@@ -138,6 +139,20 @@ def test_mistakes(arguments: list[str], sentence: str) -> None:
     done = run(*arguments)
     assert done.exit_code == 2
     assert sentence in " ".join(done.output.split())
+
+
+@pytest.mark.usefixtures("made_up")
+def test_what_is_sealed_goes_into_a_directory() -> None:
+    """The plan reckons with objects where the settings name a directory or the option says so, and shows them."""
+    url = {"CALLMETER_SEGMENTS__URL": "file:///var/lib/callmeter"}
+    asked = ("--calls-per-second", "10")
+    assert answer_of(*asked, **url)["load"]["moves"]
+    assert not answer_of(*asked, "--no-objects", **url)["load"]["moves"]
+    objects_bytes = answer_of(*asked, "--objects")["plan"]["memory"]["objects_bytes"]
+    assert objects_bytes == pytest.approx(10 * (30 * 86_400 - 31 * 3_600) * 200 * 0.09)
+    lines = [" ".join(line.split()) for line in run(*asked, "--objects").output.splitlines()]
+    assert "objects 446 MB in CALLMETER_SEGMENTS__URL, beside Redis" in lines
+    assert not any(line.startswith("objects") for line in run(*asked).output.split("\n"))
 
 
 @pytest.mark.usefixtures("made_up")

@@ -53,6 +53,20 @@ def test_what_is_finished_takes_what_sealing_leaves() -> None:
     assert memory.levels["h"].total_bytes == pytest.approx(401 * 24 * 4 * 1_800)
 
 
+def test_what_has_moved_takes_what_is_left_and_its_objects() -> None:
+    """Records are not sealed for an hour, and not moved for 31: a fiftieth is left of them in Redis, and 9 % are in
+    objects; nothing is known of what moving leaves of rollups."""
+    kept = Retention(4 * 86_400, 86_400, 86_400, 86_400)
+    load = Load(10_000 / 60, mix=PLAIN, retention=kept, seal_after_s=3_600)
+    memory, moved = plan_of(load).memory, plan_of(replace(load, moves=True)).memory
+    hour = 600_000 * 200
+    assert moved.records_bytes == pytest.approx((1 + 30 * 0.1 + (96 - 31) * 0.02) * hour)
+    assert moved.objects_bytes == pytest.approx((96 - 31) * 0.09 * hour)
+    assert (moved.levels, moved.indexes_bytes) == (memory.levels, memory.indexes_bytes)
+    assert memory.objects_bytes == 0
+    assert plan_of(replace(load, moves=True, retention=DAY)).memory == plan_of(replace(load, retention=DAY)).memory
+
+
 def test_sealing_takes_workers_time() -> None:
     """200 µs a call are as much as folding its two events."""
     folding = plan_of(Load(10_000, mix=PLAIN, retention=DAY), sealing_us_per_call=200.0)

@@ -41,6 +41,7 @@ def test_sections_are_read() -> None:
     assert figures.answer_ms == {"30 d sums": Curve((10**6, 10**8), (11, 21))}
     assert figures.view_bytes == 50
     assert figures.sealed_share == {"records": 0.1, "m": 0.2}
+    assert (figures.moved_share, figures.object_share) == ({"records": 0.02}, {"records": 0.09})
     assert [(source.benchmark, source.short) for source in figures.sources] == [
         ("ingest_ceiling", False),
         ("scaling", True),
