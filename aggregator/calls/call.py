@@ -10,7 +10,7 @@ from aggregator.calls.usage_vector import COUNTS, Usage, add_usage
 from aggregator.packing import Packing
 
 
-class Subtree(msgspec.Struct, array_like=True):
+class Subtree(msgspec.Struct, array_like=True, gc=False):
     """Totals of a call with all its descendants: usage by model, and how many of those calls have no end yet."""
 
     usage: Usage = msgspec.field(default_factory=dict)
@@ -22,7 +22,7 @@ class Subtree(msgspec.Struct, array_like=True):
         add_usage(self.usage, other.usage)
 
 
-class Call(msgspec.Struct, array_like=True):
+class Call(msgspec.Struct, array_like=True, gc=False):
     """One record. `packed_id` names it; `number` counts the records of its shard and is where it is stored.
 
     `parent` is the packed id its start named; `parent_number` the record it rolls up to, if any. `usage` is what the

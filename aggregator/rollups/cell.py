@@ -20,7 +20,7 @@ VIEW_BITS = 24
 VIEW_MASK = (1 << VIEW_BITS) - 1
 
 
-class Cell(msgspec.Struct, array_like=True):
+class Cell(msgspec.Struct, array_like=True, gc=False):
     """Counts of a cell, and by series its newest packed rows, packed totals of those beside it, totals of
     large ones.
     """

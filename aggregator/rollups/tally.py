@@ -61,7 +61,7 @@ class Rows:
 
     def joined(self) -> dict[bytes, bytes]:
         """The packed rows of each series, one after the other."""
-        return {name: b"".join(rows) for name, rows in self.packed.items()}
+        return _joined(self.packed)
 
 
 class RowChanges:
@@ -171,31 +171,38 @@ def merge_tallies(tallies: Sequence[PackedTally]) -> PackedTally:
     """Return the sum of several tallies, at least one."""
     if len(tallies) == 1:
         return tallies[0]
-    return PackedTally(
-        sum(packed.calls for packed in tallies),
-        sum(packed.errors for packed in tallies),
-        _joined([packed.rows for packed in tallies]),
-        _listed([packed.large for packed in tallies]),
-        _joined([packed.lost for packed in tallies if packed.lost]),
-        _listed([packed.lost_large for packed in tallies if packed.lost_large]),
-    )
-
-
-def _joined(of_tallies: Iterable[Mapping[bytes, bytes]]) -> dict[bytes, bytes]:
+    calls = errors = 0
     rows: dict[bytes, list[bytes]] = {}
-    for of_tally in of_tallies:
-        for name, packed in of_tally.items():
-            known = rows.get(name)
-            if known is None:
-                rows[name] = [packed]
-            else:
-                known.append(packed)
-    return {name: b"".join(packed) for name, packed in rows.items()}
+    large: dict[bytes, list[Row]] = {}
+    lost: dict[bytes, list[bytes]] = {}
+    lost_large: dict[bytes, list[Row]] = {}
+    for packed in tallies:
+        calls += packed.calls
+        errors += packed.errors
+        _collect(rows, packed.rows)
+        if packed.large:
+            _extend(large, packed.large)
+        if packed.lost:
+            _collect(lost, packed.lost)
+        if packed.lost_large:
+            _extend(lost_large, packed.lost_large)
+    return PackedTally(calls, errors, _joined(rows), large, _joined(lost), lost_large)
 
 
-def _listed(of_tallies: Iterable[Mapping[bytes, list[Row]]]) -> dict[bytes, list[Row]]:
-    rows: dict[bytes, list[Row]] = {}
-    for of_tally in of_tallies:
-        for name, of_series in of_tally.items():
-            rows.setdefault(name, []).extend(of_series)
-    return rows
+def _collect(into: dict[bytes, list[bytes]], more: Mapping[bytes, bytes]) -> None:
+    for name, packed in more.items():
+        known = into.get(name)
+        if known is None:
+            into[name] = [packed]
+        else:
+            known.append(packed)
+
+
+def _extend(into: dict[bytes, list[Row]], more: Mapping[bytes, list[Row]]) -> None:
+    for name, rows in more.items():
+        into.setdefault(name, []).extend(rows)
+
+
+def _joined(rows: Mapping[bytes, Sequence[bytes]]) -> dict[bytes, bytes]:
+    """The packed rows of each series, one after the other."""
+    return {name: packed[0] if len(packed) == 1 else b"".join(packed) for name, packed in rows.items()}

@@ -68,15 +68,13 @@ def _given_back_if_it_fails(client: redis.Redis, connection: Any) -> Iterator[No
 
 def packed(command: Sequence[Part]) -> bytes:
     """A command as it is sent."""
-    pieces = [b"*%d\r\n" % len(command)]
-    add = pieces.append
-    for part in command:
-        packed_part = part if type(part) is bytes else str(part).encode()
-        size = len(packed_part)
-        add(_SIZES[size] if size < _SIZES_MADE else b"$%d\r\n" % size)
-        add(packed_part)
-        add(b"\r\n")
-    return b"".join(pieces)
+    parts = [
+        part if type(part) is bytes else b"%d" % part if type(part) is int else str(part).encode() for part in command
+    ]
+    pieces = [b"\r\n"] * (3 * len(parts))
+    pieces[::3] = [_SIZES[size] if size < _SIZES_MADE else b"$%d\r\n" % size for size in map(len, parts)]
+    pieces[1::3] = parts
+    return b"*%d\r\n" % len(parts) + b"".join(pieces)
 
 
 def _pieces(commands: Iterable[Command]) -> Iterator[tuple[bytes, int]]:

@@ -266,15 +266,18 @@ def _grow(growths: list[_Growth], series: Series, write: ShardWrite) -> None:
     before = b"".join(growth.cached.cell.totals.get(growth.name, layout.packed_none) for growth in growths)
     after = layout.merged(layout.unpack(before), gained).astype("<i8").tobytes()
     width = len(layout.packed_none)
-    for at, growth in enumerate(growths):
-        growth.cached.cell.totals[growth.name] = after[at * width : (at + 1) * width]
-        cached, name = growth.cached, growth.name
+    full = []
+    for at, (cached, name, rows) in enumerate(growths):
+        cached.cell.totals[name] = after[at * width : (at + 1) * width]
         overflow = cached.overflow.setdefault(name, Overflow())
-        overflow.rows += growth.rows
+        overflow.rows += rows
         if len(overflow.rows) > ROWS_BESIDE_MAX * series.row_bytes:
-            overflow.compress(series)
-            write.set(cached.key, sketches_field(cached.place, name), SKETCHES_CODEC.pack(overflow.sketches))
-        write.set(cached.key, rows_field(cached.place, name), overflow.rows)
+            full.append((cached, name, overflow))
+    Overflow.compress_all([overflow for _, _, overflow in full], series)
+    for cached, name, overflow in full:
+        write.set(cached.key, sketches_field(cached.place, name), SKETCHES_CODEC.pack(overflow.sketches))
+    for cached, name, _ in growths:
+        write.set(cached.key, rows_field(cached.place, name), cached.overflow[name].rows)
 
 
 def _add_large(cached: _CachedCell, name: bytes, rows: list[Row], write: ShardWrite) -> None:

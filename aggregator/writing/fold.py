@@ -18,7 +18,7 @@ from aggregator.calls.usage_vector import (
     Usage,
     stated_vector,
 )
-from aggregator.layout import keys as layout
+from aggregator.layout.keys import INPUT_REF, MINUTE, OUTPUT_REF, PARENT, THREAD, TRACE, TURN, day_of, id_field
 from aggregator.layout.open_calls import OpenCall
 from aggregator.layout.postings import posting
 from aggregator.layout.unpriced import Unpriced
@@ -160,23 +160,23 @@ class Fold:
         trace = call.trace = call.packed_id if trace_id is None else pack_id(trace_id)
         post, numbered = self._postings(call), posting(number)
         minute = start.started_at_us // MINUTE_US
-        post[layout.MINUTE][minute.to_bytes(4, "big")].append(numbered)
+        post[MINUTE][minute.to_bytes(4, "big")].append(numbered)
         latest_us, of_minute = self.changes.latest_starts_us, (call.project, minute)
         latest_us[of_minute] = max(latest_us.get(of_minute, 0), start.started_at_us)
-        post[layout.TRACE][trace].append(numbered)
+        post[TRACE][trace].append(numbered)
         if start.thread_id is not None:
-            post[layout.THREAD][start.thread_id.encode()].append(numbered)
+            post[THREAD][start.thread_id.encode()].append(numbered)
         if start.turn_id is not None:
-            post[layout.TURN][start.turn_id.encode()].append(numbered)
+            post[TURN][start.turn_id.encode()].append(numbered)
         for ref in start.input_refs:
-            post[layout.INPUT_REF][ref.encode()].append(numbered)
+            post[INPUT_REF][ref.encode()].append(numbered)
         if call.waiting_output_refs is not None:
             for ref in call.waiting_output_refs:
-                post[layout.OUTPUT_REF][ref.encode()].append(numbered)
+                post[OUTPUT_REF][ref.encode()].append(numbered)
             call.waiting_output_refs = None
         if parent_id is not None:
             parent = call.parent = pack_id(parent_id)
-            post[layout.PARENT][parent].append(numbered)
+            post[PARENT][parent].append(numbered)
             self._link(number, call, parent, is_named)
         if call.waiting is not None:
             brought = call.waiting.get(trace)
@@ -187,7 +187,7 @@ class Fold:
                 self._subtrees.add_below(number, brought)
 
     def _link(self, number: int, call: Call, parent: bytes, is_named: bool) -> None:
-        parent_number, parent_call = self._records.at(layout.id_field(call.project, parent), call.seen_us)
+        parent_number, parent_call = self._records.at(id_field(call.project, parent), call.seen_us)
         if parent_number == number or (is_named and closes_ring(self._records.calls, number, parent_number)):
             return
         call.parent_number = parent_number
@@ -209,7 +209,7 @@ class Fold:
         else:
             post, numbered = self._postings(call), posting(number)
             for ref in end.output_refs:
-                post[layout.OUTPUT_REF][ref.encode()].append(numbered)
+                post[OUTPUT_REF][ref.encode()].append(numbered)
 
     def _count(self, number: int, call: Call, is_new: bool) -> None:
         """Count a started call: when it starts, when it ends, or both. What a roll-up counts is left to `finish`."""
@@ -268,7 +268,7 @@ class Fold:
 
     def _postings(self, call: Call) -> Postings:
         """Postings of the call's day."""
-        day = (call.project, layout.day_of(call.seen_us))
+        day = (call.project, day_of(call.seen_us))
         postings = self.changes.postings.get(day)
         if postings is None:
             postings = self.changes.postings[day] = defaultdict(lambda: defaultdict(list))

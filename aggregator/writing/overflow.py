@@ -5,10 +5,12 @@ else while no row of the series was compressed into sketches.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 
 import numpy as np
 
 from aggregator.rollups.cell import Cell
+from aggregator.rollups.packed_sketch import Floats
 from aggregator.rollups.series import Row, Series, series_of
 from aggregator.rollups.sketch import compress_each, take_out
 from aggregator.rollups.totals import ABSENT, ROWS
@@ -25,16 +27,29 @@ class Overflow:
 
     def compress(self, series: Series, large: Iterable[Row] = ()) -> None:
         """Count all rows, and those too large to be packed, in the sketches."""
+        columns = self._take_columns(series, list(large))
+        self.sketches = compress_each(self.sketches or [b""] * len(columns), columns)
+
+    def _take_columns(self, series: Series, large: Sequence[Row]) -> list[Floats]:
+        """The values of each metric, of rows that are then no more here."""
         values = series.values(self.rows).T.astype(np.float64)
         self.rows = b""
-        large = list(large)
         columns = []
         for metric, column in enumerate(values):
             more = [float(row[metric]) for row in large if metric < len(row)]
             if metric >= series.layout.costs_at:
                 column = column[column != ABSENT]
             columns.append(np.concatenate([column, more]) if more else column)
-        self.sketches = compress_each(self.sketches or [b""] * len(columns), columns)
+        return columns
+
+    @staticmethod
+    def compress_all(overflows: Sequence["Overflow"], series: Series) -> None:
+        """Count the rows of several, which are of one kind of series, in their sketches: once for all of them."""
+        columns = [overflow._take_columns(series, ()) for overflow in overflows]
+        stored = [overflow.sketches or [b""] * len(of_one) for overflow, of_one in zip(overflows, columns, strict=True)]
+        sketches = iter(compress_each(list(chain.from_iterable(stored)), list(chain.from_iterable(columns))))
+        for overflow, of_one in zip(overflows, columns, strict=True):
+            overflow.sketches = list(islice(sketches, len(of_one)))
 
     def take_out(self, rows: Sequence[Row]) -> None:
         """Count rows that were compressed no more."""

@@ -26,14 +26,16 @@ class WaitingEnds:
 
     def note(self, events: Sequence[Event], fields: Sequence[bytes], records: Records, write: ShardWrite) -> None:
         """Add to `write` the ends of a batch whose starts have not come, and take from it those that wait no more."""
-        before = len(self.fields)
+        before, numbers, calls = len(self.fields), records.numbers, records.calls
         for event, field in zip(events, fields, strict=True):
             if event.start is not None:
                 if field in self.fields:
                     self._forget([field], write)
-            elif field not in self.fields and len(self.fields) < WAITING_MAX:
-                number = records.numbers.get(field)
-                if number is not None and not records.calls[number].is_started:
+            else:
+                number = numbers.get(field)
+                if number is None or calls[number].started_us is not None:
+                    continue
+                if field not in self.fields and len(self.fields) < WAITING_MAX:
                     self.fields.add(field)
                     write.set(self._keys.waiting, field, encode_event(event))
         if len(self.fields) != before:
