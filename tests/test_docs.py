@@ -1,5 +1,6 @@
 """The documentation names what exists: relative links lead somewhere, and the files it names are there."""
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,3 +78,50 @@ def test_the_page_about_events_is_told_everywhere() -> None:
     for name in named:
         assert f"<code>{name}</code>" in served
         assert re.search(rf"\b{name}\b", told)
+
+
+WALKS = ("**An event**", "**A message's bytes**", "**A question**")
+
+
+def walks(page: str) -> list[list[str]]:
+    """The files of each walk, in the order in which they are named."""
+    starts = [page.index(title) for title in WALKS]
+    ends = [*starts[1:], page.index("## Rooms")]
+    return [re.findall(r"`([\w/]+\.py)`", page[start:end]) for start, end in zip(starts, ends, strict=True)]
+
+
+def imported(path: str) -> set[str]:
+    """The files that a file may import: modules, and names in packages."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {f"{name.replace('.', '/')}.py" for name in found}
+
+
+def faults_of_walks(named: list[list[str]]) -> Iterator[str]:
+    """Files that a reader cannot come to from what was named before; files that a walk comes back to."""
+    reached: set[str] = set()
+    for walk in named:
+        for place, path in enumerate(walk):
+            if path in walk[:place]:
+                yield f"{path} is named twice"
+            if place and path not in reached:
+                yield f"{path} is imported by nothing before it"
+            reached |= {path, *imported(path)}
+
+
+def test_the_walks_can_be_followed() -> None:
+    """Each file of a walk is imported by one before it, and no walk comes back to a file."""
+    named = walks(ARCHITECTURE.read_text())
+    assert [len(walk) > 8 for walk in named] == [True] * 3
+    assert not list(faults_of_walks(named))
+
+
+def test_a_walk_that_cannot_be_followed_is_seen() -> None:
+    """A file without a way to it, and one that comes again, are both found."""
+    walk = ["api/server.py", "ingest/worker.py", "api/app.py", "api/server.py"]
+    assert list(faults_of_walks([walk])) == [
+        "ingest/worker.py is imported by nothing before it",
+        "api/server.py is named twice",
+    ]
