@@ -6,21 +6,30 @@ long the window is, the calls of a few minutes are read.
 """
 
 from bisect import insort
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 from aggregator.calls.call import Call
-from aggregator.reading.calls import calls_in_pieces, select_minutes
+from aggregator.reading.calls import CALLS_AT_ONCE_MAX, Selected, calls_in_pieces, select_minutes
 from aggregator.reading.slot_bounds import Order, Slot, read_bounds
 from aggregator.reading.value_rollups import DayViews
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES, Level
 from aggregator.rollups.series import USAGE_METRICS, Row, usage_row
 from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 
-# Call records read for one answer, 3 µs each: where calls are so many that those of a few minutes are more, what was
-# found until then is the answer, and it says so.
-RANKED_CALLS_READ_MAX = 100_000
+
+class RankingLimits(NamedTuple):
+    """What one answer may cost. Where a limit stops it, what was found is the answer, and it says so."""
+
+    # Call records read, some 5 µs each, those that came last first: where calls are so many that those of a few minutes
+    # are more.
+    calls_read_max: int = 100_000
+    # The same once there are as many as were asked for, where the newest are: nearly always they are those that came
+    # last. A page that watches a project of thousands of calls a second asks each second.
+    newest_calls_read_max: int = 20_000
+
+
 # Slots looked into at once: more round trips would cost more than what is read too much.
 SLOTS_AT_ONCE = 4
 _TOTAL_COST = USAGE_METRICS.index("total_cost")
@@ -54,9 +63,14 @@ class Ranking:
                 insort(self._found, (key, RankedCall(rank, call)), key=lambda one: one[0])
                 del self._found[self._size :]
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as many were found as there is room for."""
+        return len(self._found) == self._size
+
     def is_beyond(self, bound: int) -> bool:
         """Whether no call whose rank is at most this comes before those found."""
-        return len(self._found) == self._size and self._found[-1][1].rank >= bound
+        return self.is_full and self._found[-1][1].rank >= bound
 
     @property
     def first(self) -> list[RankedCall]:
@@ -92,6 +106,7 @@ async def rank_calls(
     order: Order,
     ranking: Ranking,
     has_level: Callable[[Slot], bool],
+    limits: RankingLimits,
 ) -> bool:
     """Show the ranking what can be among the first of the calls in these slots; False if that was too much to read.
 
@@ -112,13 +127,22 @@ async def rank_calls(
                 minutes += [one.number for one in _minutes(slot)]
         for one, bound in (await read_bounds(reader, views, to_split, order)).items():
             heappush(left, (-bound, one))
-        if minutes:
-            if calls_read > RANKED_CALLS_READ_MAX:
+        for piece in _last_first(await select_minutes(reader, project, minutes)) if minutes else ():
+            is_enough = ranking.is_full and order in (Order.NEWEST, Order.FAILING)
+            if calls_read >= (limits.newest_calls_read_max if is_enough else limits.calls_read_max):
                 return False
-            async for some in calls_in_pieces(reader, await select_minutes(reader, project, minutes)):
+            async for some in calls_in_pieces(reader, piece):
                 calls_read += len(some)
                 ranking.show(some.values())
     return True
+
+
+def _last_first(selected: Selected) -> Iterator[Selected]:
+    """Records some at a time, those that came last first, of all shards in turn."""
+    of_shards = [(shard, sorted(numbers, reverse=True)) for shard, numbers in selected.items()]
+    longest = max((len(numbers) for _, numbers in of_shards), default=0)
+    for at in range(0, longest, CALLS_AT_ONCE_MAX):
+        yield {shard: set(some) for shard, numbers in of_shards if (some := numbers[at : at + CALLS_AT_ONCE_MAX])}
 
 
 async def rank_selected(reader: StoreReader, selected: dict[ProjectShard, set[int]], ranking: Ranking) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from aggregator.calls.call import Call
 from aggregator.calls.packed_id import unpack_id
 from aggregator.reading.calls import select_minutes
-from aggregator.reading.ranked_calls import Ranking, cost_of, rank_calls, rank_selected, usage_of
+from aggregator.reading.ranked_calls import Ranking, RankingLimits, cost_of, rank_calls, rank_selected, usage_of
 from aggregator.reading.slot_bounds import Slot
 from aggregator.reading.value_rollups import views_of_days
 from aggregator.rollups.levels import Retention
@@ -23,6 +23,8 @@ from api.query.read_plan import cover
 from api.query.retained_window import calls_reach_us, level_reach_us
 from api.query.window_refusals import end_of_time, refusing_what_is_not_kept
 from api.refusals import invalid_at
+
+RANKING_LIMITS = RankingLimits()
 
 Link = Callable[[str, str], str | None]
 """The address of a call's page, by its project and id; None where there is none."""
@@ -81,6 +83,7 @@ async def rank_examples(
     now_us: int,
     retention: Retention,
     passes_too: Callable[[Call], bool] = lambda call: True,
+    limits: RankingLimits = RANKING_LIMITS,
 ) -> tuple[Ranking, bool]:
     """The first calls of the kept part of the window, and whether all that might be among them were looked at.
 
@@ -119,7 +122,7 @@ async def rank_examples(
     def is_kept(slot: Slot) -> bool:
         return slot.start_us >= level_reach_us(slot.level, now_us, retention)
 
-    return ranking, await rank_calls(reader, project, views, slots, question.order, ranking, is_kept)
+    return ranking, await rank_calls(reader, project, views, slots, question.order, ranking, is_kept, limits)
 
 
 def _example(project_id: str, call: Call, link: Link) -> dict[str, Any]:

@@ -8,14 +8,15 @@ import pytest
 import redis
 import redis.asyncio
 
-from aggregator.reading import ranked_calls
+from aggregator.calls.packed_id import unpack_id
+from aggregator.reading.ranked_calls import RankingLimits
 from aggregator.reading.slot_bounds import Order
 from aggregator.store.reader import StoreReader
 from aggregator.time_units import DAY_US, MINUTE_US
-from api.query.examples_answer import answer_examples, link_by, no_link
+from api.query.examples_answer import answer_examples, link_by, no_link, rank_examples
 from api.query.examples_question import ExamplesQuestion
 from api.query.questions import CallFilter
-from tests.support.folding import KEEP_ALL, PROJECT, T0_US, apply, complete, open_shard, tokens
+from tests.support.folding import KEEP_ALL, PROJECT, T0_US, apply, complete, end, open_shard, start, tokens
 
 HOURS = 30
 PER_MINUTE = 5
@@ -32,7 +33,7 @@ class CountingReader(StoreReader):
 
     async def fetch(self, commands: Any) -> list[Any]:
         self.round_trips += 1
-        self.calls_read += sum(len(command) - 2 for command in commands if ":calls:" in str(command[1]))
+        self.calls_read += sum(len(command) - 3 for command in commands if ":calls:" in str(command[1]))
         return await super().fetch(commands)
 
 
@@ -107,11 +108,37 @@ def test_nothing_is_read_where_nothing_is(folded: str) -> None:
         assert reader.calls_read == 0
 
 
-def test_too_many_calls_are_said(folded: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer says that it may lack some calls where minutes hold too many."""
-    monkeypatch.setattr(ranked_calls, "RANKED_CALLS_READ_MAX", 0)
-    with pytest.raises(AssertionError):  # of `complete`
-        examples(folded, Order.NEWEST, 100)
+@pytest.mark.parametrize(
+    ("order", "limits", "read", "is_complete"),
+    [
+        (Order.NEWEST, RankingLimits(), 3_000, True),
+        (Order.NEWEST, RankingLimits(newest_calls_read_max=1_000), 1_000, False),
+        (Order.FAILING, RankingLimits(newest_calls_read_max=1_000), 3_000, True),  # one has failed
+        (Order.SLOWEST, RankingLimits(newest_calls_read_max=1_000), 3_000, True),
+        (Order.SLOWEST, RankingLimits(calls_read_max=2_000), 2_000, False),
+    ],
+)
+def test_too_many_calls_are_said(
+    redis_url: str, order: Order, limits: RankingLimits, read: int, is_complete: bool
+) -> None:
+    """Calls that came last are read first, and no more than the limits; an answer says that it may lack some."""
+    shard = open_shard(redis.Redis.from_url(redis_url))
+    apply(shard, [start("0"), end("0", failed=True)])
+    apply(shard, [complete(str(number), number / 100, number / 50) for number in range(1, 3_000)])
+
+    async def run() -> tuple[list[str], bool, int]:
+        client = redis.asyncio.Redis.from_url(redis_url)
+        reader = CountingReader(client)
+        project = await reader.open_project(PROJECT)
+        question = ExamplesQuestion(PROJECT, T0_US, T0_US + MINUTE_US, CallFilter(), order, 10)
+        now_us = T0_US + 30 * DAY_US
+        ranking, complete = await rank_examples(reader, project, question, now_us, KEEP_ALL, limits=limits)
+        await client.aclose()
+        return [unpack_id(one.call.packed_id) for one in ranking.first], complete, reader.calls_read
+
+    found, complete_, calls_read = asyncio.run(run())
+    assert found == (["0"] if order is Order.FAILING else [str(number) for number in range(2_999, 2_989, -1)])
+    assert (is_complete, read) == (complete_, calls_read)
 
 
 def test_links() -> None:
