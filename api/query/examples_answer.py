@@ -19,7 +19,7 @@ from aggregator.time_units import DAY_US
 from aggregator.timestamps import format_utc
 from api.query.bucket_reading import matches_views, needs_calls, select_calls, view_filter
 from api.query.examples_question import ExamplesQuestion
-from api.query.read_plan import cover
+from api.query.read_plan import Cover, cover
 from api.query.retained_window import calls_reach_us, level_reach_us
 from api.query.window_refusals import end_of_time, refusing_what_is_not_kept
 from api.refusals import invalid_at
@@ -108,11 +108,6 @@ async def rank_examples(
         await rank_selected(reader, selected, ranking)
         return ranking, True
     covered = cover(start_us, end_us)
-    slots = [
-        Slot(block.level, block.number * block.level.block_slots + slot)
-        for block, within in covered.slots
-        for slot in within
-    ]
     # The calls of minutes that the window's edges cut are few, and no slot tells of them.
     if covered.cut_minutes:
         await rank_selected(reader, await select_minutes(reader, project, covered.cut_minutes), ranking)
@@ -122,7 +117,15 @@ async def rank_examples(
     def is_kept(slot: Slot) -> bool:
         return slot.start_us >= level_reach_us(slot.level, now_us, retention)
 
-    return ranking, await rank_calls(reader, project, views, slots, question.order, ranking, is_kept, limits)
+    return ranking, await rank_calls(reader, project, views, _slots(covered), question.order, ranking, is_kept, limits)
+
+
+def _slots(covered: Cover) -> list[Slot]:
+    return [
+        Slot(block.level, block.number * block.level.block_slots + slot)
+        for block, within in covered.slots
+        for slot in within
+    ]
 
 
 def _example(project_id: str, call: Call, link: Link) -> dict[str, Any]:
