@@ -33,7 +33,7 @@ BATCH_S, BATCH_EVENTS_MAX = 1.0, 2_000
 
 
 class Cost(NamedTuple):
-    """Costs of one run: processor time an event, in µs; memory of rollups and of directories of views a call, in bytes."""
+    """Costs of one run: processor time an event, in µs; memory of rollups and directories of views a call, in bytes."""
 
     fold_us: float
     redis_us: float
