@@ -15,7 +15,7 @@ from aggregator.access.stated_keys import StatedKeys
 from aggregator.objects.frame_cache import FrameCache
 from aggregator.objects.object_store import ObjectStore
 from aggregator.rollups.levels import Retention
-from aggregator.store.connection import connect_readers
+from aggregator.store.connection import OnRoundTrip, connect_readers
 from aggregator.store.key_store import AsyncKeyStore
 from aggregator.store.reader import StoreReader
 from api.access.basic_auth import Access, KeyAccess, OpenAccess, check_exposure, wall_clock_us
@@ -47,7 +47,8 @@ class ServerSettings(msgspec.Struct, frozen=True):
     """Where to listen, what to read, who may ask.
 
     `call_link`: see `link_by`. `clock`: the `now` of all answers, in µs since the epoch. `stale_s_max`: see
-    `readiness_of`. `objects`: where sealed rollups are that Redis does not hold.
+    `readiness_of`. `objects`: where sealed rollups are that Redis does not hold. `on_round_trip`: see
+    `OnRoundTrip`.
     """
 
     host: str
@@ -64,6 +65,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
     clock: Callable[[], int] = wall_clock_us
     stale_s_max: int = 0
     objects: ObjectStore | None = None
+    on_round_trip: OnRoundTrip = None
 
 
 def serve(
@@ -80,7 +82,7 @@ def serve(
     """
     check_exposure(settings.host, settings.auth)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    client = connect_readers(settings.redis_url, settings.redis_cluster)
+    client = connect_readers(settings.redis_url, settings.redis_cluster, settings.on_round_trip)
     reader = StoreReader(client, settings.namespace, settings.keyed_by_project, FrameCache(settings.objects))
     keys = StatedKeys(settings.keys, AsyncKeyStore(client, settings.namespace))
     access: Access = KeyAccess(keys) if settings.auth else OpenAccess()

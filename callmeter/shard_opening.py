@@ -1,12 +1,14 @@
 """Opens shards as the settings say: prices, retention, limits, and how many partitions a topic has."""
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import click
 import redis
 
 from aggregator.layout.keys import ShardName
+from aggregator.objects.object_store import ObjectStore
 from aggregator.prices.book import PriceBook
 from aggregator.prices.catalogue import PriceCatalogue
 from aggregator.prices.file import PriceFileError, load_price_file
@@ -35,9 +37,17 @@ def price_book(settings: Settings) -> PriceBook:
 
 
 class ShardOpener:
-    """Gives writers of shards. Raises click.ClickException where the price file or the object store is wrong."""
+    """Gives writers of shards; `counted` makes of the object store the one that they use.
 
-    def __init__(self, settings: Settings, client: redis.Redis) -> None:
+    Raises click.ClickException where the price file or the object store is wrong.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: redis.Redis,
+        counted: Callable[[ObjectStore | None], ObjectStore | None] = lambda store: store,
+    ) -> None:
         self._kafka = settings.kafka
         self._client = client
         self._prices = price_book(settings)
@@ -49,7 +59,7 @@ class ShardOpener:
             seal_after_s=settings.segments.seal_after if settings.segments.seal else None,
             error_bytes_max=settings.keep.error_text,
         )
-        self._store = opened_store(settings)
+        self._store = counted(opened_store(settings))
         self._aside = ThreadPoolExecutor(1, "segments") if self._store is not None else None
         # Of calls that other shards have moved; the writer of each shard has its own.
         self.frames = objects_access(self._store, None).frames

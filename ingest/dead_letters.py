@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby
+from typing import Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
@@ -35,6 +36,13 @@ TOPIC_SUFFIX = ".dead-letters"
 REPLAYED, REPLAY_OF = "replayed", "replay_of"
 # Header of a letter that holds only the beginning of its message: how many bytes the message has.
 CUT_OF = "cut_of_bytes"
+
+
+class DeadLetters(Protocol):
+    """Where dead letters go."""
+
+    def send(self, letters: Iterable[DeadLetter]) -> None:
+        """Return when all are delivered. Raises DeadLettersUndelivered."""
 
 
 class DeadLettersUndelivered(Exception):

@@ -7,9 +7,8 @@ sent, the next batch is decoded, and other partitions are folded.
 
 import gc
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Protocol
 
 import msgspec
 
@@ -18,12 +17,11 @@ from aggregator.time_units import SECOND_US
 from aggregator.writing.shard import Shard
 from ingest.assignment import Assignment, State, Unopened
 from ingest.batch_limits import BatchLimits
-from ingest.dead_letters import DeadLettersUndelivered
+from ingest.dead_letters import DeadLetters, DeadLettersUndelivered
 from ingest.fold_step import Folding, UnreadUsage
 from ingest.folding_report import FoldingReport
 from ingest.invalid_share import InvalidLimit, InvalidShare
 from ingest.kafka.consumer import BrokerAway, Polled, Source
-from ingest.kafka.message import DeadLetter
 from ingest.kafka.partition import Partition, named
 from ingest.kafka.sent_events import NotSentOn
 from ingest.other_log import MADE_AGAIN, TRUNCATED, find_log, refuse
@@ -51,18 +49,12 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     invalid: InvalidLimit = InvalidLimit()
 
 
-class DeadLetters(Protocol):
-    """Where dead letters go."""
-
-    def send(self, letters: Iterable[DeadLetter]) -> None:
-        """Return when all are delivered."""
-
-
 class Worker:
     """Folds what it is assigned until it is told to stop.
 
     `open_shard` gives the shard of a partition, with what Redis holds. `clock`: microseconds since the epoch.
     `topology`: what is asked of other shards; None where each message is known to come through its one partition.
+    `note_batch` is told how many seconds each batch took.
     """
 
     def __init__(
@@ -87,6 +79,7 @@ class Worker:
         self._committed_us = 0
         self._report = FoldingReport(self._invalid, memory_bytes, clock())
         self.stepped_us = clock()
+        self.note_batch: Callable[[float], object] = float
         self._stopping = False
         self._polled = Polled({}, {}, [], [], [])  # what is in hand
 
@@ -138,7 +131,10 @@ class Worker:
                 refuse(assignment, self._source, self._clock(), MADE_AGAIN)
         if self._topology is not None and polled.messages:
             self._look_at_partitions(self._topology, {partition.topic for partition in polled.messages})
+        began_us = self._clock() if polled.messages else None
         self._fold(polled)
+        if began_us is not None:
+            self.note_batch((self._clock() - began_us) / SECOND_US)
         self._ask()
         self._commit(wait=False)
         self._report.log_if_due(self._assignments.values(), self._clock())

@@ -1,5 +1,6 @@
 """Connections to Redis: one for a writer, a pool for readers; to a single server or to a cluster."""
 
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -52,17 +53,25 @@ _TIMEOUTS: dict[str, Any] = {
 }
 
 
-def connect(url: str, cluster: bool = False) -> redis.Redis:
+OnRoundTrip = Callable[[], object] | None
+"""Is called each time that a command, or many at once, go to Redis, on whatever thread; of a cluster it is not."""
+
+
+def connect(url: str, cluster: bool = False, on_round_trip: OnRoundTrip = None) -> redis.Redis:
     """A writer's connection. Nothing is tried twice by itself: what failed is known to have failed."""
     if cluster:
         # Tried again on a new connection, a transaction would run without the WATCH that was on the old one.
         clustered: Any = redis.RedisCluster.from_url(url, retry=Retry(NoBackoff(), 0), **_TIMEOUTS)
         single: redis.Redis = clustered  # the commands used here are the same
         return single
-    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_TIMEOUTS)
+    client = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_TIMEOUTS)
+    _tell_round_trips(client.connection_pool, on_round_trip)
+    return client
 
 
-def connect_readers(url: str, cluster: bool = False) -> "redis.asyncio.Redis | redis.asyncio.RedisCluster":
+def connect_readers(
+    url: str, cluster: bool = False, on_round_trip: OnRoundTrip = None
+) -> "redis.asyncio.Redis | redis.asyncio.RedisCluster":
     """A pool of connections for answers."""
     if cluster:
         # To each node. This client refuses one too many instead of waiting: who reads waits for a turn before, and who
@@ -75,4 +84,20 @@ def connect_readers(url: str, cluster: bool = False) -> "redis.asyncio.Redis | r
         retry=redis.asyncio.retry.Retry(NoBackoff(), 1),  # one more try finds a server that has just come back
         **_TIMEOUTS,
     )
+    _tell_round_trips(pool, on_round_trip)
     return redis.asyncio.Redis.from_pool(pool)  # which `aclose` closes too
+
+
+def _tell_round_trips(pool: Any, on_round_trip: OnRoundTrip) -> None:
+    """Let the connections that a pool will make tell of each sending."""
+    if on_round_trip is None:
+        return
+    kind: Any = pool.connection_class
+    tell = on_round_trip
+
+    class Telling(kind):  # type: ignore[misc]
+        def send_packed_command(self, command: Any, check_health: bool = True) -> Any:
+            tell()
+            return super().send_packed_command(command, check_health)
+
+    pool.connection_class = Telling

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import click
+from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from aggregator.store.connection import connect
@@ -21,6 +22,7 @@ from callmeter.gateway_app import gateway_app, on_one_address
 from callmeter.logs import redacted
 from callmeter.metrics.request_metrics import MeasuredApp
 from callmeter.metrics.shared_values import sharing_values
+from callmeter.metrics.work_metrics import StoreMetrics
 from callmeter.object_store import opened_store
 from callmeter.settings import Settings
 from callmeter.supervision import ProcessCounts, supervise
@@ -93,6 +95,8 @@ def _serve(
 ) -> None:
     """Answer on a socket, alone or as one of several processes, until told to stop."""
     fixed_now_us = settings.now_us()
+    registry = CollectorRegistry()
+    metrics = StoreMetrics(registry, "api")
     with gateway_app(settings, auth) if gateway else nullcontext() as door:
         serve(
             ServerSettings(
@@ -110,18 +114,19 @@ def _serve(
                 clock=wall_clock_us if fixed_now_us is None else lambda: fixed_now_us,
                 # Where the clock stands still, nothing grows old by it.
                 stale_s_max=settings.api.stale_s_max if fixed_now_us is None else 0,
-                objects=opened_store(settings),
+                objects=metrics.counted(opened_store(settings)),
+                on_round_trip=metrics.note_round_trip,
             ),
             settings.log.level,
-            partial(_measured, door, shared_values),
+            partial(_measured, door, shared_values, registry),
             listening,
             None if process_counts is None else lambda: Processes(process_counts.wanted, process_counts.running),
         )
 
 
-def _measured(door: ASGIApp | None, shared_values: Path | None, app: ASGIApp) -> ASGIApp:
+def _measured(door: ASGIApp | None, shared_values: Path | None, registry: CollectorRegistry, app: ASGIApp) -> ASGIApp:
     """The api's app, with the gateway's beside it where there is one, and both counted."""
-    return MeasuredApp(app if door is None else on_one_address(door, app), "api", shared_values)
+    return MeasuredApp(app if door is None else on_one_address(door, app), "api", shared_values, registry)
 
 
 def _say_if_redis_is_away(settings: Settings) -> None:

@@ -21,6 +21,7 @@ from aggregator.time_units import SECOND_US
 from aggregator.writing.shard import Shard
 from callmeter.garbage import collect_seldom
 from callmeter.metrics.unpriced_models import unpriced_calls
+from callmeter.metrics.work_metrics import StoreMetrics, batch_histogram
 from callmeter.metrics.worker_metrics import Sources, WorkerCollector, why_unready
 from callmeter.metrics.worker_server import serve_metrics
 from callmeter.settings import Settings
@@ -48,7 +49,9 @@ def worker(settings: Settings) -> None:
     """
     kafka = settings.kafka
     letters = DeadLetterTopic(kafka.bootstrap_servers, kafka.dead_letter_topic, kafka.extra)
-    worker = make_worker(settings, letters)
+    registry = CollectorRegistry()
+    worker = make_worker(settings, letters, StoreMetrics(registry, "worker"))
+    worker.note_batch = batch_histogram(registry).observe
     collect_seldom()
 
     def stop(number: int, _: object) -> None:
@@ -58,14 +61,14 @@ def worker(settings: Settings) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    _serve_metrics(settings, worker, letters)
+    _serve_metrics(settings, worker, letters, registry)
     try:
         worker.run()
     except (OtherLayout, EvictingPolicy, ClientEnded) as refused:
         raise click.ClickException(str(refused)) from None
 
 
-def _serve_metrics(settings: Settings, worker: Worker, letters: DeadLetterTopic) -> None:
+def _serve_metrics(settings: Settings, worker: Worker, letters: DeadLetterTopic, registry: CollectorRegistry) -> None:
     """Tell Prometheus of the worker; where the port is taken, say so and go on."""
     host, port = settings.metrics.host, settings.metrics.port
     if not port:
@@ -76,7 +79,6 @@ def _serve_metrics(settings: Settings, worker: Worker, letters: DeadLetterTopic)
         partition_progress, client, settings.redis.namespace, kafka.bootstrap_servers, kafka.topics, kafka.extra
     )
     unpriced = partial(unpriced_calls, client, settings.redis.namespace)
-    registry = CollectorRegistry()
     sources = Sources(progress, partial(node_memories, client), lambda: letters.events, unpriced)
     registry.register(WorkerCollector(worker, sources, _now_us))
     ProcessCollector(registry=registry)
@@ -87,10 +89,10 @@ def _serve_metrics(settings: Settings, worker: Worker, letters: DeadLetterTopic)
         log.warning("no metrics: the address is taken", extra={"host": host, "port": port, "why": str(taken)})
 
 
-def make_worker(settings: Settings, letters: DeadLetterTopic) -> Worker:
+def make_worker(settings: Settings, letters: DeadLetterTopic, metrics: StoreMetrics) -> Worker:
     """A worker as the settings say. Raises click.ClickException where the price file is wrong."""
-    client = connect(settings.redis.url, settings.redis.cluster)
-    opener = ShardOpener(settings, client)
+    client = connect(settings.redis.url, settings.redis.cluster, metrics.note_round_trip)
+    opener = ShardOpener(settings, client, metrics.counted)
 
     generations = Generations(client, settings.redis.namespace)
 

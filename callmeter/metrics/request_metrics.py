@@ -25,7 +25,10 @@ ENDPOINTS = frozenset(
         *("/calls/stats", "/calls/usage", "/calls/breakdown", "/calls/values", "/calls/examples", "/calls/stream"),
         *(
             f"/prometheus/api/v1/{name}"
-            for name in ("query", "query_range", "query_exemplars", "labels", "series", "metadata")
+            for name in (
+                *("query", "query_range", "query_exemplars", "labels", "series", "metadata"),
+                *("rules", "alerts", "status/buildinfo"),
+            )
         ),
         *("/call/start", "/call/end", "/call/upsert_batch", "/obj/create", "/file/create", "/graphql", "/server_info"),
         *("/v1/traces", "/otel/v1/traces", "/agents/otel/v1/traces", "/litellm"),
@@ -37,12 +40,19 @@ class MeasuredApp:
     """An app with its requests counted, and its metrics at /metrics. `component`: `api`, `gateway`.
 
     `shared_values`: where processes that share an address keep what they count (see shared_values); None: it is alone.
+    `registry`: what else this process tells of.
     """
 
-    def __init__(self, app: ASGIApp, component: str, shared_values: Path | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        component: str,
+        shared_values: Path | None = None,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
         self._app = app
         self._shared_values = shared_values
-        self._registry = CollectorRegistry()
+        self._registry = registry or CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         self._answers = Counter(

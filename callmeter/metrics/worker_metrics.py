@@ -115,16 +115,18 @@ class WorkerCollector(Collector):
         age = GaugeMetricFamily(
             "callmeter_as_of_age_seconds", "Seconds since the instant through which all is applied.", labels=_LABELS
         )
+        waiting = GaugeMetricFamily("callmeter_waiting_ends", "Ends of calls whose start has not come.", labels=_LABELS)
         counters = {field: CounterMetricFamily(name, text, labels=_LABELS) for field, (name, text) in COUNTERS.items()}
         for row in rows:
             labels = (row.topic, str(row.partition))
             lag.add_metric(labels, row.lag_messages)
+            waiting.add_metric(labels, row.fields.get("ends_waiting", 0))
             as_of_us = row.fields.get("as_of_us")
             if as_of_us is not None:
                 age.add_metric(labels, max(0, self._clock() - as_of_us) / SECOND_US)
             for field, counter in counters.items():
                 counter.add_metric(labels, row.fields.get(field, 0))
-        yield from (lag, age, *counters.values())
+        yield from (lag, age, waiting, *counters.values())
 
 
 def _of_models(unpriced: Mapping[PartitionName, Mapping[str, int]]) -> Metric:

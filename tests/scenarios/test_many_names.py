@@ -28,8 +28,8 @@ FEW = 6_000
 class Grown(NamedTuple):
     """Series of each process with one op and with ten thousand, and the api."""
 
-    before: dict[str, set[str]]
-    after: dict[str, set[str]]
+    before: dict[str, dict[str, float]]
+    after: dict[str, dict[str, float]]
     base: str
 
 
@@ -43,12 +43,13 @@ def lines(project: str, numbers: range) -> Iterator[Line]:
         yield Line(project, json.dumps({"complete": call | {"summary": usage}}).encode())
 
 
-def series(port: int) -> set[str]:
-    """Return names and labels of all that a process tells."""
+def series(port: int) -> dict[str, float]:
+    """Return all that a process tells, by name with labels."""
     text = httpx.get(f"http://{LOOPBACK}:{port}/metrics", timeout=30).raise_for_status().text
     # A partition is in one of a few states, now in this one and now in that.
     passed_over = ("#", "callmeter_partition_state")
-    return {line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith(passed_over)}
+    told = [line.rpartition(" ") for line in text.splitlines() if not line.startswith(passed_over)]
+    return {name: float(value) for name, _, value in told}
 
 
 def ask_much(ports: dict[str, int], first: int, count: int) -> None:
@@ -109,14 +110,26 @@ def grown(kafka_server: KafkaServer, redis_server: Any, tmp_path_factory: pytest
 
 @pytest.mark.parametrize("process", ["worker", "api", "gateway"])
 def test_series_of_metrics_stay_bounded(grown: Grown, process: str) -> None:
-    """The same series as before; of models the first twenty, and one for the others."""
-    new = grown.after[process] - grown.before[process]
+    """Series are those of before; of models the first twenty have one, and the others one together."""
+    new = grown.after[process].keys() - grown.before[process].keys()
     models = {one for one in new if one.startswith("callmeter_unpriced_model_calls")}
     assert len(models) <= MODELS_TOLD_MAX + 1
     assert new == models
     assert not any(name in one for one in new - models for name in ("op-name-", "user-name-", "label-name-"))
     if process == "worker":
         assert any('model="other"' in one for one in models)
+
+
+def test_work_is_counted(grown: Grown) -> None:
+    """Batches of the worker with their seconds, its waiting ends, and what worker and api ask of Redis."""
+    before, after = grown.before, grown.after
+    assert after["worker"]["callmeter_batch_seconds_count"] > before["worker"]["callmeter_batch_seconds_count"]
+    assert after["worker"]["callmeter_batch_seconds_sum"] > 0
+    assert [value for name, value in after["worker"].items() if name.startswith("callmeter_waiting_ends")] == [0]
+    for process in ("worker", "api"):
+        name = f'callmeter_redis_round_trips_total{{component="{process}"}}'
+        assert after[process][name] > before[process].get(name, 0)
+        assert f'callmeter_segment_reads_total{{component="{process}"}}' in after[process]
 
 
 def test_queries_beyond_a_limit_are_refused_with_it(grown: Grown) -> None:

@@ -41,6 +41,7 @@ def test_its_partitions_alone() -> None:
     assert registry.get_sample_value("callmeter_lag_messages", labels) == 7
     assert registry.get_sample_value("callmeter_as_of_age_seconds", labels) == 2.5
     assert registry.get_sample_value("callmeter_messages_total", labels) == 93
+    assert registry.get_sample_value("callmeter_waiting_ends", labels) == 4
     assert registry.get_sample_value("callmeter_duplicate_events_total", labels) == 3
     assert registry.get_sample_value("callmeter_lag_messages", labels | {"partition": "1"}) is None
     assert registry.get_sample_value("callmeter_partition_state", labels | {"state": "reading"}) == 1
