@@ -62,8 +62,8 @@ def _prometheus_routes(
 
 async def _health(processes: Callable[[], Processes] | None, request: Request) -> Response:
     """Say that this process answers, and how many do on the same address."""
-    together = {} if processes is None else {"processes": processes()._asdict()}
-    return json_response(200, {"status": "ok"} | together)
+    told_processes = {} if processes is None else {"processes": processes()._asdict()}
+    return json_response(200, {"status": "ok"} | told_processes)
 
 
 async def _openapi(request: Request) -> Response:

@@ -235,8 +235,8 @@ async def _read_postings(
                     some = range(first, min(latest.full_blocks, first + BLOCKS_AT_ONCE_MAX))
                     blocks.append((shard, ("HMGET", key, *(block_field(block, value) for block in some))))
     for at in range(0, len(blocks), BLOCK_READS_AT_ONCE_MAX):
-        together = blocks[at : at + BLOCK_READS_AT_ONCE_MAX]
-        for found, (shard, _) in zip(await reader.fetch([command for _, command in together]), together, strict=True):
+        batch = blocks[at : at + BLOCK_READS_AT_ONCE_MAX]
+        for found, (shard, _) in zip(await reader.fetch([command for _, command in batch]), batch, strict=True):
             for block in found:
                 selected[shard].update(unpack_block(block or b""))
     return selected

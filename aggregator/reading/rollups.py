@@ -61,8 +61,8 @@ async def read_rollups(
     """Merge the wanted slots into their buckets. Raises NotKept and TooMuchToRead."""
     selected = await _selected_views(reader, project, wanted, views)
     values_read = 0
-    for together in _at_once(_reads(wanted, selected)):
-        places = await read_cells(reader, together)
+    for batch in _batches(_reads(wanted, selected)):
+        places = await read_cells(reader, batch)
         for place in places:
             into.add_cell(place.bucket, place.cell)
         if latency_values or usage_values:
@@ -123,17 +123,17 @@ def _reads(wanted: Wanted, selected: Sequence[tuple[ProjectShard, int, list[int]
                 yield key, [place_of(slot, view) for view in some for slot in slots], buckets * len(some)
 
 
-def _at_once(
+def _batches(
     reads: Iterator[CellsOfBuckets],
 ) -> Iterator[list[CellsOfBuckets]]:
-    """Reads that are sent together."""
-    together: list[CellsOfBuckets] = []
+    """Yields reads in batches, each of which is sent at once."""
+    batch: list[CellsOfBuckets] = []
     fields = 0
     for one in reads:
-        if together and fields + len(one[1]) > FIELDS_AT_ONCE_MAX:
-            yield together
-            together, fields = [], 0
-        together.append(one)
+        if batch and fields + len(one[1]) > FIELDS_AT_ONCE_MAX:
+            yield batch
+            batch, fields = [], 0
+        batch.append(one)
         fields += len(one[1])
-    if together:
-        yield together
+    if batch:
+        yield batch

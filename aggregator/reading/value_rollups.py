@@ -123,7 +123,7 @@ async def _views(
     if sum(sizes) > VIEWS_READ_MAX:
         raise TooMuchToRead(f"the window has more than {VIEWS_READ_MAX:,} views to look through")
     found: list[_Views] = []
-    for some in _together(keys, sizes, VIEWS_PER_PIECE):
+    for some in _batches(keys, sizes, VIEWS_PER_PIECE):
         for fields in await read_directories(reader, some, None):
             directory = ViewDirectory(fields)
             views = [(number, TOTAL) for number in select(directory, wanted)]
@@ -139,7 +139,7 @@ async def _views(
 def _round_trips(
     slots: Mapping[LevelBlock, Sequence[int]], pairs: Sequence[tuple[ProjectShard, int]], found: Sequence[_Views]
 ) -> Iterator[list[_Piece]]:
-    """Yield what is read together. Raises TooMuchToRead, before the first, where it is too much in all."""
+    """Yield what is read at once. Raises TooMuchToRead, before the first, where it is too much in all."""
     pieces = [
         _Piece(shard, block, within[at : at + at_once], views)
         for (shard, day), views in zip(pairs, found, strict=True)
@@ -151,21 +151,21 @@ def _round_trips(
     ]
     if sum(len(piece.slots) * len(piece.views) for piece in pieces) > VALUE_FIELDS_READ_MAX:
         raise TooMuchToRead(f"the answer needs more than {VALUE_FIELDS_READ_MAX:,} rollups")
-    yield from _together(pieces, [len(piece.slots) * len(piece.views) for piece in pieces], FIELDS_PER_PIECE)
+    yield from _batches(pieces, [len(piece.slots) * len(piece.views) for piece in pieces], FIELDS_PER_PIECE)
 
 
-def _together(all_of_them: Sequence[Part], sizes: Sequence[int], size_max: int) -> Iterator[list[Part]]:
-    """Parts in their order, as many together as `size_max` allows, or one that is larger."""
-    together: list[Part] = []
+def _batches(all_of_them: Sequence[Part], sizes: Sequence[int], size_max: int) -> Iterator[list[Part]]:
+    """Parts in their order, as many in a batch as `size_max` allows, or one that is larger."""
+    batch: list[Part] = []
     total = 0
     for part, size in zip(all_of_them, sizes, strict=True):
-        if together and total + size > size_max:
-            yield together
-            together, total = [], 0
-        together.append(part)
+        if batch and total + size > size_max:
+            yield batch
+            batch, total = [], 0
+        batch.append(part)
         total += size
-    if together:
-        yield together
+    if batch:
+        yield batch
 
 
 def _cells_of(

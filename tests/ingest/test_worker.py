@@ -23,8 +23,8 @@ def committed(pipeline: Pipeline) -> dict[int, int]:
     """The offsets that Kafka knows of the worker's group."""
     settings = {"bootstrap.servers": pipeline.bootstrap_servers, "group.id": pipeline.settings["KAFKA__GROUP_ID"]}
     with closing(Consumer(settings)) as consumer:
-        places = [TopicPartition(pipeline.topic, partition) for partition in range(pipeline.partitions)]
-        return {one.partition: one.offset for one in consumer.committed(places, 10) if one.offset >= 0}
+        partitions = [TopicPartition(pipeline.topic, partition) for partition in range(pipeline.partitions)]
+        return {one.partition: one.offset for one in consumer.committed(partitions, 10) if one.offset >= 0}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -152,7 +152,7 @@ def test_few_messages_before_many() -> None:
         assert steps.applied == [(QUIET, 2), (HOT, 3)]
 
 
-def test_an_idle_place_is_asked_once_for_each_answer() -> None:
+def test_an_idle_partition_is_asked_once_for_each_answer() -> None:
     """An idle partition is asked again only after the answer: to ask is to seek, which drops what has come and waits
     behind others."""
     steps = Steps()
@@ -196,7 +196,7 @@ def test_what_was_not_stored_is_read_again() -> None:
         assert (steps.applied, steps.committed[HOT]) == ([(HOT, 3)] * 2, 3)
 
 
-def test_a_place_is_left_with_nothing_under_way() -> None:
+def test_a_partition_is_left_with_nothing_under_way() -> None:
     """A partition is left with nothing under way: its next worker finds all of it stored; where that failed, nothing is
     told here, nor committed."""
     steps = Steps()

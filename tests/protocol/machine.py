@@ -17,7 +17,7 @@ from tests.protocol.totals import BEGAN_US, Totals, fold
 from tests.protocol.turns import TO_THE_END
 from tests.protocol.worker_process import GRACE_S, NAMESPACE, Parts, WorkerProcess
 
-PLACES = (Partition("calls", 0),)
+PARTITIONS = (Partition("calls", 0),)
 # How many commands of a batch, which has about twenty, a worker sends before another one comes in.
 STEPS = (1, 2, 3, 5, 8, 13, 20)
 STEPS_MORE = (0, 3, 6, 10)
@@ -54,7 +54,7 @@ class Protocol(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now_us = BEGAN_US + 3_600 * SECOND_US
-        self.log = MemoryLog(PLACES)
+        self.log = MemoryLog(PARTITIONS)
         self.server = MemoryRedis(lambda: self.now_us // SECOND_US)
         self.objects: dict[str, bytes] = {}
         self.workers = [self._new_worker() for _ in range(2)]
@@ -67,13 +67,13 @@ class Protocol(RuleBasedStateMachine):
     @initialize(messages=st.lists(st.sampled_from(MESSAGES), min_size=4, max_size=8))
     def begin(self, messages: list[Sent]) -> None:
         """Produces the first messages, and tells the workers of their partitions."""
-        for partition in PLACES:
+        for partition in PARTITIONS:
             self.produce(partition, messages, 0)
         for worker in self.workers:
-            worker.source.rebalances += PLACES
+            worker.source.rebalances += PARTITIONS
 
     @rule(
-        partition=st.sampled_from(PLACES),
+        partition=st.sampled_from(PARTITIONS),
         messages=st.lists(st.sampled_from(MESSAGES), min_size=1, max_size=3),
         gap=st.sampled_from(GAPS),
     )
@@ -81,7 +81,7 @@ class Protocol(RuleBasedStateMachine):
         for sent in messages:
             self.log.append(partition, sent, self.now_us, gap)
 
-    @rule(worker=workers, partition=st.sampled_from(PLACES))
+    @rule(worker=workers, partition=st.sampled_from(PARTITIONS))
     def rebalance(self, worker: int, partition: Partition) -> None:
         """Assign to a worker what it has not, or revoke what it has. It learns of it when it next polls."""
         self.workers[worker].source.rebalances.append(partition)
@@ -127,7 +127,7 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(
         worker=workers,
-        partition=st.sampled_from(PLACES),
+        partition=st.sampled_from(PARTITIONS),
         messages=st.lists(st.sampled_from(MESSAGES), min_size=1, max_size=2),
         lost=st.sampled_from(LOST_LATER),
     )
@@ -176,7 +176,7 @@ class Protocol(RuleBasedStateMachine):
         if state is self._checked:
             return
         self._checked = state
-        for partition in PLACES:
+        for partition in PARTITIONS:
             shard = ShardName(NAMESPACE, *partition)
             below = next_offset(state, shard) or 0
             expected, found = self._fold(partition, below), self._totals(state, shard)
@@ -203,14 +203,14 @@ class Protocol(RuleBasedStateMachine):
                 worker.run(1)
         self.server.deliver_late()
         first = self.workers[0] = self._new_worker()
-        first.source.rebalances += PLACES
+        first.source.rebalances += PARTITIONS
         for _ in range(CATCH_UP_BATCHES_MAX):
             first.run(3)
-            if all(self._next_offset(partition) == self.log.end(partition) for partition in PLACES):
+            if all(self._next_offset(partition) == self.log.end(partition) for partition in PARTITIONS):
                 break
         self._checked = None
         self.holds_what_is_below_the_next_offset()
-        for partition in PLACES:
+        for partition in PARTITIONS:
             assert self._next_offset(partition) == self.log.end(partition)
             registered = self._totals(self.server.state, ShardName(NAMESPACE, *partition)).registered
             assert registered == self._fold(partition, self.log.end(partition)).registered

@@ -36,7 +36,7 @@ class Member:
         self.partitions -= set(partitions)
 
 
-def test_places_lost_while_waiting_are_read_when_they_are_back(bootstrap_servers: str) -> None:
+def test_partitions_lost_while_waiting_are_read_when_they_are_back(bootstrap_servers: str) -> None:
     """A partition that is revoked while a member waits does not stay paused for it."""
     topic = f"keep-alive-{uuid.uuid4().hex}"
     create_topic(bootstrap_servers, topic, PARTITIONS)
