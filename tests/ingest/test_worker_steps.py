@@ -9,6 +9,7 @@ from aggregator.layout.keys import ShardName
 from aggregator.store.shard_store import Fenced
 from aggregator.time_units import SECOND_US
 from aggregator.writing.batch_changes import Applied
+from aggregator.writing.fold_batch import FoldBatch
 from aggregator.writing.shard import Shard
 from ingest.batch_limits import BatchLimits
 from ingest.kafka.consumer import LogEnd, Polled, Source
@@ -38,7 +39,7 @@ class NotedShard:
         self.as_of_us = 0
         self.counted: list[tuple[int, int]] = []
         self.fails = False
-        self._place = partition
+        self._partition = partition
         self._noted = noted
 
     def read_attempt(self) -> Attempt | None:
@@ -56,9 +57,10 @@ class NotedShard:
         now_us: int,
         counters: Mapping[str, int],
         next_element: int,
+        fold: FoldBatch,
     ) -> Applied:
         self.sent_offset = next_offset
-        self._noted.append((self._place, next_offset))
+        self._noted.append((self._partition, next_offset))
         return Applied(len(events), 0, 0, 0)
 
     def finish(self) -> None:
