@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tests.chaos import (
     brokers,
+    object_losses,
     rebalances,
     redis_clusters,
     redis_losses,
@@ -22,6 +23,7 @@ Scenario = Callable[[Stage], str]
 SCENARIOS: dict[str, Scenario] = {
     "worker-killed": worker_deaths.killed,
     "worker-seals": worker_deaths.killed_while_sealing,
+    "worker-moves": object_losses.killed_while_moving,
     "worker-frozen": worker_deaths.zombies,
     "workers-scaled": rebalances.scaled,
     "redis-killed": redis_losses.killed,
