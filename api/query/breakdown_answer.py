@@ -10,7 +10,7 @@ from aggregator.timestamps import format_utc
 from api.query.breakdown_question import BreakdownQuestion
 from api.query.breakdown_reading import Broken, read_breakdown
 from api.query.breakdown_rows import Ranked, rank, rows_of_values, share
-from api.query.bucket_reading import needs_calls
+from api.query.call_filters import needs_calls
 from api.query.retained_window import BeyondRetention, FittedWindow, fit
 from api.query.window_refusals import check_calls_are_kept, end_of_time, fitted_window, refusing_what_is_not_kept
 

@@ -15,7 +15,7 @@ from aggregator.rollups.tally import CallTally, tally_of
 from aggregator.rollups.view_values import MORE, DimensionValue, may_lack_value, value_of_facet
 from aggregator.store.reader import OpenedProject, StoreReader
 from api.query.breakdown_question import BY_ERROR, BY_MODEL, BY_ROOT, VIEW_DIMENSIONS, BreakdownQuestion
-from api.query.bucket_reading import matches_views, needs_calls, select_calls, view_filter
+from api.query.call_filters import matches_views, needs_calls, select_calls, view_filter
 from api.query.read_plan import Cover, cover
 from api.query.retained_window import FittedWindow
 

@@ -12,24 +12,21 @@ from typing import NamedTuple
 import msgspec
 
 from aggregator.calls.call import Call
-from aggregator.layout import keys as layout
 from aggregator.reading.calls import (
-    IndexValues,
     Selected,
     calls_in_pieces,
-    select_by_index,
-    select_ids,
     select_minutes,
 )
 from aggregator.reading.rollups import Slots, read_rollups
 from aggregator.reading.slot_versions import Versions, all_began_before, fingerprint, read_versions
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.tally import tally_of
-from aggregator.rollups.views import NotKept, ViewFilter
+from aggregator.rollups.views import NotKept
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.time_units import MINUTE_US
 from api.query.bucket_cache import BucketKey, BucketRows, KeptBuckets
-from api.query.questions import CallFilter, StatsQuestion
+from api.query.call_filters import matches_views, select_calls, view_filter
+from api.query.questions import StatsQuestion
 from api.query.read_cost import CHEAP_CALLS_MAX, CHEAP_COST_MAX, read_cost, stretches
 from api.query.read_plan import Cover, cover, plan_reads
 from api.query.rows_json import AnswerSize, keys_of, make_rows
@@ -40,8 +37,8 @@ ASIDE_BYTES_MIN = 50_000
 VALUE_BYTES = 100
 # Calls read in one turn: some 50 ms.
 CALLS_IN_A_TURN_MAX = 10_000
-# Batches are stored some times a second and a cheap answer takes milliseconds: thrice in a row one hardly ever lands.
-READS_MAX = 3
+# Batches are stored some times a second, a cheap answer takes milliseconds: four times in a row one hardly ever lands.
+READS_MAX = 4
 
 
 class Buckets(NamedTuple):
@@ -55,11 +52,6 @@ class Buckets(NamedTuple):
         """Some of them."""
         timestamps, edges_us = self.timestamps, self.edges_us
         return Buckets(self.question, [timestamps[at] for at in positions], [edges_us[at] for at in positions])
-
-
-def needs_calls(asked: CallFilter) -> bool:
-    """Whether a filter can be answered only from call records."""
-    return asked.call_ids is not None or bool(_indexes(asked))
 
 
 class Source(NamedTuple):
@@ -90,21 +82,28 @@ async def rows_of_calls(source: Source, buckets: Buckets, size: AnswerSize) -> l
 async def rows_of_rollups(
     source: Source, kept: KeptBuckets, buckets: Buckets, minutes_reach_us: int, size: AnswerSize
 ) -> list[BucketRows]:
-    """The rows of buckets that have not changed as they were kept, the others anew. Minutes before `minutes_reach_us`
-    may be gone.
+    """Return the rows of buckets as they were kept where nothing has changed, the others anew.
 
-    Read stretch by stretch, with others' work between. Raises NotKept, TooMuchToRead, StateLost, and Refusal.
+    A batch may give to one bucket what it takes from another, so what has changed meanwhile is read again: all rows are
+    of one instant, unless that is costly or they change again and again. Minutes before `minutes_reach_us` may be gone.
+    Reads stretch by stretch, with others' work between. Raises NotKept, TooMuchToRead, StateLost, and Refusal.
     """
-    rows: list[BucketRows] = []
     parts = stretches(buckets.edges_us)
+    read = [_ReadStretch([], []) for _ in parts]
     digest = _digest(buckets.question)
-    for part in parts:
-        stretch = _stretch(digest, buckets.only(part), len(parts) > 1, minutes_reach_us)
-        made = await _rows_of_stretch(source, kept, stretch, size)
-        size.add(made)
-        rows += made
-        await asyncio.sleep(0)  # of a project that is nowhere nothing is read, so that nothing else lets others go on
-    return rows
+    for _ in range(READS_MAX):
+        before = list(read)
+        for at, part in enumerate(parts):
+            stretch = _stretch(digest, buckets.only(part), len(parts) > 1, minutes_reach_us)
+            read[at] = await _rows_of_stretch(source, kept, stretch, before[at].rows, size)
+            if not before[at].rows:
+                size.add(read[at].rows)
+            await asyncio.sleep(
+                0
+            )  # of a project that is nowhere nothing is read, so that nothing else lets others go on
+        if len(parts) <= 1 or all(old.prints == new.prints for old, new in zip(before, read, strict=True)):
+            break
+    return list(chain.from_iterable(one.rows for one in read))
 
 
 def _parts(selected: Selected) -> Iterator[Selected]:
@@ -126,6 +125,13 @@ class _Stretch(NamedTuple):
     minutes_reach_us: int
 
 
+class _ReadStretch(NamedTuple):
+    """The rows of a stretch's buckets, and the fingerprints of what they were read from."""
+
+    rows: list[BucketRows]
+    prints: list[bytes]
+
+
 def _stretch(digest: bytes, buckets: Buckets, takes_turns: bool, minutes_reach_us: int) -> _Stretch:
     covers = [cover(*edges) for edges in buckets.edges_us]
     sources = [one.slots + tuple(one.cut_slots) if one.cut_minutes else one.slots for one in covers]
@@ -133,14 +139,12 @@ def _stretch(digest: bytes, buckets: Buckets, takes_turns: bool, minutes_reach_u
     return _Stretch(buckets, covers, sources, keys, takes_turns, minutes_reach_us)
 
 
-async def _rows_of_stretch(source: Source, kept: KeptBuckets, stretch: _Stretch, size: AnswerSize) -> list[BucketRows]:
-    """Return the rows of all its buckets: of one instant, unless it is costly or changes again and again.
-
-    A batch may give to one bucket what it takes from another, so what has changed meanwhile is read again.
-    """
+async def _rows_of_stretch(
+    source: Source, kept: KeptBuckets, stretch: _Stretch, rows: list[BucketRows], size: AnswerSize
+) -> _ReadStretch:
+    """Return its rows: those given, where some have been read before and reading again what has changed is costly."""
     versions = await _versions(source, stretch.sources)
     prints = _prints(stretch, versions)
-    rows: list[BucketRows] = []
     for _ in range(READS_MAX):
         found = {at: of_one for at, key in enumerate(stretch.keys) if (of_one := kept.find(key, prints[at]))}
         fresh = [at for at in range(len(stretch.keys)) if at not in found]
@@ -161,7 +165,7 @@ async def _rows_of_stretch(source: Source, kept: KeptBuckets, stretch: _Stretch,
         if after == prints:
             break
         prints = after
-    return rows
+    return _ReadStretch(rows, prints)
 
 
 async def _fresh_rows(
@@ -255,38 +259,3 @@ async def _add_calls(reader: StoreReader, selected: Selected, buckets: Buckets, 
                 by_bucket.setdefault(at, []).append(call)
         for at, within in by_bucket.items():
             into.add_calls(at, tally_of(within))
-
-
-def view_filter(asked: CallFilter) -> ViewFilter:
-    """Return what a filter asks of the dimensions that views have."""
-    return ViewFilter(asked.op_names, asked.trace_roots_only, asked.wb_user_ids, asked.wb_run_ids)
-
-
-def matches_views(call: Call, dimensions: ViewFilter) -> bool:
-    """Whether a call has the values that are asked of its dimensions."""
-    return dimensions.matches(call.op_name, call.parent is None, call.user_id, call.run_id)
-
-
-def _indexes(asked: CallFilter) -> list[IndexValues]:
-    pairs = (
-        (layout.INPUT_REF, asked.input_refs),
-        (layout.OUTPUT_REF, asked.output_refs),
-        (layout.PARENT, asked.parent_ids),
-        (layout.TRACE, asked.trace_ids),
-        (layout.THREAD, asked.thread_ids),
-        (layout.TURN, asked.turn_ids),
-    )
-    return [IndexValues(index, values) for index, values in pairs if values is not None]
-
-
-async def select_calls(
-    reader: StoreReader, project: OpenedProject, asked: CallFilter, start_us: int, end_us: int
-) -> Selected:
-    """The records of the days of a window that every filter on ids and refs selects."""
-    days = range(layout.day_of(start_us), layout.day_of(end_us - 1) + 1)
-    found: list[Selected] = []
-    if asked.call_ids is not None:
-        found.append(await select_ids(reader, project, asked.call_ids))
-    for wanted in _indexes(asked):
-        found.append(await select_by_index(reader, project, wanted, days))
-    return {shard: set.intersection(*(one.get(shard, set()) for one in found)) for shard in found[0]}

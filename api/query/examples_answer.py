@@ -17,7 +17,7 @@ from aggregator.rollups.totals import PICO_PER_DOLLAR
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.time_units import DAY_US
 from aggregator.timestamps import format_utc
-from api.query.bucket_reading import matches_views, needs_calls, select_calls, view_filter
+from api.query.call_filters import matches_views, needs_calls, select_calls, view_filter
 from api.query.examples_question import ExamplesQuestion
 from api.query.read_plan import Cover, cover
 from api.query.retained_window import calls_reach_us, level_reach_us

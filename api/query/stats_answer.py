@@ -10,8 +10,9 @@ from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.time_units import SECOND_US
 from aggregator.timestamps import format_utc
 from api.query.bucket_cache import BucketRows, KeptBuckets
-from api.query.bucket_reading import Buckets, Source, needs_calls, rows_of_calls, rows_of_rollups
+from api.query.bucket_reading import Buckets, Source, rows_of_calls, rows_of_rollups
 from api.query.buckets import bucket_starts, bucket_timestamps
+from api.query.call_filters import needs_calls
 from api.query.granularity import resolve_granularity
 from api.query.questions import StatsQuestion
 from api.query.read_plan import bucket_edges

@@ -9,7 +9,7 @@ from aggregator.reading.rollups import TooMuchToRead
 from aggregator.rollups.levels import HOURS, Retention
 from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 from aggregator.time_units import DAY_US, MINUTE_US
-from api.query.bucket_reading import matches_views, needs_calls, select_calls, view_filter
+from api.query.call_filters import matches_views, needs_calls, select_calls, view_filter
 from api.query.questions import TraceUsageQuestion
 from api.query.retained_window import calls_reach_us
 from api.query.usage_answer import UsageAnswer, UsageOfCalls

@@ -46,6 +46,14 @@ class Asked(NamedTuple):
     lag_s: float | None
 
 
+class BrokenOff(NamedTuple):
+    """A question whose connection was lost before the answer came."""
+
+    began_s: float
+    ended_s: float
+    why: str
+
+
 class Interval(NamedTuple):
     """A time during which something was so, Unix time."""
 
@@ -63,7 +71,7 @@ class Asker(threading.Thread):
     def __init__(self, api: Api, applied: Callable[[], Offsets | None], seed: int) -> None:
         super().__init__(name="asker", daemon=True)
         self.asked: list[Asked] = []
-        self.failures: list[str] = []
+        self.broken_off: list[BrokenOff] = []
         self._api = api
         self._applied = applied
         self._rng = random.Random(seed)
@@ -83,7 +91,7 @@ class Asker(threading.Thread):
             try:
                 response = self._api.ask("/calls/stats", {"project_id": project_id, **window, **METRICS})
             except httpx.HTTPError as failed:
-                self.failures.append(f"no answer: {failed!r}")
+                self.broken_off.append(BrokenOff(began_s, time.time(), repr(failed)))
                 continue
             after, ended_s = self._applied(), time.time()
             answered = response.status_code == 200
@@ -100,6 +108,16 @@ class Asker(threading.Thread):
                     float(response.headers["X-Data-Lag-Seconds"]) if "X-Data-Lag-Seconds" in response.headers else None,
                 )
             )
+
+
+def unexpected(broken_off: Iterable[BrokenOff], expected: Iterable[Interval]) -> list[str]:
+    """Return what broke off while nothing happened that lets questions break off."""
+    expected = list(expected)
+    return [
+        f"no answer at {one.began_s:.3f}: {one.why}"
+        for one in broken_off
+        if not any(interval.began_s <= one.ended_s and one.began_s <= interval.ended_s for interval in expected)
+    ]
 
 
 def wrong_answers(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tests.chaos import (
+    api_deaths,
     brokers,
     object_losses,
     rebalances,
@@ -25,6 +26,7 @@ SCENARIOS: dict[str, Scenario] = {
     "worker-seals": worker_deaths.killed_while_sealing,
     "worker-moves": object_losses.killed_while_moving,
     "worker-frozen": worker_deaths.zombies,
+    "api-killed": api_deaths.killed,
     "workers-scaled": rebalances.scaled,
     "redis-killed": redis_losses.killed,
     "redis-wiped": redis_losses.wiped,

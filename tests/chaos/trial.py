@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from aggregator.layout.keys import SHORT_ROLLUP, ShardKeys, ShardName, stored_offset
 from aggregator.store.connection import StoreAway, connect
-from tests.chaos.asker import Asker, Interval, wrong_answers
+from tests.chaos.asker import Asker, Interval, unexpected, wrong_answers
 from tests.chaos.history import Appended, History, log_ends, read_log
 from tests.chaos.load import Delivered, Load, Partitioner
 from tests.chaos.workload import PRICES, Workload
@@ -82,6 +82,7 @@ class Trial:
         self._delivered: Delivered = {}
         self._away: list[Interval] = []
         self._rollbacks: list[Interval] = []
+        self._broken_off: list[Interval] = []
 
     def __enter__(self) -> "Trial":
         self.pipeline.create_topic(TOPIC_SETTINGS)
@@ -178,6 +179,18 @@ class Trial:
         if forgets:
             self._rollbacks.append(interval)
 
+    @contextmanager
+    def questions_may_break_off(self) -> Iterator[None]:
+        """Note the time while connections to the api may be lost."""
+        began_s = time.time()
+        yield
+        self._broken_off.append(Interval(began_s, time.time()))
+
+    @property
+    def questions_broken_off(self) -> int:
+        """How many questions were not answered since their connection was lost."""
+        return len(self._asker.broken_off)
+
     def refused_until_now(self, since_s: float) -> None:
         """Answers since then may have been refused."""
         self._away.append(Interval(since_s, time.time()))
@@ -213,7 +226,7 @@ class Trial:
         self.stop_asking()
         log = self.read_log() if log is None else log
         mistakes = self._wrong_now(log)
-        mistakes += self._asker.failures
+        mistakes += unexpected(self._asker.broken_off, self._broken_off)
         mistakes += wrong_answers(self._asker.asked, History(log, self.stage.workload), self._away, self._rollbacks)
         self.stage.say(f"{len(self._asker.asked)} answers under load")
         _raise(mistakes)

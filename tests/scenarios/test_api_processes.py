@@ -16,6 +16,7 @@ from callmeter.local.loopback_port import LOOPBACK
 from tests.pipeline.patience import wait_until
 from tests.pipeline.pipeline import Api
 from tests.support.folding import PROJECT, SHARD, apply, complete, open_shard
+from tests.support.processes import children
 
 WORKERS = 3
 PATIENCE_S = 30.0
@@ -36,11 +37,6 @@ def api(redis_url: str, tmp_path: Path) -> Iterator[Api]:
     api.stop()
 
 
-def children(pid: int) -> list[int]:
-    """The processes below it."""
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -48,9 +44,9 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def parent(api: Api) -> int:
-    assert api.program._process is not None
-    return int(api.program._process.pid)
+def parent_of(api: Api) -> int:
+    assert api.program.pid is not None
+    return api.program.pid
 
 
 def processes(api: Api) -> dict[str, int]:
@@ -94,19 +90,19 @@ def test_all_answer_the_same(api: Api, redis_url: str, tmp_path: Path) -> None:
 
 def test_one_that_is_killed_is_started_again(api: Api) -> None:
     """Others go on answering, connections that came to it wait for the next, and health says how many there are."""
-    before = children(parent(api))
+    before = children(parent_of(api))
     assert len(before) == WORKERS
     os.kill(before[0], signal.SIGKILL)
     assert len(ask_on_new_connections(api.port, 30)) == 30
-    assert wait_until(lambda: len(children(parent(api))) == WORKERS, PATIENCE_S)
-    assert before[0] not in children(parent(api))
+    assert wait_until(lambda: len(children(parent_of(api))) == WORKERS, PATIENCE_S)
+    assert before[0] not in children(parent_of(api))
     assert wait_until(lambda: processes(api)["running"] == WORKERS, PATIENCE_S)
     assert [line["exit_status"] for line in api.program.logged("a process ended by itself; another is started")] == [-9]
 
 
 def test_stopped_in_order(api: Api) -> None:
     """Told to stop, all end in good order within seconds, and nothing is left."""
-    pids = children(parent(api))
+    pids = children(parent_of(api))
     began_s = time.monotonic()
     assert api.program.terminate() == 0
     assert time.monotonic() - began_s < PATIENCE_S
@@ -115,6 +111,6 @@ def test_stopped_in_order(api: Api) -> None:
 
 def test_nothing_outlives_the_parent(api: Api) -> None:
     """Killed, it takes them with it."""
-    pids = children(parent(api))
-    os.kill(parent(api), signal.SIGKILL)
+    pids = children(parent_of(api))
+    os.kill(parent_of(api), signal.SIGKILL)
     assert wait_until(lambda: not any(is_alive(pid) for pid in pids), PATIENCE_S)
