@@ -9,12 +9,17 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ByteSize, Config
 from aggregator.access.key import AccessKey
 from aggregator.calls.error_text import ERROR_BYTES_MAX
 from aggregator.rollups.levels import Retention
+from aggregator.writing.limits import ShardLimits
 from api.query.bucket_cache import KEPT_BYTES_MAX
 from callmeter import settings_values as values
 from callmeter.durations import parse_duration_s
+from ingest.batch_limits import BatchLimits
 
 DURATION = BeforeValidator(values.duration_s)
 DurationS = Annotated[int, DURATION]
+# Defaults stand once: with what they limit.
+_BATCH, _SHARD, _KEPT = BatchLimits(), ShardLimits(), Retention()
+
 FileThere = Annotated[Path, BeforeValidator(values.file)]
 
 
@@ -69,15 +74,15 @@ class RetentionSettings(_Section):
     """How long what is kept."""
 
     calls: DurationS = Field(
-        default=parse_duration_s("30d"),
+        default=_KEPT.calls_s,
         description="Call records: filters on ids, and windows that begin inside a minute.",
     )
-    minutes: DurationS = Field(default=parse_duration_s("30d"), description="Rollups by the minute.")
+    minutes: DurationS = Field(default=_KEPT.minutes_s, description="Rollups by the minute.")
     five_minutes: DurationS = Field(
-        default=parse_duration_s("90d"), description="Rollups by five minutes; no shorter than those by the minute."
+        default=_KEPT.five_minutes_s, description="Rollups by five minutes; no shorter than those by the minute."
     )
     hours: DurationS = Field(
-        default=parse_duration_s("400d"), description="Rollups by the hour; no shorter than those by five minutes."
+        default=_KEPT.hours_s, description="Rollups by the hour; no shorter than those by five minutes."
     )
 
     def kept(self) -> Retention:
@@ -109,15 +114,17 @@ class SegmentSettings(_Section):
 class BatchSettings(_Section):
     """How much a worker folds in one step."""
 
-    messages_max: int = Field(default=20_000, ge=1, le=1_000_000, description="Messages folded in one step, at most.")
+    messages_max: int = Field(
+        default=_BATCH.messages_max, ge=1, le=1_000_000, description="Messages folded in one step, at most."
+    )
     bytes_max: ByteSize = Field(
-        default=ByteSize(32 * 2**20),
+        default=ByteSize(_BATCH.bytes_max),
         ge=2**10,
         le=2**31,
         description="Bytes folded in one step, at most: `32MiB`, `500kB`.",
     )
     wait_ms: int = Field(
-        default=100,
+        default=_BATCH.wait_ms,
         ge=0,
         le=60_000,
         description="Milliseconds in which messages gather for a step; the work of the step before counts.",
@@ -128,17 +135,23 @@ class LimitSettings(_Section):
     """What bounds memory where producers do not."""
 
     views: int = Field(
-        default=2_000,
+        default=_SHARD.views_max,
         ge=0,
         le=1_000_000,
         description="Distinct values kept for filters on op, user and run, of each kind and each combination of "
         "kinds, per project, partition and day. Beyond, totals stay exact; filters that need more are refused.",
     )
     calls_cached: int = Field(
-        default=50_000, ge=1, le=10_000_000, description="Call records a worker has at hand per partition; 1 KB each."
+        default=_SHARD.calls_cached_max,
+        ge=1,
+        le=10_000_000,
+        description="Call records a worker has at hand per partition; 1 KB each.",
     )
     rollups_cached: int = Field(
-        default=20_000, ge=1, le=1_000_000, description="Rollups a worker has at hand per partition; 1 to 40 KB each."
+        default=_SHARD.cells_cached_max,
+        ge=1,
+        le=1_000_000,
+        description="Rollups a worker has at hand per partition; 1 to 40 KB each.",
     )
 
 
@@ -211,7 +224,7 @@ class KeepSettings(_Section):
     """What is kept of calls besides numbers, ids and names; never inputs, outputs, or other attributes."""
 
     error_text: int = Field(
-        default=200,
+        default=_SHARD.error_bytes_max,
         ge=0,
         le=ERROR_BYTES_MAX,
         description="Bytes kept of the text of a failed call's error, for examples of calls; `0`: only the name of its "
