@@ -88,6 +88,20 @@ def test_what_grafana_is_given() -> None:
     assert uids == {source["uid"]}
 
 
+def test_grafanas_alert_rules() -> None:
+    """Each has a uid of its own, asks the source that is given, and its condition is one of its queries."""
+    [source] = yaml.safe_load((PROVISIONED / "provisioning/datasources/callmeter.yaml").read_text())["datasources"]
+    text = (PROVISIONED / "provisioning/alerting/callmeter.yaml").read_text()
+    rules = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+    assert len({one["uid"] for one in rules}) == len(rules) == 4
+    for rule in rules:
+        asked, beyond = rule["data"]
+        assert (asked["datasourceUid"], beyond["datasourceUid"]) == (source["uid"], "__expr__")
+        assert (beyond["model"]["expression"], rule["condition"]) == (asked["refId"], beyond["refId"])
+    # What stands alone would be a variable of Grafana's environment.
+    assert not re.search(r"(?<!\$)\$(?!\$)", text.replace("$$", "").replace("`$`", ""))
+
+
 @pytest.mark.parametrize(
     ("command", "file"),
     [

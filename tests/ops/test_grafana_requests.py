@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+import yaml
 
 from aggregator.store.connection import connect
 from aggregator.store.shard_store import ShardStore
@@ -27,8 +28,10 @@ from tests.pipeline.patience import wait_until
 from tests.pipeline.pipeline import Api
 from tests.support.document_shape import shape
 from tests.support.folding import KEEP_ALL, PROJECT, SHARD, T0_US, end, prices, start
+from tests.support.paths import ROOT
 
 START_TIMEOUT_S = 30.0
+ALERTING = ROOT / "ops" / "grafana" / "provisioning" / "alerting" / "callmeter.yaml"
 RATES = f'sum by (op_name) (rate(callmeter_calls_total{{project="{PROJECT}"}}[5m]))'
 BUCKETS = f'callmeter_call_latency_seconds_bucket{{project="{PROJECT}"}}'
 P95 = f"histogram_quantile(0.95, sum by (le) ({BUCKETS}))"
@@ -201,6 +204,21 @@ def test_the_same_shape(both: Both, method: str, path: str, parameters: dict[str
     assert shape(ours) == shape(theirs)
     if status != 200:
         assert ours["errorType"] == theirs["errorType"]
+
+
+def expressions() -> list[str]:
+    """Return what the alert rules that Grafana is given ask."""
+    document = yaml.safe_load(ALERTING.read_text())
+    return [rule["data"][0]["model"]["expr"] for group in document["groups"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize("expression", expressions())
+def test_alert_rules_are_answered(both: Both, expression: str) -> None:
+    """Grafana's own alert rules are queries that we answer, and a Prometheus too."""
+    given = {"query": expression, "time": str(both.now_s)}
+    (status, ours), (their_status, _) = (ask(one, "POST", "query", given) for one in both[:2])
+    assert (status, their_status) == (200, 200), ours
+    assert ours["data"]["result"] or "cost" in expression  # these calls cost nothing
 
 
 def both_say(both: Both, query: str) -> tuple[Any, Any]:

@@ -26,13 +26,13 @@ from tests.pipeline.pipeline import Api
 from tests.support.access_keys import SHOWN, basic
 from tests.support.folding import KEEP_ALL, PROJECT, SHARD, T0_US, complete, prices, tokens
 from tests.support.paths import ROOT
+from tests.support.prometheus_process import START_TIMEOUT_S, prometheus, running
 
 RULES = ROOT / "ops" / "prometheus" / "calls.rules.yaml"
 VMALERT = ROOT / ".servers" / "vmalert" / "vmalert"
 MODEL = "gpt-4o"  # has a price in the tests' price file
 OPS = ("op-0", "op-1", "op-2")
 FAILING = "op-2"
-START_TIMEOUT_S = 60.0
 
 pytestmark = pytest.mark.skipif(
     shutil.which("promtool") is None or shutil.which("prometheus") is None,
@@ -167,7 +167,10 @@ def test_promtool_with_a_key(answering: Answering) -> None:
 @pytest.mark.skipif(not VMALERT.exists(), reason="`make ruler` builds vmalert")
 def test_a_ruler_over_our_api(answering: Answering, tmp_path: Path) -> None:
     """vmalert evaluates the rules against us and writes to a Prometheus, which then says what `/calls/stats` says."""
-    with prometheus(tmp_path) as recorded, ruler(answering.api, recorded, tmp_path) as alerts:
+    with (
+        prometheus(tmp_path, {}, "--web.enable-remote-write-receiver") as recorded,
+        ruler(answering.api, recorded, tmp_path) as alerts,
+    ):
 
         def query(expression: str) -> Vector:
             answer = httpx.get(f"{recorded}/api/v1/query", params={"query": expression})
@@ -193,17 +196,6 @@ def test_a_ruler_over_our_api(answering: Answering, tmp_path: Path) -> None:
 
 
 @contextmanager
-def prometheus(tmp_path: Path) -> Iterator[str]:
-    """One that scrapes nothing and takes what is written to it."""
-    port = free_loopback_port()
-    (tmp_path / "prometheus.yml").write_text("{}")
-    command = ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb"]
-    command += [f"--web.listen-address={LOOPBACK}:{port}", "--web.enable-remote-write-receiver"]
-    with running(command, tmp_path / "prometheus.log", f"http://{LOOPBACK}:{port}/-/ready"):
-        yield f"http://{LOOPBACK}:{port}"
-
-
-@contextmanager
 def ruler(api: Api, recorded: str, tmp_path: Path) -> Iterator[Any]:
     """vmalert, evaluating each second; gives what fires by it."""
     port = free_loopback_port()
@@ -221,21 +213,3 @@ def ruler(api: Api, recorded: str, tmp_path: Path) -> Iterator[Any]:
 
     with running(command, tmp_path / "ruler.log", f"http://{LOOPBACK}:{port}/health"):
         yield alerts
-
-
-@contextmanager
-def running(command: list[str], log_path: Path, ready_url: str) -> Iterator[None]:
-    """A program until the block is left."""
-
-    def ready() -> bool:
-        try:
-            return httpx.get(ready_url, timeout=2).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    with log_path.open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            assert wait_until(ready, START_TIMEOUT_S), log_path.read_text()
-            yield
-        finally:
-            process.kill()

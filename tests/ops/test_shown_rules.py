@@ -3,7 +3,6 @@
 import base64
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import httpx
 import pytest
 import yaml
 
-from callmeter.local.loopback_port import LOOPBACK, free_loopback_port
+from callmeter.local.loopback_port import LOOPBACK
 from tests.callmeter.alerts.rule_files import PROJECT
 from tests.callmeter.alerts.webhooks import WebhookServer
 from tests.pipeline.patience import wait_until
@@ -22,6 +21,7 @@ from tests.support.access_keys import ROOT_SHOWN, SHOWN
 from tests.support.alerting import Folding, alerter_of
 from tests.support.document_shape import shape
 from tests.support.folding import SHARD
+from tests.support.prometheus_process import prometheus
 
 PATIENCE_S = 60.0
 OTHER = "acme/others"
@@ -121,23 +121,8 @@ def test_the_form_is_that_of_a_prometheus(shown: Shown, tmp_path: Path) -> None:
 @contextmanager
 def evaluating(tmp_path: Path) -> Iterator[str]:
     """A Prometheus with an alert that fires and one that is pending."""
-    port = free_loopback_port()
     alerts = [{"alert": "one", "expr": "vector(1) > 0", "labels": {"a": "b"}, "annotations": {"c": "d"}}]
     alerts += [alerts[0] | {"alert": "two", "for": "1h", "keep_firing_for": "1m"}]
     (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "g", "interval": "1s", "rules": alerts}]}))
-    (tmp_path / "prometheus.yml").write_text(json.dumps({"rule_files": ["rules.yml"]}))
-    command = ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb"]
-    command.append(f"--web.listen-address={LOOPBACK}:{port}")
-
-    def ready() -> bool:
-        try:
-            return httpx.get(f"http://{LOOPBACK}:{port}/-/ready", timeout=2).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    with (tmp_path / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            assert wait_until(ready, PATIENCE_S), (tmp_path / "log").read_text()
-            yield f"http://{LOOPBACK}:{port}"
-        finally:
-            process.kill()
+    with prometheus(tmp_path, {"rule_files": ["rules.yml"]}) as address:
+        yield address

@@ -1,9 +1,11 @@
 """Series of `/metrics` do not grow with ten thousand ops, users and models; queries of so many say their limit."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
@@ -13,9 +15,11 @@ from aggregator.reading.view_rollups import VIEWS_AT_ONCE_MAX
 from callmeter.local.loopback_port import LOOPBACK, free_loopback_port
 from callmeter.metrics.unpriced_models import MODELS_TOLD_MAX
 from tests.pipeline.feed import Line
+from tests.pipeline.patience import wait_until
 from tests.pipeline.pipeline import Pipeline
 from tests.pipeline.program import START_TIMEOUT_S, Program
 from tests.servers.kafka_server import KafkaServer
+from tests.support.prometheus_process import prometheus
 
 NAMES = 10_000
 PATHS = 100
@@ -30,7 +34,12 @@ class Grown(NamedTuple):
 
     before: dict[str, dict[str, float]]
     after: dict[str, dict[str, float]]
-    base: str
+    ports: dict[str, int]
+
+    @property
+    def query_api(self) -> str:
+        """The api's Prometheus API."""
+        return f"http://{LOOPBACK}:{self.ports['api']}/prometheus/api/v1"
 
 
 def lines(project: str, numbers: range) -> Iterator[Line]:
@@ -99,11 +108,7 @@ def grown(kafka_server: KafkaServer, redis_server: Any, tmp_path_factory: pytest
             pipeline.produce(lines(OVERFLOWING, range(NAMES)))
             pipeline.wait_until_applied()
             ask_much(ports, 2, PATHS)
-            yield Grown(
-                before,
-                {name: series(port) for name, port in ports.items()},
-                f"http://{LOOPBACK}:{api.port}/prometheus/api/v1",
-            )
+            yield Grown(before, {name: series(port) for name, port in ports.items()}, ports)
         finally:
             gateway.stop()
 
@@ -132,11 +137,35 @@ def test_work_is_counted(grown: Grown) -> None:
         assert f'callmeter_segment_reads_total{{component="{process}"}}' in after[process]
 
 
+@pytest.mark.skipif(
+    shutil.which("prometheus") is None, reason="no Prometheus on this machine: apt-get install prometheus"
+)
+def test_a_prometheus_scrapes_all_three(grown: Grown, tmp_path: Path) -> None:
+    """Debian's finds each of them up, and says the counts that they say."""
+    jobs = [
+        {"job_name": name, "static_configs": [{"targets": [f"{LOOPBACK}:{port}"]}]}
+        for name, port in grown.ports.items()
+    ]
+    interval = {"scrape_interval": "1s", "scrape_timeout": "1s"}
+    with prometheus(tmp_path, {"global": interval, "scrape_configs": jobs}) as address:
+
+        def ask(query: str) -> dict[str, float]:
+            answer = httpx.get(f"{address}/api/v1/query", params={"query": query}).json()
+            return {one["metric"]["job"]: float(one["value"][1]) for one in answer["data"]["result"]}
+
+        assert wait_until(lambda: ask("up") == dict.fromkeys(grown.ports, 1.0), START_TIMEOUT_S), ask("up")
+        assert ask("callmeter_calls_counted_total") == {"worker": NAMES + FEW}
+        asked = ask('sum by (job) (callmeter_http_answers_total{endpoint="other"})')
+        assert asked == {"api": PATHS + 2, "gateway": PATHS + 2}
+
+
 def test_queries_beyond_a_limit_are_refused_with_it(grown: Grown) -> None:
     """A query of too many series says how many, one of more names than are kept which setting; sums are answered."""
 
     def ask(query: str) -> tuple[int, Any]:
-        response = httpx.post(f"{grown.base}/query", data={"query": query, "time": str(time.time() + 60)}, timeout=60)
+        response = httpx.post(
+            f"{grown.query_api}/query", data={"query": query, "time": str(time.time() + 60)}, timeout=60
+        )
         return response.status_code, response.json()
 
     status, body = ask(f'sum by (op_name) (increase(callmeter_calls_total{{project="{KEPT}"}}[1h]))')
@@ -150,7 +179,7 @@ def test_queries_beyond_a_limit_are_refused_with_it(grown: Grown) -> None:
         assert status == 200, body
         assert [one["value"][1] for one in body["data"]["result"]] == [str(count)]
     listed = httpx.get(
-        f"{grown.base}/series", params={"match[]": f'callmeter_calls_total{{project="{KEPT}"}}'}, timeout=60
+        f"{grown.query_api}/series", params={"match[]": f'callmeter_calls_total{{project="{KEPT}"}}'}, timeout=60
     )
     assert listed.status_code == 422
     assert f"series, more than {VIEWS_AT_ONCE_MAX:,}" in listed.json()["error"]
