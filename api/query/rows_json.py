@@ -20,6 +20,7 @@ VALUES_MAX = 10_000_000
 ANSWER_BYTES_MAX = 64 * 2**20
 
 _encode = msgspec.json.Encoder().encode
+_BEGIN = b'{"timestamp":"'
 
 
 def make_rows(
@@ -66,16 +67,19 @@ def usage_json(
         empty = len(_encode(empty_usage_row(timestamps[0], models[0][1], False, metrics)))
         if empty * (len(buckets) * len(series) - present_rows) > ANSWER_BYTES_MAX:
             raise _too_many_bytes()
+    # All empty rows of a model are the same but for their timestamps, which come first and need no escaping.
+    ends = [
+        (name, _encode(empty_usage_row("", model, is_priced, metrics)).removeprefix(_BEGIN))
+        for name, model, is_priced in models
+    ]
     rows: list[bytes] = []
     for bucket, timestamp in zip(buckets, timestamps, strict=True):
         if bucket.series == series:
             rows += bucket.usage_rows
             continue
+        begin = _BEGIN + timestamp.encode()
         present = dict(zip(bucket.series, bucket.usage_rows, strict=True))
-        rows += [
-            present.get(name) or _encode(empty_usage_row(timestamp, model, is_priced, metrics))
-            for name, model, is_priced in models
-        ]
+        rows += [present.get(name) or begin + end for name, end in ends]
     return _array(rows)
 
 
