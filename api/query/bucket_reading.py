@@ -148,7 +148,7 @@ async def _rows_of_stretch(
     for _ in range(READS_MAX):
         found = {at: of_one for at, key in enumerate(stretch.keys) if (of_one := kept.find(key, prints[at]))}
         fresh = [at for at in range(len(stretch.keys)) if at not in found]
-        size.add_series(chain.from_iterable(of_one.series for of_one in found.values()))
+        size.add_series(chain.from_iterable({of_one.series for of_one in found.values()}))
         is_costly = read_cost(stretch.buckets.question, [stretch.covers[at] for at in fresh]) > CHEAP_COST_MAX
         if rows and is_costly:
             break

@@ -1,6 +1,7 @@
 """The rows of buckets as JSON: made bucket by bucket, so that they can be kept, and put together for an answer."""
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import msgspec
 
@@ -104,11 +105,10 @@ class AnswerSize:
         if len(self._series) != before:
             self._check()
 
-    def add(self, rows: Iterable[BucketRows]) -> None:
+    def add(self, rows: Sequence[BucketRows]) -> None:
         """Count rows towards the answer's limit. Raises Refusal."""
-        for bucket in rows:
-            self.add_series(bucket.series)
-            self._room.add(len(bucket.call_row) + sum(map(len, bucket.usage_rows)))
+        self.add_series(chain.from_iterable({bucket.series for bucket in rows}))
+        self._room.add(sum(len(bucket.call_row) + sum(map(len, bucket.usage_rows)) for bucket in rows))
         if self._room.size_bytes > ANSWER_BYTES_MAX:
             raise _too_many_bytes()
 
