@@ -20,7 +20,7 @@ class Measured(NamedTuple):
 
 
 def measured(values: Sequence[float]) -> Measured:
-    """At least one value."""
+    """Returns the median and the spread of these values, of which there is at least one."""
     median = statistics.median(values)
     return Measured(median, (max(values) - min(values)) / 2 / median if median else 0.0)
 

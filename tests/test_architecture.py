@@ -27,7 +27,7 @@ EMPTY_WORDS = frozenset({
 # Openings of docstrings that cannot be understood without what stands above; a docstring has a subject, or a verb.
 LEANING = re.compile(
     r"(The same|Of|As|By|It|Its|They|Their|This|These|Those|Such|So|Also|And|But|Or|Nor|Even|Then|Too"
-    r"|Likewise|Here|Not|With|Without|From|Until)\b"
+    r"|Likewise|Here|Not|With|Without|From|Until|To|In|On|At|For|After|Before|While|If|Because|Again|Still)\b"
 )
 # A function does something: its docstring opens with a verb, not with a clause.
 VERBLESS = re.compile(r"(What|Which|Where|When)\b")

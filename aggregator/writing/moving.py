@@ -91,7 +91,7 @@ class Moving:
             self._unmoved = {named_block(field): 0 for field in unmoved if field != ALL_NOTED}
 
     def note_new(self, write: ShardWrite) -> None:
-        """In a shard that holds nothing yet all that is to be moved will have been noted."""
+        """Note of a shard that holds nothing yet that all that is to be moved will have been noted."""
         if self._objects is not None and not self._projects and not self._all_noted:
             write.set(self._store.keys.unmoved, ALL_NOTED, b"")
             self._all_noted = True

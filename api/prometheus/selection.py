@@ -22,7 +22,7 @@ POINTS_MAX = 2_000_000
 
 
 class Windows(NamedTuple):
-    """At each step the window whose calls count: `[edges_us[begins[i]], edges_us[ends[i]])`."""
+    """The window of each step whose calls count: `[edges_us[begins[i]], edges_us[ends[i]])`."""
 
     edges_us: Sequence[int]
     begins: Sequence[int]
@@ -35,7 +35,7 @@ class NumberSource(Protocol):
     async def numbers(
         self, project_id: str, metrics: Sequence[Metric], dimensions: int, edges_us: Sequence[int]
     ) -> list[Numbers]:
-        """For each metric the numbers between neighbouring edges, which may have been moved to what is kept."""
+        """Returns for each metric the numbers between neighbouring edges, which may have been moved to what is kept."""
         ...
 
     async def project_ids(self, matchers: Sequence[Matcher]) -> list[str]:

@@ -91,7 +91,7 @@ def _into(state: State) -> State:
 
 
 def _gone_back(state: State) -> State:
-    """To the view before; from the first one, to it without filters."""
+    """Goes to the view before; from the first one, to it without filters."""
     if state.back:
         return _looking_at(state, state.back[-1])._replace(back=state.back[:-1])
     return _looking_at(state, state.frame.view._replace(filters=(), roots_only=False, containing=""))

@@ -169,7 +169,7 @@ class RememberingShard(Shard):
 
 
 class TailsKeptShard(Shard):
-    """After a doubt, only the tails of postings stay in memory."""
+    """A shard that keeps only the tails of postings in memory after a doubt."""
 
     def recover(self) -> None:
         super().recover()

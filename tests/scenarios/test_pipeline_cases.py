@@ -50,7 +50,7 @@ def test_cases(
 
 
 def test_each_dataset_spreads(redis_url: str) -> None:
-    """At least one dataset is keyed finely enough for three partitions to matter, and Redis begins empty."""
+    """One dataset at least is keyed finely enough for three partitions to matter, and Redis begins empty."""
     assert max(len({line.key for line in read_dataset(name).lines}) for name in DATASETS) >= 100
     with redis.Redis.from_url(redis_url) as client:
         assert client.dbsize() == 0
