@@ -21,14 +21,17 @@ from aggregator.time_units import DAY_US
 from aggregator.writing.limits import ShardLimits
 from callmeter.commands.export import export
 from callmeter.parquet import facts, row_file
-from callmeter.settings import RedisSettings, RetentionSettings, Settings
+from callmeter.settings import RedisSettings, RetentionSettings, SegmentSettings, Settings
+from tests.aggregator.writing.test_sealing import seal_all, some_calls
 from tests.brute_force import Model, PriceList, fold
 from tests.pipeline.golden import Dataset, read_dataset
 from tests.pipeline.in_process import NAMESPACE, Batch, InProcess
 from tests.support.exporting import Sums, asked, of_answer, of_facts, of_rollups, request
-from tests.support.folding import ROOMY
+from tests.support.folding import PROJECT, ROOMY, SHARD, T0_US, apply
+from tests.support.moving import FailingStore, frames_in_redis, open_moving
 from tests.support.paths import CASES
 from tests.support.small_chunks import small_chunks
+from tests.support.strategies import NOW
 
 DAY = timedelta(days=1)
 SMALL = "rollups"
@@ -271,3 +274,31 @@ def test_the_example_of_the_help(folded: tuple[InProcess, Settings], tmp_path: P
     rows = rows_of(query.replace("lake/", f"{tmp_path}/lake/"))
     assert rows
     assert [row[3] for row in rows if row[3] is not None] == sorted((row[3] for row in rows if row[3]), reverse=True)
+
+
+def test_rollups_in_objects(redis_url: str, tmp_path: Path) -> None:
+    """What was moved out of Redis is read where it is: the same rows as before it was sealed."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+        shard = open_moving(client, FailingStore(tmp_path / "objects"))
+        apply(shard, some_calls(60, 0))
+        day = datetime.fromtimestamp(T0_US // DAY_US * DAY_US / 1e6, UTC)
+        ours = Settings(
+            redis=RedisSettings(url=redis_url, namespace=SHARD.namespace),
+            retention=ALL_KEPT,
+            segments=SegmentSettings(url=(tmp_path / "objects").as_uri()),
+            now=NOW,
+        )
+        found = []
+        for _ in range(2):
+            assert run(ours, tmp_path / "lake", *window(PROJECT, day, day + DAY)).exit_code == 0
+            found.append(
+                [
+                    sorted(map(repr, rows_of(f"SELECT * FROM '{tmp_path}/lake/{table}/*/*.parquet'")))
+                    for table in ("facts", "rollups-5m", "rollups-1h")
+                ]
+            )
+            seal_all(shard)
+        assert not frames_in_redis(client)
+    assert found[0] == found[1]
+    assert all(found[0])
