@@ -52,7 +52,7 @@ class Weight(NamedTuple):
 
 def run(scale: Scale) -> Iterator[Line]:
     """Yields what was found wrong, and how memory went."""
-    calls, end = scale.amount(1_000_000, 100_000, least=2_000), last_minute().replace(minute=0, second=0)
+    calls, end = scale.amount(1_000_000, 40_000, least=2_000), last_minute().replace(minute=0, second=0)
     settings = GeneratorSettings(calls, end - timedelta(days=DAYS), DAYS, message_bytes=0)
     events = events_of(watched(generate(settings), 2 * calls, f"events of {calls:,} calls in {DAYS} days"), end)
     with Stage(broker=False, redis_options=("--appendonly", "no")) as stage:
