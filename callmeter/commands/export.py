@@ -82,13 +82,14 @@ def export(
         raise click.UsageError("--start must be before --end.")
     try:
         from callmeter.parquet.export import NotExported, Window
+        from callmeter.parquet.row_file import NotWritten
     except ImportError:
         raise click.ClickException("Parquet needs an extra: `pip install 'callmeter[export]'`") from None
     window = Window(project_id, start_us, end_us, now_us, directory, settings.retention.kept())
     with explained_failures(settings):
         try:
             exported = asyncio.run(_export(settings, window, tables or TABLES))
-        except (UnknownLayout, TooMuchToRead, NotExported) as refused:
+        except (UnknownLayout, TooMuchToRead, NotExported, NotWritten) as refused:
             raise click.ClickException(str(refused)) from None
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(exported)))

@@ -1,7 +1,8 @@
 """A Parquet file that is there whole or not at all, written row group by row group."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -13,10 +14,15 @@ from pyarrow import parquet
 ROW_GROUP_ROWS_MAX = 122_880
 
 
+class NotWritten(Exception):
+    """A file cannot be written; the message names it and says why."""
+
+
 class RowFile:
     """A context manager that collects rows into the file at `path`; left without an error, the file is there.
 
     Until then it stands beside it under a name that no pattern of `*.parquet` matches. `rows` counts what was added.
+    Raises NotWritten.
     """
 
     def __init__(
@@ -28,14 +34,15 @@ class RowFile:
         self._sorted_by = sorted_by
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_rows = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = parquet.ParquetWriter(
-            self._unfinished,
-            schema.with_metadata(dict(told)),
-            compression="zstd",
-            use_dictionary=list(few_values),
-            sorting_columns=[parquet.SortingColumn(schema.get_field_index(sorted_by))],
-        )
+        with self._explained():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = parquet.ParquetWriter(
+                self._unfinished,
+                schema.with_metadata(dict(told)),
+                compression="zstd",
+                use_dictionary=list(few_values),
+                sorting_columns=[parquet.SortingColumn(schema.get_field_index(sorted_by))],
+            )
 
     def add(self, rows: pa.RecordBatch) -> None:
         """Add some rows, far fewer than a row group has."""
@@ -48,7 +55,8 @@ class RowFile:
     def _write(self) -> None:
         if self._waiting_rows:
             table = pa.Table.from_batches(self._waiting).sort_by(self._sorted_by)
-            self._writer.write_table(table, row_group_size=self._waiting_rows)
+            with self._explained():
+                self._writer.write_table(table, row_group_size=self._waiting_rows)
         self._waiting, self._waiting_rows = [], 0
 
     def __enter__(self) -> "RowFile":
@@ -60,11 +68,20 @@ class RowFile:
         try:
             if kind is None:
                 self._write()
-            self._writer.close()
-            if kind is None:
-                self._put()
+            with self._explained():
+                self._writer.close()
+                if kind is None:
+                    self._put()
         finally:
             self._unfinished.unlink(missing_ok=True)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Raise NotWritten for what the file system refuses: an OSError of itself might as well be of Redis."""
+        try:
+            yield
+        except OSError as why:
+            raise NotWritten(f"{self._path} cannot be written: {why}") from why
 
     def _put(self) -> None:
         """Give the file its name once its bytes are on the disk."""

@@ -22,7 +22,6 @@ from aggregator.writing.limits import ShardLimits
 from callmeter.commands.export import export
 from callmeter.parquet import facts, row_file
 from callmeter.settings import RedisSettings, RetentionSettings, SegmentSettings, Settings
-from tests.aggregator.writing.test_sealing import seal_all, some_calls
 from tests.brute_force import Model, PriceList, fold
 from tests.pipeline.golden import Dataset, read_dataset
 from tests.pipeline.in_process import NAMESPACE, Batch, InProcess
@@ -30,6 +29,7 @@ from tests.support.exporting import Sums, asked, of_answer, of_facts, of_rollups
 from tests.support.folding import PROJECT, ROOMY, SHARD, T0_US, apply
 from tests.support.moving import FailingStore, frames_in_redis, open_moving
 from tests.support.paths import CASES
+from tests.support.sealing import seal_all, some_calls
 from tests.support.small_chunks import small_chunks
 from tests.support.strategies import NOW
 
@@ -216,6 +216,17 @@ def test_cut_off(folded: tuple[InProcess, Settings], tmp_path: Path, monkeypatch
     assert run(ours, tmp_path, *window(project, day, day + DAY)).exit_code
     assert begun
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_something_is_in_the_way(folded: tuple[InProcess, Settings], tmp_path: Path) -> None:
+    """A directory that cannot be written is told as what it is, not as a Redis that does not answer."""
+    _, ours = folded
+    project, day = busiest()
+    (tmp_path / "facts").write_text("a file")
+    said = run(ours, tmp_path, *window(project, day, day + DAY))
+    assert said.exit_code == 1
+    path = tmp_path / "facts" / f"day={day:%Y-%m-%d}" / "acme%2Fagents.parquet"
+    assert said.output.startswith(f"Error: {path} cannot be written: [Errno ")
 
 
 def test_refused(folded: tuple[InProcess, Settings], redis_url: str, tmp_path: Path) -> None:
