@@ -1,14 +1,36 @@
-"""Exported Parquet, summed up by DuckDB, in the form in which answers of `/calls/stats` are put here too."""
+"""Exporting what a test has folded; and exported Parquet, summed up by DuckDB, beside answers of `/calls/stats`."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pytest
+from click.testing import CliRunner, Result
 
+from aggregator.reading import slot_rollups
 from aggregator.rollups.series import USAGE_METRICS
-from tests.pipeline.in_process import InProcess
+from aggregator.time_units import DAY_US
+from aggregator.writing.limits import ShardLimits
+from callmeter.commands.export import export
+from callmeter.parquet import row_file
+from callmeter.settings import RedisSettings, RetentionSettings, Settings
+from tests.brute_force import Model, PriceList, fold
+from tests.pipeline.golden import Dataset, read_dataset
+from tests.pipeline.in_process import NAMESPACE, Batch, InProcess
+from tests.support.paths import CASES
+from tests.support.small_chunks import small_chunks
+
+DAY = timedelta(days=1)
+SMALL = "rollups"
+BATCH_MESSAGES = 200
+SEALED = ShardLimits(seal_after_s=-10 * 86_400)  # everything is, before the next batch
+KEPT_S = 3650 * 86_400
+ALL_KEPT = RetentionSettings(calls=KEPT_S, minutes=KEPT_S, five_minutes=KEPT_S, hours=KEPT_S)
 
 Json = dict[str, Any]
 Sums = Mapping[tuple[datetime, str | None], tuple[Any, ...]]
@@ -90,3 +112,78 @@ def _sums(of_calls: str, of_usage: str) -> Sums:
 def _as_answered(number: Any) -> Any:
     """Decimals as the nearest floats, as JSON has them."""
     return number if number is None or isinstance(number, int) else float(number)
+
+
+@contextmanager
+def little_at_once() -> Iterator[None]:
+    """Some calls fill chunks, row groups, and what is read at once."""
+    with pytest.MonkeyPatch.context() as patch, small_chunks(4):
+        patch.setattr(row_file, "ROW_GROUP_ROWS_MAX", 20)
+        patch.setattr(slot_rollups, "CELLS_AT_ONCE_MAX", 700)
+        yield
+
+
+@contextmanager
+def folded_small(redis_url: str) -> Iterator[tuple[InProcess, Settings]]:
+    """A small dataset, sealed, with settings to export it."""
+    dataset = read_dataset(SMALL)
+    with InProcess(redis_url, datetime.fromisoformat(dataset.settings["NOW"])) as product:
+        product.fold(shards_of(dataset), SEALED)
+        yield product, settings(redis_url, dataset.settings["NOW"])
+
+
+def settings(redis_url: str, now: str, retention: RetentionSettings = ALL_KEPT) -> Settings:
+    """Return settings for what a test has folded."""
+    found = Settings(redis=RedisSettings(url=redis_url, namespace=NAMESPACE), retention=retention)
+    return found.model_copy(update={"now": datetime.fromisoformat(now)})
+
+
+def run(settings: Settings, directory: Path, *arguments: str) -> Result:
+    """Run the command."""
+    return CliRunner().invoke(export, [*arguments, str(directory)], obj=settings)
+
+
+def shards_of(dataset: Dataset) -> list[list[Batch]]:
+    """Return its messages, shuffled and doubled, in two partitions by key; a trace is whole in one of them."""
+    shards: list[list[bytes]] = [[], []]
+    for line in dataset.shuffled_and_doubled(1):
+        assert line.value is not None
+        shards[zlib.crc32(str(line.key).encode()) % 2].append(line.value)
+    return [
+        [Batch(values[at : at + BATCH_MESSAGES], restart=False) for at in range(0, len(values), BATCH_MESSAGES)]
+        for values in shards
+    ]
+
+
+def counted(dataset: Dataset) -> Model:
+    """Count its messages by brute force."""
+    messages = [json.loads(line.value or b"") for line in dataset.lines]
+    prices = PriceList.from_file(CASES / "prices.yaml")
+    return fold(messages, prices, datetime.fromisoformat(dataset.settings["NOW"]))
+
+
+def days_of(model: Model) -> list[tuple[str, datetime]]:
+    """The projects, and the UTC days on which something started in each."""
+    return sorted(
+        {
+            (call.project_id, datetime.fromtimestamp(call.start.started_at_us // DAY_US * DAY_US / 1e6, UTC))
+            for call in model.calls.by_identity.values()
+            if call.start is not None
+        }
+    )
+
+
+def window(project: str, start: datetime, end: datetime) -> tuple[str, ...]:
+    """Options."""
+    return "--project", project, "--start", start.isoformat(), "--end", end.isoformat()
+
+
+def rows_of(query: str) -> list[tuple[Any, ...]]:
+    """Ask DuckDB."""
+    with duckdb.connect() as database:
+        return database.execute(query).fetchall()
+
+
+def busiest() -> tuple[str, datetime]:
+    """The first project of that dataset, and its first day."""
+    return days_of(counted(read_dataset(SMALL)))[0]
