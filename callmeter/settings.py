@@ -147,11 +147,11 @@ class LimitSettings(_Section):
         le=10_000_000,
         description="Call records a worker has at hand per partition; 1 KB each.",
     )
-    rollups_cached: int = Field(
+    cells_cached: int = Field(
         default=_SHARD.cells_cached_max,
         ge=1,
         le=1_000_000,
-        description="Rollups a worker has at hand per partition; 1 to 40 KB each.",
+        description="Cells (stored rollups) a worker has at hand per partition; 1 to 40 KB each.",
     )
 
 

@@ -54,7 +54,7 @@ class ShardOpener:
         self._retention = settings.retention.kept()
         self._limits = ShardLimits(
             calls_cached_max=settings.limits.calls_cached,
-            cells_cached_max=settings.limits.rollups_cached,
+            cells_cached_max=settings.limits.cells_cached,
             views_max=settings.limits.views,
             seal_after_s=settings.segments.seal_after if settings.segments.seal else None,
             error_bytes_max=settings.keep.error_text,
