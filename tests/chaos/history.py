@@ -33,6 +33,9 @@ class Totals(NamedTuple):
 
 
 _TOKENS = Totals._fields.index("tokens")
+# Beside the sums: what calls have gained of tokens so far, and what roll-ups have lost of them.
+_GAINED, _LOST = len(Totals._fields), len(Totals._fields) + 1
+_COLUMNS = len(Totals._fields) + 2
 
 
 class Appended(NamedTuple):
@@ -51,10 +54,13 @@ class History:
         self._at_us = {partition: _times_us(messages) for partition, messages in log.items()}
         self._totals = {partition: self._running(messages) for partition, messages in log.items()}
 
-    def between(self, project_id: str, low: Offsets, high: Offsets | None) -> tuple[Totals, Totals]:
+    def between(
+        self, project_id: str, low: Offsets, high: Offsets | None, at_one_instant: bool = True
+    ) -> tuple[Totals, Totals]:
         """The least and the most that each sum may be while every partition is applied to somewhere in between.
 
         A partition that `low` lacks may not have begun; one that `high` lacks has not; None: all may be applied.
+        `at_one_instant`: else each call counts as it was at some instant in between, another one than others perhaps.
         """
         least, most = np.zeros(len(Totals._fields), np.int64), np.zeros(len(Totals._fields), np.int64)
         for partition, totals in self._totals.items():
@@ -63,8 +69,12 @@ class History:
                 begin = min(low.get(partition, 0), length)
                 end = length if high is None else max(begin, min(high.get(partition, 0), length))
                 possible = totals[project_id][begin : end + 1]
-                least += possible.min(axis=0)
-                most += possible.max(axis=0)
+                lowest, highest = possible.min(axis=0), possible.max(axis=0)
+                if not at_one_instant:
+                    lowest[_TOKENS] = possible[0, _TOKENS] - (highest - lowest)[_LOST]
+                    highest[_TOKENS] = possible[0, _TOKENS] + (highest - lowest)[_GAINED]
+                least += lowest[: len(Totals._fields)]
+                most += highest[: len(Totals._fields)]
         return Totals(*map(int, least)), Totals(*map(int, most))
 
     def applied_in_all(self, offsets: Offsets) -> bool:
@@ -84,15 +94,16 @@ class History:
             for event in self._workload.events[message.value]:
                 running = sums.get(event.project_id)
                 if running is None:
-                    running = sums[event.project_id] = np.zeros((len(messages) + 1, len(Totals._fields)), np.int64)
+                    running = sums[event.project_id] = np.zeros((len(messages) + 1, _COLUMNS), np.int64)
                 call = known.by_identity.get((event.project_id, event.call_id))
                 was_started = call is not None and call.start is not None
                 was_ended = call is not None and call.end is not None
                 known.add(event)
                 call = known.by_identity[event.project_id, event.call_id]
-                running[number] += _taken(call, was_started, was_ended)
+                running[number][: len(Totals._fields)] += _taken(call, was_started, was_ended)
                 if call.start is not None:
-                    running[number][_TOKENS] += trees.setdefault(call.place[:2], _Tree()).add(call)
+                    gained, lost = trees.setdefault(call.place[:2], _Tree()).add(call)
+                    running[number][[_TOKENS, _GAINED, _LOST]] += gained - lost, gained, lost
         return {project_id: np.cumsum(running, axis=0) for project_id, running in sums.items()}
 
 
@@ -117,10 +128,10 @@ class _Tree:
 
     def __init__(self) -> None:
         self._calls: dict[str, Call] = {}
-        self._tokens = 0
+        self._tokens: dict[str, int] = {}
 
-    def add(self, call: Call) -> int:
-        """Count a call that has started, again when it has ended; how many tokens more the trace has."""
+    def add(self, call: Call) -> tuple[int, int]:
+        """Count a call that has started, again when it has ended; how many tokens calls gain by it, and lose."""
         self._calls[call.call_id] = call
         children: dict[str, list[Call]] = {}
         tops = []
@@ -130,18 +141,22 @@ class _Tree:
                 children.setdefault(parent_id or "", []).append(one)
             else:
                 tops.append(one)
-        before = self._tokens
-        self._tokens = sum(sum(self._below(top, children).values()) for top in tops)
-        return self._tokens - before
+        before, self._tokens = self._tokens, {}
+        for top in tops:
+            self._below(top, children)
+        more = [self._tokens.get(one, 0) - before.get(one, 0) for one in {*before, *self._tokens}]
+        return sum(one for one in more if one > 0), -sum(one for one in more if one < 0)
 
     def _below(self, call: Call, children: Mapping[str, list[Call]]) -> Counter[str]:
-        """Returns by model the tokens of a call and all below it."""
+        """Returns by model the tokens of a call and all below it, and notes those of each call."""
         below: Counter[str] = Counter()
         for child in children.get(call.call_id, ()):
             below.update(self._below(child, children))
+        of_others = sum(below.values())
         for model, counts in call.end.usage.items() if call.end is not None else ():
             stated = counts.total_tokens
             below[model] = max(stated, below[model]) if call.may_roll_up else below[model] + stated
+        self._tokens[call.call_id] = sum(below.values()) - of_others
         return below
 
 
