@@ -1,8 +1,9 @@
 """Lists for drop-downs: names of labels, values of one, series that a selector means, and what each metric is."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from aggregator.time_units import MINUTE_US
+from api.prometheus.bad_query import BadQuery
 from api.prometheus.matching import Matcher, matchers_of
 from api.prometheus.metrics import DIMENSION_LABELS, METRICS, MODEL, NAME, PROJECT, family
 from api.prometheus.selection import metrics_meant, select, windows
@@ -16,6 +17,24 @@ SERIES_LOOKED_AT_MAX = 200_000
 # Series of one list: what Grafana asks for to know which metrics there are.
 SERIES_LISTED_MAX = 10_000
 _CALLS, _COUNTED = "callmeter_calls_total", "callmeter_tokens_total"
+
+
+class Listed(NamedTuple):
+    """The first of what there is; `is_cut`: there is more than may be listed, or than was asked for."""
+
+    values: list[Any]
+    is_cut: bool
+
+
+def cut(values: list[Any], wanted: str | None, values_max: int) -> Listed:
+    """Return as many as are wanted (None, empty or 0: all), `values_max` at most.
+
+    Raises BadQuery where that is no number.
+    """
+    if wanted and not wanted.isdecimal():
+        raise BadQuery(f'invalid parameter "limit": cannot parse "{wanted[:100]}" to a number')
+    limit = min(int(wanted or 0) or values_max, values_max)
+    return Listed(values[:limit], len(values) > limit)
 
 
 def label_names() -> list[str]:
@@ -42,7 +61,7 @@ async def label_values(
         named = {one.name for one in selectors if one.name}
         return sorted(name for name in METRICS if not named or name in named)
     if label == PROJECT and not selectors:
-        return await numbers.known_projects(VALUES_MAX)
+        return await numbers.known_projects(VALUES_MAX + 1)
     fixed = {value for kinds in METRICS.values() for one in kinds for name, value in one.fixed if name == label}
     if fixed:
         return sorted(fixed)
@@ -51,19 +70,22 @@ async def label_values(
     for matchers in asked:
         for one in await _increased(numbers, _named(matchers, label), start_us, end_us, label):
             found.update(value for name, value in one.labels if name == label)
-    return sorted(found)[:VALUES_MAX]
+    return sorted(found)
 
 
 async def series(numbers: StoreNumbers, start_us: int, end_us: int, selectors: list[Any]) -> list[dict[str, str]]:
-    """The labels of all series with calls in a window that selectors mean, up to a limit. Raises BadQuery."""
+    """The labels of all series with calls in a window that selectors mean; beyond SERIES_LISTED_MAX not all of them.
+
+    Raises BadQuery.
+    """
     found: dict[Any, None] = {}
     for selector in selectors:
         matchers = matchers_of(selector)
         for name in metrics_meant(matchers):
-            if len(found) < SERIES_LISTED_MAX:
+            if len(found) <= SERIES_LISTED_MAX:
                 only = (*matchers, Matcher(NAME, False, name))
                 found |= dict.fromkeys(one.labels for one in await _increased(numbers, only, start_us, end_us, None))
-    return [dict(labels) for labels in found][:SERIES_LISTED_MAX]
+    return [dict(labels) for labels in found]
 
 
 async def _increased(

@@ -19,7 +19,16 @@ from aggregator.timestamps import parse_timestamp_us
 from api.prometheus.bad_query import BadQuery
 from api.prometheus.evaluation import Evaluation, Steps, parse, range_steps
 from api.prometheus.exemplars import exemplars
-from api.prometheus.listing import label_names, label_values, metadata, series
+from api.prometheus.listing import (
+    SERIES_LISTED_MAX,
+    VALUES_MAX,
+    Listed,
+    cut,
+    label_names,
+    label_values,
+    metadata,
+    series,
+)
 from api.prometheus.rules import alerts_of, rule_groups
 from api.prometheus.store_numbers import StoreNumbers
 from api.prometheus.vectors import Series, Values, Vector
@@ -73,9 +82,9 @@ def prometheus_routes(open_numbers: OpenNumbers, clock: Callable[[], int], guard
         return guarded(answer)
 
     async def values(numbers: StoreNumbers, parameters: Parameters, now_us: int) -> Any:
-        return await label_values(
-            numbers, dict(parameters)["label name"], *_window(parameters, now_us), _matches(parameters)
-        )
+        given = dict(parameters)
+        found = await label_values(numbers, given["label name"], *_window(parameters, now_us), _matches(parameters))
+        return cut(found, given.get("limit"), VALUES_MAX)
 
     routes = [Route(BASE + path, endpoint(respond), methods=["GET", "POST"]) for path, respond in answers.items()]
     return [*routes, Route(BASE + "/label/{name}/values", endpoint(values), methods=["GET"])]
@@ -125,7 +134,8 @@ async def _series(numbers: StoreNumbers, parameters: Parameters, now_us: int) ->
     matches = _matches(parameters)
     if not matches:
         raise BadQuery("no match[] parameter provided")
-    return await series(numbers, *_window(parameters, now_us), matches)
+    found = await series(numbers, *_window(parameters, now_us), matches)
+    return cut(found, dict(parameters).get("limit"), SERIES_LISTED_MAX)
 
 
 async def _metadata(numbers: StoreNumbers, parameters: Parameters, now_us: int) -> Any:
@@ -233,7 +243,12 @@ def _duration_us(text: str, name: str) -> int:
 
 
 def _success(data: Any) -> Response:
-    return Response(msgspec.json.encode({"status": "success", "data": data}), media_type="application/json")
+    body = {"status": "success", "data": data}
+    if isinstance(data, Listed):
+        body["data"] = data.values
+        if data.is_cut:  # in Prometheus' own words
+            body["warnings"] = ["results truncated due to limit"]
+    return Response(msgspec.json.encode(body), media_type="application/json")
 
 
 def _error(bad: BadQuery) -> Response:

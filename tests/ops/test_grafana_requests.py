@@ -271,6 +271,16 @@ def test_the_same_choices(both: Both) -> None:
     assert {name for name in theirs if name.startswith("callmeter_")} <= set(ours)
 
 
+def test_lists_are_cut_where_that_is_asked(both: Both) -> None:
+    """A limit, as Grafana sends it to Prometheus 3, cuts the list, and the answer says so."""
+    given = window(both, **{"match[]": "callmeter_calls_total", "limit": "2"})
+    for path in ("label/op_name/values", "series"):
+        status, body = ask(both.ours, "GET", path, given)
+        assert (status, len(body["data"]), body["warnings"]) == (200, 2, ["results truncated due to limit"])
+        status, body = ask(both.ours, "GET", path, given | {"limit": "3"})
+        assert (status, len(body["data"]), "warnings" in body) == (200, 3, False)
+
+
 def test_exemplars_are_among_the_calls(both: Both) -> None:
     """Each exemplar that the Prometheus was told of is one of ours, at the same series, with the same value."""
     given = {"query": BUCKETS, "start": str(both.now_s - 600), "end": str(both.now_s)}
