@@ -11,6 +11,7 @@ from aggregator.store.connection import connect
 from callmeter.backfill import Findings, KeptByWorkers, Line, PlaceFile, Refused, lines_of
 from callmeter.command_errors import explained_failures
 from callmeter.commands.produce import require_topic
+from callmeter.commands.sending_options import key_option, source_argument, topic_option
 from callmeter.progress.transfer import TransferProgress
 from callmeter.settings import Settings
 from callmeter.stored_offsets import stores
@@ -23,17 +24,10 @@ LINES_PER_LOOK = 512
 
 
 @click.command()
-@click.argument("source", metavar="FILE|-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@source_argument
 @click.option("--dry-run", is_flag=True, help="Only look at all of it, and say what would be refused.")
-@click.option(
-    "--key",
-    "keyed_by",
-    type=click.Choice(["project", "trace"]),
-    default="project",
-    show_default=True,
-    help="What shares a partition; as your producers do it.",
-)
-@click.option("--topic", help="Topic to write to.  [default: the first of CALLMETER_KAFKA__TOPICS]")
+@key_option("; as your producers do it.")
+@topic_option
 @click.option(
     "--place-file",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -10,6 +10,7 @@ from typing import IO
 import click
 
 from callmeter.commands.event_page_help import WithEventPage
+from callmeter.commands.sending_options import key_option, source_argument, topic_option
 from callmeter.event_mistakes import Doubts, mistakes
 from callmeter.progress.transfer import TransferProgress
 from callmeter.settings import Settings
@@ -34,16 +35,9 @@ class BadLine(click.ClickException):
 
 
 @click.command(cls=WithEventPage)
-@click.argument("source", metavar="FILE|-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@click.option(
-    "--key",
-    "keyed_by",
-    type=click.Choice(["project", "trace"]),
-    default="project",
-    show_default=True,
-    help="What shares a partition. `trace` spreads a project too hot for one partition.",
-)
-@click.option("--topic", help="Topic to write to.  [default: the first of CALLMETER_KAFKA__TOPICS]")
+@source_argument
+@key_option(". `trace` spreads a project too hot for one partition.")
+@topic_option
 @click.option("--check", is_flag=True, help="Send nothing; say all that is wrong, and what is surely not meant.")
 @click.pass_obj
 def produce(settings: Settings, source: str, keyed_by: KeyedBy, topic: str | None, check: bool) -> None:
