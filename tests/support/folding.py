@@ -23,7 +23,7 @@ from aggregator.objects.object_store import ObjectStore
 from aggregator.prices.book import UNPRICED, PriceBook, Timeline
 from aggregator.prices.file import load_price_file
 from aggregator.rollups.levels import LEVELS, Retention
-from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory, model_facet
+from aggregator.rollups.views import ALL_CALLS, MORE_MODELS_FACET, View, ViewDirectory, model_facet
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_S, SECOND_US
 from aggregator.writing.batch_changes import BatchChanges
@@ -222,7 +222,7 @@ class _StateReader:
             return {f"{name} {rest}": self._open_calls(kept)}
         if kind == "views":
             directory = ViewDirectory(kept)
-            return {f"{name} {rest}": ({view for view in directory.numbers if not _of_model(view)}, directory.full)}
+            return {f"{name} {rest}": ({view for view in directory.numbers if not _of_models(view)}, directory.full)}
         if kind == "r":
             letter, block = parts
             (level,) = [level for level in LEVELS if level.letter == letter]
@@ -274,6 +274,6 @@ def _subtree(subtree: Subtree) -> tuple[Json, int]:
     return dict(sorted(subtree.usage.items())), subtree.unfinished
 
 
-def _of_model(view: View) -> bool:
-    """Whether a view counts the calls of one model."""
-    return view.facet is not None and view.facet.startswith(model_facet(""))
+def _of_models(view: View) -> bool:
+    """Whether a view counts the calls of one model, or of more than one: a call may be there for a while."""
+    return view.facet is not None and (view.facet.startswith(model_facet("")) or view.facet == MORE_MODELS_FACET)
