@@ -1,5 +1,6 @@
 """Events that keep coming while something else is measured: a thread that produces them at a rate."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from ingest.kafka.producer import EventProducer
 
 STEP_S = 0.01
 LONG_ENOUGH_S = 3_600
+_INSTANT = re.compile(rb'"(?:started|ended)_at":"([^"]*)"')
 
 
 class Feeding:
@@ -74,8 +76,16 @@ def live_messages(now: datetime, events_per_s: int, for_s: float) -> list[tuple[
     """Messages for so many seconds of feeding, their event times those at which they are fed.
 
     All are made before the first is fed: making one takes longer than producing it, and no producer makes up its
-    events on the machine that folds them.
+    events on the machine that folds them. They are in the order of time: the generator tells a trace whole, the calls
+    of the next half minute too.
     """
     calls = events_per_s * LONG_ENOUGH_S // 2
     lines = generate(GeneratorSettings(calls, now, LONG_ENOUGH_S / 86_400, seed=2, key="trace"))
-    return list(map(key_and_value, islice(lines, int(events_per_s * for_s))))
+    return sorted(map(key_and_value, islice(lines, int(events_per_s * for_s))), key=_told_at)
+
+
+def _told_at(message: tuple[bytes, bytes]) -> bytes:
+    """The instant of a message's event, all of one width."""
+    found = _INSTANT.search(message[1])
+    assert found is not None
+    return found[1]
