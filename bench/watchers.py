@@ -35,7 +35,9 @@ PROJECT = "acme/project-0"
 WARM_UP_S, ROUND_S, ROUNDS = 5.0, 10.0, 3
 # Messages are made and servers started within this, so that events are fed at the time that they are of.
 PREPARED_WITHIN_S = 60.0
-# All watchers are connected, and have their first answer.
+# Until all watchers are connected and have their first answer, on a machine that is busy with other things.
+SETTLED_WITHIN_S = 60.0
+# Until connections that were closed are gone.
 SETTLE_S = 5.0
 ASK_EVERY_S = 0.01
 READ_BYTES_MAX = 1 << 16
@@ -123,12 +125,12 @@ def _round(pids: Mapping[str, int], address: str) -> _Round:
 def _watching(address: str, of_one_panel: int, panels: int) -> Iterator[list[int]]:
     """Watchers that are there until this is left; then the list has how many of them got an answer."""
     context = multiprocessing.get_context("spawn")
-    stopped, counted = context.Event(), context.Queue()
-    process = context.Process(target=_watch, args=(address, of_one_panel, panels, stopped, counted))
+    settled, stopped, counted = context.Event(), context.Event(), context.Queue()
+    process = context.Process(target=_watch, args=(address, of_one_panel, panels, settled, stopped, counted))
     process.start()
     seen: list[int] = []
     try:
-        time.sleep(SETTLE_S)
+        settled.wait(SETTLED_WITHIN_S)
         yield seen
         stopped.set()
         seen.append(counted.get(timeout=60))
@@ -138,7 +140,9 @@ def _watching(address: str, of_one_panel: int, panels: int) -> Iterator[list[int
     time.sleep(SETTLE_S)
 
 
-def _watch(address: str, of_one_panel: int, panels: int, stopped: Event, counted: "multiprocessing.Queue[int]") -> None:
+def _watch(
+    address: str, of_one_panel: int, panels: int, settled: Event, stopped: Event, counted: "multiprocessing.Queue[int]"
+) -> None:
     """Connect all watchers and read until told to stop; then say how many got an answer."""
     host, _, port = address.partition(":")
     selector, answered = selectors.DefaultSelector(), set()
@@ -153,6 +157,8 @@ def _watch(address: str, of_one_panel: int, panels: int, stopped: Event, counted
             received = key.fileobj.recv(READ_BYTES_MAX)
             if b"event: answer" in received:
                 answered.add(key.fd)
+                if len(answered) == of_one_panel + panels:
+                    settled.set()
             if not received:
                 selector.unregister(key.fileobj)
     counted.put(len(answered))
