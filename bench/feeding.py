@@ -14,6 +14,8 @@ from ingest.kafka.producer import EventProducer
 
 STEP_S = 0.01
 LONG_ENOUGH_S = 3_600
+# Hardly any trace of the generator takes longer.
+TRACE_S_MAX = 60
 _INSTANT = re.compile(rb'"(?:started|ended)_at":"([^"]*)"')
 
 
@@ -76,12 +78,16 @@ def live_messages(now: datetime, events_per_s: int, for_s: float) -> list[tuple[
     """Messages for so many seconds of feeding, their event times those at which they are fed.
 
     All are made before the first is fed: making one takes longer than producing it, and no producer makes up its
-    events on the machine that folds them. They are in the order of time: the generator tells a trace whole, the calls
-    of the next half minute too.
+    events on the machine that folds them. They are in the order of time, of traces too that began before: the generator
+    tells a trace whole, and events that come before their time are what no producer sends.
     """
     calls = events_per_s * LONG_ENOUGH_S // 2
-    lines = generate(GeneratorSettings(calls, now, LONG_ENOUGH_S / 86_400, seed=2, key="trace"))
-    return sorted(map(key_and_value, islice(lines, int(events_per_s * for_s))), key=_told_at)
+    start = now - timedelta(seconds=TRACE_S_MAX)
+    lines = generate(GeneratorSettings(calls, start, LONG_ENOUGH_S / 86_400, seed=2, key="trace"))
+    told = map(key_and_value, islice(lines, int(events_per_s * (for_s + TRACE_S_MAX))))
+    begin = now.isoformat().encode()
+    live = sorted((message for message in told if _told_at(message) >= begin), key=_told_at)
+    return live[: int(events_per_s * for_s)]
 
 
 def _told_at(message: tuple[bytes, bytes]) -> bytes:
