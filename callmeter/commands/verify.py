@@ -49,6 +49,8 @@ def verify(
             verified = asyncio.run(verify_window(settings, None, project, start_us, end_us, now_us, tree))
         except (UnknownLayout, TooMuchToRead, NothingKept) as refused:
             raise click.ClickException(str(refused)) from None
+    if not verified.shards:
+        raise click.ClickException(f"No event of a project {project!r} was ever applied: is its name right?")
     if as_json:
         instants = {name: format_utc(getattr(verified, f"{name}_us")) for name in ("start", "end", "reaches")}
         found = msgspec.to_builtins(verified.differences)
