@@ -103,6 +103,11 @@ class CallMoving:
         """An object that has been begun, and that nothing points into yet."""
         return None if self._under is None else self._under.name
 
+    @staticmethod
+    def is_as_it_was_put(stored: bytes | None, section: Section) -> bool:
+        """Whether a chunk still has the frame that a section was made of."""
+        return stored is not None and (len(stored), zlib.crc32(stored)) == (section.length, section.checksum)
+
     def _due_us(self, chunk: int) -> int:
         newest_us, noted_us = self._unmoved[chunk]
         return max((day_of(newest_us) + 1) * DAY_US + self._after_day_us, noted_us + self._wait_us)
@@ -170,7 +175,7 @@ class CallMoving:
         for key, [stored] in self._store.read_fields({key: [CALL_FRAME_FIELD] for key in by_key}).items():
             chunk = by_key[str(key)]
             section = sections[chunk]
-            if stored is None or (len(stored), zlib.crc32(stored)) != (section.length, section.checksum):
+            if not self.is_as_it_was_put(stored, section):
                 continue
             location = Location(under.name, section.offset, section.length, section.checksum)
             pointer = pack_pointer(MovedCalls(location, self._unmoved[chunk].newest_us))

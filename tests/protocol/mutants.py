@@ -9,6 +9,8 @@ from aggregator.layout import keys as layout
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, located
 from aggregator.layout.write import Key, ShardWrite
 from aggregator.segments.call_frame import unpack_calls
+from aggregator.segments.segment import Section
+from aggregator.writing.call_moving import CallMoving
 from aggregator.writing.ids import Ids
 from aggregator.writing.posting_tails import PostingTails
 from aggregator.writing.records import Records
@@ -98,6 +100,23 @@ class TrustingShard(Shard):
         ids = TrustingIds(self._store, self._limits.seal_after_s, state.records.next_number)
         ids.records = state.records
         state.ids = ids
+
+
+class BlindCallMoving(CallMoving):
+    """A pointer takes the place of whatever frame is there by then."""
+
+    @staticmethod
+    def is_as_it_was_put(stored: bytes | None, section: Section) -> bool:
+        del section
+        return stored is not None
+
+
+class BlindlyPointingShard(Shard):
+    """Frames of calls that were sealed again while the ones before were put are lost."""
+
+    def recover(self) -> None:
+        super().recover()
+        self._state.upkeep._call_moving.__class__ = BlindCallMoving
 
 
 class UncheckedSealingStore(MemoryStore):
@@ -192,6 +211,7 @@ MUTANTS = {
     "deleted before moved": Parts(store=ForgettingFirstStore),
     "fixed names": Parts(objects=FixedNames),
     "ids deleted before they are on pages": Parts(store=MovingIdsInTwoStepsStore),
+    "pointed at what was before": Parts(shard=BlindlyPointingShard),
     "no new fence": Parts(store=SameFenceStore),
     "ids not compared": Parts(shard=TrustingShard),
     "deleted at once": Parts(limits=msgspec.structs.replace(LIMITS, objects_grace_s=0)),
