@@ -147,8 +147,9 @@ def unpack_directory(stored: bytes | None) -> SealedDirectory:
 
 def range_of(number: int, places: Collection[int]) -> SealedRange:
     """The range of a frame that holds these places, at least one."""
-    slots, views = list(map(slot_of, places)), [view_of(place) for place in places]
-    return SealedRange(number, min(slots), max(slots), min(views), max(views))
+    ours = np.fromiter(places, dtype=np.int64, count=len(places))
+    slots, views = ours >> VIEW_BITS, ours & VIEW_MASK
+    return SealedRange(number, int(slots.min()), int(slots.max()), int(views.min()), int(views.max()))
 
 
 def object_prefix(key: str) -> str:

@@ -132,7 +132,7 @@ class Sealing:
         hot, fields = self._read_cells(key, places)
         cells = self._unpack_frames(key, merged) | hot
         write = ShardWrite(deletions={key: [*fields, *(one.field for one in merged)]})
-        in_order = sorted(cells, key=lambda place: (view_of(place), place))
+        in_order = sorted(cells, key=lambda place: (view_of(place), place)) if merged else list(hot)
         kept = [one for one in directory.ranges if one not in merged]
         number = directory.next_number
         for at in range(0, len(in_order), CELLS_PER_FRAME):
@@ -154,17 +154,22 @@ class Sealing:
         """
         # What this piece has become so far holds none of the places that are left (see `_unpack_frames`).
         before = SealedDirectory(ranges=tuple(one for one in directory.ranges if one.number < self._frames_before))
+        if not before.ranges:
+            taken = self._places[: -CELLS_PER_FRAME - 1 : -1]
+            if view_of(taken[0]) == ALL_CALLS:
+                taken = [place for place in taken if view_of(place) == ALL_CALLS]
+            del self._places[-len(taken) :]
+            return taken, []
         places: list[int] = []
         merged: list[SealedRange] = []
         while self._places and len(places) < CELLS_PER_FRAME:
             place = self._places[-1]
             if places and view_of(places[-1]) == ALL_CALLS != view_of(place):
                 break
-            if before.ranges:
-                more = [one for one in before.of_place(place) if one not in merged]
-                if places and len(merged) + len(more) > FRAMES_MERGED_MAX:
-                    break
-                merged += more
+            more = [one for one in before.of_place(place) if one not in merged]
+            if places and len(merged) + len(more) > FRAMES_MERGED_MAX:
+                break
+            merged += more
             places.append(self._places.pop())
         return places, sorted(merged)
 
