@@ -9,6 +9,7 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 from aggregator.rollups.levels import Retention
 from callmeter.durations import parse_duration_s
 from callmeter.planning.capacity import make_plan
+from callmeter.planning.costs import StoragePrices
 from callmeter.planning.figures import FiguresWrong, read_figures
 from callmeter.planning.load import BASELINE, Deployment, Load
 from callmeter.planning.plan_table import as_builtins, show
@@ -55,6 +56,8 @@ class Bytes(click.ParamType[int]):
 ABOVE_0 = click.FloatRange(0, min_open=True)
 PERCENT = click.FloatRange(0, 100, min_open=True)
 COUNT = click.IntRange(1)
+USD = click.FloatRange(0)
+PRICES = StoragePrices()
 
 
 @click.command(context_settings={"show_default": True, "max_content_width": 110})
@@ -89,10 +92,14 @@ COUNT = click.IntRange(1)
     help="Whether what is sealed goes into a directory or a bucket.  [default: as CALLMETER_SEGMENTS__URL says]",
 )
 @click.option("--replicas", type=COUNT, default=3, help="Copies of a message that Kafka keeps.")
+@click.option("--usd-ram", type=USD, default=PRICES.ram_usd, help="USD for a GB of memory a month.")
+@click.option("--usd-disk", type=USD, default=PRICES.disk_usd, help="USD for a GB of disk a month.")
+@click.option("--usd-objects", type=USD, default=PRICES.objects_usd, help="USD for a GB in a bucket a month.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 @click.pass_obj
 def plan(settings: Settings, /, as_json: bool, **asked: Any) -> None:
-    """Estimate what a load needs: partitions, workers, Redis memory by what it is for, broker traffic, cost of answers.
+    """Estimate what a load needs: partitions, workers, Redis memory by what it is for, broker traffic, cost of answers,
+    dollars a month for what is kept.
 
     Nothing is connected to. The figures behind it were measured by `python -m bench --record` on the machine that is
     named below the table; what is asked for beyond what was measured is scaled, and the assumptions are said.
@@ -146,4 +153,5 @@ def _deployment(asked: dict[str, Any]) -> Deployment:
         master_bytes=asked["master_memory"],
         filled=asked["filled_percent"] / 100,
         replicas=asked["replicas"],
+        prices=StoragePrices(asked["usd_ram"], asked["usd_disk"], asked["usd_objects"]),
     )

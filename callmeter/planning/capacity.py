@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from aggregator.reading.rollups import FIELDS_READ_MAX
 from aggregator.time_units import DAY_S
+from callmeter.planning.costs import MonthlyCosts, monthly_costs
 from callmeter.planning.figures import Curve, Figures
 from callmeter.planning.load import BASELINE, EVENTS_PER_CALL, Deployment, Load
 from callmeter.planning.memory import Memory, needed_memory, project_memory
@@ -69,6 +70,7 @@ class Plan:
     out_bytes_per_s: float
     replication_bytes_per_s: float
     answers: tuple[AnswerCost, ...]
+    costs: MonthlyCosts
     warnings: tuple[str, ...] = field(default=())
 
 
@@ -96,6 +98,7 @@ def make_plan(load: Load, deployment: Deployment, figures: Figures) -> Plan:
         out_bytes_per_s=in_bytes_per_s,
         replication_bytes_per_s=in_bytes_per_s * (deployment.replicas - 1),
         answers=_answers(load, placed, figures),
+        costs=monthly_costs(memory.total_bytes, deployment.filled, memory.objects_bytes, deployment.prices),
         warnings=tuple(_warnings(placed, memory)),
     )
 

@@ -1,9 +1,10 @@
 """What is to be carried, and on what: the calls that come in, and the machines that take them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aggregator.rollups.levels import Retention
+from callmeter.planning.costs import StoragePrices
 from callmeter.planning.rollup_memory import Mix
 
 EVENTS_PER_CALL = 2  # a start and an end, as Weave's SDKs send them
@@ -52,12 +53,14 @@ class Load:
 class Deployment:
     """How full things may be: `busy` is the part of its speed at which a worker or a master runs, `filled` the part of
     `master_bytes` that a master's data takes. `replicas` counts the copies of a message that the broker keeps.
+    `prices`: what memory, disks and objects cost.
     """
 
     busy: float = 0.5
     master_bytes: float = 32e9
     filled: float = 0.7
     replicas: int = 3
+    prices: StoragePrices = field(default_factory=StoragePrices)
 
     def __post_init__(self) -> None:
         if not (0 < self.busy <= 1 and 0 < self.filled <= 1 and self.master_bytes > 0 and self.replicas >= 1):

@@ -12,6 +12,7 @@ from aggregator.rollups.levels import LEVELS
 from aggregator.time_units import DAY_S
 from callmeter.durations import format_duration
 from callmeter.planning.capacity import Plan
+from callmeter.planning.costs import DISK_PER_DATA
 from callmeter.planning.figures import Figures
 from callmeter.planning.load import BASELINE, EVENTS_PER_CALL, Deployment, Load
 
@@ -88,6 +89,7 @@ def _parts(load: Load, deployment: Deployment, plan: Plan) -> dict[str, list[Row
         "Kafka": _kafka_rows(load, deployment, plan),
         "workers": _worker_rows(deployment, plan),
         "Redis": _redis_rows(load, deployment, plan),
+        "a month": _cost_rows(load, deployment, plan),
         "answers, p50 of one client": [
             (
                 answer.question,
@@ -169,6 +171,19 @@ def _redis_rows(load: Load, deployment: Deployment, plan: Plan) -> list[Row]:
     ]
 
 
+def _cost_rows(load: Load, deployment: Deployment, plan: Plan) -> list[Row]:
+    costs, prices = plan.costs, deployment.prices
+    disk = f"{DISK_PER_DATA:g} × the data, for its append-only file, × ${prices.disk_usd:g} a GB"
+    rows = [
+        ("memory of Redis", _usd(costs.ram_usd), f"{_bytes(costs.ram_bytes)} × ${prices.ram_usd:g} a GB"),
+        ("disk of Redis", _usd(costs.disk_usd), disk),
+    ]
+    if load.moves:
+        because = f"{_bytes(costs.objects_bytes)} × ${prices.objects_usd:g} a GB"
+        rows.append(("objects", _usd(costs.objects_usd), because))
+    return [*rows, ("in all", _usd(costs.total_usd), "without brokers, workers and replicas of Redis")]
+
+
 def _sealing(load: Load) -> str:
     if load.seal_after_s is None:
         return "nothing is sealed (CALLMETER_SEGMENTS__SEAL)"
@@ -182,6 +197,10 @@ def _bytes(size: float) -> str:
             return f"{size:.3g} {unit}"
         size /= 1_000
     return f"{size:,.0f} PB" if size >= 100 else f"{size:.3g} PB"
+
+
+def _usd(amount: float) -> str:
+    return f"${amount:,.2f}" if amount < 100 else f"${amount:,.0f}"
 
 
 def _by_occasion(figures: Figures) -> dict[str, list[str]]:

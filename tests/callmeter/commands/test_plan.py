@@ -37,11 +37,12 @@ def answer_of(*arguments: str, **variables: str) -> Any:
 
 @pytest.mark.usefixtures("made_up")
 def test_everything_asked_is_reckoned_with() -> None:
-    """Each option stands in the load or the room; `1e3` and sizes are read as people write them."""
+    """Each option stands in the load or the deployment; `1e3` and sizes are read as people write them."""
     answer = answer_of(
         *("--calls-per-second", "1e3", "--projects", "40", "--busiest-percent", "10", "--models", "7", "--ops", "8"),
         *("--users", "9", "--runs", "3", "--calls-per-trace", "5", "--usage-percent", "25", "--message-bytes", "2kB"),
         *("--busy-percent", "60", "--master-memory", "64GiB", "--filled-percent", "50", "--replicas", "2"),
+        *("--usd-ram", "4", "--usd-disk", "0.1", "--usd-objects", "0"),
         CALLMETER_LIMITS__VIEWS="500",
     )
     assert answer["load"] == {
@@ -67,7 +68,13 @@ def test_everything_asked_is_reckoned_with() -> None:
         "seal_after_s": 3_600,
         "moves": False,
     }
-    assert answer["deployment"] == {"busy": 0.6, "master_bytes": 64 * 2**30, "filled": 0.5, "replicas": 2}
+    assert answer["deployment"] == {
+        "busy": 0.6,
+        "master_bytes": 64 * 2**30,
+        "filled": 0.5,
+        "replicas": 2,
+        "prices": {"ram_usd": 4.0, "disk_usd": 0.1, "objects_usd": 0.0},
+    }
     assert answer["plan"]["events_per_s"] == 2_000
 
 
