@@ -23,6 +23,8 @@ Json = dict[str, Any]
 
 EXAMPLES = 80
 BREAKDOWNS_PER_EXAMPLE, VALUES_PER_EXAMPLE, EXAMPLES_PER_EXAMPLE = 6, 2, 4
+ONE_BUCKET_S = 10**9
+ONE_VALUE_A_CALL = ("op_name", "wb_user_id", "wb_run_id", "trace_root", "error")
 DIMENSIONS = ("op_name", "model", "wb_user_id", "wb_run_id", "trace_root", "error")
 
 
@@ -82,6 +84,22 @@ def comparable(answer: Json) -> Json:
     return answer | {"calls": [{rank: call[rank]} if rank else call for call in answer["calls"]]}
 
 
+def not_adding_up(product: InProcess, request: Json, breakdown: Json) -> list[Any]:
+    """Return what a breakdown says otherwise than `/calls/stats` of its window and filter, and than its own rows."""
+    asked = {name: request.get(name) for name in ("project_id", "start", "end", "filter")}
+    asked |= {"granularity": ONE_BUCKET_S, "call_metrics": [{"metric": "call_count"}, {"metric": "error_count"}]}
+    [(status, stats)] = product.ask([("/calls/stats", asked)])
+    assert status == 200, stats
+    counted = "sum_error_count" if request["dimension"] == "error" else "count"  # only what failed has an error
+    calls = sum(row[counted] for row in stats["call_buckets"])
+    wrong = [("total", breakdown["total"]["count"], calls)] if breakdown["total"]["count"] != calls else []
+    if request["dimension"] in ONE_VALUE_A_CALL:
+        rows = breakdown["rows"] + [breakdown["rest"]] * (breakdown["rest"] is not None)
+        if (summed := sum(row["count"] for row in rows)) != calls:
+            wrong.append(("rows", summed, calls))
+    return wrong
+
+
 @pytest.fixture
 def product(redis_url: str) -> Iterator[InProcess]:
     """The product on an empty Redis."""
@@ -109,6 +127,8 @@ def test_answers_are_those_of_a_scan(product: InProcess) -> None:
             expected = ANSWER[path](calls, prices, request)
             if status == 200 and path == "/calls/examples":
                 expected, body = comparable(expected), comparable(body)
+            elif status == 200 and path == "/calls/breakdown":
+                found += not_adding_up(product, request, body)
             case = {"status": 200, "expected": expected}
             if differing := differences(case, status, body):
                 found.append((path, request, differing[:5]))
