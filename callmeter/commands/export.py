@@ -23,7 +23,12 @@ from callmeter.settings import Settings
 if TYPE_CHECKING:
     from callmeter.parquet.export import Exported, Window
 
-TABLES = ("facts", "rollups-5m", "rollups-1h")
+EXPORTING = {
+    "facts": "exporting facts",
+    "rollups-5m": "exporting rollups of five minutes",
+    "rollups-1h": "exporting rollups of an hour",
+}
+TABLES = tuple(EXPORTING)
 
 
 HELP = """Write calls and rollups of a project as Parquet files into DIRECTORY, so that other tools read our numbers.
@@ -110,7 +115,7 @@ async def _export(settings: Settings, window: "Window", tables: tuple[str, ...])
         exported = []
         minutes = (window.end_us - window.start_us) // MINUTE_US
         for table in tables:
-            with WorkProgress(f"exporting {table}", "minutes", minutes) as progress:
+            with WorkProgress(EXPORTING[table], "minutes", minutes) as progress:
                 exported.append(await export_table(reader, window, table, progress.add))
         return exported
     finally:
