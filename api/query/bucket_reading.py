@@ -89,7 +89,7 @@ async def rows_of_rollups(
     Reads stretch by stretch, with others' work between. Raises NotKept, TooMuchToRead, StateLost, and Refusal.
     """
     parts = stretches(buckets.edges_us)
-    read = [_ReadStretch([], []) for _ in parts]
+    read = [_ReadStretch([], [], []) for _ in parts]
     digest = _digest(buckets.question)
     for _ in range(READS_MAX):
         before = list(read)
@@ -98,10 +98,10 @@ async def rows_of_rollups(
             read[at] = await _rows_of_stretch(source, kept, stretch, before[at].rows, size)
             if not before[at].rows:
                 size.add(read[at].rows)
-            await asyncio.sleep(
-                0
-            )  # of a project that is nowhere nothing is read, so that nothing else lets others go on
-        if len(parts) <= 1 or all(old.prints == new.prints for old, new in zip(before, read, strict=True)):
+            # Of a project that is nowhere nothing is read, so that nothing else lets others go on.
+            await asyncio.sleep(0)
+        is_still = all(one.after == one.prints for one in read)
+        if is_still and (len(parts) == 1 or [one.prints for one in before] == [one.prints for one in read]):
             break
     return list(chain.from_iterable(one.rows for one in read))
 
@@ -126,10 +126,11 @@ class _Stretch(NamedTuple):
 
 
 class _ReadStretch(NamedTuple):
-    """The rows of a stretch's buckets, and the fingerprints of what they were read from."""
+    """The rows of a stretch's buckets, and the fingerprints of what they were read from, before and afterwards."""
 
     rows: list[BucketRows]
     prints: list[bytes]
+    after: list[bytes]
 
 
 def _stretch(digest: bytes, buckets: Buckets, takes_turns: bool, minutes_reach_us: int) -> _Stretch:
@@ -145,27 +146,23 @@ async def _rows_of_stretch(
     """Return its rows: those given, where some have been read before and reading again what has changed is costly."""
     versions = await _versions(source, stretch.sources)
     prints = _prints(stretch, versions)
-    for _ in range(READS_MAX):
-        found = {at: of_one for at, key in enumerate(stretch.keys) if (of_one := kept.find(key, prints[at]))}
-        fresh = [at for at in range(len(stretch.keys)) if at not in found]
-        size.add_series(chain.from_iterable({of_one.series for of_one in found.values()}))
-        is_costly = read_cost(stretch.buckets.question, [stretch.covers[at] for at in fresh]) > CHEAP_COST_MAX
-        if rows and is_costly:
-            break
-        if fresh:
-            async with source.turns.turn() if is_costly or stretch.takes_turns else nullcontext():
-                fresh_rows, versions = await _fresh_rows(source, stretch, fresh, versions, size)
-                found |= fresh_rows
-        rows = [found[at] for at in range(len(stretch.keys))]
-        after = _prints(stretch, versions)
-        for at in fresh:
-            # What has changed while it was read may be of neither state.
-            if prints[at] == after[at] and not _may_be_gone(stretch, at):
-                kept.keep(stretch.keys[at], prints[at], rows[at])
-        if after == prints:
-            break
-        prints = after
-    return _ReadStretch(rows, prints)
+    found = {at: of_one for at, key in enumerate(stretch.keys) if (of_one := kept.find(key, prints[at]))}
+    fresh = [at for at in range(len(stretch.keys)) if at not in found]
+    size.add_series(chain.from_iterable({of_one.series for of_one in found.values()}))
+    is_costly = read_cost(stretch.buckets.question, [stretch.covers[at] for at in fresh]) > CHEAP_COST_MAX
+    if rows and is_costly:
+        return _ReadStretch(rows, prints, prints)
+    if not fresh:
+        return _ReadStretch(list(found.values()), prints, prints)
+    async with source.turns.turn() if is_costly or stretch.takes_turns else nullcontext():
+        fresh_rows, versions = await _fresh_rows(source, stretch, fresh, versions, size)
+    found |= fresh_rows
+    after = _prints(stretch, versions)
+    for at in fresh:
+        # What has changed while it was read may be of neither state.
+        if prints[at] == after[at] and not _may_be_gone(stretch, at):
+            kept.keep(stretch.keys[at], prints[at], found[at])
+    return _ReadStretch([found[at] for at in range(len(stretch.keys))], prints, after)
 
 
 async def _fresh_rows(
