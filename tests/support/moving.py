@@ -1,7 +1,11 @@
 """A shard that moves sealed frames into a directory, and the check of what points where."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
+
+import pytest
+import redis
 
 from aggregator.layout.keys import ShardKeys
 from aggregator.layout.moved import CALLS_LETTER, NO_PROJECT, unpack_objects
@@ -57,6 +61,30 @@ def open_moving(
 ) -> Shard:
     """A writer that moves what it has sealed."""
     return Shard(ShardStore(client, SHARD), prices(), retention, limits, objects_access(objects, AtOnce()))
+
+
+@contextmanager
+def killed_at(monkeypatch: pytest.MonkeyPatch, command: str, crash_at: int, takes_effect: bool) -> Iterator[None]:
+    """End what runs inside at the step after so many: Redis is to `replace` or the directory to `put` something.
+
+    `takes_effect`: the last step is done and not answered.
+    """
+    of: Any = ShardStore if command == "replace" else FailingStore
+    original = getattr(of, command)
+    left = crash_at
+
+    def crashing(self: Any, *args: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            return original(self, *args)
+        if takes_effect:
+            original(self, *args)
+        raise redis.ConnectionError("killed")
+
+    with monkeypatch.context() as patch, suppress(redis.ConnectionError):
+        patch.setattr(of, command, crashing)
+        yield
 
 
 def frames_in_redis(client: Any) -> list[bytes]:

@@ -8,12 +8,8 @@ from aggregator.rollups.levels import LEVELS
 from aggregator.time_units import HOUR_S
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.shard import Shard
-from tests.support.folding import (
-    NOW_US,
-    SHARD,
-    complete,
-    tokens,
-)
+from tests.pipeline.lifelike import lifelike_events
+from tests.support.folding import NOW_US, SHARD, complete, decoded, tokens
 
 AT_ONCE = ShardLimits(seal_after_s=-10 * 86_400)
 
@@ -36,6 +32,21 @@ def seal_all(shard: Shard, now_us: int = NOW_US) -> int:
     while shard.seal(now_us):
         steps += 1
     return steps
+
+
+def agents_batches(rng: random.Random, count: int) -> list[list[Event]]:
+    """Batches of any size of so many events of agents and 20 of them again, some out of order."""
+    events = [event for one in decoded(lifelike_events(rng, count)) for event in one]
+    events += rng.sample(events, 20)
+    for _ in range(40):
+        one, other = (rng.randrange(len(events)) for _ in range(2))
+        events[one], events[other] = events[other], events[one]
+    batches = []
+    while events:
+        size = rng.randint(1, 40)
+        batches.append(events[:size])
+        events = events[size:]
+    return batches
 
 
 def some_calls(count: int, first: int = 0, hours: int = 5) -> list[Event]:

@@ -1,13 +1,11 @@
 """Moving call records: frames of chunks go into objects, and nothing they say changes, whatever ends it on the way."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from random import Random
 from typing import Any
 
 import msgspec
 import pytest
-import redis
 
 from aggregator.layout.moved import is_of_calls, unpack_objects
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, unpack_pointer
@@ -20,7 +18,6 @@ from aggregator.writing.limits import ShardLimits
 from aggregator.writing.object_verification import shard_objects, verify_objects
 from aggregator.writing.objects_access import AtOnce, objects_access
 from aggregator.writing.shard import Shard
-from tests.pipeline.lifelike import lifelike_events
 from tests.support.folding import (
     KEEP_ALL,
     NOW_US,
@@ -30,15 +27,24 @@ from tests.support.folding import (
     TINY,
     apply,
     complete,
-    decoded,
     end,
     fold_all,
     prices,
     start,
     tokens,
 )
-from tests.support.moving import AT_ONCE, KEYS, PREFIX, FailingStore, check_pointers, moved_chunks, open_moving, state
-from tests.support.sealing import seal_all
+from tests.support.moving import (
+    AT_ONCE,
+    KEYS,
+    PREFIX,
+    FailingStore,
+    check_pointers,
+    killed_at,
+    moved_chunks,
+    open_moving,
+    state,
+)
+from tests.support.sealing import agents_batches, seal_all
 from tests.support.small_chunks import small_chunks
 
 CALLS_PER_CHUNK = 4
@@ -77,16 +83,7 @@ def objects_of_calls(client: Any) -> set[str]:
 def test_any_order_of_moving(seed: int, client: Any, objects: FailingStore) -> None:
     """Calls of agents, out of order and twice, sealed and moved between any two batches, by any writer."""
     rng = Random(seed)
-    events = [event for one in decoded(lifelike_events(rng, 60)) for event in one]
-    events += rng.sample(events, 20)
-    for _ in range(40):
-        one, other = (rng.randrange(len(events)) for _ in range(2))
-        events[one], events[other] = events[other], events[one]
-    batches = []
-    while events:
-        size = rng.randint(1, 40)
-        batches.append(events[:size])
-        events = events[size:]
+    batches = agents_batches(rng, 60)
     expected = fold_all(client, batches)
     client.flushall()
     shard = open_moving(client, objects, TINY_AT_ONCE)
@@ -150,23 +147,9 @@ def test_a_crash_at_each_step(
     client.flushall()
     shard = open_moving(client, objects)
     apply(shard, events)
-    of: Any = ShardStore if command == "replace" else FailingStore
-    original = getattr(of, command)
     for crash_at in range(100):
-        left = [crash_at]
-
-        def crashing(self: Any, *args: Any, left: list[int] = left) -> Any:
-            left[0] -= 1
-            if left[0] >= 0:
-                return original(self, *args)
-            if takes_effect:
-                original(self, *args)
-            raise redis.ConnectionError("killed")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(of, command, crashing)
-            with suppress(redis.ConnectionError):
-                seal_all(shard)
+        with killed_at(monkeypatch, command, crash_at, takes_effect):
+            seal_all(shard)
         assert state(client, objects) == expected
         check_pointers(client, objects)
         shard = open_moving(client, objects)

@@ -17,7 +17,6 @@ from aggregator.writing.call_moving import CallMoving
 from aggregator.writing.call_sealing import CallSealing
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.objects_access import NO_OBJECTS
-from tests.pipeline.lifelike import lifelike_events
 from tests.support.folding import (
     NOW_US,
     PROJECT,
@@ -26,7 +25,6 @@ from tests.support.folding import (
     TINY,
     apply,
     complete,
-    decoded,
     end,
     fold_all,
     open_shard,
@@ -34,7 +32,7 @@ from tests.support.folding import (
     start,
     tokens,
 )
-from tests.support.sealing import AT_ONCE, seal_all, some_calls
+from tests.support.sealing import AT_ONCE, agents_batches, seal_all, some_calls
 from tests.support.small_chunks import small_chunks
 
 KEYS = ShardKeys(SHARD)
@@ -62,16 +60,7 @@ def own_fields(client: Any) -> dict[int, set[bytes]]:
 def test_any_order_of_sealing(seed: int, client: Any) -> None:
     """Calls of agents in batches of any size, out of order and twice, sealed between any two, by any writer."""
     rng = Random(seed)
-    events = [event for one in decoded(lifelike_events(rng, 120)) for event in one]
-    events += rng.sample(events, 20)
-    for _ in range(40):
-        one, other = (rng.randrange(len(events)) for _ in range(2))
-        events[one], events[other] = events[other], events[one]
-    batches = []
-    while events:
-        size = rng.randint(1, 40)
-        batches.append(events[:size])
-        events = events[size:]
+    batches = agents_batches(rng, 120)
     expected = fold_all(client, batches)
     client.flushall()
     shard = open_shard(client, TINY)

@@ -1,17 +1,24 @@
 """Moving that is cut off, or overtaken: whoever goes on finds all as it was, or as it is to be."""
 
-from contextlib import suppress
 from typing import Any
 
 import pytest
-import redis
 
 from aggregator.store.shard_store import Fenced, ShardStore
 from aggregator.time_units import SECOND_US
 from aggregator.writing.objects_access import AtOnce, objects_access
 from aggregator.writing.shard import Shard
 from tests.support.folding import KEEP_ALL, NOW_US, SHARD, apply, fold_all, prices
-from tests.support.moving import AT_ONCE, KEYS, FailingStore, check_pointers, frames_in_redis, open_moving, state
+from tests.support.moving import (
+    AT_ONCE,
+    KEYS,
+    FailingStore,
+    check_pointers,
+    frames_in_redis,
+    killed_at,
+    open_moving,
+    state,
+)
 from tests.support.sealing import seal_all, some_calls, unsealed_fields
 
 
@@ -26,23 +33,9 @@ def test_a_crash_at_each_step(
     client.flushall()
     shard = open_moving(client, objects)
     apply(shard, events)
-    of: Any = ShardStore if command == "replace" else FailingStore
-    original = getattr(of, command)
     for crash_at in range(100):
-        left = [crash_at]
-
-        def crashing(self: Any, *args: Any, left: list[int] = left) -> Any:
-            left[0] -= 1
-            if left[0] >= 0:
-                return original(self, *args)
-            if takes_effect:
-                original(self, *args)
-            raise redis.ConnectionError("killed")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(of, command, crashing)
-            with suppress(redis.ConnectionError):
-                seal_all(shard)
+        with killed_at(monkeypatch, command, crash_at, takes_effect):
+            seal_all(shard)
         assert state(client, objects) == expected
         check_pointers(client, objects)
         shard = open_moving(client, objects)
