@@ -1,22 +1,17 @@
 """Reading call records: those of some minutes, those that indexes select, those with given ids."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import msgspec
 
 from aggregator.calls.call import Call
 from aggregator.calls.packed_id import pack_id
 from aggregator.layout import keys as layout
-from aggregator.layout.keys import CALLS_PER_CHUNK
 from aggregator.layout.postings import block_field, unpack_block, unpack_latest
-from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, calls_among, located
-from aggregator.objects.frame_cache import DamagedObject
-from aggregator.objects.object_store import ObjectStoreAway
 from aggregator.reading.ids import find_numbers
+from aggregator.reading.records import read_records
 from aggregator.reading.rollups import TooMuchToRead
-from aggregator.segments.compression import CorruptFrame
-from aggregator.store.reader import Command, OpenedProject, ProjectShard, StoreReader, UnknownLayout
+from aggregator.store.reader import Command, OpenedProject, ProjectShard, StoreReader
 from aggregator.time_units import MINUTE_US
 
 # About 1 KB of memory and 2 µs each; who needs more asks for rollups, or a shorter window.
@@ -26,17 +21,14 @@ LOOKUPS_MAX = 500_000
 # What is read between two looks at what else there is to do: some milliseconds each.
 LOOKUPS_AT_ONCE_MAX = 1_000
 CALLS_AT_ONCE_MAX = 1_000
-FRAMES_AT_ONCE_MAX = 10
+# Who asks for so few may soon ask for the same again.
+CALLS_KEPT_MAX = 1_000
 BLOCKS_AT_ONCE_MAX = 20
 BLOCK_READS_AT_ONCE_MAX = 5
 PREFIXES_AT_ONCE_MAX = 20
 REFS_AT_ONCE_MAX = 500
 # Distinct refs that the prefixes of a filter stand for, over all days and shards; each is looked up by itself.
 REFS_READ_MAX = 100_000
-
-
-class DamagedCalls(UnknownLayout):
-    """Sealed call records cannot be read: the message says which."""
 
 
 Selected = dict[ProjectShard, set[int]]
@@ -155,60 +147,12 @@ async def calls_in_pieces(
     reader: StoreReader, selected: Selected
 ) -> AsyncIterator[dict[tuple[ProjectShard, int], Call]]:
     """Yield the calls some at a time, so that others get their turn between, and few are in memory."""
+    keep = _count(selected) <= CALLS_KEPT_MAX
     for shard, numbers in selected.items():
         ordered = sorted(numbers)
         for at in range(0, len(ordered), CALLS_AT_ONCE_MAX):
-            yield await _read_some(reader, shard, ordered[at : at + CALLS_AT_ONCE_MAX])
-
-
-async def _read_some(
-    reader: StoreReader, shard: ProjectShard, numbers: Sequence[int]
-) -> dict[tuple[ProjectShard, int], Call]:
-    by_chunk: dict[int, list[int]] = {}
-    for number in numbers:
-        by_chunk.setdefault(number // CALLS_PER_CHUNK, []).append(number)
-    replies = await reader.fetch(
-        [  # frame and fields in one command, so that no record is sealed in between
-            ("HMGET", shard.keys.calls(chunk), CALL_FRAME_FIELD, *(number % CALLS_PER_CHUNK for number in within))
-            for chunk, within in by_chunk.items()
-        ]
-    )
-    calls: dict[tuple[ProjectShard, int], Call] = {}
-    moved = await _read_moved(reader, shard, dict(zip(by_chunk, replies, strict=True)))
-    frames = 0
-    for (field, *stored), (chunk, within) in zip(replies, by_chunk.items(), strict=True):
-        frame = moved.get(chunk, field)
-        if frame is not None:
-            frames += 1
-            if frames % FRAMES_AT_ONCE_MAX == 0:
-                await asyncio.sleep(0)
-        try:
-            found = calls_among(shard.keys.calls(chunk), within, stored, frame)
-        except CorruptFrame as why:
-            raise DamagedCalls(str(why)) from why
-        calls.update(((shard, number), call) for number, call in found.items())
-    return calls
-
-
-async def _read_moved(
-    reader: StoreReader, shard: ProjectShard, by_chunk: Mapping[int, Sequence[bytes | None]]
-) -> dict[int, bytes]:
-    """The frames that have moved into objects, as far as a record is in them, by chunk.
-
-    `by_chunk`: what the frame's field holds, then those of the records.
-    """
-    places = {
-        chunk: place
-        for chunk, (frame, *stored) in by_chunk.items()
-        if None in stored and (place := located(shard.keys.calls(chunk), frame)) is not None
-    }
-    if not places:
-        return {}
-    try:
-        found = await reader.frames.read_aside(list(places.values()))
-    except (ObjectStoreAway, DamagedObject) as why:
-        raise DamagedCalls(str(why)) from why
-    return {chunk: found[place] for chunk, place in places.items()}
+            found = await read_records(reader, shard, ordered[at : at + CALLS_AT_ONCE_MAX], keep)
+            yield {(shard, number): call for number, call in found.items()}
 
 
 async def _read_postings(

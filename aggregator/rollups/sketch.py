@@ -84,7 +84,7 @@ def quantiles(
     targets = np.array(wanted) * last_rank
     # Only the centroids around the wanted ranks matter.
     at = np.searchsorted(ends, targets + 1)
-    near = np.unique(np.clip(np.concatenate([at - 1, at, at + 1]), 0, len(ends) - 1))
+    near = sorted(set(np.clip(np.concatenate([at - 1, at, at + 1]), 0, len(ends) - 1).tolist()))
     means, weights, ends = means[near], weights[near], ends[near]
     middles = ends - (np.abs(weights) + 1) / 2
     reach = np.where(weights > 0, (weights - 1) / 2, 0)

@@ -7,6 +7,7 @@ that is its total. Only the order in which a record has its models may come out 
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
+from itertools import compress as chosen
 from operator import attrgetter
 
 import msgspec
@@ -101,12 +102,12 @@ def unpack_calls(packed: bytes, wanted: Collection[int] | None = None) -> dict[i
     try:
         columns = _decoder.decode(decompress(packed))
         rest = _REST.unpack(columns.rest)
-        found = _records(columns, wanted)
-        _add_totals(found, rest)
+        calls = _records(columns, rest, wanted)
     except (msgspec.MsgspecError, ValueError, LookupError, OverflowError) as why:
         raise CorruptFrame(str(why)) from why
-    calls = {number: call for number, (call, _) in found.items()} | rest.whole
-    return calls if wanted is None else {number: call for number, call in calls.items() if number in wanted}
+    if wanted is None:
+        return calls | rest.whole
+    return calls | {number: call for number, call in rest.whole.items() if number in wanted}
 
 
 def _differences(values: Sequence[int]) -> list[int]:
@@ -187,22 +188,30 @@ def _stated(total: Usage) -> Usage:
     return {model: [*vector[:UNCACHED_COST], *_NO_COSTS, vector[UNREAD_ROWS]] for model, vector in total.items()}
 
 
-def _records(columns: _Columns, wanted: Collection[int] | None) -> dict[int, tuple[Call, int]]:
-    """Records with their flags, without totals and what they state: those wanted, and those whose totals they need."""
+def _records(columns: _Columns, rest: _Rest, wanted: Collection[int] | None) -> dict[int, Call]:
+    """The records that columns hold, of those wanted. Of the others only what their totals need is looked at."""
     table = unpack_table(columns.table, _COLUMNS, columns.count)
     table[_SUMMED] = np.cumsum(table[_SUMMED], axis=1)
-    needed = np.ones(columns.count, dtype=np.bool_)
+    table[_TRACE] = table[_OWN] - table[_TRACE]
+    asked = needed = np.ones(columns.count, dtype=np.bool_)
     if wanted is not None:
-        needed = _needed(np.isin(table[_NUMBER], list(wanted)), table[_NUMBER], table[_FLAGS], table[_LINK])
+        asked = _among(table[_NUMBER], wanted)
+        needed = _needed(asked, table)
     usage = unpack_usage(columns.usage, table[_ROWS], needed)
-    table = table[:, needed]
-    places = table[_OWN], table[_OWN] - table[_TRACE], table[_OWN] - table[_PARENT_ID]
+    totals = _totals(table[[_NUMBER, _FLAGS, _LINK, _TRACE]][:, needed], usage, rest)
+    usage = list(chosen(usage, asked[needed].tolist()))
+    table = table[:, asked]
+    places = table[_OWN], table[_TRACE], table[_OWN] - table[_PARENT_ID]
     ids = unpack_ids(columns.ids, np.concatenate(places))
     own_ids, traces, parents = ([ids[place] for place in of_kind.tolist()] for of_kind in places)
-    found: dict[int, tuple[Call, int]] = {}
+    found: dict[int, Call] = {}
     for row, own_id, trace, parent, of_call in zip(table.T.tolist(), own_ids, traces, parents, usage, strict=True):
         texts = [columns.texts[place] for place in row[_FIRST_TEXT:]]
-        found[row[_NUMBER]] = _record(row, (own_id, trace, parent), of_call, texts), row[_FLAGS]
+        call = _record(row, (own_id, trace, parent), of_call, texts)
+        number, flags = row[_NUMBER], row[_FLAGS]
+        call.subtree = totals.get(number)
+        call.stated = _stated(call.total().usage) if flags & _STATES else rest.stated.get(number)
+        found[number] = call
     return found
 
 
@@ -231,20 +240,49 @@ def _record(row: Sequence[int], ids: tuple[bytes, bytes, bytes], usage: Usage, t
     )
 
 
-def _needed(wanted: NDArray[np.bool_], numbers: Integers, flags: Integers, links: Integers) -> NDArray[np.bool_]:
-    """Say of each record whether it is wanted, or a total that is wanted follows from it."""
-    needed = new = wanted
-    has_children = flags & _TOTAL != 0
-    while (new & has_children).any():
-        new = np.isin(numbers - links, numbers[new & has_children]) & (links > 0) & ~needed
+def _among(numbers: Integers, wanted: Collection[int]) -> NDArray[np.bool_]:
+    """Say of each of these numbers, which ascend, whether it is wanted."""
+    asked = np.zeros(len(numbers), dtype=np.bool_)
+    asked[[at for at, number in enumerate(numbers.tolist()) if number in wanted]] = True
+    return asked
+
+
+def _needed(asked: NDArray[np.bool_], table: Integers) -> NDArray[np.bool_]:
+    """Say of each record whether it is asked for, or a total that is asked for follows from it."""
+    numbers, links, has_total = table[_NUMBER], table[_LINK], table[_FLAGS] & _TOTAL != 0
+    needed = new = asked
+    if not (asked & has_total).any():
+        return needed
+    is_below = links > 0
+    above = np.searchsorted(numbers, np.where(is_below, numbers - links, numbers))  # where its parent is, if it is here
+    is_below &= numbers[above] == numbers - links
+    while (new & has_total).any():
+        new = is_below & (new & has_total)[above] & ~needed
         needed = needed | new
     return needed
 
 
-def _add_totals(found: dict[int, tuple[Call, int]], rest: _Rest) -> None:
-    """Add the totals, those of the last records first: what follows from them is known then."""
-    calls = {number: call for number, (call, _) in found.items()}
-    children = _children(calls.items())
-    for number, (call, flags) in reversed(found.items()):
-        call.subtree = _total(number, call, calls, children) if flags & _TOTAL else rest.totals.get(number)
-        call.stated = _stated(call.total().usage) if flags & _STATES else rest.stated.get(number)
+def _totals(rows: Integers, usages: Sequence[Usage], rest: _Rest) -> dict[int, Subtree]:
+    """The totals by number, those of the last records first: what follows from them is known then.
+
+    `rows`: by record its number, flags, how far its parent's number is from that, and the place of its trace.
+    """
+    found = dict(rest.totals)
+    of_all = list(zip(*rows.tolist(), usages, strict=True))
+    below: dict[int, list[tuple[int, int, int, Usage]]] = {}
+    for number, flags, link, trace, usage in reversed(of_all):
+        if flags & _TOTAL:
+            total = Subtree({}, int(not flags & _ENDED))
+            add_usage(total.usage, usage)
+            for child, of_child, its_trace, its_usage in reversed(below.get(number, ())):
+                if its_trace != trace:
+                    continue
+                if child in found:
+                    total.merge(found[child])
+                else:
+                    total.unfinished += not of_child & _ENDED
+                    add_usage(total.usage, its_usage)
+            found[number] = total
+        if link > 0:
+            below.setdefault(number - link, []).append((number, flags, trace, usage))
+    return found

@@ -30,6 +30,7 @@ from aggregator.store.eviction import EvictionWatch, MayEvict
 from aggregator.store.generation import LiveNamespace
 from aggregator.store.pieces import Command as Command
 from aggregator.store.pieces import pieces
+from aggregator.store.recent_records import RecentRecords
 
 # Projects of which it is remembered where they were, some 200 bytes each; forgotten all at once.
 OPENED_LAST_MAX = 10_000
@@ -101,6 +102,8 @@ class StoreReader:
         self._opened_last: dict[str, list[ShardName]] = {}
         # By key, as they were when they were last read: for who finds ids with them.
         self.id_tables: dict[str, IdTable] = {}
+        # For who reads records.
+        self.recent_records = RecentRecords()
 
     async def fetch(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to `commands`, in order: in one round trip, or in as many as they are pieces."""

@@ -11,12 +11,15 @@ import pytest
 from aggregator.calls.call import Call
 from aggregator.layout.keys import ShardKeys
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD
-from aggregator.objects.object_store import ObjectStore
-from aggregator.reading import calls as reading
-from aggregator.reading.calls import DamagedCalls, IndexValues, read_calls, select_by_index, select_minutes
+from aggregator.objects.frame_cache import FrameCache, Located
+from aggregator.objects.object_store import ObjectStore, Span
+from aggregator.reading import records
+from aggregator.reading.calls import IndexValues, read_calls, select_by_index, select_minutes
+from aggregator.reading.records import DamagedCalls
 from aggregator.reading.verification import Piece, verify
 from aggregator.store.connection import connect_readers
 from aggregator.store.reader import StoreReader
+from aggregator.store.recent_records import RecentRecords
 from aggregator.time_units import HOUR_S, MINUTE_US, SECOND_US
 from tests.support.folding import (
     KEEP_ALL,
@@ -98,7 +101,7 @@ async def differences(reader: StoreReader) -> Sequence[Any] | None:
 def test_the_same_records(at_once: int, client: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Records are the same by time and by index, sealed, changed after that, and sealed again; `verify` finds nothing
     amiss."""
-    monkeypatch.setattr(reading, "FRAMES_AT_ONCE_MAX", at_once)
+    monkeypatch.setattr(records, "FRAMES_AT_ONCE_MAX", at_once)
     shard = open_shard(client, AT_ONCE)
     apply(shard, EVENTS)
     for _ in range(2):
@@ -208,3 +211,36 @@ def test_a_lost_or_damaged_object_is_named(client: Any, objects: FailingStore, r
         ask(redis_url, all_calls, nothing, objects)
     path.write_bytes(content)
     assert len(ask(redis_url, all_calls, nothing, objects)) == CALLS
+
+
+def test_what_was_read_lately_is_not_read_again(client: Any, objects: FailingStore, redis_url: str) -> None:
+    """Who asks for the same records again has them without the store; one that has changed since is as it is now."""
+    shard = open_moving(client, objects)
+    apply(shard, EVENTS)
+    seal_all(shard)
+
+    async def twice(reader: StoreReader) -> tuple[dict[int, Call], dict[int, Call]]:
+        first = await some_calls(reader)
+        apply(shard, [end("call-1", 50, usage={"gpt-4o": tokens(5)})])
+        reader.frames = FrameCache(None)
+        return first, await some_calls(reader)
+
+    first, again = ask(redis_url, twice, nothing, objects)
+    assert again == ask(redis_url, some_calls, nothing, objects)
+    assert [number for number in first if first[number] != again[number]] == [1]
+
+
+def test_as_many_records_are_kept_as_may_be() -> None:
+    """The frame that was asked for least lately goes first; one of which a record is missing is none."""
+    frames = [Located(name, Span(0, 1), 0) for name in "abc"]
+    recent = RecentRecords(4)
+    calls = {number: Call(1, b"\0call", number) for number in range(3)}
+    recent.keep(frames[0], {0: calls[0]})
+    recent.keep(frames[0], calls)
+    recent.keep(frames[1], {0: calls[0]})
+    assert recent.count == 4
+    assert recent.find(frames[0], [0, 2]) == {0: calls[0], 2: calls[2]}
+    assert recent.find(frames[1], [0, 1]) is None
+    recent.keep(frames[2], {5: calls[1]})
+    assert recent.find(frames[0], [0]) is None
+    assert (recent.find(frames[2], [5]), recent.count) == ({5: calls[1]}, 2)
