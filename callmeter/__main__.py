@@ -25,6 +25,7 @@ COMMANDS = {
     "export": "Calls and rollups as Parquet, for DuckDB, Polars or a warehouse.",
     "rebuild": "Count all topics again beside the live state, and switch over.",
     "segments": "Sealed rollups in a directory or a bucket: list, verify, collect.",
+    "backup": "Copies of all that Redis holds: make, list, restore.",
     "plan": "How much Kafka, workers and Redis a load needs.",
     "prices": "Which price a model has, and where it comes from.",
     "reprice": "Give calls that are counted the cost that they have by other prices.",

@@ -30,7 +30,7 @@ def explained_failures(settings: Settings) -> Iterator[None]:
     try:
         yield
     except KafkaException as away:
-        raise click.ClickException(_kafka_trouble(settings, away)) from None
+        raise click.ClickException(kafka_trouble(settings, away)) from None
     except StoreRefusesName as refused:
         raise click.ClickException(
             f"Redis at {redacted(settings.redis.url)} refused the user or the password of CALLMETER_REDIS__URL: "
@@ -75,8 +75,8 @@ class _ClientLinesOnce(logging.Filter):
         return True
 
 
-def _kafka_trouble(settings: Settings, failed: KafkaException) -> str:
-    """One sentence; what the client refuses before it asks any broker is a setting that is wrong."""
+def kafka_trouble(settings: Settings, failed: KafkaException) -> str:
+    """Return one sentence; what the client refuses before it asks any broker is a setting that is wrong."""
     reason, error = _reason(failed), failed.args[0]
     if isinstance(error, KafkaError) and error.code() in (KafkaError._INVALID_ARG, KafkaError._CONFLICT):
         return f"CALLMETER_KAFKA__EXTRA is not as the Kafka client needs it: {reason}"

@@ -95,8 +95,7 @@ class SegmentSettings(_Section):
 
     seal: bool = Field(
         default=True,
-        description="Seals rollups of finished hours, call records and ids: compressed, exactly, to a tenth, in the "
-        "same Redis; `false` leaves new ones as they are.",
+        description="Seals what is finished in Redis, exactly, to a tenth; `false` leaves what is new as it is.",
     )
     seal_after: DurationS = Field(
         default=parse_duration_s("1h"),
@@ -108,6 +107,14 @@ class SegmentSettings(_Section):
         description="Where sealed rollups go once their UTC day is over, for workers and api: a directory that all of "
         "them share, `file:///path`, or a bucket, `s3://`, `gs://`, `az://` (needs `callmeter[buckets]`); empty: they "
         "stay in Redis.",
+    )
+    backup_every: Annotated[int, DURATION, BeforeValidator(values.never)] = Field(
+        default=parse_duration_s("1d"),
+        description="How often a worker copies all that Redis holds beside them (`callmeter backup`); `0`: never.",
+    )
+    backup_keep: Annotated[int, BeforeValidator(values.kept_backup_s), DURATION] = Field(
+        default=parse_duration_s("3d"),
+        description="How long such copies are kept; at most `7d`, as long as objects stay that only they point into.",
     )
 
 

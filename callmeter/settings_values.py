@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 
 from aggregator.access.stated_keys import stated_keys
 from aggregator.objects.opening import check_url
-from callmeter.durations import parse_duration_s
+from aggregator.writing.limits import ShardLimits
+from callmeter.durations import format_duration, parse_duration_s
 
+_OBJECTS_GRACE_S = ShardLimits().objects_grace_s
 HOSTNAME = "{hostname}"
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")  # what Kafka allows
 
@@ -77,6 +79,18 @@ def properties(written: object) -> object:
 def duration_s(written: object) -> object:
     """A duration as people write it, in seconds."""
     return parse_duration_s(written) if isinstance(written, str) else written
+
+
+def never(written: object) -> object:
+    """Return 0 for `0`, and else what was written."""
+    return 0 if written == "0" else written
+
+
+def kept_backup_s(duration_s: object) -> object:
+    """Seconds for which all objects stay that a copy of Redis points into."""
+    if isinstance(duration_s, int) and duration_s > _OBJECTS_GRACE_S:
+        raise ValueError(f"is longer than {format_duration(_OBJECTS_GRACE_S)}, for which objects are kept")
+    return duration_s
 
 
 def keys(written: object) -> object:

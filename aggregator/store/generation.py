@@ -20,16 +20,8 @@ from typing import Any
 import redis
 import redis.asyncio
 
-from aggregator.layout.keys import (
-    ShardName,
-    claims_prefix,
-    counted_topics,
-    grown_topics,
-    member_shard,
-    project_registry,
-    projects_by_name,
-    shard_registry,
-)
+from aggregator.layout.keys import ShardName, member_shard, shard_registry
+from aggregator.layout.namespace_keys import is_registry, only_literally, shard_of_key
 from aggregator.store.scripts import IS_OVER, RENEW, SWITCH
 from aggregator.store.shard_store import ShardStore
 
@@ -57,6 +49,11 @@ def live_key(base: str) -> str:
 def lease_key(base: str) -> str:
     """The key of the lease of who hands over, in the slot of `live_key`."""
     return f"{{{live_key(base)}}}:lease"
+
+
+def rebuild_key(base: str) -> str:
+    """The key of what a rebuild that was cut off leaves behind, see Generations."""
+    return f"{base}:rebuild"
 
 
 def live_namespace(client: redis.Redis, base: str) -> str:
@@ -96,7 +93,7 @@ class Generations:
     def __init__(self, client: redis.Redis, base: str) -> None:
         self._client: Any = client
         self._base = base
-        self._rebuild = f"{base}:rebuild"
+        self._rebuild = rebuild_key(base)
 
     def live(self) -> str:
         """The namespace of the live generation."""
@@ -216,16 +213,8 @@ class Generations:
             pipeline.execute()
 
     def _keys(self, namespace: str) -> Iterator[bytes]:
-        tag, projects = f"{{{namespace}/".encode(), project_registry(namespace, "").encode()
-        registries = {shard_registry(namespace).encode(), counted_topics(namespace).encode()}
-        registries.add(grown_topics(namespace).encode())
-        claims = claims_prefix(namespace).encode()
-        registries.add(projects_by_name(namespace).encode())
-        for key in self._client.scan_iter(match=f"*{_literal(namespace)}*", count=KEYS_PER_SCAN):
-            # A topic has no slash in its name, so a namespace that goes on after this one has more of them.
-            topic, _, partition = key.partition(b"}")[0][len(tag) :].rpartition(b"/")
-            of_shard = key.startswith(tag) and b"/" not in topic and partition.isdigit()
-            if of_shard or key.startswith((projects, claims)) or key in registries:
+        for key in self._client.scan_iter(match=f"*{only_literally(namespace)}*", count=KEYS_PER_SCAN):
+            if shard_of_key(key, namespace) is not None or is_registry(key, namespace):
                 yield key
 
 
@@ -259,11 +248,6 @@ class Lease:
 
     def _ended(self) -> RebuildRuns:
         return RebuildRuns(f"the rebuild into {self._namespace} was ended from elsewhere, or silent for {LEASE_S} s")
-
-
-def _literal(text: str) -> str:
-    """A pattern that matches nothing else."""
-    return "".join(f"\\{letter}" if letter in "*?[]^-\\" else letter for letter in text)
 
 
 def _namespace(stored: Any, base: str) -> str:

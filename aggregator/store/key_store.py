@@ -37,7 +37,7 @@ class AsyncKeyStore:
 
     def __init__(self, client: "redis.asyncio.Redis | redis.asyncio.RedisCluster", namespace: str) -> None:
         self._client: Any = client  # redis-py types each reply as one or an awaitable of it
-        self._keys, self._used = _hashes(namespace)
+        self._keys, self._used = access_key_hashes(namespace)
 
     async def find(self, key_id: str) -> AccessKey | None:
         """The key of this id, or None if there is none (any more)."""
@@ -58,7 +58,7 @@ class KeyStore:
 
     def __init__(self, client: redis.Redis, namespace: str) -> None:
         self._client: Any = client
-        self._keys, self._used = _hashes(namespace)
+        self._keys, self._used = access_key_hashes(namespace)
 
     def add(self, key: AccessKey) -> None:
         """Let this key in from now on."""
@@ -87,7 +87,8 @@ def open_key_store(url: str, namespace: str, cluster: bool = False) -> KeyStore:
         return KeyStore(connect(url, cluster), namespace)
 
 
-def _hashes(namespace: str) -> tuple[str, str]:
+def access_key_hashes(namespace: str) -> tuple[str, str]:
+    """The keys of both hashes."""
     return f"{namespace}:keys", f"{namespace}:keys:used"
 
 

@@ -57,3 +57,8 @@ if redis.call('GET', KEYS[2]) == ARGV[1] then return 0 end
 if (redis.call('GET', KEYS[1]) or ARGV[3]) ~= ARGV[2] then return 0 end
 return 1
 """
+
+# What one holder has written goes, if it is still that one's. KEYS: a string. ARGV: the holder.
+DELETE_OURS = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+"""

@@ -116,9 +116,10 @@ class ShardStore:
 
     def _writable(self, stored: bytes | None) -> int | None:
         if stored is not None and stored.startswith(MOVED):
+            work = "`callmeter backup restore`" if stored == MOVED else "`callmeter rebuild`"
             raise Fenced(
-                f"shard {self.shard.tag} is moving to another generation; it goes on by itself when its `callmeter "
-                "rebuild` has been dead for a while, and at once after `callmeter rebuild --abort`"
+                f"shard {self.shard.tag} is closed; it goes on by itself when its {work} is done; "
+                "a rebuild's also when it has been dead for a while, and at once after `callmeter rebuild --abort`"
             )
         return stored_offset(stored)
 

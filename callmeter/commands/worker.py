@@ -19,11 +19,13 @@ from aggregator.store.memory import node_memories
 from aggregator.store.shard_store import EvictingPolicy, OtherLayout
 from aggregator.time_units import SECOND_US
 from aggregator.writing.shard import Shard
+from callmeter.backups.regularly import RegularBackups
 from callmeter.garbage import collect_seldom
 from callmeter.metrics.unpriced_models import unpriced_calls
 from callmeter.metrics.work_metrics import StoreMetrics, batch_histogram
 from callmeter.metrics.worker_metrics import Sources, WorkerCollector, why_unready
 from callmeter.metrics.worker_server import serve_metrics
+from callmeter.object_store import opened_store
 from callmeter.settings import Settings
 from callmeter.settings_values import HOSTNAME
 from callmeter.shard_opening import ShardOpener
@@ -62,10 +64,19 @@ def worker(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     _serve_metrics(settings, worker, letters, registry)
+    _back_up_regularly(settings)
     try:
         worker.run()
     except (OtherLayout, EvictingPolicy, ClientEnded) as refused:
         raise click.ClickException(str(refused)) from None
+
+
+def _back_up_regularly(settings: Settings) -> None:
+    """Have what Redis holds copied from time to time, by one of all workers."""
+    objects, every_s = opened_store(settings), settings.segments.backup_every
+    if objects is not None and every_s:
+        client = connect(settings.redis.url, settings.redis.cluster)
+        RegularBackups(client, settings.redis.namespace, objects, every_s, settings.segments.backup_keep).start()
 
 
 def _serve_metrics(settings: Settings, worker: Worker, letters: DeadLetterTopic, registry: CollectorRegistry) -> None:

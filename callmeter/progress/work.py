@@ -19,14 +19,14 @@ class WorkProgress(Shown):
         )
         self.total = total
         self._unit = unit
-        self._done = 0
+        self.done = 0
 
     def add(self, done: int) -> None:
         """Count so much more as done, and show it if it is time to."""
-        self._done += done
+        self.done += done
         if (elapsed_s := self.elapsed_if_due_s()) is None:
             return
-        rate = self._done / elapsed_s
-        left_s = round((self.total - self._done) / rate) if rate else None
-        fields = {self._unit: self._done, "of": self.total, "per_second": round(rate), "seconds_left": left_s}
-        self.show(self._done, self.total, f"{rate:,.0f} {self._unit}/s", fields)
+        rate = self.done / elapsed_s
+        left_s = round((self.total - self.done) / rate) if rate else None
+        fields = {self._unit: self.done, "of": self.total, "per_second": round(rate), "seconds_left": left_s}
+        self.show(self.done, self.total, f"{rate:,.0f} {self._unit}/s", fields)
