@@ -1,7 +1,7 @@
 """The endpoints that answer questions: who asks, what is asked, the answer, and what to say when there is none."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -24,6 +24,7 @@ from api.http.body import BodyLimits, read_body
 from api.http.event_stream import EventStream
 from api.http.leaving import unless_client_leaves
 from api.query.breakdown_question import BreakdownQuestion
+from api.query.change_notices import ChangeNotices, Mark
 from api.query.examples_question import ExamplesQuestion
 from api.query.projects_answer import ProjectsQuestion
 from api.query.questions import StatsQuestion, TraceUsageQuestion, UsageQuestion
@@ -67,6 +68,10 @@ class Answers(Protocol):
 
     async def projects(self, question: ProjectsQuestion) -> bytes:
         """The JSON of a ProjectsRes."""
+        ...
+
+    async def marks(self, project_ids: Iterable[str]) -> Mapping[str, Mark]:
+        """A mark of each project, which is another one when something of it was applied."""
         ...
 
     async def shards_as_of(self) -> list[tuple[ShardName, int | None]]:
@@ -114,7 +119,7 @@ class Endpoints:
         self._settings = settings
         self._bodies = Admission("bytes of large bodies", settings.body.large_bytes_max)
         self._answering = Admission("questions", settings.answers_max)
-        self._watches = Watches(settings.streams)
+        self._watches = Watches(settings.streams, ChangeNotices(answers.marks))
         self._askings = {
             "/calls/stats": Asking(read_stats_question, answers.stats),
             "/calls/usage": Asking(
@@ -167,7 +172,7 @@ class Endpoints:
             if not reader.may_read(project_id):
                 raise forbidden()
             last_as_of = request.headers.get("last-event-id")
-            watcher = await self._watches.join(streamed.key, ask, last_as_of)
+            watcher = await self._watches.join(streamed.key, project_id, ask, last_as_of)
         except Refusal as refusal:
             raise at_question(refusal) from None
 

@@ -32,8 +32,13 @@ from ingest.sending_on import SendingOn
 
 log = logging.getLogger(__name__)
 
-# How old the as-of time of an idle partition may get, and how often a refused one looks whether it has been reset.
+# How often a refused partition looks whether it has been reset.
 LOOK_INTERVAL_US = SECOND_US
+# How old the as-of time of an idle partition may get, beside the broker's answer: an answer is as of the oldest. It
+# takes the worker a millisecond each time, so where many are idle each is asked less often.
+END_INTERVAL_US_MIN = SECOND_US // 3
+END_INTERVAL_US_MAX = SECOND_US
+ENDS_ASKED_A_SECOND = 40
 
 
 class Unopened(Exception):
@@ -91,7 +96,7 @@ class Assignment:
         self.to_commit: int | None = None
         self._open_shard = open_shard
         self._shard: Shard | None = None
-        self._since_us = 0
+        self._since_us = self._asked_us = 0
         self._under_way_events: int | None = None
         self._mark: EndMark | None = None
         self._invalid = invalid
@@ -133,6 +138,7 @@ class Assignment:
             self._is_new = False
             self._caution.opened(shard.store.read_attempt(), _position(shard))
         self.to_commit = shard.next_offset  # who applied it may have died before it was committed
+        self._asked_us = now_us
         self._happens(Trigger.OPENED, now_us)
 
     def close(self) -> None:
@@ -235,13 +241,17 @@ class Assignment:
             if sent_on:
                 log.info("sent waiting ends on to their starts", extra={**named(self.partition), "events": sent_on})
 
-    def ask_end(self, now_us: int) -> bool:
+    def ask_end(self, now_us: int, partitions: int = 1) -> bool:
         """Whether it is time to have the broker say again that the log ends here; it is taken as asked then.
 
-        Not before the last question is answered: to ask is to seek, which drops what has come meanwhile.
+        Not before the last question is answered: to ask is to seek, which drops what has come meanwhile. What has been
+        applied since that question is not as of then: so the next may be due as soon as the log's end is reached.
+        `partitions`: how many are asked by turns.
         """
-        due = self.state is State.IDLE and now_us - self._since_us >= LOOK_INTERVAL_US
+        interval_us = min(END_INTERVAL_US_MAX, max(END_INTERVAL_US_MIN, partitions * SECOND_US // ENDS_ASKED_A_SECOND))
+        due = self.state is State.IDLE and now_us - self._asked_us >= interval_us
         if due:
+            self._asked_us = now_us
             self._happens(Trigger.QUESTION_WAS_ASKED, now_us)
         return due
 

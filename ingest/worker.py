@@ -249,7 +249,7 @@ class Worker:
             if assignment.state is State.OPENING:
                 continue
             # The broker says again that a partition is at its end after each seek.
-            if assignment.ask_end(self._clock()):
+            if assignment.ask_end(self._clock(), len(self._assignments)):
                 self._source.seek(assignment.partition, assignment.next_offset)
             elif assignment.state is State.REFUSED:
                 self._try(assignment, self._ask_reset)

@@ -1,7 +1,7 @@
 """The answers of all endpoints from the store, with how fresh they are."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import NoReturn
@@ -15,6 +15,7 @@ from api.headers import Freshness
 from api.query.breakdown_answer import answer_breakdown
 from api.query.breakdown_question import BreakdownQuestion
 from api.query.bucket_cache import KEPT_BYTES_MAX, KeptBuckets
+from api.query.change_notices import Mark
 from api.query.examples_answer import Link, answer_examples, no_link
 from api.query.examples_question import ExamplesQuestion
 from api.query.projects_answer import ProjectsQuestion, answer_projects
@@ -150,6 +151,13 @@ class StoreAnswers:
         """The JSON of a ProjectsRes."""
         try:
             return await answer_projects(self._reader, question, self._clock())
+        except (*RedisAway, UnknownLayout) as away:
+            _away(away)
+
+    async def marks(self, project_ids: Iterable[str]) -> Mapping[str, Mark]:
+        """A mark of each project, which is another one when something of it, or of its neighbours, was applied."""
+        try:
+            return await self._reader.fences(project_ids)
         except (*RedisAway, UnknownLayout) as away:
             _away(away)
 

@@ -1,8 +1,9 @@
 """Questions that are asked again and again while somebody watches: however many do, each question is asked once.
 
-A watch asks at most once a second and keeps only its newest answer, which all its watchers share. Whoever is slow
-misses answers in between and gets the newest; nothing is queued for anybody. Few questions are asked at a time and few
-watchers are told at a time, so that whoever asks a question of his own waits for those few and not for all.
+A watch asks once a second, and at once where something of its project is applied after a second in which nothing was.
+It keeps only its newest answer, which all its watchers share. Whoever is slow misses answers in between and gets the
+newest; nothing is queued for anybody. Few questions are asked at a time and few watchers are told at a time, so that
+whoever asks a question of his own waits for those few and not for all.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from aggregator.timestamps import format_utc
 from api.headers import Freshness
+from api.query.change_notices import ChangeNotices
 from api.refusals import Refusal, StoreAway
 
 log = logging.getLogger(__name__)
@@ -53,16 +55,17 @@ class Update(NamedTuple):
 class Watches:
     """The questions that are watched, by key."""
 
-    def __init__(self, limits: StreamLimits) -> None:
+    def __init__(self, limits: StreamLimits, notices: ChangeNotices) -> None:
         self._limits = limits
+        self._notices = notices
         self._watches: dict[str, _Watch] = {}
         self._asking = asyncio.Semaphore(limits.asked_at_once_max)
 
     def __len__(self) -> int:
         return len(self._watches)
 
-    async def join(self, key: str, ask: Ask, last_as_of: str | None) -> "Watcher":
-        """Watch the question that all with this key ask, by `ask`, once it has its first answer.
+    async def join(self, key: str, project_id: str, ask: Ask, last_as_of: str | None) -> "Watcher":
+        """Watch the question that all with this key ask of a project, by `ask`, once it has its first answer.
 
         `last_as_of`: the id of the newest update that the watcher has, if any; it is not given again while it is the
         newest. Raises what `ask` raises instead of a first answer, and Refusal (503) for too many questions.
@@ -74,7 +77,7 @@ class Watches:
                     f"The server watches no more than {self._limits.watches_max:,} different questions; please retry."
                 )
                 raise Refusal(503, (), sentence, "busy", headers={"Retry-After": "10"})
-            watch = self._watches[key] = _Watch(ask, self._asking, self._limits)
+            watch = self._watches[key] = _Watch(ask, self._asking, self._limits, _Changes(self._notices, project_id))
         watch.watchers += 1
         watcher = Watcher(watch, lambda: self._leave(key, watch))
         try:
@@ -108,13 +111,39 @@ class Watcher:
         return update
 
 
+class _Changes:
+    """What is noticed of a project for one watch."""
+
+    def __init__(self, notices: ChangeNotices, project_id: str) -> None:
+        self._notices = notices
+        self._project_id = project_id
+        self._mark = notices.mark(project_id)
+        self._follows = True
+        notices.follow(project_id)
+
+    def stop(self) -> None:
+        if self._follows:
+            self._follows = False
+            self._notices.leave(self._project_id)
+
+    def since_the_last_asking(self) -> bool:
+        """Whether anything was noticed since this was called last: just before it is asked."""
+        before, self._mark = self._mark, self._notices.mark(self._project_id)
+        return before not in (None, self._mark)
+
+    async def wait(self, wait_s: float) -> None:
+        """Return when something is noticed that was not when it was last asked, or after so many seconds."""
+        await self._notices.other_than(self._project_id, self._mark, wait_s)
+
+
 class _Watch:
     """One question while it is watched."""
 
-    def __init__(self, ask: Ask, asking: asyncio.Semaphore, limits: StreamLimits) -> None:
+    def __init__(self, ask: Ask, asking: asyncio.Semaphore, limits: StreamLimits, changes: _Changes) -> None:
         self._ask = ask
         self._asking = asking
         self._limits = limits
+        self._changes = changes
         self._newest: Update | None = None
         self._ended: Exception | None = None
         self._same_as_of = False
@@ -130,6 +159,7 @@ class _Watch:
     def stop(self) -> None:
         """Nobody watches any more."""
         self._task.cancel()
+        self._changes.stop()
 
     async def answered(self) -> None:
         """Return when there is an answer; raises what was raised instead."""
@@ -164,8 +194,12 @@ class _Watch:
     async def _run(self) -> None:
         content = b""
         loop = asyncio.get_running_loop()
+        not_before_s = 0.0
         while self._ended is None:
             begun_s = loop.time()
+            # Asking while nothing happens costs those nothing who wait for what happens next.
+            if self._changes.since_the_last_asking():
+                not_before_s = begun_s + self._limits.watch_s
             try:
                 async with self._asking:
                     answer, freshness = await self._ask()
@@ -181,13 +215,15 @@ class _Watch:
             else:
                 if (without_instants := _INSTANTS.sub(b"", answer)) != content:
                     content = without_instants
+                    not_before_s = begun_s + self._limits.watch_s
                     self._update(answer, freshness)
                     await self._tell()
             if self._ended is not None:
                 for told in self._waiting:  # at once: the first of them who leaves ends this task
                     _wake(told)
                 return
-            await asyncio.sleep(max(0.0, self._limits.watch_s - (loop.time() - begun_s)))
+            await asyncio.sleep(max(0.0, min(not_before_s, begun_s + self._limits.watch_s) - loop.time()))
+            await self._changes.wait(begun_s + self._limits.watch_s - loop.time())
 
     def _update(self, answer: bytes, freshness: Freshness) -> None:
         as_of = "" if freshness.as_of_us is None else format_utc(freshness.as_of_us)

@@ -1,6 +1,7 @@
 """The HTTP app without what is behind it: answers that only remember what was asked, and a way to ask."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import httpx
@@ -80,6 +81,9 @@ class FakeAnswers:
 
     async def projects(self, question: ProjectsQuestion) -> bytes:
         return self._answer(question, PROJECTS_ANSWER)[0]
+
+    async def marks(self, project_ids: Iterable[str]) -> dict[str, object]:
+        return dict.fromkeys(project_ids, b"1")
 
     async def shards_as_of(self) -> list[tuple[ShardName, int | None]]:
         if self.trouble:

@@ -2,8 +2,10 @@
 
 import { ask } from "./asking.js";
 
-// Each look asks three questions and more; the panels themselves follow every second.
-const LOOK_MS_MIN = 2_000;
+// The panels follow once a second, and what stands below them with them; where a look takes long, less often: each
+// asks three questions and more.
+const LOOK_MS_MIN = 750,
+  LOOKS_PAUSE_MIN = 3; // from the end of a look to the next, in times that it took
 
 export class Details {
   /** `questions()` gives `{name: [path, question]}` of the view; `onanswer(name, answer)`, `ontrouble(name, sentence)`. */
@@ -15,7 +17,7 @@ export class Details {
       signal: null,
       looking: null,
       again: false,
-      atMs: 0,
+      nextMs: 0,
       timer: 0,
     });
   }
@@ -25,11 +27,14 @@ export class Details {
     this.looking?.abort();
     clearTimeout(this.timer);
     const mine = new AbortController();
-    Object.assign(this, { signal, looking: mine, again: false, atMs: performance.now() });
+    const begunMs = performance.now();
+    Object.assign(this, { signal, looking: mine, again: false });
     const both = AbortSignal.any([signal, mine.signal]);
     await Promise.all(Object.entries(this.questions()).map((one) => this.answer(...one, both)));
     if (this.looking !== mine) return;
     this.looking = null;
+    const tookMs = performance.now() - begunMs;
+    this.nextMs = begunMs + Math.max(LOOK_MS_MIN, tookMs * (1 + LOOKS_PAUSE_MIN));
     if (this.again) this.soon();
   }
 
@@ -38,7 +43,7 @@ export class Details {
     this.again = this.looking !== null;
     if (this.again || this.signal?.aborted) return;
     clearTimeout(this.timer);
-    const waitMs = Math.max(0, this.atMs + LOOK_MS_MIN - performance.now());
+    const waitMs = Math.max(0, this.nextMs - performance.now());
     this.timer = setTimeout(() => this.signal.aborted || this.look(this.signal), waitMs);
   }
 

@@ -185,7 +185,7 @@ export class Examples {
     return [
       h(
         "div.scroll",
-        {},
+        { tabindex: "0", role: "region", "aria-label": "What it used, by model" },
         h(
           "table.rows",
           {},

@@ -143,9 +143,10 @@ function arrived(answer, asOf, signal) {
   answers = { ...answers, stats: answer };
   document.body.classList.remove("asking");
   if (api.projectKnown) notice("");
-  draw();
-  performance.measure("answer to drawn", "answer");
   if (asOf) api.asOfMs = Math.max(api.asOfMs ?? 0, Date.parse(asOf));
+  draw();
+  api.onfresh();
+  performance.measure("answer to drawn", "answer");
   if (!signal.aborted) details.soon();
 }
 

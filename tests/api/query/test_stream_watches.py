@@ -1,12 +1,13 @@
 """Watching questions: asked once for all who watch, told when changed, given up when nobody is left."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 
 import pytest
 
 from api.headers import Freshness
+from api.query.change_notices import ChangeNotices, Mark
 from api.query.stream_watches import StreamLimits, Update, Watcher, Watches
 from api.refusals import Refusal, StoreAway
 
@@ -31,6 +32,26 @@ class Question:
         return b'{"start":"%d","rows":%b,"end":"x"}' % (self.asked, self.body), Freshness(self.as_of_us, 0)
 
 
+def quiet() -> ChangeNotices:
+    """Of projects of which nothing is noticed."""
+    return ChangeNotices(Marks().look, SOON_S)
+
+
+class Marks:
+    """The marks of all projects, told to be others; counts how often they were looked at."""
+
+    def __init__(self) -> None:
+        self.mark = 1
+        self.looked = 0
+        self.trouble: Exception | None = None
+
+    async def look(self, project_ids: Iterable[str]) -> Mapping[str, Mark]:
+        self.looked += 1
+        if self.trouble is not None:
+            raise self.trouble
+        return dict.fromkeys(project_ids, self.mark)
+
+
 async def asked_again(question: Question) -> None:
     """Return when the question has been asked twice more: what it says now has been heard."""
     until = question.asked + 2
@@ -42,8 +63,8 @@ def test_thousands_of_watchers_cost_one_question() -> None:
     """All get the same bytes, and the question is asked as often as for one."""
 
     async def run() -> None:
-        question, watches = Question(), Watches(SOON)
-        watchers = [await watches.join("key", question.ask, None) for _ in range(3_000)]
+        question, watches = Question(), Watches(SOON, quiet())
+        watchers = [await watches.join("key", "p", question.ask, None) for _ in range(3_000)]
         assert question.asked <= 3_000 * 0.001 / SOON_S + 500  # joining takes a while
         updates = await asyncio.gather(*(watcher.next() for watcher in watchers))
         assert len({id(update) for update in updates}) == 1
@@ -62,8 +83,8 @@ def test_told_only_when_changed() -> None:
     """An answer that differs in its instants alone is none; one that differs in anything else is told at once."""
 
     async def run() -> None:
-        question, watches = Question(), Watches(SOON)
-        watcher = await watches.join("key", question.ask, None)
+        question, watches = Question(), Watches(SOON, quiet())
+        watcher = await watches.join("key", "p", question.ask, None)
         first = await watcher.next()
         waiting = asyncio.ensure_future(watcher.next())
         await asked_again(question)
@@ -81,8 +102,8 @@ def test_a_slow_watcher_gets_the_newest_alone() -> None:
     """A slow watcher is told once of what changed twice meanwhile."""
 
     async def run() -> None:
-        question, watches = Question(), Watches(SOON)
-        watcher = await watches.join("key", question.ask, None)
+        question, watches = Question(), Watches(SOON, quiet())
+        watcher = await watches.join("key", "p", question.ask, None)
         await watcher.next()
         for body in (b"[2]", b"[3]"):
             question.body = body
@@ -97,14 +118,14 @@ def resumed(change: Callable[[Question], None]) -> Update | None:
     """Returns what a watcher gets that comes again, with the id of the first answer, after `change`."""
 
     async def run() -> Update | None:
-        question, watches = Question(), Watches(SOON)
-        stays = await watches.join("key", question.ask, None)
+        question, watches = Question(), Watches(SOON, quiet())
+        stays = await watches.join("key", "p", question.ask, None)
         await stays.next()
         question.body, question.as_of_us = b"[1.5]", T_US + 1
         first = await stays.next()
         change(question)
         await asked_again(question)
-        back = await watches.join("key", question.ask, first.as_of)
+        back = await watches.join("key", "p", question.ask, first.as_of)
         try:
             return await asyncio.wait_for(back.next(), 5 * SOON_S)
         except TimeoutError:
@@ -139,7 +160,7 @@ def test_a_new_watch_sends_whatever_the_watcher_has() -> None:
 
     async def run() -> None:
         question = Question()
-        watcher = await Watches(SOON).join("key", question.ask, "2026-05-28T20:26:40Z")
+        watcher = await Watches(SOON, quiet()).join("key", "p", question.ask, "2026-05-28T20:26:40Z")
         assert (await asyncio.wait_for(watcher.next(), 1)).as_of == "2026-05-28T20:26:40Z"
         watcher.leave()
 
@@ -150,14 +171,14 @@ def test_trouble_at_first_and_later() -> None:
     """All trouble is raised at first; later Redis is waited for, and a refusal ends the watch for all."""
 
     async def run() -> None:
-        question, watches = Question(), Watches(SOON)
+        question, watches = Question(), Watches(SOON, quiet())
         for trouble in (StoreAway("away"), Refusal(422, (), "no", "no")):
             question.trouble = trouble
             with pytest.raises(type(trouble)):
-                await watches.join("key", question.ask, None)
+                await watches.join("key", "p", question.ask, None)
             assert len(watches) == 0
         question.trouble = None
-        watcher = await watches.join("key", question.ask, None)
+        watcher = await watches.join("key", "p", question.ask, None)
         await watcher.next()
         question.trouble = StoreAway("away")
         await asked_again(question)
@@ -176,10 +197,10 @@ def test_too_many_questions() -> None:
     """Questions beyond the limit are refused; watchers of those that are watched are not."""
 
     async def run() -> None:
-        question, watches = Question(), Watches(StreamLimits(SOON_S, watches_max=2))
-        watchers = [await watches.join(str(key % 2), question.ask, None) for key in range(4)]
+        question, watches = Question(), Watches(StreamLimits(SOON_S, watches_max=2), quiet())
+        watchers = [await watches.join(str(key % 2), "p", question.ask, None) for key in range(4)]
         with pytest.raises(Refusal) as refused:
-            await watches.join("2", question.ask, None)
+            await watches.join("2", "p", question.ask, None)
         assert refused.value.status == 503
         for watcher in watchers:
             watcher.leave()
@@ -191,13 +212,13 @@ def test_one_who_goes_while_the_first_answer_is_worked_out() -> None:
     """Leaves nothing behind."""
 
     async def run() -> None:
-        watches, never = Watches(SOON), asyncio.Event()
+        watches, never = Watches(SOON, quiet()), asyncio.Event()
 
         async def ask() -> tuple[bytes, Freshness]:
             await never.wait()
             raise AssertionError
 
-        joining = asyncio.ensure_future(watches.join("key", ask, None))
+        joining = asyncio.ensure_future(watches.join("key", "p", ask, None))
         await asyncio.sleep(SOON_S)
         assert len(watches) == 1
         joining.cancel()
@@ -212,8 +233,8 @@ def test_positions_rise() -> None:
     """A position rises by one with each change."""
 
     async def run() -> None:
-        question, watches = Question(), Watches(SOON)
-        watcher = await watches.join("key", question.ask, None)
+        question, watches = Question(), Watches(SOON, quiet())
+        watcher = await watches.join("key", "p", question.ask, None)
         for position in range(3):
             assert (await watcher.next()).position == position
             question.body = b"[%d]" % next(bodies)
@@ -237,8 +258,8 @@ def test_few_questions_are_asked_at_a_time() -> None:
             asking -= 1
             return b"[1]", Freshness(T_US, 0)
 
-        watches = Watches(StreamLimits(SOON_S, asked_at_once_max=2))
-        watchers = await asyncio.gather(*(watches.join(str(key), ask, None) for key in range(20)))
+        watches = Watches(StreamLimits(SOON_S, asked_at_once_max=2), quiet())
+        watchers = await asyncio.gather(*(watches.join(str(key), "p", ask, None) for key in range(20)))
         assert most == 2
         for watcher in watchers:
             watcher.leave()
@@ -250,8 +271,8 @@ def test_few_watchers_are_told_at_a_time() -> None:
     """Others have their turn after each few, not after thousands."""
 
     async def run() -> None:
-        question, watches = Question(), Watches(StreamLimits(SOON_S, told_at_once_max=10))
-        watchers = [await watches.join("key", question.ask, None) for _ in range(500)]
+        question, watches = Question(), Watches(StreamLimits(SOON_S, told_at_once_max=10), quiet())
+        watchers = [await watches.join("key", "p", question.ask, None) for _ in range(500)]
         for watcher in watchers:
             await watcher.next()
         told = 0
@@ -279,7 +300,7 @@ def test_a_watch_that_ends_ends_for_all_who_wait() -> None:
     """Though the first of them who leaves takes it away."""
 
     async def run() -> None:
-        question, watches = Question(), Watches(StreamLimits(SOON_S, told_at_once_max=1))
+        question, watches = Question(), Watches(StreamLimits(SOON_S, told_at_once_max=1), quiet())
 
         async def hear(watcher: Watcher) -> None:
             try:
@@ -288,10 +309,60 @@ def test_a_watch_that_ends_ends_for_all_who_wait() -> None:
             finally:
                 watcher.leave()
 
-        hearing = [asyncio.ensure_future(hear(await watches.join("key", question.ask, None))) for _ in range(50)]
+        hearing = [asyncio.ensure_future(hear(await watches.join("key", "p", question.ask, None))) for _ in range(50)]
         await asked_again(question)
         question.trouble = Refusal(422, (), "no", "no")
         ended = await asyncio.wait_for(asyncio.gather(*hearing, return_exceptions=True), 5)
         assert {type(one) for one in ended} == {Refusal}
+
+    asyncio.run(run())
+
+
+def test_what_is_applied_after_quiet_is_told_at_once() -> None:
+    """A change that is noticed is asked for at once, not at the next turn; one that follows soon waits for its turn."""
+    turn_s = 60 * SOON_S
+
+    async def run() -> None:
+        loop, marks, question = asyncio.get_running_loop(), Marks(), Question()
+        watches = Watches(StreamLimits(turn_s), ChangeNotices(marks.look, SOON_S))
+        watcher = await watches.join("key", "p", question.ask, None)
+        await watcher.next()
+        asked = question.asked
+        while question.asked < asked + 2:  # turns in which nothing happens
+            await asyncio.sleep(SOON_S)
+        marks.mark, question.body = 2, b"[2]"
+        asked = question.asked
+        assert b"[2]" in (await watcher.next()).answer
+        assert question.asked == asked + 1
+        told_s = loop.time()
+        marks.mark, question.body = 3, b"[3]"
+        assert b"[3]" in (await watcher.next()).answer
+        assert loop.time() - told_s > turn_s / 2
+        assert question.asked == asked + 2
+        watcher.leave()
+
+    asyncio.run(run())
+
+
+def test_whoever_is_noticed_always_is_asked_each_turn() -> None:
+    """Where something happens all the time, a question is asked as often as where nothing does; trouble in looking
+    changes nothing, and nobody looks when nobody watches.
+    """
+    turn_s = 20 * SOON_S
+
+    async def run() -> None:
+        loop, marks, question = asyncio.get_running_loop(), Marks(), Question()
+        watches = Watches(StreamLimits(turn_s), ChangeNotices(marks.look, SOON_S))
+        watcher = await watches.join("key", "p", question.ask, None)
+        begun_s, asked = loop.time(), question.asked
+        for step in range(60):
+            marks.mark, marks.trouble = step, StoreAway("away") if step % 3 == 1 else None
+            await asyncio.sleep(SOON_S)
+        assert 1 <= question.asked - asked <= (loop.time() - begun_s) / turn_s + 1
+        watcher.leave()
+        await asyncio.sleep(2 * SOON_S)
+        looked = marks.looked
+        await asyncio.sleep(5 * SOON_S)
+        assert marks.looked == looked
 
     asyncio.run(run())
