@@ -184,12 +184,11 @@ class StoreReader:
         return _opened(project_id, names, await self.fetch(_opening(names, project_id)), bounds_us)
 
     async def fences(self, project_ids: Iterable[str]) -> dict[str, list[bytes | None]]:
-        """What the fences of these projects' shards hold, where they were opened: others with whatever is applied."""
+        """What the fences of these projects' shards hold, where they were opened: it changes with what is applied."""
         namespace = await self._live.look()
         shards = {one: self._opened_last.get(project_registry(namespace, one), []) for one in project_ids}
-        every = list({name for names in shards.values() for name in names})
-        found = dict(zip(every, await self.fetch([("GET", ShardKeys(name).next) for name in every]), strict=True))
-        return {one: [found[name] for name in names] for one, names in shards.items()}
+        fences = iter(await self.fetch([("GET", ShardKeys(name).next) for names in shards.values() for name in names]))
+        return {one: [next(fences) for _ in names] for one, names in shards.items()}
 
     async def project_ids(self, prefix: str, count_max: int) -> list[str]:
         """The first projects that begin so, by name: those of which events have been applied, or are about to be."""

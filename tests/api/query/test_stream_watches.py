@@ -1,55 +1,15 @@
 """Watching questions: asked once for all who watch, told when changed, given up when nobody is left."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from itertools import count
 
 import pytest
 
 from api.headers import Freshness
-from api.query.change_notices import ChangeNotices, Mark
 from api.query.stream_watches import StreamLimits, Update, Watcher, Watches
 from api.refusals import Refusal, StoreAway
-
-SOON_S = 0.01
-SOON = StreamLimits(SOON_S)
-T_US = 1_780_000_000_000_000
-
-
-class Question:
-    """Answers what it is told to; counts how often it was asked."""
-
-    def __init__(self) -> None:
-        self.body = b"[1]"
-        self.trouble: Exception | None = None
-        self.asked = 0
-        self.as_of_us = T_US
-
-    async def ask(self) -> tuple[bytes, Freshness]:
-        self.asked += 1
-        if self.trouble is not None:
-            raise self.trouble
-        return b'{"start":"%d","rows":%b,"end":"x"}' % (self.asked, self.body), Freshness(self.as_of_us, 0)
-
-
-def quiet() -> ChangeNotices:
-    """Of projects of which nothing is noticed."""
-    return ChangeNotices(Marks().look, SOON_S)
-
-
-class Marks:
-    """The marks of all projects, told to be others; counts how often they were looked at."""
-
-    def __init__(self) -> None:
-        self.mark = 1
-        self.looked = 0
-        self.trouble: Exception | None = None
-
-    async def look(self, project_ids: Iterable[str]) -> Mapping[str, Mark]:
-        self.looked += 1
-        if self.trouble is not None:
-            raise self.trouble
-        return dict.fromkeys(project_ids, self.mark)
+from tests.support.watched_questions import SOON, SOON_S, T_US, Question, quiet
 
 
 async def asked_again(question: Question) -> None:
@@ -314,55 +274,5 @@ def test_a_watch_that_ends_ends_for_all_who_wait() -> None:
         question.trouble = Refusal(422, (), "no", "no")
         ended = await asyncio.wait_for(asyncio.gather(*hearing, return_exceptions=True), 5)
         assert {type(one) for one in ended} == {Refusal}
-
-    asyncio.run(run())
-
-
-def test_what_is_applied_after_quiet_is_told_at_once() -> None:
-    """A change that is noticed is asked for at once, not at the next turn; one that follows soon waits for its turn."""
-    turn_s = 60 * SOON_S
-
-    async def run() -> None:
-        loop, marks, question = asyncio.get_running_loop(), Marks(), Question()
-        watches = Watches(StreamLimits(turn_s), ChangeNotices(marks.look, SOON_S))
-        watcher = await watches.join("key", "p", question.ask, None)
-        await watcher.next()
-        asked = question.asked
-        while question.asked < asked + 2:  # turns in which nothing happens
-            await asyncio.sleep(SOON_S)
-        marks.mark, question.body = 2, b"[2]"
-        asked = question.asked
-        assert b"[2]" in (await watcher.next()).answer
-        assert question.asked == asked + 1
-        told_s = loop.time()
-        marks.mark, question.body = 3, b"[3]"
-        assert b"[3]" in (await watcher.next()).answer
-        assert loop.time() - told_s > turn_s / 2
-        assert question.asked == asked + 2
-        watcher.leave()
-
-    asyncio.run(run())
-
-
-def test_whoever_is_noticed_always_is_asked_each_turn() -> None:
-    """Where something happens all the time, a question is asked as often as where nothing does; trouble in looking
-    changes nothing, and nobody looks when nobody watches.
-    """
-    turn_s = 20 * SOON_S
-
-    async def run() -> None:
-        loop, marks, question = asyncio.get_running_loop(), Marks(), Question()
-        watches = Watches(StreamLimits(turn_s), ChangeNotices(marks.look, SOON_S))
-        watcher = await watches.join("key", "p", question.ask, None)
-        begun_s, asked = loop.time(), question.asked
-        for step in range(60):
-            marks.mark, marks.trouble = step, StoreAway("away") if step % 3 == 1 else None
-            await asyncio.sleep(SOON_S)
-        assert 1 <= question.asked - asked <= (loop.time() - begun_s) / turn_s + 1
-        watcher.leave()
-        await asyncio.sleep(2 * SOON_S)
-        looked = marks.looked
-        await asyncio.sleep(5 * SOON_S)
-        assert marks.looked == looked
 
     asyncio.run(run())
