@@ -35,7 +35,6 @@ from aggregator.store.recent_records import RecentRecords
 # Projects of which it is remembered where they were, some 200 bytes each; forgotten all at once.
 OPENED_LAST_MAX = 10_000
 
-
 StoreAway = (redis.RedisError, OSError, MayEvict)
 """Redis cannot be reached, or does not answer what is asked, for whatever reason: the same may succeed later."""
 
