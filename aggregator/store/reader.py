@@ -183,7 +183,7 @@ class StoreReader:
         return _opened(project_id, names, await self.fetch(_opening(names, project_id)), bounds_us)
 
     async def fences(self, project_ids: Iterable[str]) -> dict[str, list[bytes | None]]:
-        """What the fences of these projects' shards hold, where they were opened: it changes with what is applied."""
+        """Return what the fences of the shards of projects hold, where these were opened: others after each batch."""
         namespace = await self._live.look()
         shards = {one: self._opened_last.get(project_registry(namespace, one), []) for one in project_ids}
         fences = iter(await self.fetch([("GET", ShardKeys(name).next) for names in shards.values() for name in names]))

@@ -34,7 +34,7 @@ NOTING = """() => {
 
 
 def looks(page: Page) -> list[tuple[float, int, float]]:
-    """When the page showed something else, in seconds; how many calls; and as of when, by its own word."""
+    """Returns when the page showed something else, in seconds; how many calls; and as of when, by its own word."""
     seen: list[dict[str, Any]] = page.evaluate("window.seen")
     return [
         (one["ms"] / 1_000, int((one["calls"] or "-1").replace(",", "")), as_of_s(one["asOf"]))

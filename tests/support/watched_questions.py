@@ -28,7 +28,7 @@ class Question:
 
 
 def quiet() -> ChangeNotices:
-    """Of projects of which nothing is noticed."""
+    """Returns notices of projects in which nothing happens."""
     return ChangeNotices(Marks().look, SOON_S)
 
 

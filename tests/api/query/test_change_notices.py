@@ -35,7 +35,7 @@ def test_what_is_applied_after_quiet_is_told_at_once() -> None:
 
 
 def test_whoever_is_noticed_always_is_asked_each_turn() -> None:
-    """Where something happens all the time, a question is asked as often as where nothing does; trouble in looking
+    """A question of a project where something happens all the time is asked as often as any; trouble in looking
     changes nothing, and nobody looks when nobody watches.
     """
     turn_s = 20 * SOON_S
