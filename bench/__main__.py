@@ -45,6 +45,7 @@ Benchmark = Callable[[Scale], Iterator[Line]]
 @click.command(context_settings={"show_default": True, "max_content_width": 110})
 @click.option("--short", is_flag=True, default=os.environ.get("BENCH") == "short", help="All in under five minutes.")
 @click.option("--only", multiple=True, type=click.Choice(BENCHMARKS), help="One benchmark; may be given again.")
+@click.option("--calls", type=click.IntRange(min=2_000), help="Of the soak, instead of 1,000,000 (40,000 if short).")
 @click.option("--divide", default=1, hidden=True, help="Divide all amounts, to see that everything works.")
 @click.option(
     "--record",
@@ -52,11 +53,11 @@ Benchmark = Callable[[Scale], Iterator[Line]]
     help="Add the results, with the date and the machine, to bench/RESULTS.md, and let `callmeter plan` reckon with "
     "them (callmeter/figures.json).",
 )
-def main(short: bool, only: tuple[str, ...], divide: int, record: bool) -> None:
+def main(short: bool, only: tuple[str, ...], calls: int | None, divide: int, record: bool) -> None:
     """Measure how fast callmeter is on this machine, and against what else does its job."""
     if record and divide != 1:
         raise click.UsageError("What --divide measures means nothing: not to be recorded.")
-    scale = Scale(short, divide)
+    scale = Scale(short, divide, calls or 0)
     chosen = only or tuple(name for name in BENCHMARKS if not (short and name in ONLY_FULL))
     occasion = Occasion(datetime.now(UTC).date(), _machine(), short)
     lines: list[Line] = []

@@ -14,10 +14,14 @@ _CONSOLE = Console(stderr=True)
 
 @dataclass(frozen=True)
 class Scale:
-    """`short`: under five minutes in all. `divisor`: all amounts are divided by it; the numbers then mean nothing."""
+    """`short`: under five minutes in all. `divisor`: all amounts are divided by it; the numbers then mean nothing.
+
+    `calls`: so many in the soak, instead of its own (0).
+    """
 
     short: bool
     divisor: int = 1
+    calls: int = 0
 
     def amount(self, full: int, short: int, least: int = 1) -> int:
         """Returns how many of something there are, of events or the like."""
