@@ -1,6 +1,10 @@
 """What the soak sends, and when: everything once, much of it late, nothing before it happened."""
 
+import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import redis
 
 from aggregator.time_units import DAY_US, HOUR_US
 from bench import soak
@@ -23,3 +27,14 @@ def test_everything_comes_once_and_some_of_it_late() -> None:
     late = [one for one in behind_us if one > 2 * HOUR_US]
     assert 0.003 < len(late) / len(behind_us) < 0.02
     assert max(late) > 5 * DAY_US
+
+
+def test_what_is_past_its_expiry_is_dropped(redis_url: str) -> None:
+    """Drops by the simulated clock, and nothing else."""
+    client: Any = redis.Redis.from_url(redis_url)
+    now_s = round(time.time()) + 1_000
+    for key, after_s in (("past", -1), ("now", 0), ("kept", 1)):
+        client.set(key, "x", exat=now_s + after_s)
+    client.set("for ever", "x")
+    assert soak.expire(client, now_s) == 2
+    assert sorted(client.keys()) == [b"for ever", b"kept"]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import click
 
 from tests.chaos.scenarios import SCENARIOS, WITHOUT_LOAD
-from tests.chaos.trial import Stage
+from tests.chaos.stage import Stage
 from tests.chaos.workload import Workload
 from tests.servers.kafka_server import KafkaServer
 

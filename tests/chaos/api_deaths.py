@@ -3,7 +3,8 @@
 import os
 import signal
 
-from tests.chaos.trial import ChaosFailed, Stage, Trial
+from tests.chaos.stage import ChaosFailed, Stage
+from tests.chaos.trial import Trial
 from tests.servers.redis_server import RedisServer
 from tests.support.processes import children
 

@@ -16,8 +16,8 @@ PAUSE_S = 0.02
 PROJECTS = ("acme/project-0", "acme/project-1", "acme/project-2")
 # The second begins and ends inside a minute, before and after all calls: it is answered from call records as well.
 WINDOWS = (
-    {"start": "2025-03-25T00:00:00Z", "end": "2025-04-10T00:00:00Z", "granularity": 86_400},
-    {"start": "2025-03-25T23:58:59.123457Z", "end": "2025-04-10T01:02:03.4Z", "granularity": 3_600},
+    ("2025-03-25T00:00:00Z", "00:00:00Z", 86_400),
+    ("2025-03-25T23:58:59.123457Z", "01:02:03.4Z", 3_600),
 )
 METRICS = {
     "call_metrics": [{"metric": "latency_ms"}, {"metric": "error_count"}, {"metric": "call_count"}],
@@ -68,14 +68,17 @@ class Interval(NamedTuple):
 
 
 class Asker(threading.Thread):
-    """Asks one question after the other. `applied` reads the next offsets, None while Redis is away."""
+    """Asks one question after the other. `applied` reads the next offsets, None while Redis is away; `until`: the day
+    on which the windows end.
+    """
 
-    def __init__(self, api: Api, applied: Callable[[], Offsets | None], seed: int) -> None:
+    def __init__(self, api: Api, applied: Callable[[], Offsets | None], seed: int, until: str) -> None:
         super().__init__(name="asker", daemon=True)
         self.asked: list[Asked] = []
         self.broken_off: list[BrokenOff] = []
         self._api = api
         self._applied = applied
+        self._until = until
         self._rng = random.Random(seed)
         self._stopped = threading.Event()
 
@@ -88,7 +91,8 @@ class Asker(threading.Thread):
     def run(self) -> None:
         """Ask until `stop`."""
         while not self._stopped.wait(PAUSE_S):
-            project_id, window = self._rng.choice(PROJECTS), self._rng.choice(WINDOWS)
+            project_id, (start, end, granularity) = self._rng.choice(PROJECTS), self._rng.choice(WINDOWS)
+            window = {"start": start, "end": f"{self._until}T{end}", "granularity": granularity}
             began_s, before = time.time(), self._applied()
             try:
                 response = self._api.ask("/calls/stats", {"project_id": project_id, **window, **METRICS})

@@ -1,6 +1,7 @@
 """A broker that dies and comes back."""
 
-from tests.chaos.trial import Stage, Trial
+from tests.chaos.stage import Stage
+from tests.chaos.trial import Trial
 from tests.servers.kafka_server import KafkaServer
 from tests.servers.redis_server import RedisServer
 

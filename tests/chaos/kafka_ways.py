@@ -14,7 +14,8 @@ from confluent_kafka.cimpl import NewPartitions
 
 from ingest.other_log import REFUSED
 from tests.chaos.history import log_ends
-from tests.chaos.trial import SETTINGS, ChaosFailed, Stage
+from tests.chaos.stage import ChaosFailed, Stage
+from tests.chaos.trial import SETTINGS
 from tests.pipeline.feed import Line
 from tests.pipeline.operator import operate
 from tests.pipeline.patience import wait_until

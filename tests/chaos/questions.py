@@ -11,7 +11,7 @@ ROOTS = 60
 CALLS = 20
 Question = tuple[str, dict[str, Any]]
 
-WINDOW = {"start": "2025-03-25T00:00:00Z", "end": "2025-04-10T00:00:00Z"}
+BEGIN = "2025-03-25T00:00:00Z"
 EDGES = {"start": "2025-03-28T11:22:33.456789Z", "end": "2025-03-30T22:33:44.987654Z"}
 DAY = {"start": "2025-03-29T12:00:00Z", "end": "2025-03-30T12:00:00Z"}
 SECONDS = {"start": "2025-03-29T12:00:01.5Z", "end": "2025-03-29T14:00:00Z"}
@@ -35,21 +35,22 @@ SUMS = {
 }
 
 
-def questions(model: Model, rng: random.Random) -> list[Question]:
-    """Path and request of each question, about every project there is."""
+def questions(model: Model, rng: random.Random, until: str) -> list[Question]:
+    """Path and request of each question, about every project there is; most end with the day before `until`."""
     projects = sorted({project_id for project_id, _ in model.calls.by_identity})
-    return [question for project_id in projects for question in _of_project(model, project_id, rng)]
+    return [question for project_id in projects for question in _of_project(model, project_id, rng, until)]
 
 
-def _of_project(model: Model, project_id: str, rng: random.Random) -> list[Question]:
+def _of_project(model: Model, project_id: str, rng: random.Random, until: str) -> list[Question]:
     started = [(call, call.start) for call in model.calls.started(project_id).values() if call.start is not None]
+    whole = {"start": BEGIN, "end": f"{until}T00:00:00Z"}
     stats = [
-        {**WINDOW, **BOTH, "granularity": 86_400},
-        {**WINDOW, **BOTH, "granularity": 3_600, "timezone": "Europe/Berlin"},
+        {**whole, **BOTH, "granularity": 86_400},
+        {**whole, **BOTH, "granularity": 3_600, "timezone": "Europe/Berlin"},
         {**EDGES, **BOTH, "granularity": 21_600, "timezone": "Asia/Kolkata"},
         {**DAY, **SUMS, "granularity": 60},
         {**SECONDS, **SUMS, "granularity": 7},
-        *({**WINDOW, **SUMS, "granularity": 86_400, "filter": chosen} for chosen in _filters(project_id, started, rng)),
+        *({**whole, **SUMS, "granularity": 86_400, "filter": chosen} for chosen in _filters(project_id, started, rng)),
     ]
     usage = {"call_ids": _ids(started, rng), "include_costs": True}
     asked = [("/calls/stats", request) for request in stats] + [("/calls/usage", usage)]

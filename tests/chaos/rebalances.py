@@ -2,7 +2,8 @@
 
 import json
 
-from tests.chaos.trial import PARTITIONS, ChaosFailed, Stage, Trial
+from tests.chaos.stage import ChaosFailed, Stage
+from tests.chaos.trial import PARTITIONS, Trial
 from tests.pipeline.pipeline import KAFKA_EXTRA
 from tests.pipeline.program import Program
 from tests.servers.redis_server import RedisServer

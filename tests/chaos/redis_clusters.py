@@ -6,7 +6,8 @@ import redis
 from redis.crc import key_slot
 
 from tests.chaos.redis_losses import FORGOTTEN_BYTES_MAX, forget
-from tests.chaos.trial import ChaosFailed, Stage, Trial
+from tests.chaos.stage import ChaosFailed, Stage
+from tests.chaos.trial import Trial
 from tests.pipeline.golden import DATASETS, read_dataset
 from tests.pipeline.pipeline import Pipeline
 from tests.servers.redis_cluster import RedisCluster

@@ -3,7 +3,8 @@
 import shutil
 from pathlib import Path
 
-from tests.chaos.trial import ChaosFailed, Stage, Trial
+from tests.chaos.stage import ChaosFailed, Stage
+from tests.chaos.trial import Trial
 from tests.servers.redis_server import RedisServer
 
 # What may be missing after a crash with `appendfsync everysec`: here, up to so much of the end of the file.

@@ -5,7 +5,8 @@ import time
 import redis
 
 from callmeter.local.child_process import ChildFailed
-from tests.chaos.trial import ChaosFailed, Stage, Trial
+from tests.chaos.stage import ChaosFailed, Stage
+from tests.chaos.trial import Trial
 from tests.servers.redis_server import RedisServer
 
 FULL_S = 4.0

@@ -7,7 +7,8 @@ from typing import Any
 
 import redis
 
-from tests.chaos.trial import ChaosFailed, Stage, Trial
+from tests.chaos.stage import ChaosFailed, Stage
+from tests.chaos.trial import Trial
 from tests.servers.redis_server import RedisServer
 
 REFUSED_S = 1.0

@@ -2,7 +2,8 @@
 
 import redis
 
-from tests.chaos.trial import ChaosFailed, Stage, Trial
+from tests.chaos.stage import ChaosFailed, Stage
+from tests.chaos.trial import Trial
 from tests.servers.redis_server import RedisServer
 
 

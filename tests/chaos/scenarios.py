@@ -5,18 +5,23 @@ from collections.abc import Callable
 from tests.chaos import (
     api_deaths,
     brokers,
+    bucket_deaths,
+    late_events,
     object_losses,
     rebalances,
+    rebuilds,
     redis_clusters,
+    redis_dumps,
     redis_losses,
     redis_memory,
     redis_refusals,
     redis_replica,
+    rivals,
     topics,
     worker_deaths,
 )
 from tests.chaos.kafka_ways import WAYS
-from tests.chaos.trial import Stage
+from tests.chaos.stage import Stage
 
 # Returns what was done; raises where the product did not do what it must.
 Scenario = Callable[[Stage], str]
@@ -25,6 +30,12 @@ SCENARIOS: dict[str, Scenario] = {
     "worker-killed": worker_deaths.killed,
     "worker-seals": worker_deaths.killed_while_sealing,
     "worker-moves": object_losses.killed_while_moving,
+    "bucket-killed": bucket_deaths.killed_at_every_step,
+    "late-by-a-month": late_events.by_a_month,
+    "worker-twins": rivals.twins,
+    "collected": rivals.collected,
+    "rebuilt-sealed": rebuilds.while_sealing,
+    "redis-dump": redis_dumps.back_to_a_dump,
     "worker-frozen": worker_deaths.zombies,
     "api-killed": api_deaths.killed,
     "workers-scaled": rebalances.scaled,
@@ -46,3 +57,6 @@ SCENARIOS: dict[str, Scenario] = {
 
 # These bring their own messages.
 WITHOUT_LOAD = ("cluster-cases",)
+
+# Too long for `make test`, in which others do some of the same.
+ONLY_LONG = ("late-by-a-month", "collected", "rebuilt-sealed", "redis-dump")

@@ -8,7 +8,8 @@ from confluent_kafka.cimpl import NewPartitions
 
 from ingest.other_log import REFUSED
 from tests.chaos.history import Appended
-from tests.chaos.trial import ChaosFailed, Stage, Trial
+from tests.chaos.stage import ChaosFailed, Stage
+from tests.chaos.trial import Trial
 from tests.pipeline.feed import Line
 from tests.pipeline.operator import operate
 from tests.pipeline.program import Program

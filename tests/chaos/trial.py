@@ -2,21 +2,21 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from random import Random
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import redis
 from confluent_kafka.admin import AdminClient
 
 from aggregator.layout.keys import SHORT_ROLLUP, ShardKeys, ShardName, stored_offset
 from aggregator.store.connection import StoreAway, connect
+from aggregator.store.generation import live_namespace
 from tests.chaos.asker import Asker, Interval, unexpected, wrong_answers
 from tests.chaos.history import Appended, History, log_ends, read_log
 from tests.chaos.load import Delivered, Load, Partitioner
+from tests.chaos.stage import ChaosFailed, Stage
 from tests.chaos.workload import PRICES, Workload
 from tests.pipeline.feed import Line
 from tests.pipeline.patience import wait_until
@@ -36,25 +36,6 @@ SETTINGS = {
 TOPIC_SETTINGS = {"message.timestamp.type": "LogAppendTime"}
 
 
-class ChaosFailed(AssertionError):
-    """The product did not do what it must."""
-
-
-class Stage(NamedTuple):
-    """All that a scenario is given. `say` shows progress; `short`: few repetitions, for few events."""
-
-    workload: Workload
-    kafka: KafkaServer
-    directory: Path
-    rng: Random
-    short: bool
-    say: Callable[[str], None]
-
-    def times(self, full: int, short: int) -> int:
-        """How often to do something."""
-        return short if self.short else full
-
-
 class Trial:
     """Leave it and all processes are gone. `check` says in the end whether all came out right."""
 
@@ -65,12 +46,18 @@ class Trial:
         cluster: bool = False,
         partitions: int = PARTITIONS,
         kafka: KafkaServer | None = None,
+        environment: Mapping[str, str] | None = None,
+        workload: Workload | None = None,
+        also: Mapping[str, str] | None = None,
         **settings: str,
     ) -> None:
         self.stage = stage
+        self.workload = workload or stage.workload
         self.kafka = kafka or stage.kafka
-        chosen = SETTINGS | {"REDIS__CLUSTER": str(cluster).lower()} | settings
-        self.pipeline = Pipeline(stage.directory, self.kafka.bootstrap_servers, redis_url, chosen, partitions)
+        chosen = SETTINGS | {"REDIS__CLUSTER": str(cluster).lower()} | {**(also or {})} | settings
+        self.pipeline = Pipeline(
+            stage.directory, self.kafka.bootstrap_servers, redis_url, chosen, partitions, environment=environment
+        )
         self.topic = self.pipeline.topic
         self._redis_at = (redis_url, cluster)
         self._redis: redis.Redis | None = None
@@ -105,9 +92,10 @@ class Trial:
     ) -> list[Program]:
         """Start workers, api, load (to last so long) and questions; returns the workers."""
         started, self.api = self.pipeline.start_workers_and_api(workers)
-        self._asker = Asker(self.api, self._applied_if_known, self.stage.rng.randrange(2**32))
+        until = self.workload.asked_until
+        self._asker = Asker(self.api, self._applied_if_known, self.stage.rng.randrange(2**32), until)
         self._asker.start()
-        self.produce(self.stage.workload.lines if lines is None else lines, duration_s, partitioner)
+        self.produce(self.workload.lines if lines is None else lines, duration_s, partitioner)
         return started
 
     def produce(self, lines: Sequence[Line], duration_s: float = 0, partitioner: Partitioner = lambda _: None) -> None:
@@ -128,8 +116,7 @@ class Trial:
 
     def applied(self) -> dict[int, int]:
         """The next offset of each shard that has one. Raises one of StoreAway."""
-        self._redis = self._redis or connect(*self._redis_at)
-        return self._read_applied(self._redis)
+        return self._read_applied(self._known_redis())
 
     def applied_messages(self) -> int:
         """How many messages are applied, all partitions together."""
@@ -210,9 +197,17 @@ class Trial:
         create_topic(self.kafka.bootstrap_servers, self.topic, partitions, TOPIC_SETTINGS)
         self._delivered.clear()
 
-    def shard_keys(self, partition: int) -> ShardKeys:
-        """The keys of a partition's shard."""
-        return ShardKeys(ShardName(self.pipeline.namespace, self.topic, partition))
+    def namespace(self) -> str:
+        """The namespace of the live generation."""
+        return live_namespace(self._known_redis(), self.pipeline.namespace)
+
+    def shard_keys(self, partition: int, namespace: str = "") -> ShardKeys:
+        """The keys of a partition's shard, of the live generation if not said otherwise."""
+        return ShardKeys(ShardName(namespace or self.namespace(), self.topic, partition))
+
+    def _known_redis(self) -> redis.Redis:
+        self._redis = self._redis or connect(*self._redis_at)
+        return self._redis
 
     def read_log(self) -> dict[int, list[Appended]]:
         """Reads what is in the topic; all of it must be produced."""
@@ -227,7 +222,7 @@ class Trial:
         log = self.read_log() if log is None else log
         mistakes = self._wrong_now(log)
         mistakes += unexpected(self._asker.broken_off, self._broken_off)
-        mistakes += wrong_answers(self._asker.asked, History(log, self.stage.workload), self._away, self._rollbacks)
+        mistakes += wrong_answers(self._asker.asked, History(log, self.workload), self._away, self._rollbacks)
         self.stage.say(f"{len(self._asker.asked)} answers under load")
         _raise(mistakes)
 
@@ -241,7 +236,7 @@ class Trial:
 
     def _wrong_now(self, log: dict[int, list[Appended]]) -> list[str]:
         """Returns what is wrong with answers and counters when just the messages with a value are applied."""
-        workload = self.stage.workload
+        workload = self.workload
         values = [one.value for messages in log.values() for one in messages if one.value is not None]
         whole = sorted(values) == sorted(line.value for line in workload.lines if line.value is not None)
         model = workload.model if whole else workload.fold(values)
@@ -285,9 +280,9 @@ class Trial:
             return None
 
     def _read_applied(self, client: Any) -> dict[int, int]:
-        pipeline = client.pipeline(transaction=False)
+        pipeline, namespace = client.pipeline(transaction=False), live_namespace(client, self.pipeline.namespace)
         for partition in range(self._partitions):
-            pipeline.get(self.shard_keys(partition).next)
+            pipeline.get(self.shard_keys(partition, namespace).next)
         offsets = enumerate(map(stored_offset, pipeline.execute()))
         return {partition: offset for partition, offset in offsets if offset is not None}
 

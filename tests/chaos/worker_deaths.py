@@ -6,12 +6,13 @@ from typing import Any
 import redis
 
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD
-from tests.chaos.trial import ChaosFailed, Stage, Trial
+from tests.chaos.objects import PARTITIONS, SEALING
+from tests.chaos.stage import ChaosFailed, Stage
+from tests.chaos.trial import Trial
 from tests.pipeline.program import Program
 from tests.servers.redis_server import RedisServer
 
 FREEZES_MAX = 60
-SEALING_PARTITIONS = 2
 FENCE = ("expected next offset", "another writer applied")
 
 
@@ -32,11 +33,8 @@ def killed_while_sealing(stage: Stage) -> str:
     server = RedisServer(stage.directory / "redis")
     server.start()
     kills = stage.times(50, 6)
-    # So few partitions that each has some chunks full of calls, with few messages too.
-    with Trial(
-        stage, server.url, partitions=SEALING_PARTITIONS, SEGMENTS__SEAL="true", SEGMENTS__SEAL_AFTER="1s"
-    ) as trial:
-        _kill_again_and_again(trial, trial.begin(60, workers=SEALING_PARTITIONS), kills)
+    with Trial(stage, server.url, partitions=PARTITIONS, also=SEALING) as trial:
+        _kill_again_and_again(trial, trial.begin(60, workers=PARTITIONS), kills)
         trial.check()
         sealed, changed = _sealed(server.url)
         if not sealed:

@@ -31,7 +31,8 @@ KAFKA_EXTRA = {
 class Pipeline:
     """Names of its own and an end to all processes when left; nothing runs that has not been asked for.
 
-    `settings` are those of every process (`{"BATCH__MESSAGES_MAX": "1"}`); a worker may have more.
+    `settings` are those of every process (`{"BATCH__MESSAGES_MAX": "1"}`); a worker may have more. `environment`: what
+    else they find in theirs.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Pipeline:
         settings: Mapping[str, str],
         partitions: int = 3,
         namespace: str = "",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.topic = f"calls-{uuid.uuid4().hex}"
         self.namespace = namespace or self.topic
@@ -59,6 +61,7 @@ class Pipeline:
             "API__AUTH": "false",
             **settings,
         }
+        self.environment = environment or {}
         self._directory = directory
         self._programs: list[Program] = []
         self._apis: list[Api] = []
@@ -84,7 +87,7 @@ class Pipeline:
     def worker(self, **more: str) -> Program:
         """A worker that is not started yet."""
         log_path = self._directory / f"worker-{len(self._programs)}.log"
-        program = Program("worker", self.settings | more, log_path)
+        program = Program("worker", self.settings | more, log_path, environment=self.environment)
         self._programs.append(program)
         return program
 
@@ -113,7 +116,8 @@ class Pipeline:
 
     def api(self, gateway: bool = False) -> "Api":
         """An api that is not started yet; with the `gateway` on its address if so asked."""
-        api = Api(self.settings, self._directory / f"api-{len(self._apis)}.log", ["--gateway"] if gateway else [])
+        log_path, options = self._directory / f"api-{len(self._apis)}.log", ["--gateway"] if gateway else []
+        api = Api(self.settings, log_path, options, self.environment)
         self._apis.append(api)
         return api
 
@@ -164,10 +168,16 @@ class Pipeline:
 class Api:
     """An api process, asked over HTTP."""
 
-    def __init__(self, settings: Mapping[str, str], log_path: Path, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str],
+        log_path: Path,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.port = free_loopback_port()
         settings = {"API__WORKERS": "1", **settings, "API__PORT": str(self.port)}
-        self.program = Program("api", settings, log_path, options)
+        self.program = Program("api", settings, log_path, options, environment)
         self._client = httpx.Client(base_url=f"http://{LOOPBACK}:{self.port}", timeout=60)
 
     def start(self) -> None:

@@ -17,12 +17,20 @@ START_TIMEOUT_S = 60.0
 
 
 class Program(ChildProcess):
-    """`callmeter <command>` with these settings and no others (`{"KAFKA__TOPICS": ...}`)."""
+    """`callmeter <command>` with these settings and no others (`{"KAFKA__TOPICS": ...}`), in this `environment`."""
 
-    def __init__(self, command: str, settings: Mapping[str, str], log_path: Path, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        command: str,
+        settings: Mapping[str, str],
+        log_path: Path,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         env = shutil.which("env")
         assert env is not None
         assignments = [f"CALLMETER_{name}={value}" for name, value in with_cluster(settings).items()]
+        assignments += [f"{name}={value}" for name, value in (environment or {}).items()]
         run = [sys.executable, "-m", "callmeter", command, *options]
         super().__init__(command, [env, "-i", f"PATH={os.environ['PATH']}", *assignments, *run], log_path)
 
