@@ -21,16 +21,21 @@ UNREAD = frozenset({"opening", "refused"})
 # By the name of a shard's counter: the metric, and what it counts.
 COUNTERS = {
     "messages": ("callmeter_messages", "Messages applied."),
-    "events": ("callmeter_events", "Events applied, repeats among them."),
     "calls": ("callmeter_calls_counted", "Calls counted, by their starts."),
-    "duplicates": ("callmeter_duplicate_events", "Events that came again and changed nothing."),
-    "dead_letters": ("callmeter_dead_letters", "Invalid events sent to the dead-letter topic."),
     "unpriced": ("callmeter_unpriced_calls", "Calls that ended with a model that has no price."),
     "offsets_lost": ("callmeter_lost_offsets", "Messages that the broker deleted before they were read."),
     "offsets_skipped": ("callmeter_skipped_offsets", "Offsets without a message: control records, compacted ones."),
     "rollups_short": ("callmeter_short_rollups", "Calls that state less usage than the calls below them count."),
     "messages_without_key": ("callmeter_keyless_messages", "Messages that have no key."),
     "negative_latencies": ("callmeter_negative_latencies", "Calls that ended before they started, by their clocks."),
+}
+
+# By what became of an event: the counters of a shard that come to it, the first without the others.
+OUTCOMES = {
+    "applied": ("events", "duplicates"),
+    "duplicate": ("duplicates",),
+    "sent_on": ("events_sent_on",),
+    "dead_letter": ("dead_letters",),
 }
 
 
@@ -117,6 +122,12 @@ class WorkerCollector(Collector):
         )
         waiting = GaugeMetricFamily("callmeter_waiting_ends", "Ends of calls whose start has not come.", labels=_LABELS)
         counters = {field: CounterMetricFamily(name, text, labels=_LABELS) for field, (name, text) in COUNTERS.items()}
+        events = CounterMetricFamily(
+            "callmeter_events",
+            "Events by what became of them: applied, repeats that changed nothing, sent on to the partition that has "
+            "their call, dead letters.",
+            labels=(*_LABELS, "outcome"),
+        )
         for row in rows:
             labels = (row.topic, str(row.partition))
             lag.add_metric(labels, row.lag_messages)
@@ -126,7 +137,10 @@ class WorkerCollector(Collector):
                 age.add_metric(labels, max(0, self._clock() - as_of_us) / SECOND_US)
             for field, counter in counters.items():
                 counter.add_metric(labels, row.fields.get(field, 0))
-        yield from (lag, age, waiting, *counters.values())
+            for outcome, (whole, *parts) in OUTCOMES.items():
+                others = sum(row.fields.get(field, 0) for field in parts)
+                events.add_metric((*labels, outcome), max(0, row.fields.get(whole, 0) - others))
+        yield from (lag, age, waiting, events, *counters.values())
 
 
 def _of_models(unpriced: Mapping[PartitionName, Mapping[str, int]]) -> Metric:

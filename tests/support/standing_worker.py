@@ -20,5 +20,6 @@ class Standing:
 
 def progress() -> Iterable[PartitionProgress]:
     """Two partitions: one with 7 messages to go, as of two seconds ago; the other is somebody else's."""
-    fields = {"as_of_us": NOW_US - 2_000_000, "messages": 93, "duplicates": 3, "ends_waiting": 4}
+    fields = {"as_of_us": NOW_US - 2_000_000, "messages": 93, "ends_waiting": 4}
+    fields |= {"events": 150, "duplicates": 3, "events_sent_on": 5, "dead_letters": 2}
     return [PartitionProgress("calls", 0, 0, 100, 93, fields), PartitionProgress("calls", 1, 0, 50, 0, {})]

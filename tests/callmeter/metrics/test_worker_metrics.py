@@ -42,7 +42,9 @@ def test_its_partitions_alone() -> None:
     assert registry.get_sample_value("callmeter_as_of_age_seconds", labels) == 2.5
     assert registry.get_sample_value("callmeter_messages_total", labels) == 93
     assert registry.get_sample_value("callmeter_waiting_ends", labels) == 4
-    assert registry.get_sample_value("callmeter_duplicate_events_total", labels) == 3
+    outcomes = {"applied": 147, "duplicate": 3, "sent_on": 5, "dead_letter": 2}
+    for outcome, count in outcomes.items():
+        assert registry.get_sample_value("callmeter_events_total", labels | {"outcome": outcome}) == count
     assert registry.get_sample_value("callmeter_lag_messages", labels | {"partition": "1"}) is None
     assert registry.get_sample_value("callmeter_partition_state", labels | {"state": "reading"}) == 1
     assert registry.get_sample_value("callmeter_worker_step_age_seconds") == 0.5
