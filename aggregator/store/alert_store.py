@@ -46,6 +46,10 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('HEXISTS', KEYS[2], ARGV[
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
 return 1
 """
+# KEYS: outbox. ARGV: id, record.
+_NOTE = """
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
+"""
 # KEYS: lease, what is shown. ARGV: token, record, milliseconds.
 _SHOW = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -103,6 +107,10 @@ class AlertStore:
     def begin_attempt(self, token: str, delivery_id: str, record: bytes) -> bool:
         """Note that a delivery is about to be tried; False: it is not ours to try, or it has arrived."""
         return bool(self._client.eval(_ATTEMPT, 2, self._lease, self._outbox, token, delivery_id, record))
+
+    def note(self, delivery_id: str, record: bytes) -> None:
+        """Note what is known of a delivery, whoever brings it, as long as it has not arrived."""
+        self._client.eval(_NOTE, 1, self._outbox, delivery_id, record)
 
     def delivered(self, delivery_id: str) -> None:
         """Note that it has arrived, whoever brought it."""

@@ -1,7 +1,8 @@
 """Brings notifications to receivers: each receiver's in order, on a thread of its own, tried until they arrive.
 
-A delivery is noted in Redis before each attempt and forgotten when it has arrived, so what is sent again after a crash
-is at most what was on its way; it carries the same id.
+A delivery is noted in Redis before each attempt, again as soon as a first attempt is on its way, and forgotten when it
+has arrived. So after a crash it is known what was not sent. What was sent without an answer goes again, under its id,
+only to receivers that make one of two.
 """
 
 import http.client
@@ -10,8 +11,9 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -53,16 +55,54 @@ class Outbox(Protocol):
         """Note that a delivery is about to be tried; False: it is not ours, or has arrived."""
         ...
 
+    def note(self, delivery_id: str, record: bytes) -> None:
+        """Note what is known of a delivery, as long as it has not arrived."""
+        ...
+
     def delivered(self, delivery_id: str) -> None:
         """Note that the notification has arrived."""
         ...
 
 
-def post(request: HttpRequest) -> None:
+Sent = Callable[[], None]
+"""What is called when a request is on its way, and its answer not there yet."""
+
+
+class _OverHttp(urllib.request.HTTPHandler):
+    def __init__(self, sent: Sent) -> None:
+        super().__init__()
+        self._sent = sent
+
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(_telling(http.client.HTTPConnection, self._sent), req)
+
+
+class _OverHttps(urllib.request.HTTPSHandler):
+    def __init__(self, sent: Sent) -> None:
+        super().__init__()
+        self._sent = sent
+
+    def https_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(_telling(http.client.HTTPSConnection, self._sent), req)
+
+
+def _telling(connection: type[http.client.HTTPConnection], sent: Sent) -> Any:
+    """Return a class of connections that say when all of a request has been handed to the system."""
+
+    class Telling(connection):  # type: ignore[valid-type, misc]
+        def getresponse(self) -> Any:
+            sent()
+            return super().getresponse()
+
+    return Telling
+
+
+def post(request: HttpRequest, sent: Sent) -> None:
     """Send it. Raises NotTaken."""
     try:
         asked = urllib.request.Request(request.url, request.body, request.headers)
-        with urllib.request.urlopen(asked, timeout=SEND_TIMEOUT_S) as response:
+        opener = urllib.request.build_opener(_OverHttp(sent), _OverHttps(sent))
+        with opener.open(asked, timeout=SEND_TIMEOUT_S) as response:
             response.read()
     except urllib.error.HTTPError as refused:
         with refused:
@@ -86,7 +126,7 @@ class Courier:
         outbox: Outbox,
         clock: Callable[[], int],
         elapsed: Callable[[], float],
-        send: Callable[[HttpRequest], None] = post,
+        send: Callable[[HttpRequest, Sent], None] = post,
     ) -> None:
         self.receiver = receiver
         self._outbox = outbox
@@ -183,14 +223,27 @@ class Courier:
         if age_s > DELIVERY_AGE_S_MAX:
             log.error("a notification is given up: it is too old", extra=_fields(delivery))
             return self._arrive(delivery)
-        tried = msgspec.structs.replace(delivery, attempts=delivery.attempts + 1)
+        if delivery.is_sent and not self.receiver.makes_one_of_two:
+            log.warning(
+                "a notification was sent when its process ended; it is taken for arrived", extra=_fields(delivery)
+            )
+            return self._arrive(delivery)
+        tried = msgspec.structs.replace(delivery, attempts=delivery.attempts + 1, is_sent=False)
         if not self._outbox.begin_attempt(token, delivery.id, msgspec.json.encode(tried)):
             return self._drop(delivery)
         self._keep(tried)
+        # A receiver that did not take it before may not now: then what was sent is no sign that it arrived.
+        is_sign = not delivery.attempts and not self._failures
         try:
-            self._send(request_of(self.receiver, delivery, self._clock()))
+            self._send(
+                request_of(self.receiver, delivery, self._clock()),
+                lambda: self._note(msgspec.structs.replace(tried, is_sent=True)) if is_sign else None,
+            )
         except NotTaken as refused:
             if not refused.for_good:
+                if is_sign:
+                    self._note(tried)
+                    self._keep(tried)  # a new term may have read it as sent meanwhile
                 raise
             log.error("a notification is refused and given up", extra=_fields(delivery) | {"why": str(refused)})
             return self._arrive(delivery)
@@ -199,7 +252,7 @@ class Courier:
 
     def _resend(self, firing: Sequence[Delivery]) -> None:
         assert isinstance(self.receiver, AlertmanagerReceiver)
-        self._send(alertmanager_request(self.receiver, firing, self._clock()))
+        self._send(alertmanager_request(self.receiver, firing, self._clock()), lambda: None)
         self._resend_at_s = self._elapsed() + RESEND_S
 
     def _arrive(self, delivery: Delivery) -> None:
@@ -213,6 +266,11 @@ class Courier:
             self._outbox.delivered(self._arrived[0])
             with self._changed:
                 self._arrived.pop(0)
+
+    def _note(self, delivery: Delivery) -> None:
+        """Note what is known of it, if Redis is there: what is on its way is not called back."""
+        with suppress(*StoreTrouble):
+            self._outbox.note(delivery.id, msgspec.json.encode(delivery))
 
     def _drop(self, delivery: Delivery) -> None:
         with self._changed:

@@ -24,7 +24,8 @@ _SLACK_COLOURS = {Event.FIRING: "danger", Event.RESOLVED: "good"}
 class Delivery(msgspec.Struct, frozen=True):
     """One notification to one receiver. `id` is the same however often it is sent, so a repeat can be told.
 
-    `number` is its place in the order in which they came; `attempts` how often it was begun to be sent.
+    `number` is its place in the order in which they came; `attempts` how often it was begun to be sent; `is_sent`: all
+    of it is on its way, and whether it arrived is not known yet.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Delivery(msgspec.Struct, frozen=True):
     ends_us: int | None
     queued_us: int
     attempts: int = 0
+    is_sent: bool = False
 
 
 class HttpRequest(NamedTuple):

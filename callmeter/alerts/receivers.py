@@ -34,6 +34,11 @@ class _Receiver(BaseModel):
         self.authorization_header()
         return self
 
+    @property
+    def makes_one_of_two(self) -> bool:
+        """Whether a notification that comes again is nothing new to it."""
+        return True
+
     def address(self) -> str:
         """Return where to send to. Raises ValueError for a file that cannot be read."""
         return stated(self.url, self.url_file) or ""
@@ -50,15 +55,26 @@ class AlertmanagerReceiver(_Receiver):
 
 
 class WebhookReceiver(_Receiver):
-    """Any address that takes what Alertmanager's webhooks send, version 4."""
+    """Any address that takes what Alertmanager's webhooks send, version 4. `idempotent`: what has an Idempotency-Key
+    that it knows is nothing new to it.
+    """
 
     type: Literal["webhook"]
+    idempotent: bool = False
+
+    @property
+    def makes_one_of_two(self) -> bool:
+        return self.idempotent
 
 
 class SlackReceiver(_Receiver):
     """An incoming webhook of Slack, or of whoever takes the same."""
 
     type: Literal["slack"]
+
+    @property
+    def makes_one_of_two(self) -> bool:
+        return False
 
 
 class PagerDutyReceiver(_Receiver):

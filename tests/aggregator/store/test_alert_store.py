@@ -41,7 +41,10 @@ def test_writes_are_fenced(redis_url: str) -> None:
     assert store.begin_attempt(token, "d", b"y")
     assert store.change(token, {"e": None, "f": b"3"}, [])
     assert store.read() == ({"f": b"3"}, {"d": b"y"})
+    store.note("d", b"n")
+    assert store.read() == ({"f": b"3"}, {"d": b"n"})
     store.delivered("d")
+    store.note("d", b"n")
     assert not store.begin_attempt(token, "d", b"z")
     assert store.read() == ({"f": b"3"}, {})
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import msgspec
 import pytest
 import redis
 
@@ -25,10 +26,14 @@ class MemoryOutbox:
     def __init__(self, *ids: str) -> None:
         self.token = "t:1"
         self.there = set(ids)
+        self.noted: list[bool] = []
         self.away = 0
 
     def begin_attempt(self, token: str, delivery_id: str, record: bytes) -> bool:
         return token == self.token and delivery_id in self.there
+
+    def note(self, delivery_id: str, record: bytes) -> None:
+        self.noted.append(msgspec.json.decode(record, type=Delivery).is_sent)
 
     def delivered(self, delivery_id: str) -> None:
         if self.away:
@@ -43,9 +48,9 @@ def delivery(delivery_id: str, queued_us: int = AT_US) -> Delivery:
 
 
 @contextmanager
-def courier(url: str, outbox: MemoryOutbox) -> Iterator[Courier]:
+def courier(url: str, outbox: MemoryOutbox, **of_receiver: object) -> Iterator[Courier]:
     """Returns a courier that delivers to a webhook."""
-    receiver = WebhookReceiver.model_validate({"name": "hook", "type": "webhook", "url": url})
+    receiver = WebhookReceiver.model_validate({"name": "hook", "type": "webhook", "url": url} | of_receiver)
     found = Courier(receiver, outbox, lambda: AT_US, time.monotonic)
     found.start()
     yield found
@@ -80,6 +85,42 @@ def test_redis_away_after_it_arrived() -> None:
             delivering.begin("t:1", [delivery("a"), delivery("b")])
             assert wait_until(lambda: not outbox.there, PATIENCE_S)
         assert [one.delivery_id for one in hook.taken] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("idempotent", "told"), [(False, ["b"]), (True, ["a", "b"])])
+def test_what_was_on_its_way_when_its_process_died(idempotent: bool, told: list[str]) -> None:
+    """What a process before had sent goes again only to a receiver that makes one of two; the rest goes on."""
+    with WebhookServer() as hook:
+        outbox = MemoryOutbox("a", "b")
+        with courier(hook.url, outbox, idempotent=idempotent) as delivering:
+            on_its_way = msgspec.structs.replace(delivery("a"), attempts=1, is_sent=True)
+            delivering.begin("t:1", [on_its_way, delivery("b")])
+            assert wait_until(lambda: not outbox.there, PATIENCE_S)
+        assert [one.delivery_id for one in hook.taken] == told
+
+
+def test_what_was_not_taken_is_not_on_its_way() -> None:
+    """A first attempt is noted as sent before its answer is there, and as not sent once it is refused; a later one is
+    not noted, since a receiver that refused may do so again."""
+    with WebhookServer(500) as hook:
+        outbox = MemoryOutbox("a", "b")
+        with courier(hook.url, outbox) as delivering:
+            delivering.begin("t:1", [delivery("a"), delivery("b")])
+            assert wait_until(lambda: not outbox.there, PATIENCE_S)
+        assert outbox.noted == [True, False, True]
+        assert [one.delivery_id for one in hook.taken] == ["a", "b"]
+
+
+def test_what_never_went_out_is_sent() -> None:
+    """Where nobody listens nothing is on its way."""
+    with WebhookServer() as hook:
+        url = hook.url
+    outbox = MemoryOutbox("a")
+    with courier(url, outbox) as delivering:
+        delivering.begin("t:1", [delivery("a")])
+        assert wait_until(lambda: bool(outbox.noted), PATIENCE_S)
+    assert not any(outbox.noted)
+    assert outbox.there
 
 
 def test_without_the_lease_nothing_is_sent() -> None:
