@@ -1,6 +1,7 @@
 """Reading the rollups of a window by the values of one dimension, piece by piece, so that memory goes by values."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -9,7 +10,7 @@ from aggregator.reading.rollups import VIEWS_READ_MAX, LevelBlock, TooMuchToRead
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import place_of
 from aggregator.rollups.view_values import DimensionValue, views_by_value
-from aggregator.rollups.views import ALL_CALLS, ViewDirectory, ViewFilter, select
+from aggregator.rollups.views import ALL_CALLS, ROOT, ViewDirectory, ViewFilter, fields_to_select, select
 from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 
 # 2,000 values (CALLMETER_LIMITS__VIEWS) in every hour of a month: some two seconds, in pieces.
@@ -28,13 +29,17 @@ TOTAL = 0
 
 
 class ValueRollups(NamedTuple):
-    """What a window's rollups come to by value: the bucket of a value in `merged` is 1 + its position in `values`.
+    """What rollups come to by value: the bucket of a value in `merged` is 1 + its position in `values`.
 
     The bucket TOTAL counts all calls of the filter, each once; of every slot it is of the same state as the values.
     """
 
     values: Sequence[DimensionValue]
     merged: Merged
+
+
+SlotsOfBlocks = Mapping[LevelBlock, Sequence[int]]
+"""By block of a level: which of its slots."""
 
 
 _Views = Sequence[tuple[int, int]]
@@ -53,32 +58,37 @@ class _Piece(NamedTuple):
 async def read_value_rollups(
     reader: StoreReader,
     project: OpenedProject,
-    slots: Mapping[LevelBlock, Sequence[int]],
+    parts: Sequence[SlotsOfBlocks],
     wanted: ViewFilter,
     dimension: int,
     latency_values: bool,
     usage_values: bool,
-) -> ValueRollups:
-    """The rollups of these slots by values of a dimension (OP, ROOT, USER, RUN, MODEL, ERROR), for a filter's calls.
+) -> list[ValueRollups]:
+    """The rollups of each part's slots by values of a dimension (OP, ROOT, USER, RUN, MODEL, ERROR), for a filter's
+    calls; the parts have their values in common.
 
     Calls without a value count in the total alone. `latency_values`, `usage_values`: whether percentiles of these are
     needed. Raises NotKept, and TooMuchToRead.
     """
-    days = sorted({block.day for block in slots})
+    days = sorted({block.day for part in parts for block in part})
     pairs = [(shard, day) for shard in project.shards for day in days]
     buckets: dict[DimensionValue, int] = {}
     views = await _views(reader, pairs, wanted, dimension, buckets)
     if len(buckets) > VALUES_READ_MAX:
         raise TooMuchToRead(f"the window has more than {VALUES_READ_MAX:,} values")
-    merged = Merged(1 + len(buckets), wanted.roots_only)
-    for pieces in _round_trips(slots, pairs, views):
-        places = await read_cells(reader, _cells_of(pieces))
-        for place in places:
-            merged.add_cell(place.bucket, place.cell)
-        if latency_values or usage_values:
-            await read_percentile_values(reader, places, merged, latency_values, usage_values)
-        merged.condense()
-    return ValueRollups(list(buckets), merged)
+    _check_size(parts, pairs, views)
+    found: list[ValueRollups] = []
+    for part in parts:
+        merged = Merged(1 + len(buckets), wanted.roots_only)
+        for pieces in _round_trips(part, pairs, views):
+            places = await read_cells(reader, _cells_of(pieces))
+            for place in places:
+                merged.add_cell(place.bucket, place.cell)
+            if latency_values or usage_values:
+                await read_percentile_values(reader, places, merged, latency_values, usage_values)
+            merged.condense()
+        found.append(ValueRollups(list(buckets), merged))
+    return found
 
 
 DayViews = Sequence[tuple[ProjectShard, int, Sequence[int]]]
@@ -98,11 +108,11 @@ async def read_slots(
     reader: StoreReader, views: DayViews, slots: Mapping[LevelBlock, Mapping[int, int]], into: Merged
 ) -> None:
     """Merge the cells of these views, each slot into its bucket, but no values of percentiles. Raises TooMuchToRead."""
-    for pieces in _round_trips(
-        {block: list(within) for block, within in slots.items()},
-        [(shard, day) for shard, day, _ in views],
-        [[(number, TOTAL) for number in numbers] for _, _, numbers in views],
-    ):
+    wanted = {block: list(within) for block, within in slots.items()}
+    pairs = [(shard, day) for shard, day, _ in views]
+    of_total = [[(number, TOTAL) for number in numbers] for _, _, numbers in views]
+    _check_size([wanted], pairs, of_total)
+    for pieces in _round_trips(wanted, pairs, of_total):
         for place in await read_cells(reader, _cells_of(pieces, slots)):
             into.add_cell(place.bucket, place.cell)
         into.condense()
@@ -119,27 +129,50 @@ async def _views(
     if not dimension and not wanted.dimensions:
         return [[(ALL_CALLS, TOTAL)] for _ in pairs]
     keys = [shard.keys.views(shard.project, day) for shard, day in pairs]
+    if dimension == ROOT and not wanted.dimensions:  # one view, whatever else a directory holds
+        stored = await read_directories(reader, keys, fields_to_select(ViewFilter(roots_only=True)))
+        return [_views_of(ViewDirectory(fields), wanted, dimension, buckets) for fields in stored]
     sizes = await reader.fetch([("HLEN", key) for key in keys])
     if sum(sizes) > VIEWS_READ_MAX:
         raise TooMuchToRead(f"the window has more than {VIEWS_READ_MAX:,} views to look through")
     found: list[_Views] = []
     for some in _batches(keys, sizes, VIEWS_PER_PIECE):
         for fields in await read_directories(reader, some, None):
-            directory = ViewDirectory(fields)
-            views = [(number, TOTAL) for number in select(directory, wanted)]
-            if dimension:
-                for value, numbers in views_by_value(directory, wanted, dimension).items():
-                    bucket = buckets.setdefault(value, 1 + len(buckets))
-                    views += [(number, bucket) for number in numbers]
-            found.append(views)
+            found.append(_views_of(ViewDirectory(fields), wanted, dimension, buckets))
         await asyncio.sleep(0)  # others' answers
     return found
 
 
+def _views_of(
+    directory: ViewDirectory, wanted: ViewFilter, dimension: int, buckets: dict[DimensionValue, int]
+) -> _Views:
+    views = [(number, TOTAL) for number in select(directory, wanted)]
+    if dimension:
+        for value, numbers in views_by_value(directory, wanted, dimension).items():
+            bucket = buckets.setdefault(value, 1 + len(buckets))
+            views += [(number, bucket) for number in numbers]
+    return views
+
+
+def _check_size(
+    parts: Sequence[SlotsOfBlocks], pairs: Sequence[tuple[ProjectShard, int]], found: Sequence[_Views]
+) -> None:
+    """Raises TooMuchToRead where all parts together are."""
+    slots_of_days = Counter[int]()
+    for part in parts:
+        for block, within in part.items():
+            slots_of_days[block.day] += len(within)
+    if (
+        sum(slots_of_days[day] * len(views) for (_, day), views in zip(pairs, found, strict=True))
+        > VALUE_FIELDS_READ_MAX
+    ):
+        raise TooMuchToRead(f"the answer needs more than {VALUE_FIELDS_READ_MAX:,} rollups")
+
+
 def _round_trips(
-    slots: Mapping[LevelBlock, Sequence[int]], pairs: Sequence[tuple[ProjectShard, int]], found: Sequence[_Views]
+    slots: SlotsOfBlocks, pairs: Sequence[tuple[ProjectShard, int]], found: Sequence[_Views]
 ) -> Iterator[list[_Piece]]:
-    """Yield what is read at once. Raises TooMuchToRead, before the first, where it is too much in all."""
+    """Yield what is read at once."""
     pieces = [
         _Piece(shard, block, within[at : at + at_once], views)
         for (shard, day), views in zip(pairs, found, strict=True)
@@ -149,8 +182,6 @@ def _round_trips(
         if block.day == day
         for at in range(0, len(within), at_once)
     ]
-    if sum(len(piece.slots) * len(piece.views) for piece in pieces) > VALUE_FIELDS_READ_MAX:
-        raise TooMuchToRead(f"the answer needs more than {VALUE_FIELDS_READ_MAX:,} rollups")
     yield from _batches(pieces, [len(piece.slots) * len(piece.views) for piece in pieces], FIELDS_PER_PIECE)
 
 

@@ -17,6 +17,9 @@ BucketSeries = tuple[int, bytes]
 
 Parts = dict[BucketSeries, list[bytes]]
 
+# What it takes besides packed bytes: a bucket, a series of one, a piece of bytes, totals in Python's integers.
+_BUCKET_BYTES, _SERIES_BYTES, _ROW_BYTES, _LARGE_BYTES = 16, 300, 80, 1_000
+
 
 class Values:
     """What percentiles of one series are read from: its rows, where they are still kept, and sketches."""
@@ -28,6 +31,12 @@ class Values:
         self.large: list[Row] = []
         self.sketches: list[list[bytes]] = []
         self._columns: Floats | None = None
+
+    @property
+    def kept_bytes(self) -> int:
+        """About how much memory it takes."""
+        sketches = sum(_ROW_BYTES * len(one) + sum(map(len, one)) for one in self.sketches)
+        return _SERIES_BYTES + sum(map(len, self.rows)) + sketches + _LARGE_BYTES * len(self.large)
 
     def quantiles(
         self, series: Series, metric: int, wanted: Sequence[float], minimum: float, maximum: float
@@ -77,7 +86,7 @@ class Merged:
     """
 
     def __init__(self, buckets: int, trees: bool = False) -> None:
-        self._trees = trees
+        self.trees = trees
         self.calls = [0] * buckets
         self.errors = [0] * buckets
         self.values: dict[BucketSeries, Values] = {}
@@ -102,7 +111,7 @@ class Merged:
 
     def add_calls(self, bucket: int, tally: CallTally) -> None:
         """Count single calls, and their values."""
-        packed = tally.packed(with_trees=self._trees)
+        packed = tally.packed(with_trees=self.trees)
         self.add_cell(bucket, packed.cell())
         for name, rows in packed.rows.items():
             if self.wants(name):
@@ -136,9 +145,17 @@ class Merged:
             }
             self._large[series] = dict(found.large)
 
+    @property
+    def kept_bytes(self) -> int:
+        """About how much memory it takes to keep, condensed."""
+        found = _BUCKET_BYTES * len(self.calls) + sum(one.kept_bytes for one in self.values.values())
+        for parts in (*self._rows.values(), *self._totals.values()):
+            found += sum(_SERIES_BYTES + sum(map(len, packed)) for packed in parts.values())
+        return found + sum(_LARGE_BYTES * len(large) for large in self._large.values())
+
     def wants(self, name: bytes) -> bool:
         """Whether a series is of the kind of usage that is asked for, or of latencies."""
-        return name == LATENCY or is_of_trees(name) == self._trees
+        return name == LATENCY or is_of_trees(name) == self.trees
 
     def values_of(self, bucket: int, name: bytes) -> Values:
         """The values of a series, to add to."""
@@ -152,7 +169,7 @@ class Merged:
         for name, packed in more.items():
             if name == LATENCY:
                 of_series = latencies
-            elif is_of_trees(name) == self._trees:
+            elif is_of_trees(name) == self.trees:
                 of_series = usage
             else:
                 continue

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
 from api.contract.field_types import InstantUs, WholeNumber
+from api.contract.relative_instants import Instant
 from api.contract.stats_request import (
     BODIES_REMEMBERED_MAX,
     BODY_REMEMBERED_BYTES_MAX,
@@ -24,6 +25,8 @@ from api.refusals import invalid, invalid_at
 # Rows of one answer; more than a table shows anybody.
 ROWS_MAX = 1_000
 ROWS_DEFAULT = 20
+# Windows of one answer beside the first: the longest lists of burn rates have seven.
+MORE_STARTS_MAX = 16
 COUNT = "count"
 
 BreakdownDimension = Literal["op_name", "model", "wb_user_id", "wb_run_id", "trace_root", "error"]
@@ -51,6 +54,10 @@ class CallBreakdownReq(WindowReq):
     order: Literal["desc", "asc"] = "desc"
     limit: Annotated[WholeNumber, at_most(ROWS_MAX)] = Field(
         default=ROWS_DEFAULT, description="How many rows the answer has, 1 to 1,000; all others are one row, `rest`."
+    )
+    more_starts: Annotated[list[Instant], Field(max_length=MORE_STARTS_MAX)] | None = Field(
+        default=None,
+        description="Starts of further windows, within this one and up to the same end: one read answers all of them.",
     )
     compare: Literal["previous"] | None = Field(
         default=None, description="`previous` adds to each row what it was in the window before, of the same length."
@@ -88,15 +95,11 @@ class BreakdownTotal(BreakdownTotals):
     previous: BreakdownTotals | None = None
 
 
-class CallBreakdownRes(BaseModel):
-    """Call statistics by the values of a dimension. Of calls without a value (`value` null, or false of `trace_root`)
-    minimum, maximum and percentiles are null.
-    """
+class BreakdownWindow(BaseModel):
+    """The rows of one window, in their order."""
 
     start: InstantUs = Field(description="Resolved start (UTC)")
     end: InstantUs = Field(description="Resolved end (UTC)")
-    dimension: BreakdownDimension
-    order_by: str
     rows: list[BreakdownRow]
     rest: BreakdownRest | None
     total: BreakdownTotal
@@ -104,8 +107,20 @@ class CallBreakdownRes(BaseModel):
         default=None,
         description="Only for dimension `model`: calls that belong to no model, such as tools, and unfinished ones",
     )
+
+
+class CallBreakdownRes(BreakdownWindow):
+    """Call statistics by the values of a dimension. Of calls without a value (`value` null, or false of `trace_root`)
+    minimum, maximum and percentiles are null.
+    """
+
+    dimension: BreakdownDimension
+    order_by: str
     previous_start: InstantUs | None = None
     previous_end: InstantUs | None = None
+    windows: list[BreakdownWindow] | None = Field(
+        default=None, description="The windows of `more_starts`, in their order; each as a question of its own has it"
+    )
 
 
 def read_breakdown_question(body: bytes, now_us: int) -> BreakdownQuestion:
@@ -114,6 +129,10 @@ def read_breakdown_question(body: bytes, now_us: int) -> BreakdownQuestion:
     start_us, end_us = window(request.start, request.end, now_us)
     call_metrics = metric_questions("call_metrics", request.call_metrics)
     usage_metrics = metric_questions("usage_metrics", request.usage_metrics)
+    more_starts_us = tuple(one.as_start(now_us) for one in request.more_starts or ())
+    for at, more_us in enumerate(more_starts_us):
+        if not start_us <= more_us <= end_us:
+            raise invalid_at(("more_starts", at), "A further start should be within the window")
     return BreakdownQuestion(
         project_id=request.project_id,
         start_us=start_us,
@@ -126,6 +145,7 @@ def read_breakdown_question(body: bytes, now_us: int) -> BreakdownQuestion:
         is_descending=request.order == "desc",
         limit=request.limit,
         compare=request.compare is not None,
+        more_starts_us=more_starts_us,
     )
 
 

@@ -10,9 +10,10 @@ from aggregator.layout.keys import ShardName
 from aggregator.rollups.levels import Retention
 from aggregator.store.reader import OpenedProject, StateLost, StoreReader, UnknownLayout
 from aggregator.store.reader import StoreAway as RedisAway
-from aggregator.time_units import DAY_US, SECOND_US
+from aggregator.time_units import SECOND_US
 from api.headers import Freshness
 from api.query.breakdown_answer import answer_breakdown
+from api.query.breakdown_parts import BreakdownSource, KeptParts
 from api.query.breakdown_question import BreakdownQuestion
 from api.query.bucket_cache import KEPT_BYTES_MAX, KeptBuckets
 from api.query.change_notices import Mark
@@ -30,8 +31,6 @@ from api.refusals import StoreAway
 
 log = logging.getLogger(__name__)
 
-# Breakdowns of a longer window are expensive: they read each value's rollups.
-CHEAP_BREAKDOWN_US_MAX = DAY_US
 # Redis loses data in a moment, when it is wiped or comes back after a crash; then it stays as it is.
 ATTEMPTS_MAX = 3
 
@@ -59,6 +58,7 @@ class StoreAnswers:
         self._clock = clock
         self._link = link
         self._kept = KeptBuckets(kept_bytes_max)
+        self._parts = KeptParts()
         self._turns = Turns()
         self._said_s: tuple[int, ...] = ()
         self._shared: SharedWork[Question, tuple[bytes, Freshness]] = SharedWork()
@@ -103,13 +103,10 @@ class StoreAnswers:
         """The JSON of a CallBreakdownRes."""
 
         def work(latest_us: int) -> Awaitable[tuple[bytes, Freshness]]:
-            return self._in_turn_if_long(
-                question,
-                self._answer(
-                    question.project_id,
-                    lambda project: answer_breakdown(
-                        self._reader, project, question, latest_us, self._retention_of(project)
-                    ),
+            return self._answer(
+                question.project_id,
+                lambda project: answer_breakdown(
+                    self._parts_of(project), question, latest_us, self._retention_of(project)
                 ),
             )
 
@@ -134,18 +131,12 @@ class StoreAnswers:
         def work(latest_us: int) -> Awaitable[tuple[bytes, Freshness]]:
             return self._answer(
                 question.project_id,
-                lambda project: answer_values(self._reader, project, question, latest_us, self._retention_of(project)),
+                lambda project: answer_values(
+                    self._parts_of(project), question, latest_us, self._retention_of(project)
+                ),
             )
 
         return await self._shared.run(question, now_us, work)
-
-    async def _in_turn_if_long(
-        self, question: BreakdownQuestion, answering: Awaitable[tuple[bytes, Freshness]]
-    ) -> tuple[bytes, Freshness]:
-        if question.end_us - question.start_us <= CHEAP_BREAKDOWN_US_MAX:
-            return await answering
-        async with self._turns.turn():
-            return await answering
 
     async def projects(self, question: ProjectsQuestion) -> bytes:
         """The JSON of a ProjectsRes."""
@@ -167,6 +158,9 @@ class StoreAnswers:
             return await self._reader.shards_as_of()
         except (*RedisAway, UnknownLayout) as away:
             _away(away)
+
+    def _parts_of(self, project: OpenedProject) -> BreakdownSource:
+        return BreakdownSource(self._reader, project, self._parts, self._turns)
 
     def _retention_of(self, project: OpenedProject) -> Retention:
         """Return what the workers keep, by their own word; what this api was told where they have not said so."""

@@ -5,44 +5,58 @@ from typing import Any
 import msgspec
 
 from aggregator.rollups.levels import MINUTES, Retention
-from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.timestamps import format_utc
+from api.query.breakdown_parts import BreakdownSource
 from api.query.breakdown_question import BreakdownQuestion
-from api.query.breakdown_reading import Broken, read_breakdown
+from api.query.breakdown_reading import Broken, read_breakdowns
 from api.query.breakdown_rows import Ranked, rank, rows_of_values, share
 from api.query.call_filters import needs_calls
-from api.query.retained_window import BeyondRetention, FittedWindow, fit
+from api.query.retained_window import BeyondRetention, FittedWindow, fit, reach_of
 from api.query.window_refusals import check_calls_are_kept, end_of_time, fitted_window, refusing_what_is_not_kept
 
 
 async def answer_breakdown(
-    reader: StoreReader, project: OpenedProject, question: BreakdownQuestion, now_us: int, retention: Retention
+    source: BreakdownSource, question: BreakdownQuestion, now_us: int, retention: Retention
 ) -> bytes:
     """The JSON of a CallBreakdownRes; raises Refusal, and StateLost."""
     end_us = end_of_time(question.start_us, question.end_us, now_us)
-    window = fitted_window(question.start_us, end_us, MINUTES.slot_s, now_us, retention)
+    windows = [
+        fitted_window(min(start_us, end_us), end_us, MINUTES.slot_s, now_us, retention)
+        for start_us in (question.start_us, *question.more_starts_us)
+    ]
+    window, reach = windows[0], reach_of(now_us, retention)
     before = _window_before(window, now_us, retention) if question.compare else None
     with refusing_what_is_not_kept():
         if needs_calls(question.filter):
             check_calls_are_kept(window, now_us, retention)
-        found = rank(await read_breakdown(reader, project, question, window), question)
-        broken = None if before is None else await read_breakdown(reader, project, question, before)
+        found = [rank(one, question) for one in await read_breakdowns(source, question, windows, reach)]
+        broken = None if before is None else (await read_breakdowns(source, question, [before], reach))[0]
+    answer = _of_window(window, found[0], question, broken)
+    answer |= {"dimension": question.dimension, "order_by": question.order_by}
+    if question.compare:
+        answer["total"]["previous"] = None if broken is None else rows_of_values(broken, [], question)[1]
+        answer["previous_start"] = None if before is None else format_utc(before.start_us)
+        answer["previous_end"] = None if before is None else format_utc(before.end_us)
+    if question.more_starts_us:
+        answer["windows"] = [
+            _of_window(one, ranked, question, None) for one, ranked in zip(windows[1:], found[1:], strict=True)
+        ]
+    return msgspec.json.encode(answer)
+
+
+def _of_window(
+    window: FittedWindow, found: Ranked, question: BreakdownQuestion, before: Broken | None
+) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "start": format_utc(window.start_us),
         "end": format_utc(window.end_us),
-        "dimension": question.dimension,
-        "order_by": question.order_by,
-        "rows": _rows(found, question, broken),
+        "rows": _rows(found, question, before),
         "rest": found.rest,
         "total": found.total,
     }
     if found.without_model is not None:
         answer["calls_without_model"] = found.without_model
-    if question.compare:
-        answer["total"]["previous"] = None if broken is None else rows_of_values(broken, [], question)[1]
-        answer["previous_start"] = None if before is None else format_utc(before.start_us)
-        answer["previous_end"] = None if before is None else format_utc(before.end_us)
-    return msgspec.json.encode(answer)
+    return answer
 
 
 def _rows(found: Ranked, question: BreakdownQuestion, before: Broken | None) -> list[dict[str, Any]]:

@@ -21,7 +21,8 @@ VIEW_DIMENSIONS = {
 class BreakdownQuestion:
     """A question to `/calls/breakdown` about the calls with `start_us <= started_at < end_us`.
 
-    `order_by` is a key of a row. `compare`: whether the window before, of the same length, is asked too.
+    `more_starts_us`: of further windows that end there too. `order_by` is a key of a row. `compare`: whether the window
+    before, of the same length, is asked too.
     """
 
     project_id: str
@@ -35,3 +36,4 @@ class BreakdownQuestion:
     is_descending: bool
     limit: int
     compare: bool
+    more_starts_us: tuple[int, ...] = ()

@@ -1,23 +1,30 @@
 """What a breakdown's rows are made of: rollups of its window by value, or single calls where nothing else can tell."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from itertools import pairwise
 from typing import NamedTuple
 
 from aggregator.calls.call import Call
 from aggregator.reading.calls import Selected, calls_in_pieces, select_minutes
-from aggregator.reading.rollups import LevelBlock
-from aggregator.reading.value_rollups import TOTAL, read_value_rollups
+from aggregator.reading.rollups import Slots
+from aggregator.reading.value_rollups import TOTAL, ValueRollups
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.facets import count_facets, error_facet_of
 from aggregator.rollups.regrouping import add_rest, move_buckets, move_usage
 from aggregator.rollups.series import OF_USAGE, model_of, tree_series
 from aggregator.rollups.tally import CallTally, tally_of
 from aggregator.rollups.view_values import MORE, DimensionValue, may_lack_value, value_of_facet
-from aggregator.store.reader import OpenedProject, StoreReader
+from aggregator.store.reader import StoreReader
+from aggregator.time_units import DAY_US
+from api.query.breakdown_parts import BreakdownSource, read_parts, together
 from api.query.breakdown_question import BY_ERROR, BY_MODEL, BY_ROOT, VIEW_DIMENSIONS, BreakdownQuestion
 from api.query.call_filters import matches_views, needs_calls, select_calls, view_filter
 from api.query.read_plan import Cover, cover
-from api.query.retained_window import FittedWindow
+from api.query.retained_window import FittedWindow, Reach, are_nested
+
+# Calls of a longer window are expensive to look up one by one.
+CHEAP_CALLS_US_MAX = DAY_US
 
 
 class Broken(NamedTuple):
@@ -38,55 +45,70 @@ class Broken(NamedTuple):
         return len(self.values)
 
 
-async def read_breakdown(
-    reader: StoreReader, project: OpenedProject, question: BreakdownQuestion, window: FittedWindow
-) -> Broken:
-    """Read a window by value. Raises NotKept, TooMuchToRead and StateLost."""
+async def read_breakdowns(
+    source: BreakdownSource, question: BreakdownQuestion, windows: Sequence[FittedWindow], reach: Reach
+) -> list[Broken]:
+    """Read windows by value: such as end together at once. Raises NotKept, TooMuchToRead and StateLost."""
+    if len(windows) > 1 and (needs_calls(question.filter) or not are_nested(windows, reach)):
+        return [(await read_breakdowns(source, question, [window], reach))[0] for window in windows]
     if needs_calls(question.filter):
-        read = _Read([], Merged(1, question.filter.trace_roots_only))
-        if window.start_us < window.end_us:
-            selected = await select_calls(reader, project, question.filter, window.start_us, window.end_us)
-            read = await _with_calls(reader, selected, question, window, read)
-    else:
-        covered = cover(window.start_us, window.end_us)
-        read = await _read_slots(reader, project, question, covered)
-        if covered.cut_minutes:
-            selected = await select_minutes(reader, project, covered.cut_minutes)
-            read = await _with_calls(reader, selected, question, window, read)
-    await reader.fetch_of(project, [])
+        return [_broken(await _read_calls(source, question, windows[0]), question)]
+    reads = await _read_nested(source, question, windows)
+    await source.reader.fetch_of(source.project, [])
+    return [_broken(read, question) for read in reads]
+
+
+def _broken(read: ValueRollups, question: BreakdownQuestion) -> Broken:
     if question.dimension == BY_MODEL:
         return _by_model(read)
     return _by_error(read) if question.dimension == BY_ERROR else _by_value(read, question)
 
 
-class _Read(NamedTuple):
-    """What was read, laid out as ValueRollups are: the total's bucket comes first."""
+async def _read_calls(source: BreakdownSource, question: BreakdownQuestion, window: FittedWindow) -> ValueRollups:
+    """What single calls that pass a filter come to, which no view tells."""
+    read = ValueRollups([], Merged(1, question.filter.trace_roots_only))
+    if window.start_us < window.end_us:
+        reader, project = source.reader, source.project
+        async with source.turns.turn() if window.end_us - window.start_us > CHEAP_CALLS_US_MAX else nullcontext():
+            selected = await select_calls(reader, project, question.filter, window.start_us, window.end_us)
+            read = await _with_calls(reader, selected, question, window, read)
+    await source.reader.fetch_of(source.project, [])
+    return read
 
-    values: list[DimensionValue]
-    merged: Merged
+
+async def _read_nested(
+    source: BreakdownSource, question: BreakdownQuestion, windows: Sequence[FittedWindow]
+) -> list[ValueRollups]:
+    """Read windows that end together: what lies between their starts once, and added up."""
+    starts_us = sorted({window.start_us for window in windows})
+    stretches = [
+        window._replace(start_us=begin, end_us=until)
+        for window in windows[:1]
+        for begin, until in pairwise([*starts_us, window.end_us])
+    ]
+    covers = [cover(one.start_us, one.end_us) for one in stretches]
+    reads = await read_parts(source, question, [list(parts_of(one)) for one in covers])
+    for at, (stretch, covered) in enumerate(zip(stretches, covers, strict=True)):
+        if covered.cut_minutes:
+            selected = await select_minutes(source.reader, source.project, covered.cut_minutes)
+            reads[at] = await _with_calls(source.reader, selected, question, stretch, reads[at])
+    if len(reads) == 1:
+        return [reads[0] for _ in windows]
+    found = {start_us: together(reads[at:], question) for at, start_us in enumerate(starts_us)}
+    return [found[window.start_us] for window in windows]
 
 
-async def _read_slots(
-    reader: StoreReader, project: OpenedProject, question: BreakdownQuestion, covered: Cover
-) -> _Read:
-    slots: dict[LevelBlock, list[int]] = {}
+def parts_of(covered: Cover) -> Iterator[Slots]:
+    """The slots of a cover, a block's last one by itself: it is what changes, where the others are over."""
     for block, within in covered.slots:
-        slots.setdefault(block, []).extend(within)
-    values, merged = await read_value_rollups(
-        reader,
-        project,
-        slots,
-        view_filter(question.filter),
-        VIEW_DIMENSIONS[question.dimension],
-        any(metric.metric == "latency_ms" and metric.percentiles for metric in question.call_metrics),
-        any(metric.percentiles for metric in question.usage_metrics),
-    )
-    return _Read(list(values), merged)
+        if len(within) > 1:
+            yield Slots(block, within[:-1])
+        yield Slots(block, within[-1:])
 
 
 async def _with_calls(
-    reader: StoreReader, selected: Selected, question: BreakdownQuestion, window: FittedWindow, read: _Read
-) -> _Read:
+    reader: StoreReader, selected: Selected, question: BreakdownQuestion, window: FittedWindow, read: ValueRollups
+) -> ValueRollups:
     """Count those of the selected calls too that are in the window and pass the filter."""
     wanted = view_filter(question.filter)
     merged, buckets = read.merged, {value: 1 + at for at, value in enumerate(read.values)}
@@ -103,7 +125,7 @@ async def _with_calls(
             bucket = buckets.setdefault(value, 1 + len(buckets))
             merged.widen(1 + len(buckets))
             merged.add_calls(bucket, tally)
-    return _Read(list(buckets), merged)
+    return ValueRollups(list(buckets), merged)
 
 
 def _tallies(calls: Iterable[Call], dimension: str) -> dict[DimensionValue, CallTally]:
@@ -141,7 +163,7 @@ def _value(call: Call, dimension: str) -> DimensionValue:
     return values[dimension]
 
 
-def _by_value(read: _Read, question: BreakdownQuestion) -> Broken:
+def _by_value(read: ValueRollups, question: BreakdownQuestion) -> Broken:
     """Values that have calls, those without a value as one more, and the total."""
     dimension = VIEW_DIMENSIONS[question.dimension]
     calls = read.merged.calls
@@ -158,7 +180,7 @@ def _by_value(read: _Read, question: BreakdownQuestion) -> Broken:
     return Broken(values, merged, of_no_value)
 
 
-def _by_model(read: _Read) -> Broken:
+def _by_model(read: ValueRollups) -> Broken:
     """Models with their usage, which is in the total, and with their calls, which are counted apart."""
     total, calls = read.merged, read.merged.calls
     used = {model_of(name): name for bucket, name in total.totals(OF_USAGE).keys if bucket == TOTAL}
@@ -172,7 +194,7 @@ def _by_model(read: _Read) -> Broken:
     return Broken(values, merged, None, calls[TOTAL] - sum(merged.calls[:-1]) + more)
 
 
-def _by_error(read: _Read) -> Broken:
+def _by_error(read: ValueRollups) -> Broken:
     """Classes of errors, and failed calls that name none; all of them are the total."""
     positions = [at for at in range(len(read.values)) if read.merged.calls[1 + at]]
     merged = Merged(len(positions) + 1)

@@ -1,12 +1,11 @@
 """Rows of buckets that were worked out before, kept for as long as nothing that they were read from has changed.
 
-A dashboard asks for nearly the same buckets every few seconds, and only the newest of them have changed. What is kept
-goes by the versions of the slots that a bucket was read from, never by time: what comes from here is what reading again
-would give.
+A dashboard asks for nearly the same buckets every few seconds, and only the newest of them have changed.
 """
 
-from collections import OrderedDict
 from typing import NamedTuple
+
+from api.query.kept_by_version import KeptByVersion
 
 # A day of five-minute buckets with five models takes about 600 KB, so this holds what some two hundred dashboards show.
 KEPT_BYTES_MAX = 128 * 2**20
@@ -35,38 +34,15 @@ class BucketKey(NamedTuple):
     to_us: int
 
 
-class _Kept(NamedTuple):
-    fingerprint: bytes
-    rows: BucketRows
-    size_bytes: int
-
-
-class KeptBuckets:
-    """The rows used last, up to `bytes_max` of memory."""
+class KeptBuckets(KeptByVersion[BucketKey, BucketRows]):
+    """The rows used last."""
 
     def __init__(self, bytes_max: int = KEPT_BYTES_MAX) -> None:
-        self._bytes_max = bytes_max
-        self._bytes = 0
-        self._kept: OrderedDict[BucketKey, _Kept] = OrderedDict()
-
-    def find(self, key: BucketKey, fingerprint: bytes) -> BucketRows | None:
-        """The rows, if they are of this fingerprint."""
-        kept = self._kept.get(key)
-        if kept is None or kept.fingerprint != fingerprint:
-            return None
-        self._kept.move_to_end(key)
-        return kept.rows
+        super().__init__(bytes_max)
 
     def keep(self, key: BucketKey, fingerprint: bytes, rows: BucketRows) -> None:
         """Keep these rows, instead of what was kept under the key, as long as there is room."""
-        before = self._kept.pop(key, None)
-        if before is not None:
-            self._bytes -= before.size_bytes
-        kept = self._kept[key] = _Kept(fingerprint, rows, _size_bytes(fingerprint, rows))
-        self._bytes += kept.size_bytes
-        while self._bytes > self._bytes_max:
-            _, oldest = self._kept.popitem(last=False)
-            self._bytes -= oldest.size_bytes
+        self.put(key, fingerprint, rows, _size_bytes(fingerprint, rows))
 
 
 def _size_bytes(fingerprint: bytes, rows: BucketRows) -> int:

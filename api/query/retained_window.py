@@ -1,5 +1,6 @@
 """How fine an answer can be, given what is still retained of its window."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES, Level, Retention
@@ -22,6 +23,33 @@ class BeyondRetention(Exception):
     def __init__(self, reaches_us: int) -> None:
         super().__init__(reaches_us)
         self.reaches_us = reaches_us
+
+
+class Reach(NamedTuple):
+    """How far back minutes and five-minute slots are kept whole (microseconds since 1970)."""
+
+    minutes_us: int
+    five_minutes_us: int
+
+
+def reach_of(now_us: int, retention: Retention) -> Reach:
+    """Return how far back finer slots are kept whole."""
+    return Reach(*(level_reach_us(level, now_us, retention) for level in (MINUTES, FIVE_MINUTES)))
+
+
+def are_nested(windows: Sequence[FittedWindow], reach: Reach) -> bool:
+    """Whether windows end together, and what lies between their starts can be read from whole slots that are kept."""
+    if len({window.end_us for window in windows}) > 1:
+        return False
+    later = sorted({window.start_us for window in windows})[1:]
+    return all(
+        start_us % MINUTES.slot_us == 0
+        and all(
+            start_us % coarser.slot_us == 0 or start_us // coarser.slot_us * coarser.slot_us >= reach_us
+            for coarser, reach_us in ((FIVE_MINUTES, reach.minutes_us), (HOURS, reach.five_minutes_us))
+        )
+        for start_us in later
+    )
 
 
 def calls_reach_us(now_us: int, retention: Retention) -> int:

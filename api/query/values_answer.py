@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import msgspec
 
 from aggregator.rollups.levels import MINUTES, Retention
-from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.timestamps import format_utc
+from api.query.breakdown_parts import BreakdownSource
 from api.query.breakdown_question import BreakdownQuestion
-from api.query.breakdown_reading import read_breakdown
+from api.query.breakdown_reading import read_breakdowns
 from api.query.questions import CallFilter
+from api.query.retained_window import reach_of
 from api.query.window_refusals import end_of_time, fitted_window, refusing_what_is_not_kept
 
 
@@ -25,14 +26,13 @@ class ValuesQuestion:
     limit: int
 
 
-async def answer_values(
-    reader: StoreReader, project: OpenedProject, question: ValuesQuestion, now_us: int, retention: Retention
-) -> bytes:
+async def answer_values(source: BreakdownSource, question: ValuesQuestion, now_us: int, retention: Retention) -> bytes:
     """The JSON of a CallValuesRes; raises Refusal, and StateLost."""
     end_us = end_of_time(question.start_us, question.end_us, now_us)
     window = fitted_window(question.start_us, end_us, MINUTES.slot_s, now_us, retention)
     with refusing_what_is_not_kept():
-        broken = await read_breakdown(reader, project, _counted_by(question), window)
+        reach = reach_of(now_us, retention)
+        [broken] = await read_breakdowns(source, _counted_by(question), [window], reach)
     found = [
         (-calls, value)
         for value, calls in zip(broken.values, broken.merged.calls, strict=False)

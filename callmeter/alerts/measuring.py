@@ -30,9 +30,6 @@ from callmeter.alerts.rules import (
 GROUPS_MAX = 100
 # Groups that a rule may miss: the most that one answer has.
 SEEN_GROUPS_MAX = 1_000
-# Of long windows a second changes nothing: each is asked for again after this part of its length.
-REFRESH_PART = 300
-REFRESH_S_MAX = 60
 _UNIT_S = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 # What tells a group's calls from others', by the filter of the other endpoints.
 FILTER_OF = {"op_name": "op_names", "wb_user_id": "wb_user_ids", "wb_run_id": "wb_run_ids"}
@@ -41,11 +38,10 @@ Answer = Mapping[str, Any]
 
 
 class Question(NamedTuple):
-    """A question to the api: `body` is JSON; an answer that is no older than `age_s_max` will do."""
+    """A question to the api: `body` is JSON."""
 
     path: str
     body: str
-    age_s_max: int
 
 
 class Seen(NamedTuple):
@@ -75,12 +71,12 @@ def questions(rule: Rule, at_us: int) -> list[Question]:
     if isinstance(rule, Stale):
         return []
     if isinstance(rule, BurnRate):
-        metrics = (("error_count", None),)
-        return [_question(rule, window_at(at_us, length_s), metrics, length_s) for length_s in _lengths(rule)]
+        longest, *others = [window_at(at_us, length_s) for length_s in _lengths(rule)]
+        return [_question(rule, longest, (("error_count", None),), more=others)]
     if isinstance(rule, NoCalls):
-        asked = [_question(rule, window_at(at_us, rule.window), (), rule.window, SEEN_GROUPS_MAX)]
+        asked = [_question(rule, window_at(at_us, rule.window), (), SEEN_GROUPS_MAX)]
         if rule.group_by is not None:
-            asked.append(_question(rule, window_at(at_us, rule.seen_within), (), rule.seen_within, SEEN_GROUPS_MAX))
+            asked.append(_question(rule, window_at(at_us, rule.seen_within), (), SEEN_GROUPS_MAX))
         return asked
     if isinstance(rule, Change):
         # Whole minutes alone: a minute that is under way is less than the same minute of last week.
@@ -88,11 +84,8 @@ def questions(rule: Rule, at_us: int) -> list[Question]:
         now = _Window(end_us - rule.window * SECOND_US, end_us)
         before = _Window(now.start_us - WEEK_S * SECOND_US, now.end_us - WEEK_S * SECOND_US)
         metrics = ((rule.metric, None),)
-        return [
-            _question(rule, now, metrics, rule.window),
-            _question(rule, before, metrics, REFRESH_S_MAX * REFRESH_PART, SEEN_GROUPS_MAX),
-        ]
-    return [_question(rule, window_at(at_us, rule.window_s), _metrics(rule), rule.window_s)]
+        return [_question(rule, now, metrics), _question(rule, before, metrics, SEEN_GROUPS_MAX)]
+    return [_question(rule, window_at(at_us, rule.window_s), _metrics(rule))]
 
 
 def _metrics(rule: Threshold | Rate | Ratio | Percentile | Cost) -> tuple[tuple[str, float | None], ...]:
@@ -105,16 +98,18 @@ def _metrics(rule: Threshold | Rate | Ratio | Percentile | Cost) -> tuple[tuple[
 
 
 def _lengths(rule: BurnRate) -> list[int]:
-    return sorted({length_s for one in rule.windows for length_s in (one.long, one.short)})
+    """All windows of a rule, the longest first."""
+    return sorted({length_s for one in rule.windows for length_s in (one.long, one.short)}, reverse=True)
 
 
 def _question(
     rule: Rule,
     window: _Window,
     metrics: Sequence[tuple[str, float | None]],
-    length_s: int,
     groups_max: int = GROUPS_MAX,
+    more: Sequence[_Window] = (),
 ) -> Question:
+    """Return the question about a window; `more`: about others, too, that end where it does."""
     specs = [
         {"metric": metric}
         if percentile is None
@@ -131,8 +126,9 @@ def _question(
         "filter": filter_of(rule),
         "limit": groups_max,
     }
-    age_s_max = min(length_s // REFRESH_PART, REFRESH_S_MAX)
-    return Question("/calls/breakdown", json.dumps(body, sort_keys=True), age_s_max)
+    if more:
+        body["more_starts"] = [rfc3339(one.start_us) for one in more]
+    return Question("/calls/breakdown", json.dumps(body, sort_keys=True))
 
 
 def filter_of(rule: Rule) -> dict[str, Any] | None:
@@ -143,7 +139,7 @@ def filter_of(rule: Rule) -> dict[str, Any] | None:
 def seen(rule: Rule, at_us: int, answers: Sequence[Answer]) -> dict[Group, Seen]:
     """Return what the answers to the rule's questions say, by group."""
     if isinstance(rule, BurnRate):
-        return _burns(rule, answers)
+        return _burns(rule, answers[0])
     if isinstance(rule, NoCalls):
         return _missing(rule, answers)
     if isinstance(rule, Change):
@@ -178,17 +174,17 @@ def _value(rule: Threshold | Rate | Ratio | Percentile | Cost, row: Mapping[str,
     return _sum(row, metric) / span_s * _UNIT_S[rule.per]
 
 
-def _burns(rule: BurnRate, answers: Sequence[Answer]) -> dict[Group, Seen]:
+def _burns(rule: BurnRate, answer: Answer) -> dict[Group, Seen]:
     """Return by group the burn rate over the short window of the pair that is told; true where any pair is beyond."""
     burns: dict[int, dict[Group, float]] = {}
-    for length_s, answer in zip(_lengths(rule), answers, strict=True):
+    for length_s, of_window in zip(_lengths(rule), [answer, *answer.get("windows", ())], strict=True):
         burns[length_s] = {
             group: _sum(row, "error_count") / row["count"] / (1 - rule.objective)
-            for group, row in _rows(rule, answer)
+            for group, row in _rows(rule, of_window)
             if row["count"] >= rule.min_calls
         }
     found: dict[Group, Seen] = {}
-    for group in dict.fromkeys(group for of_window in burns.values() for group in of_window):
+    for group in dict.fromkeys(group for of_group in burns.values() for group in of_group):
         pairs = [(one, min(burns[one.long].get(group, 0.0), burns[one.short].get(group, 0.0))) for one in rule.windows]
         beyond = [one for one, burn in pairs if burn > one.factor]
         # What is beyond the most urgent pair is told as that; else the pair that is closest.

@@ -1,15 +1,13 @@
-"""Asks the api what rules want to know: equal questions once, long windows not every second; and how fresh it is."""
+"""Asks the api what rules want to know, and how fresh it is."""
 
 import json
 import logging
-import threading
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from aggregator.timestamps import parse_timestamp_us
 from callmeter.alerts.deciding import Look
-from callmeter.alerts.measuring import FILTER_OF, Answer, Group, Question, filter_of, rfc3339, seen, staleness
+from callmeter.alerts.measuring import FILTER_OF, Group, filter_of, rfc3339, seen, staleness
 from callmeter.alerts.measuring import questions as questions_of
 from callmeter.alerts.rules import Rule, Stale
 from callmeter.alerts.wording import EXAMPLES, examples_kind, examples_window_us
@@ -19,23 +17,14 @@ log = logging.getLogger(__name__)
 
 # A lookup of examples by model, which no filter tells apart, looks through so many.
 EXAMPLES_LOOKED_AT = 100
-ANSWERS_KEPT_MAX = 2_000
-
-
-class _Kept(NamedTuple):
-    asked_s: float
-    answer: Answer
 
 
 class ApiReading:
-    """Answers from an api, kept for as long as their questions allow. `elapsed`: seconds. Used by many threads."""
+    """Answers from an api. Used by many threads."""
 
-    def __init__(self, client: ApiClient, elapsed: Callable[[], float]) -> None:
+    def __init__(self, client: ApiClient) -> None:
         self._client = client
-        self._elapsed = elapsed
-        self._kept: dict[Question, _Kept] = {}
         self._as_of: dict[str, int] = {}
-        self._lock = threading.Lock()
         self._unanswered: dict[str, str] = {}
 
     def as_of_us(self, project: str) -> int | None:
@@ -58,7 +47,7 @@ class ApiReading:
             return Look(rule, now_us, staleness(rule, as_of_us, now_us))
         at_us = now_us if as_of_us is None else as_of_us
         try:
-            answers = [self._answer(one) for one in questions_of(rule, at_us)]
+            answers = [self._client.ask(one.path, one.body.encode())[0] for one in questions_of(rule, at_us)]
             found = seen(rule, at_us, answers)
         except NotAnswered as refused:
             self._say(f"rule {rule.name}", str(refused))
@@ -95,19 +84,6 @@ class ApiReading:
             log.warning("no examples", extra={"rule": rule.name, "why": str(refused)})
             return ()
         return [one["id"] for one in answer["calls"] if not by_model or group in one["models"]][:EXAMPLES]
-
-    def _answer(self, question: Question) -> Answer:
-        now_s = self._elapsed()
-        kept = self._kept.get(question)
-        if kept is not None and now_s - kept.asked_s < question.age_s_max:
-            return kept.answer
-        answer, _ = self._client.ask(question.path, question.body.encode())
-        if question.age_s_max > 1:
-            with self._lock:
-                if len(self._kept) >= ANSWERS_KEPT_MAX:
-                    self._kept.clear()
-                self._kept[question] = _Kept(now_s, answer)
-        return answer
 
     def _say(self, what: str, why: str) -> None:
         """Log why something was not answered, once until it is again."""

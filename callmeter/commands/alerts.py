@@ -102,7 +102,7 @@ def test(
     at = instants(to_us - WEEK_US if from_us is None else from_us, to_us, step_s)
     if not 0 < len(at) <= INSTANTS_MAX:
         raise click.BadParameter(f"the window has {len(at):,} looks; 1 to {INSTANTS_MAX:,} may be", param_hint="--step")
-    reading = ApiReading(_client(settings, url, HISTORY_TIMEOUT_S), time.monotonic)
+    reading = ApiReading(_client(settings, url, HISTORY_TIMEOUT_S))
     looked_at = [one for one in rules if not isinstance(one, Stale)]
     told: list[tuple[Rule, Fired]] = []
     unknown: dict[str, int] = {}
@@ -136,7 +136,7 @@ def run(settings: Settings, file: Path, url: str | None) -> None:
     collect_seldom()
     client = connect(settings.redis.url, settings.redis.cluster)
     store = AlertStore(client, settings.redis.namespace)
-    reading = ApiReading(_client(settings, url, LOOK_TIMEOUT_S), time.monotonic)
+    reading = ApiReading(_client(settings, url, LOOK_TIMEOUT_S))
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

@@ -64,7 +64,16 @@ def answer_breakdown(calls: Iterable[Call], prices: PriceList, request: Json) ->
         total["previous"] = _row(total_before, request)
         answer["previous_start"] = instants.to_text(2 * start_us - end_us).replace("+00:00", "Z")
         answer["previous_end"] = instants.to_text(start_us).replace("+00:00", "Z")
+    if request.get("more_starts"):
+        answer["windows"] = [_window_alone(started, prices, request, start) for start in request["more_starts"]]
     return answer
+
+
+def _window_alone(calls: Iterable[Call], prices: PriceList, request: Json, start: str) -> Json:
+    """A further window, as a question of its own has it."""
+    alone = answer_breakdown(calls, prices, request | {"start": start, "more_starts": None, "compare": None})
+    edges = {edge: alone[edge].replace("+00:00", "Z") for edge in ("start", "end")}
+    return {name: alone[name] for name in alone if name not in ("dimension", "order_by")} | edges
 
 
 def _ordered_rows(groups: Mapping[Value, Group], request: Json, key: str) -> list[Json]:

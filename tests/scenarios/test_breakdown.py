@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from tests.brute_force import PriceList, fold
+from tests.brute_force import PriceList, fold, instants
 from tests.brute_force.breakdown import answer_breakdown, answer_values
 from tests.brute_force.examples import answer_examples
 from tests.pipeline.in_process import InProcess
@@ -25,6 +25,7 @@ EXAMPLES = 80
 BREAKDOWNS_PER_EXAMPLE, VALUES_PER_EXAMPLE, EXAMPLES_PER_EXAMPLE = 6, 2, 4
 ONE_BUCKET_S = 10**9
 ONE_VALUE_A_CALL = ("op_name", "wb_user_id", "wb_run_id", "trace_root", "error")
+STEPS_US = (1, 60_000_000, 300_000_000, 3_600_000_000)  # where further windows begin: mostly on whole slots
 DIMENSIONS = ("op_name", "model", "wb_user_id", "wb_run_id", "trace_root", "error")
 
 
@@ -34,7 +35,12 @@ def breakdown_requests(draw: DrawFn) -> Json:
     request = draw(stats_requests().filter(lambda asked: asked.get("end")))
     request = {name: request[name] for name in request if name not in ("granularity", "timezone")}
     request["dimension"] = draw(st.sampled_from(DIMENSIONS))
+    start_us, end_us = (instants.from_text(request[edge]) for edge in ("start", "end"))
+    within = st.integers(start_us, end_us).flatmap(
+        lambda us: st.sampled_from(STEPS_US).map(lambda step_us: max(start_us, us // step_us * step_us))
+    )
     optional = {
+        "more_starts": st.lists(within.map(lambda us: instants.to_text(us).replace("+00:00", "Z")), max_size=4),
         "limit": st.integers(1, 4),
         "order": st.sampled_from(["asc", "desc"]),
         "compare": st.sampled_from([None, "previous"]),

@@ -13,12 +13,15 @@ import redis
 from aggregator.layout.keys import ShardKeys
 from aggregator.reading.rollups import LevelBlock, Slots
 from aggregator.reading.slot_versions import fingerprint, read_versions
+from aggregator.reading.value_rollups import ValueRollups
 from aggregator.rollups.levels import HOURS, LEVELS, MINUTES
 from aggregator.store.connection import connect, connect_readers
 from aggregator.store.reader import Command, OpenedProject, StoreReader
 from aggregator.time_units import MINUTE_US
+from api.contract.breakdown_request import read_breakdown_question
 from api.contract.stats_request import read_stats_question
 from api.query.answers import StoreAnswers
+from api.query.breakdown_parts import KeptParts, PartKey
 from api.query.bucket_cache import BucketKey, BucketRows, KeptBuckets
 from tests.pipeline.lifelike import lifelike_events, lifelike_questions
 from tests.support.folding import (
@@ -141,10 +144,24 @@ def moved(request: dict[str, Any], rng: random.Random) -> dict[str, Any]:
     return request | {name: (time + by).isoformat() for name, time in at.items()}
 
 
+def broken_down(request: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+    """The request as one for a breakdown, with windows within its own."""
+    broken = {name: request[name] for name in request if name not in ("granularity", "timezone")}
+    start, end = (datetime.fromisoformat(request.get(edge) or f"{T0}").astimezone(UTC) for edge in ("start", "end"))
+    minutes = max(0, round((end - start) / timedelta(minutes=1)))
+    more = [(start + timedelta(minutes=rng.randint(0, minutes))).replace(second=0, microsecond=0) for _ in range(3)]
+    starts = [one.isoformat() for one in more if start <= one <= end]
+    return broken | {"dimension": rng.choice(["op_name", "model", "trace_root"]), "more_starts": starts}
+
+
 async def answer(answers: StoreAnswers, request: dict[str, Any]) -> Any:
-    """The answer's body, or what was refused."""
+    """The answer's body, or what was refused; a request with a dimension is one for a breakdown."""
+    body = json.dumps(request).encode()
     try:
-        body, _ = await answers.stats(read_stats_question(json.dumps(request).encode(), NOW_US), NOW_US)
+        if "dimension" in request:
+            body, _ = await answers.breakdown(read_breakdown_question(body, NOW_US), NOW_US)
+        else:
+            body, _ = await answers.stats(read_stats_question(body, NOW_US), NOW_US)
     except Exception as refused:
         return str(refused)
     return json.loads(body)
@@ -153,7 +170,24 @@ async def answer(answers: StoreAnswers, request: dict[str, Any]) -> Any:
 def asked(rng: random.Random, events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Questions that come again and again, also with windows that have moved on."""
     questions = [body for path, body in lifelike_questions(rng, events, QUESTIONS * 2) if path == "/calls/stats"]
-    return [moved(body, rng) for body in questions for _ in range(2)]
+    again = [moved(body, rng) for body in questions for _ in range(2)]
+    return again + [broken_down(body, rng) for body in again]
+
+
+@pytest.fixture
+def parts_found(monkeypatch: pytest.MonkeyPatch) -> list[PartKey]:
+    """The keys of all parts that are found as they were kept."""
+    keys_found: list[PartKey] = []
+    find = KeptParts.find
+
+    def noting(kept: KeptParts, key: PartKey, fingerprint: bytes) -> ValueRollups | None:
+        part = find(kept, key, fingerprint)
+        if part is not None:
+            keys_found.append(key)
+        return part
+
+    monkeypatch.setattr(KeptParts, "find", noting)
+    return keys_found
 
 
 @pytest.fixture
@@ -175,7 +209,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[BucketRows]:
 @pytest.mark.single_redis
 @pytest.mark.parametrize("seed", range(4))
 def test_a_long_lived_api_answers_like_a_new_one(
-    seed: int, redis_url: str, client: redis.Redis, found: list[BucketRows]
+    seed: int, redis_url: str, client: redis.Redis, found: list[BucketRows], parts_found: list[PartKey]
 ) -> None:
     """An api that lives long answers like a new one while batches come, late and double ones too, and while Redis falls
     behind and is folded again otherwise."""
@@ -194,7 +228,7 @@ def test_a_long_lived_api_answers_like_a_new_one(
             size = rng.choice([1, 10, 200])
             apply(shard, events[at : at + size])
             at += size
-            for request in rng.sample(questions, 6):
+            for request in rng.sample(questions, 12):
                 new = StoreAnswers(StoreReader(readers, SHARD.namespace), KEEP_ALL, lambda: NOW_US, kept_bytes_max=0)
                 assert await answer(old, request) == await answer(new, request)
             if rng.random() < 0.2:
@@ -207,19 +241,21 @@ def test_a_long_lived_api_answers_like_a_new_one(
 
     asyncio.run(compare())
     assert len(found) > ROUNDS
+    assert len(parts_found) > ROUNDS
 
 
 @pytest.mark.single_redis
-def test_what_changes_while_it_is_read_is_not_kept(redis_url: str, client: redis.Redis) -> None:
+@pytest.mark.parametrize("more", [{}, {"dimension": "op_name"}], ids=["stats", "breakdown"])
+def test_what_changes_while_it_is_read_is_not_kept(redis_url: str, client: redis.Redis, more: dict[str, Any]) -> None:
     """A batch is applied after the versions were read and before the rollups; then Redis forgets that batch."""
     apply(open_shard(client), [complete("a")])
     backup = Backup(client)
     request = {
         "project_id": PROJECT,
         "start": T0.isoformat(),
-        "end": (T0 + timedelta(hours=1)).isoformat(),
+        "end": (T0 + timedelta(minutes=119)).isoformat(),
         "call_metrics": [{"metric": "call_count"}],
-    }
+    } | more
 
     class Overtaken(StoreReader):
         async def fetch(self, commands: Sequence[Command]) -> list[Any]:

@@ -65,7 +65,7 @@ def rules(tmp_path: Path, **hooks: str) -> RulesOfFile:
 @contextmanager
 def running(file: RulesOfFile, api: SaidApi, store: AlertStore) -> Iterator[None]:
     """Looks at it each second, within."""
-    reading = ApiReading(api, time.monotonic)
+    reading = ApiReading(api)
     alerter = Alerter(file, reading, store, lambda: time.time_ns() // 1_000, time.monotonic)
     stopping = threading.Event()
     thread = threading.Thread(target=alerter.run, args=(stopping,))
