@@ -124,7 +124,6 @@ def fold_step(
     if sending_on is not None:
         are_keyed = all(key is not None for key in map(KafkaMessage.key, messages))
         batch.events, sent_on, duplicates = sending_on.keep_own(shard, batch.events, are_keyed)
-        # Repeats are events of this shard, as are those that the fold itself finds.
         more = {"events_sent_on": sent_on, "events": duplicates, "duplicates": duplicates}
     return _begin(shard, messages, batch, element, clock_us, folding, mark, more)
 

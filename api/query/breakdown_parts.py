@@ -108,7 +108,7 @@ async def read_parts(
 
 
 def together(parts: Sequence[ValueRollups], question: BreakdownQuestion) -> ValueRollups:
-    """What some parts add up to; they stay as they are."""
+    """Return what some parts add up to; they stay as they are."""
     buckets: dict[tuple[type, DimensionValue], int] = {}
     values: list[DimensionValue] = []
     for part in parts:

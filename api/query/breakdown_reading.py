@@ -65,7 +65,7 @@ def _broken(read: ValueRollups, question: BreakdownQuestion) -> Broken:
 
 
 async def _read_calls(source: BreakdownSource, question: BreakdownQuestion, window: FittedWindow) -> ValueRollups:
-    """What single calls that pass a filter come to, which no view tells."""
+    """Return what single calls that pass a filter come to, which no view tells."""
     read = ValueRollups([], Merged(1, question.filter.trace_roots_only))
     if window.start_us < window.end_us:
         reader, project = source.reader, source.project

@@ -10,14 +10,10 @@ from typing import Any
 import pytest
 import redis
 
-from aggregator.layout.keys import ShardKeys
-from aggregator.reading.rollups import LevelBlock, Slots
-from aggregator.reading.slot_versions import fingerprint, read_versions
 from aggregator.reading.value_rollups import ValueRollups
-from aggregator.rollups.levels import HOURS, LEVELS, MINUTES
+from aggregator.rollups.levels import LEVELS
 from aggregator.store.connection import connect, connect_readers
-from aggregator.store.reader import Command, OpenedProject, StoreReader
-from aggregator.time_units import MINUTE_US
+from aggregator.store.reader import Command, StoreReader
 from api.contract.breakdown_request import read_breakdown_question
 from api.contract.stats_request import read_stats_question
 from api.query.answers import StoreAnswers
@@ -33,12 +29,9 @@ from tests.support.folding import (
     apply,
     complete,
     decoded,
-    end,
     open_shard,
-    start,
     tokens,
 )
-from tests.support.reading import read
 
 KEY, OTHER = (BucketKey(b"asked", "2026", 0, to_us) for to_us in (1, 2))
 EMPTY = BucketRows(b"{}")
@@ -74,53 +67,6 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
     made = connect(redis_url)
     yield made
     made.close()
-
-
-def prints(redis_url: str, minute: int) -> list[bytes]:
-    """Returns by level the fingerprint of the slot of a minute."""
-
-    async def ask(reader: StoreReader, project: OpenedProject) -> list[bytes]:
-        found = []
-        for level in LEVELS:
-            block, slot = level.block_and_slot(minute)
-            slots = [Slots(LevelBlock(level, block), range(slot, slot + 1))]
-            versions = await read_versions(reader, project, [slots[0].block])
-            found.append(fingerprint(slots, versions))
-        return found
-
-    return read(redis_url, ask)
-
-
-def test_each_batch_renews_the_versions_of_its_slots(redis_url: str, client: redis.Redis) -> None:
-    """Starts, ends and usage change the versions of the slots that count them, at every level, and of no other."""
-    shard, minute = open_shard(client), T0_US // MINUTE_US
-    apply(shard, [complete("other", at_s=7_200, end_s=7_201)])
-    other = prints(redis_url, minute + 120)
-    seen = [prints(redis_url, minute)]
-    assert seen == [[bytes(8)] * len(LEVELS)]
-    for batch in ([start("a")], [start("b")], [end("a")], [end("b", usage={"m": tokens(1)})]):
-        apply(shard, batch)
-        seen.append(prints(redis_url, minute))
-    assert all(len(set(of_level)) == len(seen) for of_level in zip(*seen, strict=True))
-    apply(shard, [start("a"), end("b")])  # duplicates
-    assert prints(redis_url, minute) == seen[-1]
-    apply(shard, [start("c", at_s=59)])
-    apply(shard, [start("d", at_s=60)])
-    minutes, hours = LEVELS.index(MINUTES), LEVELS.index(HOURS)
-    before, after = seen[-1], prints(redis_url, minute)
-    assert before[minutes] != after[minutes] != prints(redis_url, minute + 1)[minutes]
-    assert after[hours] == prints(redis_url, minute + 1)[hours]
-    assert prints(redis_url, minute + 120) == other
-
-
-def test_versions_expire_with_their_block(redis_url: str, client: redis.Redis) -> None:
-    """A block's versions expire with the block."""
-    apply(open_shard(client), [complete("a")])
-    keys = ShardKeys(SHARD)
-    for level in LEVELS:
-        block, _ = level.block_and_slot(T0_US // MINUTE_US)
-        rollups, versions = keys.rollups(1, level, block), keys.versions(1, level, block)
-        assert client.expiretime(rollups) == client.expiretime(versions) > 0
 
 
 class Backup:
