@@ -89,7 +89,7 @@ def test_redis_away_after_it_arrived() -> None:
 
 @pytest.mark.parametrize(("idempotent", "told"), [(False, ["b"]), (True, ["a", "b"])])
 def test_what_was_on_its_way_when_its_process_died(idempotent: bool, told: list[str]) -> None:
-    """A notification that a process before had sent goes again only to a receiver that makes one of two; the rest goes on."""
+    """A notification that a process before had sent goes again only to a receiver that makes one of two."""
     with WebhookServer() as hook:
         outbox = MemoryOutbox("a", "b")
         with courier(hook.url, outbox, idempotent=idempotent) as delivering:
