@@ -63,7 +63,7 @@ class Lookup:
 
         `pages` are what `self.pages` hold, `in_hash` is what the hash holds of each id.
         """
-        depths = {number: _depth(number, self._table.pages) for number in self.pages}
+        depths = {number: depth_of(number, self._table.pages) for number in self.pages}
         stored = dict(zip(self.pages, pages, strict=True))
         found: list[int] = []
         for hashed, place, number in zip(self._hashes, self._places, in_hash, strict=False):
@@ -161,9 +161,9 @@ def pages_to_rewrite(before: IdTable, pages: int, added: Iterable[int]) -> set[i
         return set()
     changed: set[int] = set(_places(np.array(list(added), dtype=np.uint64), before.pages).tolist())
     for number in range(before.pages, pages):
-        changed.add(_before_splits(number, before.pages))
+        changed.add(page_before_splits(number, before.pages))
     for number in range(pages, before.pages):
-        changed |= {number, _before_splits(number, pages)}
+        changed |= {number, page_before_splits(number, pages)}
     return changed
 
 
@@ -189,14 +189,21 @@ def rewrite(
     return Rewritten(found, gone, msgspec.structs.replace(before, pages=pages, entries=entries))
 
 
-def _before_splits(number: int, pages: int) -> int:
+def place_of(hashed: int, pages: int) -> int:
+    """The page of a hash, of so many."""
+    top = 1 << max(0, pages.bit_length() - 1)
+    place = hashed & (2 * top - 1)
+    return place if place < pages else place & (top - 1)
+
+
+def page_before_splits(number: int, pages: int) -> int:
     """The page, of so many, that a page with a higher number was split from, or that from which that was."""
     while number >= pages:
         number -= 1 << (number.bit_length() - 1)
     return number
 
 
-def _depth(number: int, pages: int) -> int:
+def depth_of(number: int, pages: int) -> int:
     """How many bits of a hash this page tells, of so many."""
     bits = pages.bit_length() - 1
     is_split = number < pages - (1 << bits) or number >= 1 << bits
@@ -208,7 +215,7 @@ def _entries(pages: int, stored: Mapping[int, bytes | None]) -> tuple[_Words, _W
     by_form: dict[tuple[int, int], list[tuple[int, bytes]]] = {}
     for number, page in stored.items():
         if page:
-            by_form.setdefault((_depth(number, pages), page[0]), []).append((number, page))
+            by_form.setdefault((depth_of(number, pages), page[0]), []).append((number, page))
     all_hashes = [np.empty(0, dtype=np.uint64)]
     all_numbers = [np.empty(0, dtype=np.uint64)]
     for (depth, width), of_form in by_form.items():
@@ -239,7 +246,7 @@ def _pages(all_hashes: _Words, numbers: _Words, pages: int) -> dict[int, bytes]:
     bits = pages.bit_length() - 1
     packed_rests = {depth: _packed(all_hashes >> np.uint64(depth), _REST_BYTES[depth]) for depth in (bits, bits + 1)}
     for name, begin, end in zip(names.tolist(), begins.tolist(), ends, strict=True):
-        depth = _depth(name, pages)
+        depth = depth_of(name, pages)
         rest_bytes = _REST_BYTES[depth]
         rests = packed_rests[depth][begin * rest_bytes : end * rest_bytes]
         found[name] = head + rests + packed_numbers[begin * width : end * width]

@@ -32,6 +32,7 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
                                   sealed cells: fields "z..." (aggregator/layout/sealed.py)
     {tag}:unsealed_calls  hash    full chunks of calls that have records which are not sealed -> nothing
     {tag}:unsealed        hash    pieces of blocks that have cells which are not sealed -> nothing
+    {tag}:unsealed_postings  hash  P + ":" + D of postings that came since those of that day were last moved to pages
     {tag}:unmoved_calls   hash    chunks of calls whose frame is to go into an object -> when the newest of them began
     {tag}:unmoved         hash    blocks that have frames in Redis which are to go into objects -> nothing
     {tag}:objects         hash    name of an object -> which blocks point into it (aggregator/layout/moved.py)
@@ -42,6 +43,8 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     {tag}:P:x:K:D         hash    value -> postings: numbers of the calls of day D that have the value in index K
                                   (aggregator/layout/postings.py)
     {tag}:P:y:K:D         hash    block number + ":" + value -> a full block of postings
+    {tag}:P:w:D           hash    page number -> postings of all indexes by hashed value, of values to which nothing has
+                                  come for a while; and `table` (aggregator/layout/posting_pages.py)
     {tag}:P:z:K:D         zset    the distinct refs of index K, by name, for prefixes
     {tag}:P:open:T        hash    record number -> open call of trace T (aggregator/layout/open_calls.py)
 
@@ -62,14 +65,14 @@ from typing import NamedTuple
 from aggregator.rollups.levels import Level
 from aggregator.time_units import DAY_US
 
-LAYOUT_VERSION = 6
+LAYOUT_VERSION = 7
 CALLS_PER_CHUNK = 256
 SHORT_ROLLUP = "short_rollup"
 PROJECT_BYTES = 4
 SESSION_BYTES = 8
 VERSION_BYTES = 8  # random: two batches never draw the same, also not before and after Redis forgot one
 
-MINUTE, TRACE, PARENT, THREAD, TURN, INPUT_REF, OUTPUT_REF = "mtphuio"
+MINUTE, TRACE, PARENT, THREAD, TURN, INPUT_REF, OUTPUT_REF = INDEXES = "mtphuio"
 
 
 class ShardName(NamedTuple):
@@ -104,6 +107,7 @@ class ShardKeys:
         self.unread = f"{self._tag}:unread"
         self.unsealed = f"{self._tag}:unsealed"
         self.unsealed_calls = f"{self._tag}:unsealed_calls"
+        self.unsealed_postings = f"{self._tag}:unsealed_postings"
         self.unmoved = f"{self._tag}:unmoved"
         self.unmoved_calls = f"{self._tag}:unmoved_calls"
         self.objects = f"{self._tag}:objects"
@@ -126,6 +130,9 @@ class ShardKeys:
 
     def posting_blocks(self, project: int, index: str, day: int) -> str:
         return f"{self._tag}:{project}:y:{index}:{day}"
+
+    def posting_pages(self, project: int, day: int) -> str:
+        return f"{self._tag}:{project}:w:{day}"
 
     def refs(self, project: int, index: str, day: int) -> str:
         return f"{self._tag}:{project}:z:{index}:{day}"

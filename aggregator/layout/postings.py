@@ -8,6 +8,8 @@ A full block is a field of another hash, `block number:value`, and never changes
 as how much it is above the one before, seven bits a byte, the lowest first, all but the last byte with the eighth bit
 set. For example, the records 257, 258 and 600: `ff | 8102 01 d602`. A block of an earlier version is five bytes a
 number, and begins with no `ff`: no shard has so many records.
+
+A value that has no full block, and to which nothing has come for a while, moves to pages (posting_pages.py).
 """
 
 from collections.abc import Iterable
@@ -50,7 +52,7 @@ def append_postings(latest: bytes | None, more: bytes) -> tuple[bytes, list[tupl
         piece = more[at : at + _BLOCK_BYTES_MAX]
         if len(kept) + len(piece) > _BLOCK_BYTES_MAX and len(kept) > _COUNT_BYTES:
             block, numbers = unpack_latest(kept)
-            full.append((block, _pack_block(numbers)))
+            full.append((block, bytes([_GAPS]) + pack_gaps(numbers)))
             kept = (block + 1).to_bytes(_COUNT_BYTES, "big")
         kept += piece
     return kept, full
@@ -68,11 +70,26 @@ def block_field(block: int, value: bytes) -> bytes:
 
 def unpack_block(stored: bytes) -> list[int]:
     """Return the numbers of a full block."""
-    if stored[:1] != bytes([_GAPS]):
-        return _plain(stored)
+    return unpack_gaps(stored[1:]) if stored[:1] == bytes([_GAPS]) else _plain(stored)
+
+
+def pack_gaps(numbers: Iterable[int]) -> bytes:
+    """Return numbers in order as a full block has them, without its `ff`."""
+    packed, before = bytearray(), 0
+    for number in sorted(numbers):
+        gap, before = number - before, number
+        while gap >= 128:
+            packed.append(gap & 127 | 128)
+            gap >>= 7
+        packed.append(gap)
+    return bytes(packed)
+
+
+def unpack_gaps(packed: bytes) -> list[int]:
+    """Return the numbers that `pack_gaps` was given, in order."""
     numbers = []
     number = gap = shift = 0
-    for byte in stored[1:]:
+    for byte in packed:
         gap |= (byte & 127) << shift
         if byte & 128:
             shift += 7
@@ -81,17 +98,6 @@ def unpack_block(stored: bytes) -> list[int]:
             numbers.append(number)
             gap = shift = 0
     return numbers
-
-
-def _pack_block(numbers: Iterable[int]) -> bytes:
-    packed, before = bytearray([_GAPS]), 0
-    for number in sorted(numbers):
-        gap, before = number - before, number
-        while gap >= 128:
-            packed.append(gap & 127 | 128)
-            gap >>= 7
-        packed.append(gap)
-    return bytes(packed)
 
 
 def _plain(packed: bytes) -> list[int]:

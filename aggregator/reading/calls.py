@@ -7,15 +7,13 @@ import msgspec
 from aggregator.calls.call import Call
 from aggregator.calls.packed_id import pack_id
 from aggregator.layout import keys as layout
-from aggregator.layout.postings import block_field, unpack_block, unpack_latest
 from aggregator.reading.ids import find_numbers
+from aggregator.reading.postings import Lookup, read_postings
 from aggregator.reading.records import read_records
 from aggregator.reading.rollups import TooMuchToRead
-from aggregator.store.reader import Command, OpenedProject, ProjectShard, StoreReader
+from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 from aggregator.time_units import MINUTE_US
 
-# About 1 KB of memory and 2 µs each; who needs more asks for rollups, or a shorter window.
-CALLS_READ_MAX = 1_000_000
 # Values of a filter, each looked up for each day and partition: some microseconds of Redis, and as many here.
 LOOKUPS_MAX = 500_000
 # What is read between two looks at what else there is to do: some milliseconds each.
@@ -23,8 +21,6 @@ LOOKUPS_AT_ONCE_MAX = 1_000
 CALLS_AT_ONCE_MAX = 1_000
 # Who asks for so few may soon ask for the same again.
 CALLS_KEPT_MAX = 1_000
-BLOCKS_AT_ONCE_MAX = 20
-BLOCK_READS_AT_ONCE_MAX = 5
 PREFIXES_AT_ONCE_MAX = 20
 REFS_AT_ONCE_MAX = 500
 # Distinct refs that the prefixes of a filter stand for, over all days and shards; each is looked up by itself.
@@ -47,9 +43,9 @@ async def select_minutes(reader: StoreReader, project: OpenedProject, minutes: I
     by_day: dict[int, list[bytes]] = {}
     for minute in minutes:
         by_day.setdefault(layout.day_of(minute * MINUTE_US), []).append(minute.to_bytes(4, "big"))
-    return await _read_postings(
+    return await read_postings(
         reader,
-        [(shard, layout.MINUTE, day, values) for shard in project.shards for day, values in by_day.items()],
+        [Lookup(shard, layout.MINUTE, day, values) for shard in project.shards for day, values in by_day.items()],
     )
 
 
@@ -79,8 +75,8 @@ async def select_by_index(
             if refs_read > REFS_READ_MAX:
                 raise TooMuchToRead(f"what the filter's refs begin with stands for more than {REFS_READ_MAX:,} refs")
             if values := list(dict.fromkeys([*exact, *names])):
-                lookups.append((shard, index, day, values))
-        for shard, numbers in (await _read_postings(reader, lookups, _count(selected))).items():
+                lookups.append(Lookup(shard, index, day, values))
+        for shard, numbers in (await read_postings(reader, lookups, _count(selected))).items():
             selected.setdefault(shard, set()).update(numbers)
     return selected
 
@@ -153,34 +149,3 @@ async def calls_in_pieces(
         for at in range(0, len(ordered), CALLS_AT_ONCE_MAX):
             found = await read_records(reader, shard, ordered[at : at + CALLS_AT_ONCE_MAX], keep)
             yield {(shard, number): call for number, call in found.items()}
-
-
-async def _read_postings(
-    reader: StoreReader, lookups: Sequence[tuple[ProjectShard, str, int, list[bytes]]], read: int = 0
-) -> Selected:
-    """The numbers behind these values. `read`: how many have been read for the same answer before."""
-    replies = await reader.fetch(
-        [("HMGET", shard.keys.postings(shard.project, index, day), *values) for shard, index, day, values in lookups]
-    )
-    selected: Selected = {}
-    blocks: list[tuple[ProjectShard, Command]] = []
-    for kept, (shard, index, day, values) in zip(replies, lookups, strict=True):
-        for postings, value in zip(kept, values, strict=True):
-            if postings is None:
-                continue
-            latest = unpack_latest(postings)
-            selected.setdefault(shard, set()).update(latest.numbers)
-            read += latest.count_max  # so that no block need be read to know
-            if read > CALLS_READ_MAX:
-                raise TooMuchToRead(f"the filter selects more than {CALLS_READ_MAX:,} calls")
-            if latest.full_blocks:
-                key = shard.keys.posting_blocks(shard.project, index, day)
-                for first in range(0, latest.full_blocks, BLOCKS_AT_ONCE_MAX):
-                    some = range(first, min(latest.full_blocks, first + BLOCKS_AT_ONCE_MAX))
-                    blocks.append((shard, ("HMGET", key, *(block_field(block, value) for block in some))))
-    for at in range(0, len(blocks), BLOCK_READS_AT_ONCE_MAX):
-        batch = blocks[at : at + BLOCK_READS_AT_ONCE_MAX]
-        for found, (shard, _) in zip(await reader.fetch([command for _, command in batch]), batch, strict=True):
-            for block in found:
-                selected[shard].update(unpack_block(block or b""))
-    return selected

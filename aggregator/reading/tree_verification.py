@@ -8,6 +8,7 @@ from aggregator.calls.usage_vector import NAMES, UNCACHED_COST, Usage, less_belo
 from aggregator.layout.keys import PARENT
 from aggregator.reading.calls import IndexValues, read_calls, select_by_index
 from aggregator.reading.differences import Difference, differences, sliced
+from aggregator.reading.postings import exists
 from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 
 IDS_PER_READ = 1_000
@@ -47,7 +48,7 @@ def _left_of(stated: Usage, below: Usage) -> Usage:
 
 
 async def _days_with_children(reader: StoreReader, shard: ProjectShard, days: Sequence[int]) -> list[int]:
-    there = await reader.fetch([("EXISTS", shard.keys.postings(shard.project, PARENT, day)) for day in days])
+    there = await reader.fetch([exists(shard, PARENT, day) for day in days])
     return [day for day, is_there in zip(days, there, strict=True) if is_there]
 
 

@@ -59,6 +59,14 @@ class PostingTails:
                 write.fields[blocks] = full
                 write.expiries[blocks] = write.expiries[key]
 
+    def forget_deleted(self, write: ShardWrite) -> None:
+        """Forget the tails that `write` has taken from their keys."""
+        for key, values in write.deletions.items():
+            prefix = key.encode() if isinstance(key, str) else key
+            for value in values:
+                if isinstance(value, bytes) and (tail := self._tails.pop(prefix + value, None)) is not None:
+                    self.bytes_kept -= ENTRY_BYTES + len(prefix) + len(value) + len(tail)
+
     def _appended_to(self, changes: BatchChanges) -> Iterator[tuple[str, str, int, Mapping[bytes, Sequence[bytes]]]]:
         """The keys of postings and of their full blocks, the day, and the numbers that come to each value."""
         for (project, day), indexes in changes.postings.items():

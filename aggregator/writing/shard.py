@@ -154,14 +154,15 @@ class Shard:
         return self._seal(now_us, 1)
 
     def _seal(self, now_us: int, count_min: int) -> int:
-        """Seal as many cells, records and ids as a batch of so many events may have finished, or a step's more."""
+        """Seal as many cells, records, postings and ids as a batch of so many events may have finished."""
         if self._next_offset is None:  # filled from other shards' logs, without a fence yet
             return 0
         state = self._state
         until_us = min(now_us, state.as_of_us)
         numbers = range(state.expired.first_number, state.records.next_number)
         sealed = state.upkeep.step(until_us, now_us, count_min, state.cells.forget)
-        return sealed + state.ids.move(until_us, numbers, count_min)
+        moved = state.postings.move(until_us, numbers.stop, count_min)
+        return sealed + moved + state.ids.move(until_us, numbers, count_min)
 
     def finish(self) -> None:
         """Return when what was begun is stored."""

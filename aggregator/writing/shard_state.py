@@ -19,6 +19,7 @@ from aggregator.writing.known_expiries import KnownExpiries
 from aggregator.writing.latest_starts import LatestStarts
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.objects_access import ObjectsAccess
+from aggregator.writing.posting_moving import PostingMoving
 from aggregator.writing.posting_tails import PostingTails
 from aggregator.writing.present import read_present
 from aggregator.writing.records import Records
@@ -66,6 +67,7 @@ class ShardState:
         self.upkeep = Upkeep(store, retention, limits, present, objects)
         self.directories = Directories(store, limits.views_max)
         self.expiries = KnownExpiries()
+        self.postings = PostingMoving(store, limits.seal_after_s, next_number, retention, self._forget_moved)
         dropped = (int(fields.get(name, 0)) for name in ("chunks_dropped", "dropped_before_us"))
         self.expired = ExpiredChunks(store, retention, *dropped)
 
@@ -85,6 +87,7 @@ class ShardState:
         changes.counters["rows_still_shown"] += self.cells.rows_still_shown - rows_still_shown
         note_blocks(touched, self.keys, self.retention, write)
         self.upkeep.note(touched, changes.records, self.records.next_number, until_us, write)
+        self.postings.note(changes.postings, write)
         self.unpriced.add(changes.unpriced, self.keys, write)
 
     def let_go(self, until_us: int, in_hand: Set[str], write: ShardWrite) -> None:
@@ -95,6 +98,11 @@ class ShardState:
             self.waiting.forget_projects(gone.values(), write)
             for project_id in gone:
                 records.forget_project(project_id)
+
+    def _forget_moved(self, write: ShardWrite) -> None:
+        """Postings have left their keys, which may be gone with them."""
+        self.tails.forget_deleted(write)
+        self.expiries.note(write)
 
     def forget_excess(self, write: ShardWrite, changed: Iterable[int], dropped: Iterable[int]) -> None:
         """Keep within the limits once `write` has been sent: it changed and dropped records of these numbers."""

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from aggregator.calls.packed_id import unpack_id
 from aggregator.layout import keys as layout
 from aggregator.reading.calls import Selected, read_calls, select_minutes
+from aggregator.reading.postings import exists
 from aggregator.reading.rollups import TooMuchToRead
 from aggregator.rollups.levels import HOURS, Retention
 from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
@@ -65,11 +66,7 @@ async def _selected(
 
 async def _days_with_calls(reader: StoreReader, project: OpenedProject, days: range) -> list[int]:
     there = await reader.fetch(
-        [
-            ("EXISTS", shard.keys.postings(shard.project, layout.MINUTE, day))
-            for day in reversed(days)
-            for shard in project.shards
-        ]
+        [exists(shard, layout.MINUTE, day) for day in reversed(days) for shard in project.shards]
     )
     shards = max(len(project.shards), 1)
     return [day for at, day in enumerate(reversed(days)) if any(there[at * shards : (at + 1) * shards])]

@@ -71,6 +71,16 @@ class MovingIdsInTwoStepsStore(MemoryStore):
         super().replace(write)
 
 
+class MovingPostingsInTwoStepsStore(MemoryStore):
+    """Postings leave where they came in one step, and are on pages in the next."""
+
+    def replace(self, write: ShardWrite) -> None:
+        left = {key: values for key, values in write.deletions.items() if ":x:" in str(key)}
+        if left:
+            super().replace(ShardWrite(deletions=left))
+        super().replace(write)
+
+
 class SameFenceStore(MemoryStore):
     """Whoever has looked for ids before some moved may apply what came of it."""
 
@@ -199,6 +209,14 @@ class TailsKeptShard(Shard):
             self._state.tails = known
 
 
+class TailsOfMovedKeptShard(Shard):
+    """A shard that appends to the postings that have moved away as if they were still there."""
+
+    def recover(self) -> None:
+        super().recover()
+        self._state.postings._moved = self._state.expiries.note
+
+
 class ForwardSource(MemorySource):
     """A source that goes on reading where it was after a doubt."""
 
@@ -211,6 +229,8 @@ MUTANTS = {
     "deleted before moved": Parts(store=ForgettingFirstStore),
     "fixed names": Parts(objects=FixedNames),
     "ids deleted before they are on pages": Parts(store=MovingIdsInTwoStepsStore),
+    "postings deleted before they are on pages": Parts(store=MovingPostingsInTwoStepsStore),
+    "tails of moved postings kept": Parts(shard=TailsOfMovedKeptShard),
     "pointed at what was before": Parts(shard=BlindlyPointingShard),
     "no new fence": Parts(store=SameFenceStore),
     "ids not compared": Parts(shard=TrustingShard),

@@ -9,8 +9,7 @@ import msgspec
 from aggregator.calls.call import Call
 from aggregator.calls.packed_id import unpack_id
 from aggregator.layout import keys as layout
-from aggregator.layout.keys import CALLS_PER_CHUNK, ShardKeys, ShardName
-from aggregator.layout.postings import unpack_latest
+from aggregator.layout.keys import CALLS_PER_CHUNK, ShardKeys, ShardName, day_of
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, calls_of_chunk, read_call_frames
 from aggregator.objects.frame_cache import FrameCache
 from aggregator.objects.object_store import ObjectStore
@@ -18,11 +17,12 @@ from aggregator.rollups.cell import CELL_CODEC
 from aggregator.rollups.levels import LEVELS
 from aggregator.rollups.series import LATENCY, is_of_trees, model_of, series_of
 from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory
-from aggregator.time_units import DAY_S
+from aggregator.time_units import DAY_S, MINUTE_US
 from tests.protocol.memory_redis import State
 from tests.protocol.totals import CallName, Counted, Slot, Totals
 from tests.support.sealed_blocks import unsealed
 from tests.support.stored_ids import stored_ids
+from tests.support.stored_postings import StoredPostings
 
 COUNTERS = ("messages", "dead_letters", "events", "duplicates", "calls")
 _LEVELS = {level.letter: level for level in LEVELS}
@@ -86,9 +86,8 @@ class _Reading:
             kind, _, rest = rest.partition(b":")
             if kind == b"r":
                 self._read_slots(int(project), key, rest.decode(), totals)
-            elif kind == b"x" and rest.startswith(layout.MINUTE.encode()):
-                for minute, numbers in self._state.hash(key).items():
-                    totals.posted[project_id, int.from_bytes(minute, "big")] = unpack_latest(numbers).numbers
+            elif kind in (b"x", b"w"):
+                self._read_postings(int(project), int(rest.rpartition(b":")[2]), totals)
             elif kind == b"open":
                 for number, entry in self._state.hash(key).items():
                     own = msgspec.msgpack.decode(entry)[1]
@@ -96,6 +95,21 @@ class _Reading:
                         totals.open_calls.add((project_id, unpack_id(own)))
                     call = self._calls[int(number)]
                     assert call.total().unfinished or not call.is_started  # something waits for its start
+
+    def _read_postings(self, project: int, day: int, totals: Totals) -> None:
+        """Reads those of minutes, and that those of traces are of the calls of these traces."""
+        keys, hash_of = self._keys, self._state.hash
+        postings = StoredPostings(hash_of(keys.posting_pages(project, day).encode()))
+        calls = {number: call for number, call in self._calls.items() if call.project == project and call.is_started}
+        minutes = [((call.started_us or 0) // MINUTE_US).to_bytes(4, "big") for call in calls.values()]
+        latest = hash_of(keys.postings(project, layout.MINUTE, day).encode())
+        for minute, numbers in postings.take(layout.MINUTE, latest, {}, minutes).items():
+            totals.posted[self._project_ids[project], int.from_bytes(minute, "big")] = sorted(numbers)
+        latest = hash_of(keys.postings(project, layout.TRACE, day).encode())
+        traces = [call.trace for call in calls.values()]
+        for trace, numbers in postings.take(layout.TRACE, latest, {}, traces).items():
+            expected = [number for number, call in calls.items() if call.trace == trace and day_of(call.seen_us) == day]
+            assert sorted(numbers) == sorted(expected)
 
     def _read_slots(self, project: int, key: bytes, rest: str, totals: Totals) -> None:
         letter, block = rest.split(":")

@@ -1,5 +1,6 @@
 """What must be the same however messages were read, applied, lost and read again; and its fold by brute force."""
 
+from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -120,4 +121,4 @@ def _count(name: CallName, start: Start, end: End | None, totals: Totals) -> Non
                 if counts_usage:
                     counted.rows[end.model] += 1
                     counted.tokens[end.model] += end.input_tokens
-    totals.posted.setdefault((name[0], began_us // MINUTE_US), []).append(totals.numbers[name])
+    insort(totals.posted.setdefault((name[0], began_us // MINUTE_US), []), totals.numbers[name])

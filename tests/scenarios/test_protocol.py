@@ -14,8 +14,10 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from aggregator.layout import id_pages
+from aggregator.layout.id_pages import IdTable
 from aggregator.objects.frame_cache import DamagedObject
 from aggregator.objects.object_store import ObjectMissing
+from aggregator.writing import ids, posting_moving
 from tests.protocol.machine import Protocol
 from tests.protocol.mutants import MUTANTS
 from tests.protocol.worker_process import Parts
@@ -65,6 +67,20 @@ def quiet() -> Iterator[None]:
 def hashes_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids that have moved are often found where others are: of each hash there are but two bits."""
     monkeypatch.setattr(id_pages, "_HASH_BITS", 2)
+
+
+@pytest.fixture(autouse=True)
+def same_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are the same each time: what is found at random is to be found again."""
+    for moving in (ids, posting_moving):
+        monkeypatch.setattr(moving, "new_table", lambda: IdTable(bytes(16)))
+
+
+@pytest.fixture(autouse=True)
+def few_values_per_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Postings of a day move in several steps, to several pages."""
+    monkeypatch.setattr(posting_moving, "VALUES_PER_STEP", 2)
+    monkeypatch.setattr(posting_moving, "ENTRIES_PER_PAGE", 2)
 
 
 @pytest.fixture(autouse=True)

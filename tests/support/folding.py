@@ -1,7 +1,7 @@
 """Events in one line each, and a shard's state in a form that two ways of folding the same events must agree on."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -15,7 +15,6 @@ from aggregator.calls.packed_id import pack_id, unpack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import ShardName, id_field
 from aggregator.layout.open_calls import unpack_open_calls
-from aggregator.layout.postings import block_field, unpack_block, unpack_latest
 from aggregator.layout.sealed_calls import calls_of_chunk
 from aggregator.layout.unpriced import read_unpriced
 from aggregator.objects.frame_cache import FrameCache
@@ -25,7 +24,7 @@ from aggregator.prices.file import load_price_file
 from aggregator.rollups.levels import LEVELS, Retention
 from aggregator.rollups.views import ALL_CALLS, MORE_MODELS_FACET, View, ViewDirectory, model_facet
 from aggregator.store.shard_store import ShardStore
-from aggregator.time_units import DAY_S, SECOND_US
+from aggregator.time_units import DAY_S, MINUTE_US, SECOND_US
 from aggregator.writing.batch_changes import BatchChanges
 from aggregator.writing.fold import Fold
 from aggregator.writing.limits import ShardLimits
@@ -36,6 +35,7 @@ from tests.support.cell_state import cells_of
 from tests.support.paths import CASES
 from tests.support.sealed_blocks import NO_CONTENT, unsealed
 from tests.support.stored_ids import named_calls
+from tests.support.stored_postings import StoredPostings
 from tests.support.strategies import NOW
 
 Json = dict[str, Any]
@@ -232,8 +232,8 @@ class _StateReader:
             return {f"{name} {rest}": cells_of(unsealed(kept, SHARD.tag, self._objects), views)}
         if kind == "v":
             return {f"{name} {rest}": {int(slot) for slot in kept}}
-        if kind == "x":
-            return {f"{name} {rest}": self._postings(kept, self._kept.get(f"{project}:y:{more}", {}))}
+        if kind in ("x", "w"):
+            return {f"{name} postings {parts[-1]}": self._postings(project, int(parts[-1]))}
         assert kind in ("y", "z"), rest
         return {f"{name} {rest}": kept} if kind == "z" else {}
 
@@ -244,14 +244,35 @@ class _StateReader:
             for number, (parent, packed) in entries.items()
         }
 
-    def _postings(self, fields: Mapping[bytes, bytes], blocks: Mapping[bytes, bytes]) -> Json:
+    def _postings(self, project: int, day: int) -> Json:
+        """The calls of each value; of threads and turns, whose names pages do not tell, those of any one, in order."""
+        postings = StoredPostings(self._kept.get(f"{project}:w:{day}", {}))
+        calls = [call for call in self._records() if call.project == project and call.started_us is not None]
+        named = {
+            layout.MINUTE: [((call.started_us or 0) // MINUTE_US).to_bytes(4, "big") for call in calls],
+            layout.TRACE: [call.trace for call in calls],
+            layout.PARENT: [call.parent for call in calls if call.parent is not None],
+            layout.INPUT_REF: self._kept.get(f"{project}:z:{layout.INPUT_REF}:{day}", ()),
+            layout.OUTPUT_REF: self._kept.get(f"{project}:z:{layout.OUTPUT_REF}:{day}", ()),
+        }
         found: Json = {}
-        for value, postings in fields.items():
-            full, numbers = unpack_latest(postings)
-            for block in range(full):
-                numbers += unpack_block(blocks[block_field(block, value)])
-            found[value.hex()] = {self._names[number] for number in numbers}
-        return found
+        unnamed = []
+        for index in layout.INDEXES:
+            latest, blocks = (self._kept.get(f"{project}:{kind}:{index}:{day}", {}) for kind in "xy")
+            taken = postings.take(index, latest, blocks, named.get(index, ()))
+            if index in named:
+                found[index] = {value.hex(): self._named(numbers) for value, numbers in taken.items()}
+            else:
+                unnamed += [sorted(self._named(numbers)) for numbers in taken.values()]
+        return found | {"unnamed": sorted(unnamed + [sorted(self._named(numbers)) for numbers in postings.left])}
+
+    def _named(self, numbers: Iterable[int]) -> set[tuple[str, str]]:
+        return {self._names[number] for number in numbers}
+
+    def _records(self) -> Iterator[Call]:
+        for name, kept in self._kept.items():
+            if name.startswith("calls:"):
+                yield from calls_of_chunk(SHARD.tag, 0, kept, FrameCache(self._objects)).values()
 
 
 def _all_keys(client: Any) -> dict[str, Any]:

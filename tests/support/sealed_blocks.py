@@ -21,6 +21,7 @@ NO_CONTENT = [
     "attempt",
     "unsealed",
     "unsealed_calls",
+    "unsealed_postings",
     "unmoved",
     "unmoved_calls",
     "objects",

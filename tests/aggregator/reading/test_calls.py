@@ -11,6 +11,7 @@ from aggregator.calls.packed_id import unpack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import ShardKeys, ShardName
 from aggregator.reading import calls as call_reading
+from aggregator.reading import postings as posting_reading
 from aggregator.reading.calls import (
     IndexValues,
     Selected,
@@ -138,9 +139,9 @@ def test_too_many_calls(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None
     """Calls are read up to the limit of one answer; one more, and they are refused before they are read."""
     for at in range(0, 1000, 200):
         fold_into(redis_url, [start(str(number), thread_id="t") for number in range(at, at + 200)])
-    monkeypatch.setattr(call_reading, "CALLS_READ_MAX", 1_000)
+    monkeypatch.setattr(posting_reading, "CALLS_READ_MAX", 1_000)
     assert len(by_index(redis_url, layout.THREAD, "t", "no thread")) == 1_000
-    monkeypatch.setattr(call_reading, "CALLS_READ_MAX", 999)
+    monkeypatch.setattr(posting_reading, "CALLS_READ_MAX", 999)
     with pytest.raises(TooMuchToRead):
         by_index(redis_url, layout.THREAD, "t", "no thread")
 

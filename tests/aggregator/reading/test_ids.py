@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,31 +12,17 @@ from aggregator.layout import id_pages, id_search
 from aggregator.reading.calls import read_by_ids, select_ids
 from aggregator.store.connection import connect_readers
 from aggregator.store.elsewhere import Elsewhere
-from aggregator.store.reader import Command, StateLost, StoreReader
+from aggregator.store.reader import StateLost
 from aggregator.time_units import DAY_S
 from aggregator.writing import ids as moving
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.shard import Shard
 from tests.support.folding import NOW_US, PROJECT, SHARD, apply, open_shard, start
+from tests.support.interrupted_reader import InterruptedReader
 
 CALLS = 700  # more than a hash may hold and still be told whole, however few are asked for
 STEPS_PER_COMMAND = 0.05  # else pages are others whenever they are looked at
 IDS = [f"call-{number}" for number in range(0, CALLS, 10)]
-
-
-class InterruptedReader(StoreReader):
-    """Lets something happen before every command."""
-
-    def __init__(self, client: Any, before: Callable[[], object]) -> None:
-        super().__init__(client, SHARD.namespace)
-        self._before = before
-
-    async def fetch(self, commands: Sequence[Command]) -> list[Any]:
-        replies = []
-        for command in commands:
-            self._before()
-            replies += await super().fetch([command])
-        return replies
 
 
 class InterruptedElsewhere(Elsewhere):
@@ -78,7 +64,7 @@ def test_readers(redis_url: str, shard: Shard) -> None:
         client = connect_readers(redis_url)
         found = []
         try:
-            reader = InterruptedReader(client, step)
+            reader = InterruptedReader(client, SHARD.namespace, step)
             while any(left[-2:]):
                 project = await reader.open_project(PROJECT)
                 try:

@@ -163,7 +163,7 @@ def test_sealed_chunks_expire(client: Any) -> None:
     late_us = T0_US + (kept_s + 3) * SECOND_US
     shard.apply([complete("new", at_s=kept_s)], 11, late_us, late_us, {})
     assert set(own_fields(client)) == {1}
-    client.delete(*client.keys("*:x:*"))  # postings go by the day, not with their records
+    client.delete(*client.keys("*:x:*"), *client.keys("*:w:*"))  # postings go by the day, not with their records
     assert len(read_state(client)["calls"]) == 6
     seal_all(shard, NOW_US)
     assert client.hkeys(KEYS.unsealed_calls) == []

@@ -1,0 +1,161 @@
+"""Moving postings to pages some time after they came, some values at a time (see aggregator/layout/posting_pages.py).
+
+A step takes values of one index from their hash, and puts them on the pages of their day, in one fenced transaction:
+each posting is always in one of both. What is due is looked through from time to time, all of it; values with postings
+that came since the time before stay for the next, and so do values with full blocks, which are small already.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from aggregator.layout.id_pages import TABLE_FIELD, IdTable, new_table, pack_table, unpack_table
+from aggregator.layout.keys import INDEXES
+from aggregator.layout.posting_pages import Entry, entries_of, hash_of, pages_to_rewrite, rewrite
+from aggregator.layout.postings import unpack_latest
+from aggregator.layout.write import Field, ShardWrite
+from aggregator.rollups.levels import Retention
+from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import SECOND_US
+from aggregator.writing.batch_changes import ProjectDay
+from aggregator.writing.changes import day_expiry
+
+# What a step looks at: some 10 ms of a worker.
+VALUES_PER_STEP = 500
+# On average. More take fewer bytes, but a page is read and written whole.
+ENTRIES_PER_PAGE = 64
+
+_NEVER_US = 2**63
+
+
+class _Pass(NamedTuple):
+    """A look through all days: postings of records below this number are due from this instant on."""
+
+    number: int
+    due_us: int
+
+
+class PostingMoving:
+    """Which days of projects have postings that are to be moved, and how far the pass at hand is.
+
+    `seal_after_s`: how long postings stay where they came; None: for ever. `next_number`: that of the next new record.
+    `moved` is told what has been written. Methods raise what the store raises; after that nothing here is right.
+    """
+
+    def __init__(
+        self,
+        store: ShardStore,
+        seal_after_s: int | None,
+        next_number: int,
+        retention: Retention,
+        moved: Callable[[ShardWrite], None],
+    ) -> None:
+        self._store, self._retention, self._moved = store, retention, moved
+        self._seal_after_us = _NEVER_US if seal_after_s is None else seal_after_s * SECOND_US
+        [waiting] = store.read_hashes([store.keys.unsealed_postings])
+        self._days = set(map(_named_day, waiting))
+        self._came_since: set[ProjectDay] = set()
+        # What came before this writer began does not wait.
+        self._pass = _Pass(next_number, 0) if self._days else None
+        self._left: list[tuple[ProjectDay, str]] | None = None
+        self._cursor = 0
+        self._table: tuple[ProjectDay, IdTable] | None = None
+
+    def note(self, days: Iterable[ProjectDay], write: ShardWrite) -> None:
+        """A batch brings postings of these days."""
+        if self._seal_after_us == _NEVER_US:
+            return
+        for day in days:
+            self._came_since.add(day)
+            if day not in self._days:
+                self._days.add(day)
+                write.set(self._store.keys.unsealed_postings, _field(day), b"")
+
+    def move(self, now_us: int, next_number: int, values_min: int) -> int:
+        """Look at so many values, or a step's more, if so many are to be looked at by `now_us`; returns how many."""
+        looked_at = 0
+        while looked_at < values_min and (some := self._step(now_us, next_number)):
+            looked_at += some
+        return looked_at
+
+    def _step(self, now_us: int, next_number: int) -> int:
+        if self._pass is None:
+            self._begin_pass(now_us, next_number)
+        if self._pass is None or now_us < self._pass.due_us:
+            return 0
+        if self._left is None:
+            self._left = [(day, index) for day in sorted(self._days, reverse=True) for index in INDEXES]
+        if not self._left:
+            self._end_pass()
+            self._begin_pass(now_us, next_number)
+            return 0
+        day, index = self._left[-1]
+        key = self._store.keys.postings(*_key_parts(day, index))
+        self._cursor, found = self._store.scan_fields(key, self._cursor, VALUES_PER_STEP)
+        due: dict[bytes, Sequence[int]] = {}
+        for value, stored in found.items():
+            latest = unpack_latest(stored)
+            if not latest.full_blocks and max(latest.numbers, default=0) < self._pass.number:
+                due[value] = latest.numbers
+        if due:
+            self._rewrite(day, index, due)
+        if not self._cursor:
+            self._left.pop()
+        return max(1, len(found))
+
+    def _begin_pass(self, now_us: int, next_number: int) -> None:
+        """Let what has come by now wait from now on, if there is anything."""
+        if self._days:
+            self._pass = _Pass(next_number, now_us + self._seal_after_us)
+            self._came_since.clear()
+
+    def _end_pass(self) -> None:
+        """Let the days wait no more to which nothing has come since the pass began."""
+        done = self._days - self._came_since
+        if done:
+            fields: list[Field] = list(map(_field, done))
+            self._store.replace(ShardWrite(deletions={self._store.keys.unsealed_postings: fields}))
+        self._days -= done
+        self._pass = self._left = self._table = None
+
+    def _rewrite(self, day: ProjectDay, index: str, due: Mapping[bytes, Sequence[int]]) -> None:
+        """Move these values, with all their numbers, to their pages."""
+        keys = self._store.keys
+        key, table = keys.posting_pages(*day), self._table_of(day)
+        added: list[Entry] = []
+        for value, numbers in due.items():
+            added += entries_of(hash_of(table.hash_key, index, value), numbers)
+        pages = max(table.pages, -(-(table.entries + len(added)) // ENTRIES_PER_PAGE))
+        changed = sorted(pages_to_rewrite(table, pages, added))
+        found = self._store.read_fields({key: changed} if changed else {}).get(key, [])
+        rewritten = rewrite(table, pages, dict(zip(changed, found, strict=True)), added)
+        write = ShardWrite()
+        for number, page in rewritten.pages.items():
+            write.set(key, number, page)
+        write.set(key, TABLE_FIELD, pack_table(rewritten.table))
+        if rewritten.gone:
+            write.deletions[key] = list(rewritten.gone)
+        write.deletions[keys.postings(*_key_parts(day, index))] = list(due)
+        write.expiries[key] = day_expiry(day[1], self._retention.calls_s)
+        self._store.replace(write)
+        self._table = day, rewritten.table
+        self._moved(write)
+
+    def _table_of(self, day: ProjectDay) -> IdTable:
+        if self._table is not None and self._table[0] == day:
+            return self._table[1]
+        key = self._store.keys.posting_pages(*day)
+        [[stored]] = self._store.read_fields({key: [TABLE_FIELD]}).values()
+        return unpack_table(stored) if stored else new_table()
+
+
+def _key_parts(day: ProjectDay, index: str) -> tuple[int, str, int]:
+    return day[0], index, day[1]
+
+
+def _field(day: ProjectDay) -> bytes:
+    return b"%d:%d" % day
+
+
+def _named_day(field: bytes) -> ProjectDay:
+    project, day = map(int, field.split(b":"))
+    return project, day
