@@ -137,5 +137,5 @@ def _with_more(page: bytes | None, depth: int, more: Sequence[Entry]) -> bytes:
 
 
 def _rest_bytes(depth: int) -> int:
-    """Of what is kept of a hash on a page that tells so many bits of it."""
+    """How many bytes of a hash are kept on a page that tells so many bits of it."""
     return max(1, _HASH_BYTES - depth // 8)

@@ -69,7 +69,7 @@ def test_the_same_postings(client: Any, seed: int, monkeypatch: pytest.MonkeyPat
 
 
 def test_nothing_moves_unless_asked(client: Any) -> None:
-    """By default postings stay; what had moved is there all the same, and what comes is beside it."""
+    """No posting moves by default; what had moved is there all the same, and what comes is beside it."""
     expected = fold_all(client, [calls(60)])
     client.flushall()
     shard = open_shard(client, AT_ONCE)
