@@ -65,6 +65,19 @@ class ModelNames:
                     return self._decide(name, candidates)
         return None
 
+    def provider_id(self, name: str) -> str | None:
+        """The provider whose model it is: that in front of the name, else the only one that is meant for certain."""
+        name = name.lower().removeprefix(_MODELS)
+        front, _, rest = name.partition("/")
+        provider = self._provider_in_front(front) if rest else None
+        if provider is not None:
+            return provider.id
+        for candidates in (*self._listed(name), *self._versioned(name)):
+            if candidates:
+                found = self._certain(name, candidates)
+                return None if found is None else found.provider.id
+        return None
+
     def is_ambiguous(self, name: str) -> bool:
         """Whether several providers list it, and none is certain."""
         plain = name.lower().removeprefix(_MODELS)
@@ -108,17 +121,21 @@ class ModelNames:
         )
 
     def _decide(self, name: str, candidates: list[Found]) -> Found | None:
+        certain = self._certain(name, candidates)
+        if certain is not None:
+            return certain
+        # Whoever is meant, the price is the same.
+        first = candidates[0]
+        return first if all(found.model.prices == first.model.prices for found in candidates) else None
+
+    def _certain(self, name: str, candidates: list[Found]) -> Found | None:
+        """The only candidate, or that of the provider to which the catalogue gives such names."""
         if len(candidates) == 1:
             return candidates[0]
         for provider in self._providers:
             if provider.model_match is not None and provider.model_match.is_match(name):
-                found = _of_provider(provider.id, (*self._listed(name), *self._versioned(name)))
-                if found is not None:
-                    return found
-                break
-        # Whoever is meant, the price is the same.
-        first = candidates[0]
-        return first if all(found.model.prices == first.model.prices for found in candidates) else None
+                return _of_provider(provider.id, (*self._listed(name), *self._versioned(name)))
+        return None
 
 
 def _of_provider(provider_id: str, listed: Iterable[list[Found]]) -> Found | None:

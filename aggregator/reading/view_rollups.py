@@ -7,7 +7,7 @@ from aggregator.reading.cells import CellsOfBuckets, read_cells, read_percentile
 from aggregator.reading.rollups import FIELDS_READ_MAX, TooMuchToRead, Wanted, read_directories
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import place_of
-from aggregator.rollups.views import ALL_CALLS, FACETS, OP, RUN, USER, NotKept, View, ViewDirectory
+from aggregator.rollups.views import ALL_CALLS, FACETS, MODEL, OP, RUN, USER, NotKept, View, ViewDirectory, covers
 from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 
 # Series of one answer, before labels are added up: some KB each for every hundred steps.
@@ -34,22 +34,27 @@ async def read_view_rollups(
     dimensions: int,
     latency_values: bool,
     usage_values: bool,
+    of_models: bool = False,
+    views_max: int = VIEWS_AT_ONCE_MAX,
 ) -> ViewRollups:
     """Read the slots of `wanted` (by block: slot to interval) for all views that tell these dimensions apart.
 
     No dimension: the view of all calls. One: its values, and all calls. Several: every combination, and every op.
-    Raises NotKept where a day has more values than are kept, and TooMuchToRead.
+    `of_models`: instead the views of each model, or of each combination of a model and all dimensions. Raises NotKept
+    where a day has more values than are kept, and TooMuchToRead.
     """
     days = sorted({block.day for block in wanted})
     pairs = [(shard, day) for shard in project.shards for day in days]
     numbers: dict[View, int] = {}
     chosen: dict[tuple[ProjectShard, int], list[tuple[int, int]]] = {}
-    directories = await _directories(reader, pairs) if dimensions else [ViewDirectory() for _ in pairs]
+    is_all = not dimensions and not of_models
+    directories = [ViewDirectory() for _ in pairs] if is_all else await _directories(reader, pairs)
+    choose = views_by_model if of_models else views_by_combination
     for pair, directory in zip(pairs, directories, strict=True):
-        of_day = views_by_combination(directory, dimensions)
+        of_day = choose(directory, dimensions)
         chosen[pair] = [(number, numbers.setdefault(view, len(numbers))) for view, number in of_day.items()]
-    if len(numbers) > VIEWS_AT_ONCE_MAX:
-        raise TooMuchToRead(f"the query needs {len(numbers):,} series, more than {VIEWS_AT_ONCE_MAX:,}")
+    if len(numbers) > views_max:
+        raise TooMuchToRead(f"the query needs {len(numbers):,} series, more than {views_max:,}")
     merged = Merged(max(1, len(numbers) * intervals))
     await _read(reader, wanted, chosen, intervals, merged, latency_values, usage_values)
     return ViewRollups(list(numbers), intervals, merged)
@@ -77,6 +82,14 @@ def views_by_combination(directory: ViewDirectory, dimensions: int) -> dict[View
         if kept == dimensions if is_single else (kept == OP or kept & (kept - 1)):
             found[view] = number
     return found
+
+
+def views_by_model(directory: ViewDirectory, dimensions: int) -> dict[View, int]:
+    """Numbers of the views that together count each call once for each of its models. Raises NotKept."""
+    needed = MODEL if not dimensions else MODEL | OP  # every combination has an op
+    if any(covers(full, needed) for full in directory.full):
+        raise NotKept
+    return {view: number for view, number in directory.numbers.items() if covers(view.dimensions, needed)}
 
 
 async def _read(

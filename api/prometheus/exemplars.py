@@ -184,9 +184,7 @@ def of_call(asked: Ranked, project_id: str, call: Call) -> Iterator[Exemplar]:
     }
     for name, metric in asked.metrics:
         for model, value in _values_of(call, metric):
-            labels = {NAME: name, PROJECT: project_id, **dimensions, **dict(metric.fixed)}
-            if metric.model_label is not None:
-                labels[metric.model_label] = model
+            labels = {NAME: name, PROJECT: project_id, **dimensions, **metric.labels_of(model, call.op_name)}
             if metric.part == "bucket":
                 labels[BOUND] = bounds_of(metric)[bisect_left(metric.bounds, value)]
             if all_match(asked.matchers, labels):
@@ -198,6 +196,8 @@ def _values_of(call: Call, metric: Metric) -> Iterator[tuple[str, float]]:
     """Yield what a call adds to a metric, by model; what it counts as one is 1."""
     if metric.quantity == "calls" or (metric.quantity == "errors" and call.failed and call.ended_us is not None):
         yield "", 1.0
+    elif metric.is_of_model_calls and call.latency_ms is not None:
+        yield from ((model, call.latency_ms / metric.scale) for model in call.models)
     elif metric.quantity == LATENCY_MS and call.latency_ms is not None:
         yield "", call.latency_ms / metric.scale
     elif metric.quantity in USAGE_METRICS:

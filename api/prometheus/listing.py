@@ -4,19 +4,19 @@ from typing import Any, NamedTuple
 
 from aggregator.time_units import MINUTE_US
 from api.prometheus.bad_query import BadQuery
+from api.prometheus.gen_ai_labels import LABELS as GEN_AI_LABELS
 from api.prometheus.matching import Matcher, matchers_of
-from api.prometheus.metrics import DIMENSION_LABELS, METRICS, MODEL, NAME, PROJECT, family
+from api.prometheus.metrics import BOUND, DIMENSION_LABELS, METRICS, MODEL, NAME, PROJECT, family
 from api.prometheus.selection import metrics_meant, select, windows
 from api.prometheus.store_numbers import StoreNumbers
 from api.prometheus.vectors import Vector
 
-# Values of one drop-down; more are no list to choose from.
-VALUES_MAX = 10_000
+# Values, or series, of one list: what Grafana asks for by itself. A list of series is 8 MB of JSON then.
+LISTED_MAX = 40_000
 # Series looked at for one list, each with one value: 200 bytes each.
 SERIES_LOOKED_AT_MAX = 200_000
-# Series of one list: what Grafana asks for to know which metrics there are.
-SERIES_LISTED_MAX = 10_000
 _CALLS, _COUNTED = "callmeter_calls_total", "callmeter_tokens_total"
+_OF_MODELS = "gen_ai.client.operation.duration_count"
 
 
 class Listed(NamedTuple):
@@ -26,22 +26,26 @@ class Listed(NamedTuple):
     is_cut: bool
 
 
-def cut(values: list[Any], wanted: str | None, values_max: int) -> Listed:
-    """Return as many as are wanted (None, empty or 0: all), `values_max` at most.
+def cut(values: list[Any], wanted: str | None) -> Listed:
+    """Return as many as are wanted (None, empty or 0: all).
 
-    Raises BadQuery where that is no number.
+    Raises BadQuery where that is no number, and where more than LISTED_MAX would be returned.
     """
     if wanted and not wanted.isdecimal():
         raise BadQuery(f'invalid parameter "limit": cannot parse "{wanted[:100]}" to a number')
-    limit = min(int(wanted or 0) or values_max, values_max)
+    limit = int(wanted or 0) or len(values)
+    if min(limit, len(values)) > LISTED_MAX:
+        why = (
+            f"the list has more than {LISTED_MAX:,} entries: match fewer, or ask for the first with limit={LISTED_MAX}"
+        )
+        raise BadQuery(why, "execution", 422)
     return Listed(values[:limit], len(values) > limit)
 
 
 def label_names() -> list[str]:
     """All names of labels there are."""
     fixed = {name for kinds in METRICS.values() for one in kinds for name, _ in one.fixed}
-    models = {one.model_label for kinds in METRICS.values() for one in kinds if one.model_label}
-    return sorted({NAME, PROJECT, "le", *DIMENSION_LABELS, *fixed, *models})
+    return sorted({NAME, PROJECT, BOUND, MODEL, *DIMENSION_LABELS, *GEN_AI_LABELS, *fixed})
 
 
 def metadata(name: str | None) -> dict[str, list[dict[str, str]]]:
@@ -61,7 +65,7 @@ async def label_values(
         named = {one.name for one in selectors if one.name}
         return sorted(name for name in METRICS if not named or name in named)
     if label == PROJECT and not selectors:
-        return await numbers.known_projects(VALUES_MAX + 1)
+        return await numbers.known_projects(LISTED_MAX + 1)
     fixed = {value for kinds in METRICS.values() for one in kinds for name, value in one.fixed if name == label}
     if fixed:
         return sorted(fixed)
@@ -74,7 +78,7 @@ async def label_values(
 
 
 async def series(numbers: StoreNumbers, start_us: int, end_us: int, selectors: list[Any]) -> list[dict[str, str]]:
-    """The labels of all series with calls in a window that selectors mean; beyond SERIES_LISTED_MAX not all of them.
+    """The labels of all series with calls in a window that selectors mean; beyond LISTED_MAX not all of them.
 
     Raises BadQuery.
     """
@@ -82,7 +86,7 @@ async def series(numbers: StoreNumbers, start_us: int, end_us: int, selectors: l
     for selector in selectors:
         matchers = matchers_of(selector)
         for name in metrics_meant(matchers):
-            if len(found) <= SERIES_LISTED_MAX:
+            if len(found) <= LISTED_MAX:
                 only = (*matchers, Matcher(NAME, False, name))
                 found |= dict.fromkeys(one.labels for one in await _increased(numbers, only, start_us, end_us, None))
     return [dict(labels) for labels in found]
@@ -99,7 +103,8 @@ async def _increased(
 
 
 def _named(matchers: tuple[Matcher, ...], label: str) -> tuple[Matcher, ...]:
-    """A selector without a name means calls, or for a model what models counted."""
+    """A selector without a name means calls, or for a model what models counted, or calls that used them."""
     if any(one.label == NAME for one in matchers):
         return matchers
-    return (Matcher(NAME, False, _COUNTED if label == MODEL else _CALLS), *matchers)
+    meant = _OF_MODELS if label in GEN_AI_LABELS else _COUNTED if label == MODEL else _CALLS
+    return (Matcher(NAME, False, meant), *matchers)

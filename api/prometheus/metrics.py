@@ -3,9 +3,11 @@
 Every number of a metric adds up over slots, calls and shards, so a rate is a difference of sums and nothing else.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from aggregator.rollups.series import USAGE_METRICS
+from api.prometheus.gen_ai_labels import TOKEN_TYPE, gen_ai_labels
 
 DIMENSION_LABELS = ("op_name", "root", "wb_user_id", "wb_run_id")
 PROJECT, MODEL, NAME, BOUND = "project", "model", "__name__", "le"
@@ -22,6 +24,10 @@ TOKEN_BOUNDS = tuple(float(2**power) for power in range(25))
 # Dollars of a call: from a millionth to a hundred.
 COST_BOUNDS = (*(round(step * 10.0**decade, 9) for decade in range(-6, 2) for step in (1, 2, 5)), 100.0)
 
+# Of OpenTelemetry's histograms also the bounds that its conventions advise, which queries may name.
+GEN_AI_SECOND_BOUNDS = tuple(sorted({*LATENCY_BOUNDS_S, *(round(0.01 * 2**power, 2) for power in range(14))}))
+GEN_AI_TOKEN_BOUNDS = tuple(float(2**power) for power in range(27))
+
 LATENCY_MS = "latency_ms"
 MS_PER_S = 1_000.0
 PICO_PER_DOLLAR = 1e12
@@ -30,6 +36,8 @@ PICO_PER_DOLLAR = 1e12
 class Metric(NamedTuple):
     """One metric: `part` is what of `quantity` it is (`count`, `sum`, `bucket`), `scale` what a unit of it is divided
     by, `fixed` labels that are always there, and by which name it calls a model (None: it has no models).
+
+    `is_gen_ai`: it has OpenTelemetry's labels instead, and of latencies counts calls by the models that they used.
     """
 
     quantity: str
@@ -39,6 +47,19 @@ class Metric(NamedTuple):
     fixed: tuple[tuple[str, str], ...] = ()
     model_label: str | None = None
     bounds: tuple[float, ...] = ()
+    is_gen_ai: bool = False
+
+    @property
+    def is_of_model_calls(self) -> bool:
+        """Whether it counts calls once for each model that they belong to."""
+        return self.is_gen_ai and self.quantity == LATENCY_MS
+
+    def labels_of(self, model: str, op_name: str | None) -> Mapping[str, str]:
+        """The labels beside those of dimensions; `op_name` None: ops are not told apart."""
+        fixed = dict(self.fixed)
+        if self.is_gen_ai:
+            return fixed | gen_ai_labels(model, op_name)
+        return fixed if self.model_label is None else fixed | {self.model_label: model}
 
     @property
     def type(self) -> str:
@@ -76,14 +97,19 @@ def _counters() -> dict[str, tuple[Metric, ...]]:
 
 def _histograms() -> dict[str, list[list[Metric]]]:
     seconds = "Seconds from start to end of calls that ended."
-    latency = _histogram(LATENCY_MS, seconds, MS_PER_S, LATENCY_BOUNDS_S)
+    operations = [
+        one._replace(is_gen_ai=True)
+        for one in _histogram(LATENCY_MS, "Seconds of calls that used a model.", MS_PER_S, GEN_AI_SECOND_BOUNDS)
+    ]
     families = {
-        "callmeter_call_latency_seconds": [latency],
-        "gen_ai.client.operation.duration": [latency],
+        "callmeter_call_latency_seconds": [_histogram(LATENCY_MS, seconds, MS_PER_S, LATENCY_BOUNDS_S)],
+        # As Prometheus names it without translation, and with the unit as a suffix.
+        "gen_ai.client.operation.duration": [operations],
+        "gen_ai.client.operation.duration_seconds": [operations],
         "gen_ai.client.token.usage": [
             [
-                one._replace(fixed=(("gen_ai.token.type", type_),), model_label="gen_ai.request.model")
-                for one in _histogram(quantity, "Tokens of a call.", 1.0, TOKEN_BOUNDS, MODEL)
+                one._replace(fixed=((TOKEN_TYPE, type_),), is_gen_ai=True)
+                for one in _histogram(quantity, "Tokens of a call.", 1.0, GEN_AI_TOKEN_BOUNDS)
             ]
             for type_, quantity in _GEN_AI_TYPES.items()
         ],

@@ -19,16 +19,7 @@ from aggregator.timestamps import parse_timestamp_us
 from api.prometheus.bad_query import BadQuery
 from api.prometheus.evaluation import Evaluation, Steps, parse, range_steps
 from api.prometheus.exemplars import exemplars
-from api.prometheus.listing import (
-    SERIES_LISTED_MAX,
-    VALUES_MAX,
-    Listed,
-    cut,
-    label_names,
-    label_values,
-    metadata,
-    series,
-)
+from api.prometheus.listing import Listed, cut, label_names, label_values, metadata, series
 from api.prometheus.rules import alerts_of, rule_groups
 from api.prometheus.store_numbers import StoreNumbers
 from api.prometheus.vectors import Series, Values, Vector
@@ -84,7 +75,7 @@ def prometheus_routes(open_numbers: OpenNumbers, clock: Callable[[], int], guard
     async def values(numbers: StoreNumbers, parameters: Parameters, now_us: int) -> Any:
         given = dict(parameters)
         found = await label_values(numbers, given["label name"], *_window(parameters, now_us), _matches(parameters))
-        return cut(found, given.get("limit"), VALUES_MAX)
+        return cut(found, given.get("limit"))
 
     routes = [Route(BASE + path, endpoint(respond), methods=["GET", "POST"]) for path, respond in answers.items()]
     return [*routes, Route(BASE + "/label/{name}/values", endpoint(values), methods=["GET"])]
@@ -127,7 +118,7 @@ async def _query_range(numbers: StoreNumbers, parameters: Parameters, now_us: in
 
 
 async def _labels(numbers: StoreNumbers, parameters: Parameters, now_us: int) -> Any:
-    return label_names()
+    return cut(label_names(), dict(parameters).get("limit"))
 
 
 async def _series(numbers: StoreNumbers, parameters: Parameters, now_us: int) -> Any:
@@ -135,7 +126,7 @@ async def _series(numbers: StoreNumbers, parameters: Parameters, now_us: int) ->
     if not matches:
         raise BadQuery("no match[] parameter provided")
     found = await series(numbers, *_window(parameters, now_us), matches)
-    return cut(found, dict(parameters).get("limit"), SERIES_LISTED_MAX)
+    return cut(found, dict(parameters).get("limit"))
 
 
 async def _metadata(numbers: StoreNumbers, parameters: Parameters, now_us: int) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from aggregator.reading.view_rollups import ALL, ViewRollups
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, USAGE_METRICS, Series, model_of
-from aggregator.rollups.views import OP, View
+from aggregator.rollups.views import OP, View, facet_value
 from api.prometheus.metrics import LATENCY_MS, Metric
 from api.prometheus.vectors import Values
 
@@ -27,7 +27,11 @@ class Numbers(NamedTuple):
 def numbers_of(read: ViewRollups, metric: Metric, dimensions: int) -> Numbers:
     """Return what each view's calls add up to for a metric, those left over of the whole among them."""
     by_group = _by_view(read, metric)
-    if dimensions and dimensions & (dimensions - 1) == 0:
+    if metric.is_of_model_calls:
+        by_group = {
+            (view._replace(facet=None), facet_value(view.facet or "")): row for (view, _), row in by_group.items()
+        }
+    elif dimensions and dimensions & (dimensions - 1) == 0:
         for (view, model), values in list(by_group.items()):
             if view != ALL and (ALL, model) in by_group:
                 by_group[ALL, model] = by_group[ALL, model] - values

@@ -5,9 +5,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from aggregator.rollups.views import View
+from aggregator.rollups.views import OP, View
 from aggregator.time_units import MINUTE_US
 from api.prometheus.bad_query import BadQuery
+from api.prometheus.gen_ai_labels import OPERATION
 from api.prometheus.matching import Matcher, all_match, of_label
 from api.prometheus.metrics import BOUND, DIMENSION_LABELS, METRICS, NAME, PROJECT, Metric
 from api.prometheus.sampled_numbers import Numbers, labels_of_view
@@ -33,7 +34,7 @@ class NumberSource(Protocol):
     """Where numbers of a project come from. Raises BadQuery."""
 
     async def numbers(
-        self, project_id: str, metrics: Sequence[Metric], dimensions: int, edges_us: Sequence[int]
+        self, project_id: str, metrics: Sequence[Metric], dimensions: int, edges_us: Sequence[int], series_max: int
     ) -> list[Numbers]:
         """Returns for each metric the numbers between neighbouring edges, which may have been moved to what is kept."""
         ...
@@ -88,11 +89,15 @@ async def select(
     """
     meant = metrics_meant(matchers)
     dimensions = dimensions_needed(matchers, wanted)
+    if any(metric.is_gen_ai for kinds in meant.values() for metric in kinds):
+        # What an operation is, its op's name says.
+        dimensions |= OP * (wanted is None or OPERATION in wanted or bool(of_label(matchers, OPERATION)))
     others = [one for one in matchers if one.label != NAME]
     found: Vector = []
     for project_id in await source.project_ids(matchers):
         kinds = [(name, metric) for name, of_name in meant.items() for metric in of_name]
-        of_project = await source.numbers(project_id, [metric for _, metric in kinds], dimensions, within.edges_us)
+        metrics = [metric for _, metric in kinds]
+        of_project = await source.numbers(project_id, metrics, dimensions, within.edges_us, series_max)
         for (name, metric), numbers in zip(kinds, of_project, strict=True):
             for (view, model), values in numbers.by_group.items():
                 found += _series(name, metric, project_id, view, model, dimensions, values, within, others, cumulative)
@@ -115,9 +120,8 @@ def _series(
     others: Sequence[Matcher],
     cumulative: bool,
 ) -> Vector:
-    labels = {NAME: name, PROJECT: project_id, **labels_of_view(view, dimensions), **dict(metric.fixed)}
-    if metric.model_label is not None:
-        labels[metric.model_label] = model
+    of_metric = metric.labels_of(model, view.op_name if dimensions & OP else None)
+    labels = {NAME: name, PROJECT: project_id, **labels_of_view(view, dimensions), **of_metric}
     found: Vector = []
     rows = [(None, values)] if metric.part != "bucket" else list(zip(bounds_of(metric), values, strict=True))
     # A histogram is there with all its buckets as soon as the last, which counts everything, is.

@@ -11,7 +11,7 @@ from aggregator.layout.shown_rules import ShownRule, ShownRules
 from aggregator.reading.ranked_calls import RankedCall
 from aggregator.reading.rollups import TooMuchToRead, Wanted
 from aggregator.reading.slot_bounds import Order
-from aggregator.reading.view_rollups import read_view_rollups
+from aggregator.reading.view_rollups import ViewRollups, read_view_rollups
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES, Retention
 from aggregator.rollups.views import NotKept
 from aggregator.store.reader import OpenedProject, StateLost, StoreAway, StoreReader, UnknownLayout
@@ -87,7 +87,7 @@ class StoreNumbers:
         return shown, [rule for rule in (shown.rules if shown else ()) if self._may_read(rule.project)]
 
     async def numbers(
-        self, project_id: str, metrics: Sequence[Metric], dimensions: int, edges_us: Sequence[int]
+        self, project_id: str, metrics: Sequence[Metric], dimensions: int, edges_us: Sequence[int], series_max: int
     ) -> list[Numbers]:
         """See NumberSource."""
         if len(edges_us) - 1 > INTERVALS_MAX:
@@ -97,7 +97,7 @@ class StoreNumbers:
             retention = project.retention or self._retention  # the workers' own word first
             edges = [self._kept(at, retention) for at in edges_us]
             plan = plan_reads([cover(begin, end) for begin, end in pairwise(edges)])
-            return await self._read(project, metrics, dimensions, plan.slots, max(1, len(edges) - 1))
+            return await self._read(project, metrics, dimensions, plan.slots, max(1, len(edges) - 1), series_max)
 
         return await self._opened(project_id, read)
 
@@ -122,13 +122,27 @@ class StoreNumbers:
         return await self._opened(project_id, read)
 
     async def _read(
-        self, project: OpenedProject, metrics: Sequence[Metric], dimensions: int, slots: Wanted, intervals: int
+        self,
+        project: OpenedProject,
+        metrics: Sequence[Metric],
+        dimensions: int,
+        slots: Wanted,
+        intervals: int,
+        series_max: int,
     ) -> list[Numbers]:
-        latency = any(one.part == "bucket" and one.quantity == LATENCY_MS for one in metrics)
-        usage = any(one.part == "bucket" and one.quantity != LATENCY_MS for one in metrics)
-        with refusing_reads():
-            found = await read_view_rollups(self._reader, project, slots, intervals, dimensions, latency, usage)
-        return await asyncio.to_thread(lambda: [numbers_of(found, metric, dimensions) for metric in metrics])
+        found: dict[Metric, Numbers] = {}
+        for of_models in (False, True):
+            some = [one for one in metrics if one.is_of_model_calls is of_models]
+            if not some:
+                continue
+            latency = any(one.part == "bucket" and one.quantity == LATENCY_MS for one in some)
+            usage = any(one.part == "bucket" and one.quantity != LATENCY_MS for one in some)
+            with refusing_reads():
+                read = await read_view_rollups(
+                    self._reader, project, slots, intervals, dimensions, latency, usage, of_models, series_max
+                )
+            found |= await asyncio.to_thread(_numbers_of_all, read, some, dimensions)
+        return [found[one] for one in metrics]
 
     async def _opened(self, project_id: str, read: Callable[[OpenedProject], Awaitable[T]]) -> T:
         with answering_away():
@@ -148,6 +162,10 @@ class StoreNumbers:
             if edge >= level_reach_us(level, self._now_us, retention):
                 return edge
         return level_reach_us(HOURS, self._now_us, retention)
+
+
+def _numbers_of_all(read: ViewRollups, metrics: Sequence[Metric], dimensions: int) -> dict[Metric, Numbers]:
+    return {metric: numbers_of(read, metric, dimensions) for metric in metrics}
 
 
 @contextmanager

@@ -180,8 +180,26 @@ def test_queries_beyond_a_limit_are_refused_with_it(grown: Grown) -> None:
         status, body = ask(f'sum(increase(callmeter_calls_total{{project="{project}"}}[1h]))')
         assert status == 200, body
         assert [one["value"][1] for one in body["data"]["result"]] == [str(count)]
-    listed = httpx.get(
-        f"{grown.query_api}/series", params={"match[]": f'callmeter_calls_total{{project="{KEPT}"}}'}, timeout=60
-    )
-    assert listed.status_code == 422
-    assert f"series, more than {VIEWS_AT_ONCE_MAX:,}" in listed.json()["error"]
+
+
+def test_lists_of_many_names(grown: Grown) -> None:
+    """A drop-down has all names, or as many as it asks for and a warning; of more than are kept none, and why."""
+
+    def ask(path: str, **asked: str) -> tuple[int, Any]:
+        window = {"start": str(time.time() - 3_600), "end": str(time.time() + 60)}
+        response = httpx.get(f"{grown.query_api}/{path}", params=window | asked, timeout=60)
+        return response.status_code, response.json()
+
+    calls = {"match[]": f'callmeter_calls_total{{project="{KEPT}"}}'}
+    for label in ("op_name", "wb_user_id"):
+        status, body = ask(f"label/{label}/values", **calls)
+        assert (status, len(body["data"]), "warnings" in body) == (200, FEW, False), label
+        status, body = ask(f"label/{label}/values", **calls, limit="100")
+        assert (status, len(body["data"])) == (200, 100)
+        assert body["warnings"] == ["results truncated due to limit"]
+    status, body = ask("series", **calls, limit="40000")  # as Grafana asks
+    assert (status, len(body["data"]), "warnings" in body) == (200, FEW, False)
+    overflowing = {"match[]": f'callmeter_calls_total{{project="{OVERFLOWING}"}}'}
+    status, body = ask("label/op_name/values", **overflowing)
+    assert (status, body["errorType"]) == (422, "execution")
+    assert "CALLMETER_LIMITS__VIEWS" in body["error"]

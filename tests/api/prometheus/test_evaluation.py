@@ -26,7 +26,7 @@ class PerMinute:
         return ["acme"]
 
     async def numbers(
-        self, project_id: str, metrics: Sequence[Metric], dimensions: int, edges_us: Sequence[int]
+        self, project_id: str, metrics: Sequence[Metric], dimensions: int, edges_us: Sequence[int], series_max: int
     ) -> list[Numbers]:
         self.dimensions.append(dimensions)
         minutes = np.diff(np.array(edges_us)) / MINUTE_US
