@@ -61,6 +61,7 @@ def make_gateway(sending: Sending, writers: Writers, limits: GatewayLimits) -> S
         Route(path, partial(_respond, work, writers, limits, room), methods=["POST"]) for path, work in posted.items()
     ]
     routes += [Route("/server_info", _server_version), Route("/health", _health)]
+    routes += [Route("/ready", partial(_ready, sending))]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_such_route})
     app.router.redirect_slashes = False
     return app
@@ -90,6 +91,11 @@ async def _server_version(request: Request) -> Response:
 
 async def _health(request: Request) -> Response:
     return json_answer(200, {"status": "ok"})
+
+
+async def _ready(sending: Sending, request: Request) -> Response:
+    why = await sending.why_unready()
+    return json_answer(200, {"status": "ok"}) if why is None else json_answer(503, {"status": "not ready", "why": why})
 
 
 async def _no_such_route(request: Request, refused: Exception) -> Response:

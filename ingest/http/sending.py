@@ -31,6 +31,10 @@ class Producer(Protocol):
         """Return when the broker has acknowledged all. Raises Full, Unacknowledged, TooLarge."""
         ...
 
+    async def why_away(self) -> str | None:
+        """Why the broker takes nothing now, in a sentence; None: it does."""
+        ...
+
 
 class LetterBox(Protocol):
     """Where goes what is no event; see ingest/dead_letters.py."""
@@ -78,6 +82,10 @@ class Sending:
             raise try_later(503, "Kafka has not acknowledged the events; please retry.") from None
         self.counts.events += len(messages)
         self.counts.bad += len(bad)
+
+    async def why_unready(self) -> str | None:
+        """Why events could not be sent now, in a sentence; None: they could."""
+        return await self._producer.why_away()
 
     def _keyed(self, events: Sequence[SentEvent]) -> tuple[list[KeyedMessage], list[BadElement]]:
         messages: list[KeyedMessage] = []

@@ -6,6 +6,7 @@ Memory is bounded: what is under way is counted, and what does not fit is refuse
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -24,6 +25,8 @@ ACKNOWLEDGED_S_MAX = 15
 LINGER_MS = 5
 POLL_S = 0.1
 CLOSE_S_MAX = 5
+# Whether the broker is there is looked at so often at most, however many ask, and waited for so long.
+LOOK_S, LOOK_TIMEOUT_S = 1.0, 2.0
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +100,9 @@ class AcknowledgedProducer:
         self._bytes_left = bytes_max
         self._messages_left = QUEUE_MESSAGES_MAX
         self._producer = Producer(self._settings, logger=log)
+        self._looking = asyncio.Lock()
+        self._looked_s = 0.0
+        self._why_away: str | None = None
         self._stopping = False
         self._polling = threading.Thread(target=self._poll, name="acknowledgements", daemon=True)
         self._polling.start()
@@ -120,6 +126,21 @@ class AcknowledgedProducer:
             self._messages_left += len(messages)
         if waiting.error is not None:
             self._raise(waiting.error)
+
+    async def why_away(self) -> str | None:
+        """Why the broker takes no messages of the topic, in a sentence; None: it does."""
+        async with self._looking:
+            if not self._looked_s or time.monotonic() - self._looked_s >= LOOK_S:
+                self._why_away = await asyncio.to_thread(self._look)
+                self._looked_s = time.monotonic()
+            return self._why_away
+
+    def _look(self) -> str | None:
+        try:
+            error = self._producer.list_topics(self.topic, timeout=LOOK_TIMEOUT_S).topics[self.topic].error
+        except KafkaException as away:
+            return f"Kafka does not answer: {away.args[0].str()}"
+        return None if error is None else f"Kafka takes nothing of {self.topic}: {error.str()}"
 
     def close(self) -> None:
         """Deliver what is under way, for CLOSE_S_MAX at most, and stop."""

@@ -161,6 +161,14 @@ def test_a_prometheus_scrapes_all_three(grown: Grown, tmp_path: Path) -> None:
         assert asked == {"api": PATHS + 2, "gateway": PATHS + 2}
 
 
+@pytest.mark.parametrize("process", ["worker", "api", "gateway"])
+def test_each_lives_and_is_ready(grown: Grown, process: str) -> None:
+    """/health and /ready of each of them say so."""
+    for path in ("health", "ready"):
+        answer = httpx.get(f"http://{LOOPBACK}:{grown.ports[process]}/{path}", timeout=10)
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"}), path
+
+
 def test_queries_beyond_a_limit_are_refused_with_it(grown: Grown) -> None:
     """A query of too many series says how many, one of more names than are kept which setting; sums are answered."""
 

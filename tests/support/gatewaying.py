@@ -33,6 +33,10 @@ class MemoryKafka:
             raise self.failure
         self.messages += messages
 
+    async def why_away(self) -> str | None:
+        """It is away while something is to fail."""
+        return None if self.failure is None else str(self.failure)
+
     def send(self, letters: list[DeadLetter]) -> None:
         """Keep the dead letters."""
         if isinstance(self.failure, DeadLettersUndelivered):

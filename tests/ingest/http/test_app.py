@@ -57,6 +57,38 @@ def test_kafka_does_not_take_it(failure: Exception, status: int, is_later: bool)
     assert response.json()["detail"]
 
 
+def test_ready() -> None:
+    """The gateway is ready while Kafka takes what it sends, and says why it is not; it lives all the same."""
+    gateway = Gateway()
+    assert gateway.ask("GET", "/ready").json() == {"status": "ok"}
+    gateway.kafka.failure = Unacknowledged("away")
+    refused = gateway.ask("GET", "/ready")
+    assert (refused.status_code, refused.json()) == (503, {"status": "not ready", "why": "away"})
+    assert gateway.ask("GET", "/health").status_code == 200
+
+
+def test_a_broker_that_is_away() -> None:
+    """Who asks whether the broker is there hears that it is not; many who ask at once are told of one look."""
+
+    class Looking(AcknowledgedProducer):
+        looks = 0
+
+        def _look(self) -> str | None:
+            self.looks += 1
+            return super()._look()
+
+    async def asked() -> list[str | None]:
+        producer = Looking("127.0.0.1:1", "calls", {})
+        try:
+            said = await asyncio.gather(*[producer.why_away() for _ in range(5)])
+            assert producer.looks == 1
+            return said
+        finally:
+            producer.close()
+
+    assert [str(one)[:21] for one in asyncio.run(asked())] == ["Kafka does not answer"] * 5
+
+
 async def _acknowledge(messages: object) -> None:
     return None
 
