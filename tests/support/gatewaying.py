@@ -34,7 +34,7 @@ class MemoryKafka:
         self.messages += messages
 
     async def why_away(self) -> str | None:
-        """It is away while something is to fail."""
+        """Say why it is away while something is to fail."""
         return None if self.failure is None else str(self.failure)
 
     def send(self, letters: list[DeadLetter]) -> None:
