@@ -6,7 +6,6 @@ Memory is bounded: what is under way is counted, and what does not fit is refuse
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import Mapping, Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -130,9 +129,10 @@ class AcknowledgedProducer:
     async def why_away(self) -> str | None:
         """Why the broker takes no messages of the topic, in a sentence; None: it does."""
         async with self._looking:
-            if not self._looked_s or time.monotonic() - self._looked_s >= LOOK_S:
+            elapsed_s = asyncio.get_running_loop().time
+            if not self._looked_s or elapsed_s() - self._looked_s >= LOOK_S:
                 self._why_away = await asyncio.to_thread(self._look)
-                self._looked_s = time.monotonic()
+                self._looked_s = elapsed_s()
             return self._why_away
 
     def _look(self) -> str | None:
