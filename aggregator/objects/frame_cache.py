@@ -10,6 +10,8 @@ from aggregator.objects.object_store import ObjectStore, ObjectStoreAway, Span
 
 # Frames of a month of hours of one view take a few megabytes; beyond, the object store is read again.
 CACHE_BYTES_MAX = 64 * 2**20
+# Threads that one answer reads in. To wake one takes as long as some reads of a directory; a bucket is waited for.
+READERS_MAX = 6
 
 
 class NoObjectStore(ObjectStoreAway):
@@ -50,16 +52,17 @@ class FrameCache:
     async def read_aside(self, wanted: Sequence[Located]) -> dict[Located, bytes]:
         """Return these sections, checked, while the event loop goes on: objects are read in threads, at once."""
         found = self._at_hand(wanted)
-        by_object = _by_object(wanted, found)
-        read = await asyncio.gather(
-            *(
-                asyncio.to_thread(self._opened(name).read, name, [one.span for one in sections])
-                for name, sections in by_object.items()
-            )
-        )
-        for sections, contents in zip(by_object.values(), read, strict=True):
-            found |= self._keep(sections, contents)
+        by_object = list(_by_object(wanted, found).items())
+        shares = [by_object[at::READERS_MAX] for at in range(min(READERS_MAX, len(by_object)))]
+        for share, contents in zip(
+            shares, await asyncio.gather(*(asyncio.to_thread(self._read_each, share) for share in shares)), strict=True
+        ):
+            for (_, sections), of_object in zip(share, contents, strict=True):
+                found |= self._keep(sections, of_object)
         return found
+
+    def _read_each(self, by_object: Sequence[tuple[str, list[Located]]]) -> list[list[bytes]]:
+        return [self._opened(name).read(name, [one.span for one in sections]) for name, sections in by_object]
 
     def _opened(self, name: str) -> ObjectStore:
         if self._store is None:

@@ -5,16 +5,19 @@ or in a frame. It is read again with all that is read later of the block; if it 
 in between, and are read again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from aggregator.layout.sealed import DIRECTORY_FIELD, SealedRange, unpack_directory
 from aggregator.objects.frame_cache import DamagedObject, Located
 from aggregator.objects.object_store import ObjectStoreAway
 from aggregator.rollups.accumulator import Merged
-from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, rows_field, sketches_field
+from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, packed_place, rows_field, sketches_field
 from aggregator.rollups.series import LATENCY
-from aggregator.segments.frame import CorruptFrame, FullCell, PackedOverflow, unpack_frame
+from aggregator.segments.compression import CorruptFrame
+from aggregator.segments.frame import PackedOverflow
+from aggregator.segments.unpacked_frame import Frame
 from aggregator.store.reader import StateLost, StoreReader, UnknownLayout
 
 # Blocks are sealed once an hour at most, each in some steps a second.
@@ -43,9 +46,61 @@ class FoundCell(NamedTuple):
     beside: Mapping[bytes, PackedOverflow] | None = None
 
 
+class FoundFrame(NamedTuple):
+    """Cells that were found in a frame: their positions there, each with the bucket it belongs to."""
+
+    key: str
+    frame: Frame
+    buckets: dict[int, int]
+    directory: bytes | None
+
+
+class Found(NamedTuple):
+    """What was found: cells that are not sealed, and those in frames; a cell is in one of them."""
+
+    cells: list[FoundCell]
+    frames: list[FoundFrame]
+
+
+async def add_cells(
+    reader: StoreReader, wanted: Sequence[CellsOfBuckets], into: Merged, latency_values: bool, usage_values: bool
+) -> int:
+    """Merge the cells that are there, sealed or not, and if asked what percentiles are read from.
+
+    Returns how many fields beside cells were read. Raises StateLost where they never hold still, and DamagedCells.
+    """
+    found = await _found(reader, wanted)
+    for one in found.cells:
+        into.add_cell(one.bucket, one.cell)
+    for one_frame in found.frames:
+        with _named_damage(one_frame.key):
+            one_frame.frame.add_to(into, one_frame.buckets, latency_values, usage_values)
+    if latency_values or usage_values:
+        return await _read_percentile_values(reader, found.cells, into, latency_values, usage_values)
+    return 0
+
+
 async def read_cells(reader: StoreReader, wanted: Sequence[CellsOfBuckets]) -> list[FoundCell]:
     """The cells that are there, sealed or not. Raises StateLost where they never hold still, and DamagedCells."""
-    found: list[FoundCell] = []
+    cells, frames = await _found(reader, wanted)
+    for key, frame, buckets, directory in frames:
+        with _named_damage(key):
+            full_cells = frame.full_cells(buckets)
+        for (at, bucket), (cell, beside) in zip(buckets.items(), full_cells, strict=True):
+            cells.append(FoundCell(key, packed_place(frame.places[at]), bucket, cell, directory, beside))
+    return cells
+
+
+@contextmanager
+def _named_damage(key: str) -> Iterator[None]:
+    try:
+        yield
+    except CorruptFrame as why:
+        raise DamagedCells(f"a frame of {key} is damaged: {why}") from why
+
+
+async def _found(reader: StoreReader, wanted: Sequence[CellsOfBuckets]) -> Found:
+    found = Found([], [])
     for _ in range(READS_MAX):
         wanted = await _read_some(reader, wanted, found)
         if not wanted:
@@ -53,9 +108,7 @@ async def read_cells(reader: StoreReader, wanted: Sequence[CellsOfBuckets]) -> l
     raise StateLost("cells were sealed again and again while they were read")
 
 
-async def _read_some(
-    reader: StoreReader, wanted: Sequence[CellsOfBuckets], found: list[FoundCell]
-) -> list[CellsOfBuckets]:
+async def _read_some(reader: StoreReader, wanted: Sequence[CellsOfBuckets], found: Found) -> list[CellsOfBuckets]:
     """Read cells into `found`; returns those to read again, all of a block or nothing."""
     replies = await reader.fetch([("HMGET", key, DIRECTORY_FIELD, *places) for key, places, _ in wanted])
     blocks: dict[str, _Block] = {}
@@ -73,7 +126,8 @@ async def _read_some(
     again: list[CellsOfBuckets] = []
     for block in blocks.values():
         if block.is_still:
-            found += block.found
+            found.cells.extend(block.found)
+            found.frames.extend(block.frames)
         else:
             again += block.wanted
     return again
@@ -117,24 +171,28 @@ class _Block:
         self.is_still = True
         self.wanted: list[CellsOfBuckets] = []
         self.found: list[FoundCell] = []
+        self.frames: list[FoundFrame] = []
         self.absent: set[int] = set()
         self.places_absent: list[tuple[bytes, int]] = []
 
     def add_sealed(self, key: str, ranges: Sequence[SealedRange], frames: Sequence[bytes | None]) -> None:
         """Find cells in frames, which are in the order of their numbers: the last one that has a cell counts."""
-        cells: dict[int, FullCell] = {}
-        for one, frame in zip(ranges, frames, strict=True):
+        buckets: dict[int, list[int]] = {}
+        for stored, bucket in self.places_absent:
+            buckets.setdefault(int.from_bytes(stored, "big"), []).append(bucket)
+        for one, packed in zip(reversed(ranges), reversed(frames), strict=True):
             try:
-                cells |= unpack_frame(frame or b"", self.absent)
+                frame = Frame(packed or b"")
             except CorruptFrame as why:
                 raise DamagedCells(f"frame {one.number} of {key} is damaged: {why}") from why
-        for place, bucket in self.places_absent:
-            full = cells.get(int.from_bytes(place, "big"))
-            if full is not None:
-                self.found.append(FoundCell(key, place, bucket, full.cell, self.directory, full.beside))
+            here = {at: buckets.pop(place) for at, place in enumerate(frame.places) if place in buckets}
+            while here:  # mostly once: a cell is of several buckets where its view is of several values
+                of_each = {at: of_cell.pop() for at, of_cell in here.items()}
+                self.frames.append(FoundFrame(key, frame, of_each, self.directory))
+                here = {at: of_cell for at, of_cell in here.items() if of_cell}
 
 
-async def read_percentile_values(
+async def _read_percentile_values(
     reader: StoreReader, places: Sequence[FoundCell], into: Merged, latency: bool, usage: bool
 ) -> int:
     """Add to each cell's bucket what percentiles are read from: rows in the cells and beside them, and sketches.
@@ -148,10 +206,7 @@ async def read_percentile_values(
         for name, rows in place.cell.rows.items():
             if (latency if name == LATENCY else usage) and into.wants(name):
                 into.values_of(place.bucket, name).rows.append(rows)
-        if place.beside is not None:
-            for name in wanted:
-                _add_beside(into, place.bucket, name, place.beside[name])
-        elif wanted:
+        if wanted:
             directories[place.key] = place.directory
             fields = by_key.setdefault(place.key, [])
             for name in wanted:
@@ -166,19 +221,10 @@ async def read_percentile_values(
         for at in range(0, len(fields), 2):
             _, bucket, name = fields[at]
             rows, sketches = found[at : at + 2]
-            _add_beside(into, bucket, name, beside_of(rows, sketches))
+            into.add_beside(bucket, name, *beside_of(rows, sketches))
     return sum(map(len, by_key.values()))
 
 
 def beside_of(rows: bytes | None, sketches: bytes | None) -> PackedOverflow:
     """Return what is beside a cell of a series, of its stored fields."""
     return PackedOverflow(rows or b"", SKETCHES_CODEC.unpack(sketches) if sketches else [])
-
-
-def _add_beside(into: Merged, bucket: int, name: bytes, beside: PackedOverflow) -> None:
-    into.size_bytes += len(beside.rows) + sum(map(len, beside.sketches))
-    values = into.values_of(bucket, name)
-    if beside.rows:
-        values.rows.append(beside.rows)
-    if beside.sketches:
-        values.sketches.append(beside.sketches)

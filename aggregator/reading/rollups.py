@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from aggregator.reading.cells import CellsOfBuckets, read_cells, read_percentile_values
+from aggregator.reading.cells import CellsOfBuckets, add_cells
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import place_of
 from aggregator.rollups.levels import Level
@@ -62,13 +62,9 @@ async def read_rollups(
     selected = await _selected_views(reader, project, wanted, views)
     values_read = 0
     for batch in _batches(_reads(wanted, selected)):
-        places = await read_cells(reader, batch)
-        for place in places:
-            into.add_cell(place.bucket, place.cell)
-        if latency_values or usage_values:
-            values_read += await read_percentile_values(reader, places, into, latency_values, usage_values)
-            if values_read > FIELDS_READ_MAX:
-                raise TooMuchToRead(f"the answer's percentiles need more than {FIELDS_READ_MAX:,} sketches")
+        values_read += await add_cells(reader, batch, into, latency_values, usage_values)
+        if values_read > FIELDS_READ_MAX:
+            raise TooMuchToRead(f"the answer's percentiles need more than {FIELDS_READ_MAX:,} sketches")
         if into.size_bytes > READ_BYTES_MAX:
             raise TooMuchToRead(f"the answer needs more than {READ_BYTES_MAX // 2**20:,} MiB of rollups at once")
 

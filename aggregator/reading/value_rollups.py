@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from aggregator.reading.cells import CellsOfBuckets, read_cells, read_percentile_values
+from aggregator.reading.cells import CellsOfBuckets, add_cells
 from aggregator.reading.rollups import VIEWS_READ_MAX, LevelBlock, TooMuchToRead, read_directories
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import place_of
@@ -81,11 +81,7 @@ async def read_value_rollups(
     for part in parts:
         merged = Merged(1 + len(buckets), wanted.roots_only)
         for pieces in _round_trips(part, pairs, views):
-            places = await read_cells(reader, _cells_of(pieces))
-            for place in places:
-                merged.add_cell(place.bucket, place.cell)
-            if latency_values or usage_values:
-                await read_percentile_values(reader, places, merged, latency_values, usage_values)
+            await add_cells(reader, _cells_of(pieces), merged, latency_values, usage_values)
             merged.condense()
         found.append(ValueRollups(list(buckets), merged))
     return found
@@ -113,8 +109,7 @@ async def read_slots(
     of_total = [[(number, TOTAL) for number in numbers] for _, _, numbers in views]
     _check_size([wanted], pairs, of_total)
     for pieces in _round_trips(wanted, pairs, of_total):
-        for place in await read_cells(reader, _cells_of(pieces, slots)):
-            into.add_cell(place.bucket, place.cell)
+        await add_cells(reader, _cells_of(pieces, slots), into, latency_values=False, usage_values=False)
         into.condense()
 
 

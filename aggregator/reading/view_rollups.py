@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from aggregator.reading.cells import CellsOfBuckets, read_cells, read_percentile_values
+from aggregator.reading.cells import CellsOfBuckets, add_cells
 from aggregator.reading.rollups import FIELDS_READ_MAX, TooMuchToRead, Wanted, read_directories
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import place_of
@@ -120,8 +120,4 @@ async def _read(
             asked.append((key, places, [position * intervals + interval for interval in slots.values()]))
             fields += len(places)
             at += 1
-        found = await read_cells(reader, asked)
-        for place in found:
-            merged.add_cell(place.bucket, place.cell)
-        if latency_values or usage_values:
-            await read_percentile_values(reader, found, merged, latency_values, usage_values)
+        await add_cells(reader, asked, merged, latency_values, usage_values)

@@ -109,6 +109,29 @@ class Merged:
             series = series_of(name)
             series.layout.merge(self._large[series].setdefault((bucket, name), series.layout.none()), large)
 
+    def add_counts(self, bucket: int, calls: int, errors: int) -> None:
+        """Count calls and errors alone."""
+        self.calls[bucket] += calls
+        self.errors[bucket] += errors
+
+    def add_packed(self, bucket: int, name: bytes, rows: bytes, totals: bytes) -> None:
+        """Count packed rows of a series, and packed totals, one or several; `calls` and `errors` are left alone."""
+        self.size_bytes += len(rows) + len(totals)
+        key, series = (bucket, name), series_of(name)
+        if rows:
+            self._rows[series].setdefault(key, []).append(rows)
+        if totals:
+            self._totals[series].setdefault(key, []).append(totals)
+
+    def add_beside(self, bucket: int, name: bytes, rows: bytes, sketches: list[bytes]) -> None:
+        """Add to the values of a series what is beside a cell: rows, and a sketch for each metric or none."""
+        self.size_bytes += len(rows) + sum(map(len, sketches))
+        values = self.values_of(bucket, name)
+        if rows:
+            values.rows.append(rows)
+        if sketches:
+            values.sketches.append(sketches)
+
     def add_calls(self, bucket: int, tally: CallTally) -> None:
         """Count single calls, and their values."""
         packed = tally.packed(with_trees=self.trees)

@@ -15,6 +15,8 @@ Integers = NDArray[np.int64]
 
 _HEADER = Struct("<qB")
 _WIDTHS = (0, 1, 2, 4, 8)
+# Of a value that is so large each takes a byte more.
+_WIDER_FROM = np.array([1 << 8 * width for width in range(8)], dtype=np.uint64)
 _STORED = np.dtype("<u8")
 _STORED_LOWEST = np.dtype("<i8")
 
@@ -47,18 +49,21 @@ def unpack_column(packed: bytes, count: int) -> Integers:
     return values
 
 
-def pack_table(columns: Sequence[Sequence[int] | Integers]) -> bytes:
-    """Columns of as many values each, at least one column, to be compressed: eight bytes a value, of which most are 0.
+def pack_table(columns: Sequence[Sequence[int] | Integers] | Integers) -> bytes:
+    """Columns of as many values each, at least one column: the lowest of each, how many bytes its values take, and then
+    column by column those bytes, as in `pack_column`.
 
     It is unpacked in a few steps, however many columns there are.
     """
-    values = np.array(columns, dtype=np.int64)
+    values = np.array(columns, dtype=np.int64, order="C")
     if not values.size:
         return b""
     lowest = values.min(axis=1)
     above = values.astype(np.uint64) - lowest.astype(np.uint64)[:, np.newaxis]
+    widths = np.searchsorted(_WIDER_FROM, above.max(axis=1), side="right")
     planes = above.astype(_STORED).view(np.uint8).reshape(*values.shape, 8).transpose(0, 2, 1)
-    return bytes(lowest.astype(_STORED_LOWEST).tobytes() + planes.tobytes())
+    kept = planes[np.arange(8) < widths[:, np.newaxis]]
+    return b"".join([lowest.astype(_STORED_LOWEST).tobytes(), widths.astype(np.uint8).tobytes(), kept.tobytes()])
 
 
 def unpack_table(packed: bytes, columns: int, count: int) -> Integers:
@@ -66,7 +71,15 @@ def unpack_table(packed: bytes, columns: int, count: int) -> Integers:
     if not count:
         return np.empty((columns, 0), dtype=np.int64)
     lowest = np.frombuffer(packed, _STORED_LOWEST, columns).astype(np.int64)
-    planes = np.frombuffer(packed, np.uint8, -1, 8 * columns).reshape(columns, 8, count)
-    above = np.ascontiguousarray(planes.transpose(0, 2, 1)).view(_STORED)[:, :, 0]
-    values: Integers = (above + lowest.astype(np.uint64)[:, np.newaxis]).astype(np.int64)
+    widths = np.frombuffer(packed, np.uint8, columns, lowest.nbytes)
+    widest = next((width for width in _WIDTHS if width >= widths.max()), 0)
+    kept = np.arange(widest) < widths[:, np.newaxis]
+    if len(packed) != lowest.nbytes + columns + np.count_nonzero(kept) * count:
+        raise ValueError(f"a table of {columns} columns of {count} values has {len(packed)} bytes")
+    if not widest:
+        return np.repeat(lowest, count).reshape(columns, count)
+    planes = np.zeros((columns, widest, count), dtype=np.uint8)
+    planes[kept] = np.frombuffer(packed, np.uint8, -1, lowest.nbytes + columns).reshape(-1, count)
+    above = np.ascontiguousarray(planes.transpose(0, 2, 1)).view(f"<u{widest}")[:, :, 0]
+    values: Integers = (above.astype(np.uint64) + lowest.astype(np.uint64)[:, np.newaxis]).astype(np.int64)
     return values

@@ -1,106 +1,118 @@
-"""Rows of one series, of many cells, as columns: what follows from another column takes nothing.
+"""Rows of many series of one kind, of many cells, as columns: what follows from another column takes nothing.
 
 Which order the rows of a cell have says nothing, so they are stored by their first metric, as distances to the row
-before. Costs are stored as what is left after the prices that fit best: nothing where one price was in force and has
-no tiers.
+before. Costs are stored as what is left after the prices that fit best, series by series: nothing where one price was
+in force and has no tiers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.rollups.series import OF_LATENCY, Series
 from aggregator.rollups.totals import ABSENT
-from aggregator.segments.columns import Integers, pack_column, unpack_column
+from aggregator.segments.columns import Integers, pack_column, pack_table, unpack_column, unpack_table
 
 INPUT, OUTPUT, TOTAL, CACHE_READ, CACHE_CREATION, INPUT_COST, OUTPUT_COST = range(7)
 
 # Prices above are no prices, but what a fit of wrong numbers comes to; products with counts stay within 64 bits.
 _PRICE_MAX = 2**40
+# What an input cost is of: all tokens, those read from a cache, those written to one. An output cost is of one count.
+_OF_INPUT = [INPUT, CACHE_READ, CACHE_CREATION]
+_PRICED, _TABLE = OUTPUT_COST, OUTPUT_COST + 1  # a table has all but the input, and whether a row is priced
 
-Packed = list[bytes | list[int]]
-"""Columns in the order in which `unpack_rows` needs them, and prices."""
+
+class PackedRows(msgspec.Struct, array_like=True):
+    """Rows of series after series, each cell by cell: how many; the first value of each first row of a cell; distances
+    to it of the others; a table of the other metrics; and the prices of each series, three of input and one of output.
+    """
+
+    count: int = 0
+    firsts: bytes = b""
+    distances: bytes = b""
+    table: bytes = b""
+    prices: list[list[int]] = []
 
 
-def pack_rows(series: Series, rows: bytes, sizes: Sequence[int] | Integers) -> Packed:
-    """Packed rows of groups of these sizes, one group after the other."""
-    values = series.values(rows)
-    groups = np.repeat(np.arange(len(sizes)), sizes)
-    values = values[np.lexsort((values[:, 0], groups))]
-    packed = _pack_ascending(values[:, 0], _starts(sizes))
+def pack_rows(series: Series, rows: Sequence[bytes], cells: Sequence[int]) -> PackedRows:
+    """Packed rows of series that have so many cells each; `rows`: those of each cell of each series."""
+    sizes = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows)) // series.row_bytes
+    values = series.values(b"".join(rows))
+    if not len(values):
+        return PackedRows()
+    values = values[np.lexsort((values[:, 0], np.repeat(np.arange(len(sizes)), sizes)))]
+    starts = _starts(sizes)
+    packed = PackedRows(
+        count=len(values),
+        firsts=pack_column(values[starts, 0]),
+        distances=pack_column(np.diff(values[:, 0], prepend=0)[~starts]),
+    )
     if series is not OF_LATENCY:
-        packed += _pack_usage(values)
+        left = values[:, OUTPUT:_TABLE].copy()
+        left[:, TOTAL - 1] -= values[:, INPUT] + values[:, OUTPUT]
+        ends = np.append(0, np.cumsum(sizes))[np.append(0, np.cumsum(cells))].tolist()
+        packed.prices = [_take_costs(values[begin:end], left[begin:end]) for begin, end in pairwise(ends)]
+        packed.table = pack_table([*left.T, values[:, INPUT_COST] != ABSENT])
     return packed
 
 
-def unpack_rows(series: Series, packed: Packed, sizes: Sequence[int]) -> bytes:
-    """The rows of the groups, one group after the other; each in an order of its own."""
-    columns = iter(packed)
-    first = _unpack_ascending(columns.__next__, _starts(sizes), int(sum(sizes)))
+def unpack_rows(series: Series, packed: PackedRows, sizes: Integers, cells: Sequence[int]) -> bytes:
+    """The rows of all cells of all series; of a cell in an order of their own. `sizes`: how many each cell has.
+
+    Raises ValueError or IndexError for what `pack_rows` has not made.
+    """
+    if int(sizes.sum()) != packed.count:
+        raise ValueError(f"{packed.count} rows, where cells have {sizes.sum()}")
+    if not packed.count:
+        return b""
+    starts = _starts(sizes)
+    (begins,) = starts.nonzero()
+    distances = np.zeros(packed.count, dtype=np.int64)
+    distances[~starts] = unpack_column(packed.distances, packed.count - len(begins))
+    reached = np.cumsum(distances)
+    firsts = unpack_column(packed.firsts, len(begins)) - reached[begins]
+    reached += np.repeat(firsts, np.diff(begins, append=packed.count))
     if series is OF_LATENCY:
-        return series.rows(first.reshape(-1, 1))
-    return series.rows(_unpack_usage(first, columns.__next__))
+        return series.rows(reached.reshape(-1, 1))
+    columns = np.empty((series.layout.metrics, packed.count), dtype=np.int64)  # the last one is the sum of two others
+    table = unpack_table(packed.table, _TABLE, packed.count)
+    columns[INPUT], columns[OUTPUT:_TABLE] = reached, table[:_PRICED]
+    columns[TOTAL] += columns[INPUT] + columns[OUTPUT]
+    prices = np.array(packed.prices, dtype=np.int64).reshape(len(cells), len(_OF_INPUT) + 1)
+    rows_of_series = np.diff(np.append(0, np.cumsum(sizes))[np.append(0, np.cumsum(cells))])
+    for at, (count, cost) in enumerate([*((count, INPUT_COST) for count in _OF_INPUT), (OUTPUT, OUTPUT_COST)]):
+        if prices[:, at].any():
+            columns[cost] += columns[count] * np.repeat(prices[:, at], rows_of_series)
+    if not table[_PRICED].all():
+        columns[INPUT_COST:_TABLE, table[_PRICED] == 0] = ABSENT
+    return series.rows(columns.T)
 
 
-def _starts(sizes: Sequence[int] | Integers) -> NDArray[np.bool_]:
-    """Return which rows are the first of their group."""
-    ends = np.cumsum(sizes, dtype=np.int64)
+def _starts(sizes: Integers) -> NDArray[np.bool_]:
+    """Return which rows are the first of their cell."""
+    ends = np.cumsum(sizes)
     starts = np.zeros(int(ends[-1]) if len(ends) else 0, dtype=np.bool_)
-    begins = ends - np.array(sizes, dtype=np.int64)
-    starts[begins[begins < ends]] = True
+    starts[(ends - sizes)[sizes > 0]] = True
     return starts
 
 
-def _pack_ascending(values: Integers, starts: NDArray[np.bool_]) -> Packed:
-    distances = np.diff(values, prepend=values[:1])[~starts]
-    return [pack_column(values[starts]), pack_column(distances)]
+def _take_costs(values: Integers, left: Integers) -> list[int]:
+    """Take from what is left of the rows of a series what their costs come to by the prices that fit, and return those.
 
-
-def _unpack_ascending(column: Callable[[], bytes | list[int]], starts: NDArray[np.bool_], count: int) -> Integers:
-    (begins,) = starts.nonzero()
-    firsts, distances = _integers(column(), len(begins)), np.zeros(count, dtype=np.int64)
-    distances[~starts] = _integers(column(), count - len(begins))
-    reached = np.cumsum(distances)
-    return reached + np.repeat(firsts - reached[begins], np.diff(np.append(begins, count)))
-
-
-def _pack_usage(values: Integers) -> Packed:
+    Of rows without costs nothing is left.
+    """
     priced = values[:, INPUT_COST] != ABSENT
-    packed: Packed = [
-        pack_column(values[:, OUTPUT]),
-        pack_column(values[:, TOTAL] - values[:, INPUT] - values[:, OUTPUT]),
-        pack_column(values[:, CACHE_READ]),
-        pack_column(values[:, CACHE_CREATION]),
-        pack_column(priced.astype(np.int64)),
-    ]
-    of_priced = values[priced]
-    for counts, cost in ((_input_counts(of_priced), INPUT_COST), (of_priced[:, OUTPUT : OUTPUT + 1], OUTPUT_COST)):
+    of_priced = values if priced.all() else values[priced]
+    found: list[int] = []
+    for counts, cost in ((of_priced[:, _OF_INPUT], INPUT_COST), (of_priced[:, OUTPUT : OUTPUT + 1], OUTPUT_COST)):
         prices = fitted_prices(counts, of_priced[:, cost])
-        packed += [prices, pack_column(of_priced[:, cost] - counts @ np.array(prices, dtype=np.int64))]
-    return packed
-
-
-def _unpack_usage(inputs: Integers, column: Callable[[], bytes | list[int]]) -> Integers:
-    count = len(inputs)
-    values = np.full((count, 8), ABSENT, dtype=np.int64)
-    values[:, INPUT] = inputs
-    values[:, OUTPUT] = _integers(column(), count)
-    values[:, TOTAL] = _integers(column(), count) + values[:, INPUT] + values[:, OUTPUT]
-    values[:, CACHE_READ] = _integers(column(), count)
-    values[:, CACHE_CREATION] = _integers(column(), count)
-    priced = _integers(column(), count) == 1
-    of_priced = values[priced]
-    for counts, cost in ((_input_counts(of_priced), INPUT_COST), (of_priced[:, OUTPUT : OUTPUT + 1], OUTPUT_COST)):
-        prices = np.array(column(), dtype=np.int64)
-        of_priced[:, cost] = _integers(column(), len(of_priced)) + counts @ prices
-    values[priced] = of_priced
-    return values
-
-
-def _input_counts(values: Integers) -> Integers:
-    """The tokens that an input cost is of: all, read from a cache, written to one."""
-    return values[:, [INPUT, CACHE_READ, CACHE_CREATION]]
+        left[priced, cost - 1] = of_priced[:, cost] - counts @ np.array(prices, dtype=np.int64)
+        left[~priced, cost - 1] = 0
+        found += prices
+    return found
 
 
 def fitted_prices(counts: Integers, costs: Integers) -> list[int]:
@@ -126,9 +138,3 @@ def _price(counts: Integers, costs: Integers) -> int:
     most = int(counts.argmax())
     price = round(int(costs[most]) / int(counts[most])) if counts[most] else 0
     return price if abs(price) < _PRICE_MAX else 0
-
-
-def _integers(packed: bytes | list[int], count: int) -> Integers:
-    if not isinstance(packed, bytes):
-        raise ValueError("prices where a column is due")
-    return unpack_column(packed, count)

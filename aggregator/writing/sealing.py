@@ -40,7 +40,9 @@ from aggregator.rollups.cell import (
     view_of,
 )
 from aggregator.rollups.views import ALL_CALLS
-from aggregator.segments.frame import CorruptFrame, FullCell, PackedOverflow, pack_frame, unpack_frame
+from aggregator.segments.compression import CorruptFrame
+from aggregator.segments.frame import FullCell, PackedOverflow, pack_frame
+from aggregator.segments.unpacked_frame import unpack_frame
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.due import WaitingToSeal
 from aggregator.writing.moving import Moving

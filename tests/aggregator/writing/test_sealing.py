@@ -7,7 +7,7 @@ import pytest
 from aggregator.layout.keys import ShardKeys
 from aggregator.layout.sealed import DIRECTORY_FIELD, named_piece, unpack_directory
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, LEVELS, MINUTES
-from aggregator.segments.frame import unpack_frame
+from aggregator.segments.unpacked_frame import unpack_frame
 from aggregator.store.shard_store import Fenced
 from aggregator.time_units import HOUR_S, SECOND_US
 from aggregator.writing import sealing
