@@ -1,8 +1,9 @@
 """A backup: a copy of all keys of a namespace in Redis, each shard's of one instant, beside the objects it points into.
 
 Its objects lie below `backups@<namespace>/<when>-<random>/`, where no shard's objects can be: `00000.keys`,
-`00001.keys` and so on, which hold the keys in the order in which they are to be written, and `manifest.json`, put last:
-a backup without one is not whole. A key that comes again replaces what came of it before.
+`00001.keys` and so on, which hold the keys in the order in which they are to be written (at last those that shards
+share, from which readers know of the shards), and `manifest.json`, put last: a backup without one is not whole. A key
+that comes again replaces what came of it before.
 
 An object of keys is a zstd frame of MessagePack, a list of `[key, when it expires (Unix ms, 0: never), its dump]`;
 nil instead of a dump means that the key is gone. Where a shard goes on reading is taken from the manifest.

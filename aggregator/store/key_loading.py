@@ -55,14 +55,15 @@ class KeyLoader:
         return closed
 
     def clear(self) -> None:
-        """Delete all keys but the fences."""
-        pipeline = self._client.pipeline(transaction=False)
-        for name in self._found():
-            if not self._is_fence(name):
-                pipeline.unlink(name)
-            if len(pipeline) >= KEYS_PER_STEP:
-                pipeline.execute()
-        pipeline.execute()
+        """Delete all keys but the fences.
+
+        Those that shards share go first, and are written last: until all is there nobody finds a shard to answer from,
+        and so none of which something is missing.
+        """
+        names = list(self._found())
+        shared = [name for name in names if any(keys.is_shared(name) for keys in self._keys)]
+        self._unlink(shared)
+        self._unlink(name for name in names if not self._is_fence(name))
 
     def write(self, copies: Iterable[CopiedKey]) -> None:
         """Write keys, in this order; those that have expired meanwhile are not there afterwards."""
@@ -96,6 +97,14 @@ class KeyLoader:
             self._client.hset(keys.writer, "session", secrets.token_bytes(SESSION_BYTES))
             drawn = secrets.token_hex(SEAL_FENCE_BYTES).encode()
             self._client.set(keys.next, fence_at(offset, element) + SEALED + drawn)
+
+    def _unlink(self, names: Iterable[bytes]) -> None:
+        pipeline = self._client.pipeline(transaction=False)
+        for name in names:
+            pipeline.unlink(name)
+            if len(pipeline) >= KEYS_PER_STEP:
+                pipeline.execute()
+        pipeline.execute()
 
     def _execute(self, pipeline: Any) -> None:
         try:

@@ -9,7 +9,7 @@ from aggregator.objects.object_store import ObjectMissing, ObjectStore
 from aggregator.time_units import SECOND_US
 from aggregator.timestamps import format_utc
 
-# Random digits of a name: two that begin in the same second have other ones.
+# Random digits of a name: two that begin at the same instant have other ones.
 NAME_BYTES = 4
 # The objects of one that is being made may lie there for so long without a manifest; then it was cut off.
 MAKING_S_MAX = 86_400
@@ -31,7 +31,7 @@ class StoredBackup(NamedTuple):
 
 def new_name(now_us: int) -> str:
     """A name below the namespace's prefix; names sort by when they were made."""
-    when = format_utc(now_us // SECOND_US * SECOND_US).replace(":", "-")
+    when = format_utc(now_us).replace(":", "-")
     return f"{when}-{secrets.token_hex(NAME_BYTES)}"
 
 

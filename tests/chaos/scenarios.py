@@ -16,6 +16,7 @@ from tests.chaos import (
     redis_memory,
     redis_refusals,
     redis_replica,
+    restores,
     rivals,
     topics,
     worker_deaths,
@@ -41,6 +42,8 @@ SCENARIOS: dict[str, Scenario] = {
     "workers-scaled": rebalances.scaled,
     "redis-killed": redis_losses.killed,
     "redis-wiped": redis_losses.wiped,
+    "redis-restored": restores.restored,
+    "redis-restored-trimmed": restores.restored_from_a_trimmed_topic,
     "redis-full": redis_memory.out_of_memory,
     "redis-evicting": redis_memory.evicting,
     "redis-refuses": redis_refusals.refusing,
@@ -59,4 +62,4 @@ SCENARIOS: dict[str, Scenario] = {
 WITHOUT_LOAD = ("cluster-cases",)
 
 # Too long for `make test`, in which others do some of the same.
-ONLY_LONG = ("late-by-a-month", "collected", "rebuilt-sealed", "redis-dump")
+ONLY_LONG = ("late-by-a-month", "collected", "rebuilt-sealed", "redis-dump", "redis-restored-trimmed")

@@ -15,7 +15,7 @@ from tests.support.moving import FailingStore, open_moving, state
 from tests.support.sealing import some_calls
 
 BATCH = 20
-BACKUPS = 3
+BACKUPS = 2
 
 
 class Writing:

@@ -3,6 +3,7 @@
 import json
 import uuid
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from aggregator.store.shard_store import ShardStore
 from aggregator.writing.objects_access import AtOnce, objects_access
 from aggregator.writing.shard import Shard
 from callmeter.backups.keeping import MAKING_S_MAX, prune, stored_backups
+from callmeter.commands import backup as commands
 from callmeter.commands.backup import backup
 from callmeter.settings import KafkaSettings, RedisSettings, SegmentSettings, Settings
+from ingest.kafka.watermarks import watermarks
 from tests.servers.kafka_server import create_topic
 from tests.support.backing_up import back_up
 from tests.support.folding import KEEP_ALL, NOW_US, SHARD, apply, open_shard, prices
@@ -37,11 +40,12 @@ def client(redis_url: str) -> Any:
 
 
 @pytest.fixture
-def settings(redis_url: str, tmp_path: Path) -> Settings:
+def settings(redis_url: str, client: Any, tmp_path: Path) -> Settings:
     """Returns settings of that Redis and a directory; no broker answers."""
+    is_cluster = isinstance(client, redis.RedisCluster)
     return Settings(
         kafka=NO_BROKER,
-        redis=RedisSettings(url=redis_url, namespace=SHARD.namespace),
+        redis=RedisSettings(url=redis_url, namespace=SHARD.namespace, cluster=is_cluster),
         segments=SegmentSettings(url=(tmp_path / "objects").as_uri()),
     )
 
@@ -97,8 +101,9 @@ def test_wiped_and_restored_with_a_log_that_was_trimmed(
     assert "log 10 to 30 is another one than the one that was read" in run(settings, "restore", "--replace").output
 
 
-def test_without_a_broker(settings: Settings, client: Any) -> None:
+def test_without_a_broker(settings: Settings, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A restore says that it does not know what is lost, and is done all the same."""
+    monkeypatch.setattr(commands, "watermarks", partial(watermarks, timeout_s=0.2))
     apply(open_shard(client), some_calls(20))
     assert run(settings, "make").exit_code == 0
     client.flushall()
@@ -111,7 +116,7 @@ def test_without_a_broker(settings: Settings, client: Any) -> None:
 
 def test_refused(settings: Settings, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No backup, a damaged one, another layout, a missing object: one sentence, status 1, and Redis stays as it is."""
-    monkeypatch.setattr("callmeter.commands.backup.watermarks", lambda *_: {})
+    monkeypatch.setattr(commands, "watermarks", lambda *_: {})
 
     def refusal(*arguments: str) -> str:
         client.flushall()

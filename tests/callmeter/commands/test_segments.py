@@ -40,10 +40,10 @@ def objects(client: Any, tmp_path: Path) -> FailingStore:
 
 
 @pytest.fixture
-def settings(redis_url: str, tmp_path: Path) -> Settings:
+def settings(redis_url: str, client: Any, tmp_path: Path) -> Settings:
     """Returns settings of that Redis and that directory, at the time of the calls."""
     return Settings(
-        redis=RedisSettings(url=redis_url, namespace=SHARD.namespace),
+        redis=RedisSettings(url=redis_url, namespace=SHARD.namespace, cluster=isinstance(client, redis.RedisCluster)),
         segments=SegmentSettings(url=(tmp_path / "objects").as_uri()),
         now=NOW,
     )
