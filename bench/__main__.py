@@ -31,6 +31,7 @@ BENCHMARKS = (
     "clickhouse",
     "memory",
     "sealing",
+    "backups",
     "storage",
     "sealed_answers",
     "soak",

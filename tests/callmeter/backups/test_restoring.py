@@ -255,7 +255,7 @@ def test_a_dump_that_redis_cannot_read(client: Any, objects: FailingStore, monke
 def test_readers_find_no_shard_that_is_not_whole(
     client: Any, objects: FailingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While keys go and come, nothing says that there is a shard, but when all of its keys are there."""
+    """Nothing says that there is a shard while its keys go and come, but when all of them are there."""
     monkeypatch.setattr(making, "PART_BYTES_MAX", 500)
     monkeypatch.setattr(key_loading, "KEYS_PER_STEP", 1)
     apply(open_moving(client, objects), some_calls(30))
