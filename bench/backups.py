@@ -33,7 +33,7 @@ SLOW_US, SLOW_KEPT = 200, 2_000
 
 
 def run(scale: Scale) -> Iterator[Line]:
-    """The same calls hot, and sealed in Redis."""
+    """Copies the same calls hot, and sealed in Redis."""
     calls = scale.amount(200_000, 40_000, least=4_000)
     end = last_minute()
     for form, limits in (("hot", LATER), ("sealed", AT_ONCE)):
