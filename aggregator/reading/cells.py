@@ -185,7 +185,7 @@ class _Block:
                 frame = Frame(packed or b"")
             except CorruptFrame as why:
                 raise DamagedCells(f"frame {one.number} of {key} is damaged: {why}") from why
-            here = {at: buckets.pop(place) for at, place in enumerate(frame.places) if place in buckets}
+            here = {at: buckets.pop(place) for place, at in frame.positions(buckets).items()}
             while here:  # mostly once: a cell is of several buckets where its view is of several values
                 of_each = {at: of_cell.pop() for at, of_cell in here.items()}
                 self.frames.append(FoundFrame(key, frame, of_each, self.directory))

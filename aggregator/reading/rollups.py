@@ -7,7 +7,7 @@ from aggregator.reading.cells import CellsOfBuckets, add_cells
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import place_of
 from aggregator.rollups.levels import Level
-from aggregator.rollups.views import ALL_CALLS, ViewDirectory, ViewFilter, fields_to_select, select
+from aggregator.rollups.views import ALL_CALLS, ViewDirectory, ViewFilter, fields_to_select, may_be_selected, select
 from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 from aggregator.time_units import DAY_S
 
@@ -80,7 +80,8 @@ async def _selected_views(
     keys = [shard.keys.views(shard.project, day) for shard, day in pairs]
     stored = await read_directories(reader, keys, fields_to_select(views))
     return [
-        (shard, day, select(ViewDirectory(fields), views)) for (shard, day), fields in zip(pairs, stored, strict=True)
+        (shard, day, select(ViewDirectory(may_be_selected(fields, views)), views))
+        for (shard, day), fields in zip(pairs, stored, strict=True)
     ]
 
 

@@ -16,7 +16,8 @@ with its combination. Views of models count calls, errors and latencies alone: u
 The cells of views of roots keep the usage of whole trees besides that of the calls: questions about roots ask for it.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -106,6 +107,7 @@ def facet_views_of(op_name: str, root: bool, user_id: str | None, run_id: str | 
 _view_encoder = msgspec.msgpack.Encoder()
 _view_decoder = msgspec.msgpack.Decoder(View)
 _FULL = b"full:"  # a directory's field for a set of dimensions that is full; no packed view begins with this byte
+_FULL_FIELDS = [_FULL + b"%d" % dimensions for dimensions in DIMENSION_SETS]
 
 
 class ViewDirectory:
@@ -233,6 +235,19 @@ def covers(kept: int, asked: int) -> bool:
     else every combination that holds it. Views of a facet count a part of the calls; they cover it alone.
     """
     return kept == asked if asked in _SINGLE else kept & asked == asked and kept & FACETS == asked & FACETS
+
+
+def may_be_selected(stored: Mapping[bytes, bytes], wanted: ViewFilter) -> dict[bytes, bytes]:
+    """The fields of a directory that `select` may choose, or learn from which sets are full, without unpacking any:
+    every value that is asked for stands in the views that have it, as it is.
+    """
+    left = dict(stored)
+    for names in (wanted.op_names, wanted.user_ids, wanted.run_ids):
+        if names is not None:
+            begins = [name[:-1] if names is wanted.op_names and name.endswith(":*") else name for name in names]
+            has_any = re.compile(b"|".join(re.escape(name.encode(errors="surrogatepass")) for name in begins)).search
+            left = {field: number for field, number in left.items() if has_any(field)} if begins else {}
+    return left | {field: stored[field] for field in _FULL_FIELDS if field in stored}
 
 
 def fields_to_select(wanted: ViewFilter) -> list[bytes] | None:

@@ -36,7 +36,7 @@ _Damage = (msgspec.MsgspecError, ValueError, IndexError)
 def unpack_frame(packed: bytes, wanted: Collection[int] | None = None) -> dict[int, FullCell]:
     """The cells of a frame by place, of those wanted (None: all). Raises CorruptFrame."""
     frame = Frame(packed)
-    at = {place: at for at, place in enumerate(frame.places) if wanted is None or place in wanted}
+    at = frame.positions(frame.places if wanted is None else wanted)
     return dict(zip(at, frame.full_cells(at.values()), strict=True))
 
 
@@ -72,7 +72,7 @@ class Frame:
 
     def _unpack(self, columns: CellColumns) -> None:
         places, calls, errors = unpack_table(columns.cells, 3, columns.count)
-        self.places: list[int] = np.cumsum(places).tolist()
+        self._places = np.cumsum(places)
         self._calls, self._errors = calls.tolist(), errors.tolist()
         self._names, cells_of_names = columns.names, np.array(columns.cells_of_names, dtype=np.int64)
         cells, in_cell, self._in_beside, self._kinds = unpack_table(columns.entries, 4, int(cells_of_names.sum()))
@@ -131,10 +131,25 @@ class Frame:
         found: list[int] = (np.cumsum(has_large) - has_large).tolist()
         return found
 
+    @cached_property
+    def places(self) -> list[int]:
+        """Return the place of each cell; they ascend."""
+        found: list[int] = self._places.tolist()
+        return found
+
+    def positions(self, wanted: Collection[int]) -> dict[int, int]:
+        """Return the positions of the cells of these places, by place, as far as they are here."""
+        if not len(self._places):
+            return {}
+        ours = np.fromiter(wanted, dtype=np.int64, count=len(wanted))
+        at = np.minimum(np.searchsorted(self._places, ours), len(self._places) - 1)
+        is_here = self._places[at] == ours
+        return dict(zip(ours[is_here].tolist(), at[is_here].tolist(), strict=True))
+
     def full_cells(self, positions: Collection[int]) -> list[FullCell]:
         """The cells at these positions, with what is beside them."""
         cells = {at: FullCell(Cell(self._calls[at], self._errors[at]), {}) for at in positions}
-        is_wanted = np.zeros(len(self.places), dtype=np.bool_)
+        is_wanted = np.zeros(len(self._places), dtype=np.bool_)
         is_wanted[list(positions)] = True
         (entries,) = is_wanted[self._cells].nonzero()
         of_entries = self._cells[entries], self._names_at[entries], self._kinds[entries]
@@ -156,7 +171,7 @@ class Frame:
 
         `latency_values`, `usage_values`: whether what percentiles are read from is to be added too.
         """
-        of_cells = np.full(len(self.places), -1, dtype=np.int64)
+        of_cells = np.full(len(self._places), -1, dtype=np.int64)
         of_cells[list(buckets)] = list(buckets.values())
         for at, bucket in buckets.items():
             merged.add_counts(bucket, self._calls[at], self._errors[at])

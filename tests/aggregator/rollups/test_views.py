@@ -16,6 +16,7 @@ from aggregator.rollups.views import (
     ViewFilter,
     fields_to_select,
     matches_any,
+    may_be_selected,
     select,
     views_of,
 )
@@ -97,13 +98,31 @@ def test_few_fields_select_as_all(calls: list[Dimensions], wanted: ViewFilter, v
         assert sum(asked) != 1 or any(name.endswith(":*") for name in wanted.op_names or ())
         return
 
-    def selected(directory: dict[bytes, bytes]) -> list[int] | None:
-        try:
-            return sorted(select(ViewDirectory(directory), wanted))
-        except NotKept:
-            return None
+    assert selected({field: stored[field] for field in fields if field in stored}, wanted) == selected(stored, wanted)
 
-    assert selected({field: stored[field] for field in fields if field in stored}) == selected(stored)
+
+def selected(stored: dict[bytes, bytes], wanted: ViewFilter) -> list[int] | None:
+    """The views that a directory's fields select; None where it does not keep all."""
+    try:
+        return sorted(select(ViewDirectory(stored), wanted))
+    except NotKept:
+        return None
+
+
+@given(st.lists(dimensions, max_size=30), filters, st.integers(1, 4) | st.just(1000))
+def test_what_may_be_selected_selects_as_all(calls: list[Dimensions], wanted: ViewFilter, views_max: int) -> None:
+    """Fields that are found to be of other values without a look into them are of none that the filter selects."""
+    stored, _ = count_all(calls, views_max)
+    fields = may_be_selected(stored, wanted)
+    assert selected(fields, wanted) == selected(stored, wanted)
+
+
+def test_other_values_are_not_looked_into() -> None:
+    """A filter leaves of a directory only the views that hold what it asks for, and which sets are full."""
+    stored, _ = count_all([Dimensions(op, False, user, None) for op in OPS[:3] for user in USERS[:2]], 5)
+    left = may_be_selected(stored, ViewFilter(op_names=("weave:///p/op/chat:*",), user_ids=("u2",)))
+    assert {View(*values[:4]) for values in ViewDirectory(left).numbers} == {View(op, None, "u2") for op in OPS[:2]}
+    assert ViewDirectory(left).full == ViewDirectory(stored).full != set()
 
 
 def test_views_of_a_call() -> None:
