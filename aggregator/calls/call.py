@@ -16,6 +16,10 @@ class Subtree(msgspec.Struct, array_like=True, gc=False):
     usage: Usage = msgspec.field(default_factory=dict)
     unfinished: int = 0
 
+    def copied(self) -> "Subtree":
+        """Return these totals once more, without models of which there is nothing."""
+        return Subtree({model: vector for model, vector in self.usage.items() if any(vector)}, self.unfinished)
+
     def merge(self, other: "Subtree") -> None:
         """Add `other`, which is left alone and may be negative."""
         self.unfinished += other.unfinished
@@ -93,11 +97,7 @@ class Call(msgspec.Struct, array_like=True, gc=False):
 
     def own(self) -> Subtree:
         """The call alone, as a subtree."""
-        if self.started_us is None:
-            return Subtree()
-        usage: Usage = {}
-        add_usage(usage, self.usage)
-        return Subtree(usage, int(self.unfinished))
+        return Subtree(self.usage, int(self.unfinished)).copied() if self.started_us is not None else Subtree()
 
     def total(self) -> Subtree:
         """The call with all its descendants."""

@@ -7,6 +7,7 @@ trace when it starts. Links never form a ring (see `closes_ring`).
 """
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 from aggregator.calls.call import Call, Subtree, counted_usage
@@ -57,8 +58,9 @@ class SubtreeChanges:
         """Descendants of the call changed by `change`, which is left alone."""
         known = self.below.get(number)
         if known is None:
-            known = self.below[number] = Subtree()
-        known.merge(change)
+            self.below[number] = change.copied()
+        else:
+            known.merge(change)
 
     def reprice(self, number: int, call: Call, usage: Usage) -> None:
         """A finished call costs otherwise than was counted before: its own usage is now `usage`."""
@@ -86,8 +88,7 @@ class SubtreeChanges:
                 own = self._settle(number, call, own, below, price)
                 change = own or below or Subtree()
             if own is not None and below is not None:
-                change = Subtree()
-                change.merge(own)
+                change = own.copied()
                 change.merge(below)
             if call.subtree is not None:
                 unfinished_before[number] = call.subtree.unfinished
@@ -135,32 +136,29 @@ class SubtreeChanges:
 
     def _descendants_first(self, calls: Mapping[int, Call]) -> list[int]:
         """The changed calls and all their started ancestors, each after everything below it."""
-        waiting_for: dict[int, int] = dict.fromkeys([*self.own, *self.below], 0)
+        waiting_for: dict[int, int] = dict.fromkeys(chain(self.own, self.below), 0)
+        above: dict[int, int] = {}
         to_visit = list(waiting_for)
         while to_visit:
-            parent = _started_parent(calls, to_visit.pop())
-            if parent is None:
+            number = to_visit.pop()
+            call = calls[number]
+            parent = call.parent_number
+            if parent is None or calls[parent].started_us is None or calls[parent].trace != call.trace:
                 continue
-            if parent not in waiting_for:
-                waiting_for[parent] = 0
+            above[number] = parent
+            if parent in waiting_for:
+                waiting_for[parent] += 1
+            else:
+                waiting_for[parent] = 1
                 to_visit.append(parent)
-            waiting_for[parent] += 1
         ready = [number for number, children in waiting_for.items() if not children]
         ordered = []
         while ready:
             number = ready.pop()
             ordered.append(number)
-            parent = _started_parent(calls, number)
+            parent = above.get(number)
             if parent is not None:
                 waiting_for[parent] -= 1
                 if not waiting_for[parent]:
                     ready.append(parent)
         return ordered
-
-
-def _started_parent(calls: Mapping[int, Call], number: int) -> int | None:
-    call = calls[number]
-    if call.parent_number is None:
-        return None
-    parent = calls[call.parent_number]
-    return call.parent_number if parent.started_us is not None and parent.trace == call.trace else None

@@ -15,11 +15,12 @@ def error_facet_of(call: Call) -> str | None:
 
 def count_facets(call: Call, tally_of: Callable[[str], CallTally]) -> None:
     """Count a finished call, but for trees, in the tally of each facet it has; `tally_of` finds that of a facet."""
-    error = error_facet_of(call)
-    if error is not None:
-        of_error = tally_of(error)
-        of_error.calls += 1
-        of_error.add_end(call)
+    if call.failed:
+        error = error_facet_of(call)
+        if error is not None:
+            of_error = tally_of(error)
+            of_error.calls += 1
+            of_error.add_end(call)
     models = call.models
     for model in models:
         tally_of(model_facet(model)).add_finished(call)

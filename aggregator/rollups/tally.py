@@ -1,7 +1,8 @@
 """Calls being counted, before they are added to cells; and rows that were counted before, being replaced."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from aggregator.calls.call import Call
 from aggregator.calls.usage_vector import Usage, Vector
@@ -21,7 +22,7 @@ NO_ROWS: Mapping[bytes, bytes] = {}
 NO_LARGE: Mapping[bytes, list[Row]] = {}
 
 
-class PackedTally(NamedTuple):
+class PackedTally(msgspec.Struct, frozen=True, gc=False):
     """A tally as cells take it in, which leave it alone: rows of a series are one after the other.
 
     `lost` and `lost_large`: rows that a cell has counted before and counts no more.
@@ -31,8 +32,8 @@ class PackedTally(NamedTuple):
     errors: int
     rows: Mapping[bytes, bytes]
     large: Mapping[bytes, list[Row]]
-    lost: Mapping[bytes, bytes] = NO_ROWS
-    lost_large: Mapping[bytes, list[Row]] = NO_LARGE
+    lost: Mapping[bytes, bytes] = msgspec.field(default=NO_ROWS)
+    lost_large: Mapping[bytes, list[Row]] = msgspec.field(default=NO_LARGE)
 
     def cell(self) -> Cell:
         """Return what was counted as a cell that keeps all its rows, however many."""
@@ -58,6 +59,16 @@ class Rows:
             self.packed[name].append(packed)
         else:
             self.packed[name] = [packed]
+
+    def add_latency(self, latency_ms: int | None) -> None:
+        """Add a latency, if there is one."""
+        if latency_ms is None:
+            return
+        latencies = self.packed.get(LATENCY)
+        if latencies is None:
+            self.packed[LATENCY] = [pack_latency(latency_ms)]
+        else:
+            latencies.append(pack_latency(latency_ms))
 
     def joined(self) -> dict[bytes, bytes]:
         """The packed rows of each series, one after the other."""
@@ -86,21 +97,32 @@ class RowChanges:
 
 
 class CallTally:
-    """How many calls, how many failed, and rows by series: of the calls, and apart from them of the trees of roots."""
+    """How many calls, how many failed, and rows by series: of the calls, and apart from them of the trees of roots.
 
-    __slots__ = ("_trees", "calls", "errors", "rows")
+    `facets`: the same of those of them that have a facet, by facet.
+    """
+
+    __slots__ = ("_trees", "calls", "errors", "facets", "rows")
 
     def __init__(self) -> None:
         self.calls = 0
         self.errors = 0
         self.rows = RowChanges()
+        self.facets: dict[str, CallTally] = {}
         self._trees: RowChanges | None = None  # most groups of calls are of no roots
+
+    def facet(self, facet: str) -> "CallTally":
+        """The tally of those that have a facet, to add to."""
+        tally = self.facets.get(facet)
+        if tally is None:
+            tally = self.facets[facet] = CallTally()
+        return tally
 
     def add_end(self, call: Call) -> None:
         """Count what is known of a started call from its end on: its error, its latency and its own usage."""
         self.errors += call.failed
         added = self.rows.added
-        _add_latency(added, call)
+        added.add_latency(call.latency_ms)
         for model, vector in call.usage.items():
             added.add(model_series(model), vector)
 
@@ -108,7 +130,7 @@ class CallTally:
         """Count a finished call, but not its usage."""
         self.calls += 1
         self.errors += call.failed
-        _add_latency(self.rows.added, call)
+        self.rows.added.add_latency(call.latency_ms)
 
     def take_finished(self, call: Call) -> None:
         """Count a finished call no more that `add_finished` has counted before."""
@@ -116,7 +138,7 @@ class CallTally:
         self.errors -= call.failed
         if self.rows.lost is None:
             self.rows.lost = Rows()
-        _add_latency(self.rows.lost, call)
+        self.rows.lost.add_latency(call.latency_ms)
 
     @property
     def has_trees(self) -> bool:
@@ -132,6 +154,9 @@ class CallTally:
 
     def packed(self, with_trees: bool = False) -> PackedTally:
         """Return what was counted, of the calls, and if asked of the trees of roots."""
+        if self.rows.lost is None and not (with_trees and self._trees is not None):
+            added = self.rows.added
+            return PackedTally(self.calls, self.errors, added.joined(), added.large)
         changes = [self.rows, self._trees] if with_trees and self._trees is not None else [self.rows]
         rows: dict[bytes, bytes] = {}
         large: dict[bytes, list[Row]] = {}
@@ -143,16 +168,6 @@ class CallTally:
                 lost = {**lost, **change.lost.joined()}
                 lost_large = {**lost_large, **change.lost.large}
         return PackedTally(self.calls, self.errors, rows, large, lost, lost_large)
-
-
-def _add_latency(rows: Rows, call: Call) -> None:
-    latency_ms = call.latency_ms
-    if latency_ms is not None:
-        latencies = rows.packed.get(LATENCY)
-        if latencies is None:
-            rows.packed[LATENCY] = [pack_latency(latency_ms)]
-        else:
-            latencies.append(pack_latency(latency_ms))
 
 
 def tally_of(calls: Iterable[Call]) -> CallTally:

@@ -117,8 +117,8 @@ class ViewDirectory:
         self.numbers: dict[View, int] = {}
         self.full: set[int] = set()
         self._counts = dict.fromkeys(DIMENSION_SETS, 0)
-        # What was admitted lately: once a set is full it stays so, and a view stays where it is.
-        self._admitted: dict[tuple[str, bool, str | None, str | None, str | None], list[tuple[int, bool]]] = {}
+        self.admitted: dict[tuple[str, bool, str | None, str | None, str | None], list[tuple[int, bool]]] = {}
+        """What `admit_call` returned lately, by its values: once a set is full it stays so, and a view where it is."""
         for field, value in (stored or {}).items():
             if field.startswith(_FULL):
                 self.full.add(int(field.removeprefix(_FULL)))
@@ -157,7 +157,7 @@ class ViewDirectory:
         `facet`: those of a facet that it has; None: all others.
         """
         values = (op_name, root, user_id, run_id, facet)
-        known = self._admitted.get(values)
+        known = self.admitted.get(values)
         if known is not None:
             return known, {}
         views = [(ALL_CALLS, False)] if facet is None else []
@@ -168,9 +168,9 @@ class ViewDirectory:
             to_set |= fields
             if number is not None:
                 views.append((number, view.has_trees))
-        if len(self._admitted) >= ADMITTED_CACHED_MAX:
-            self._admitted.clear()
-        self._admitted[values] = views
+        if len(self.admitted) >= ADMITTED_CACHED_MAX:
+            self.admitted.clear()
+        self.admitted[values] = views
         return views, to_set
 
 

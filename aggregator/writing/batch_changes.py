@@ -21,14 +21,13 @@ Postings = defaultdict[str, defaultdict[bytes, list[bytes]]]
 
 
 class BatchChanges(msgspec.Struct):
-    """What a batch changes: records by number, tallies of groups of calls, and of those of a group that have a facet,
-    packed postings by index and value, open calls, counters, calls without a cost, an example of a roll-up that states
-    less than the calls below it count, and when the latest of the calls that started in a minute did.
+    """What a batch changes: records by number, tallies of groups of calls, packed postings by index and value, open
+    calls, counters, calls without a cost, an example of a roll-up that states less than the calls below it count, and
+    when the latest of the calls that started in a minute did.
     """
 
     records: set[int] = msgspec.field(default_factory=set)
     groups: dict[CallGroup, CallTally] = msgspec.field(default_factory=dict)
-    facets: dict[tuple[CallGroup, str], CallTally] = msgspec.field(default_factory=dict)
     postings: dict[ProjectDay, Postings] = msgspec.field(default_factory=dict)
     open_calls: dict[tuple[int, bytes], dict[int, OpenCall | None]] = msgspec.field(default_factory=dict)
     counters: Counter[str] = msgspec.field(default_factory=Counter)

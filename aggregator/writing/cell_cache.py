@@ -1,13 +1,14 @@
 """The cells a writer has at hand, and how a batch changes them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 
 from aggregator.layout.keys import ShardKeys
 from aggregator.layout.sealed import DIRECTORY_FIELD
-from aggregator.layout.slots import ProjectMinute, Slot, TouchedBlock, slots_of
+from aggregator.layout.slots import ProjectMinute, Slot, TouchedBlock
 from aggregator.layout.write import Field, Key, ShardWrite
 from aggregator.objects.frame_cache import FrameCache
 from aggregator.rollups.cell import (
@@ -23,9 +24,10 @@ from aggregator.rollups.cell import (
     sketches_field,
 )
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
-from aggregator.rollups.tally import PackedTally, merge_tallies
+from aggregator.rollups.tally import PackedTally
 from aggregator.segments.frame import PackedOverflow
 from aggregator.writing.overflow import Overflow, take_rows_beside, without_rows
+from aggregator.writing.slot_gains import Gains, gains_by_slot
 from aggregator.writing.unsealing import Read, Stored, sealed_cells
 
 LATENCIES_BYTES_MAX = ROWS_IN_CELL_MAX * OF_LATENCY.row_bytes
@@ -38,14 +40,13 @@ KEPT_OF_TEN = 9
 class _CachedCell:
     """A cell at hand, where it is stored, and what is beside it of the series that batches needed."""
 
-    __slots__ = ("batch", "cell", "key", "overflow", "packed_tallies", "place")
+    __slots__ = ("batch", "cell", "key", "overflow", "place")
 
     def __init__(self, key: str, place: bytes) -> None:
         self.key = key
         self.place = place
         self.cell = Cell()
         self.overflow: dict[bytes, Overflow] = {}
-        self.packed_tallies: list[PackedTally] = []  # of the batch at hand
         self.batch = 0  # the last one that it was in; 0: it has not been read yet
 
     def take_over(self, cell: Cell, beside: Mapping[bytes, PackedOverflow], write: ShardWrite) -> None:
@@ -56,6 +57,10 @@ class _CachedCell:
             write.set(self.key, rows_field(self.place, name), rows)
             if sketches:
                 write.set(self.key, sketches_field(self.place, name), SKETCHES_CODEC.pack(sketches))
+
+
+_Gain = tuple[_CachedCell, PackedTally]
+"""A cell, and what it gains in the batch at hand."""
 
 
 class _Loss(NamedTuple):
@@ -103,13 +108,11 @@ class Cells:
         """
         self._batches += 1
         blocks: dict[str, TouchedBlock] = {}
-        touched: list[_CachedCell] = []
-        for (project, minute), views in gained.items():
-            for slot in slots_of(project, minute, self._keys):
-                blocks.setdefault(slot.key, TouchedBlock(slot.block, set())).slots.add(slot.number)
-                touched += self._in_slot(slot, views)
-        stored = self._load(touched, more, write)
-        gains = [(cached, merge_tallies(cached.packed_tallies)) for cached in touched]
+        gains: list[_Gain] = []
+        for slot, of_slot in gains_by_slot(gained, self._keys):
+            blocks.setdefault(slot.key, TouchedBlock(slot.block, set())).slots.add(slot.number)
+            self._find(slot, of_slot, gains)
+        stored = self._load([cached for cached, _ in gains if not cached.batch], more, write)
         losses = [loss for cached, gain in gains if gain.lost or gain.lost_large for loss in _take(cached, gain)]
         growths, large = _count(gains)
         self._load_overflow(
@@ -125,26 +128,24 @@ class Cells:
             _add_large(cached, name, rows, write)
         for series in (OF_LATENCY, OF_USAGE):
             _grow([growth for growth in growths if series_of(growth.name) is series], series, write)
-        for cached in touched:
-            cached.batch = self._batches
-            cached.packed_tallies = []
-            write.set(cached.key, cached.place, pack_cell(cached.cell))
+        for key, of_key in groupby(gains, lambda gain: gain[0].key):
+            fields = write.fields.setdefault(key, {})
+            for cached, _ in of_key:
+                cached.batch = self._batches
+                fields[cached.place] = pack_cell(cached.cell)
         return blocks, stored
 
-    def _in_slot(self, slot: Slot, views: Mapping[int, PackedTally]) -> Iterator[_CachedCell]:
-        """Give each cell of a slot what it gains; yields those that are new to the batch."""
+    def _find(self, slot: Slot, of_slot: Gains, gains: list[_Gain]) -> None:
+        """Add the cells of a slot that gain anything to `gains`, each with what it gains."""
         block, first = self._blocks.setdefault(slot.key, {}), first_place(slot.number)
-        for view, packed in views.items():
+        for view, packed in of_slot.items():
             place = first + view
             cached = block.get(place)
             if cached is None:
                 cached = block[place] = _CachedCell(slot.key, packed_place(place))
-            if not cached.packed_tallies:
-                yield cached
-            cached.packed_tallies.append(packed)
+            gains.append((cached, packed))
 
-    def _load(self, touched: Iterable[_CachedCell], more: Mapping[Key, list[Field]], write: ShardWrite) -> Stored:
-        unknown = [cached for cached in touched if not cached.batch]
+    def _load(self, unknown: Sequence[_CachedCell], more: Mapping[Key, list[Field]], write: ShardWrite) -> Stored:
         wanted = dict(more)
         for cached in unknown:
             wanted.setdefault(cached.key, [DIRECTORY_FIELD]).append(cached.place)
@@ -231,7 +232,7 @@ def _take_beside(loss: _Loss, write: ShardWrite) -> int:
 
 
 def _count(
-    gains: Iterable[tuple[_CachedCell, PackedTally]],
+    gains: Iterable[_Gain],
 ) -> tuple[list[_Growth], list[tuple[_CachedCell, bytes, list[Row]]]]:
     """Add what cells gain to the cells; returns rows that are too many for theirs, and rows that are too large."""
     growths: list[_Growth] = []

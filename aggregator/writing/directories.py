@@ -1,6 +1,6 @@
 """The directories of views, one per project and day: which views there are, and what a batch brings to each."""
 
-from itertools import chain, islice
+from itertools import islice
 
 from aggregator.layout.keys import day_of
 from aggregator.layout.slots import ProjectMinute
@@ -27,33 +27,38 @@ class Directories:
         """
         self._load({(group[0], day_of(group[1] * MINUTE_US)) for group in changes.groups})
         minutes: dict[ProjectMinute, dict[int, list[PackedTally]]] = {}
-        of_facets = ((group, facet, tally) for (group, facet), tally in changes.facets.items())
-        for group, facet, tally in chain(((group, None, tally) for group, tally in changes.groups.items()), of_facets):
-            without_trees = tally.packed()
-            with_trees = tally.packed(with_trees=True) if tally.has_trees else without_trees
+        for group, tally in changes.groups.items():
+            directory = self._directories[group[0], day_of(group[1] * MINUTE_US)]
             of_minute = minutes.setdefault(group[:2], {})
-            for view, has_trees in self._views(group, facet, write):
-                packed = with_trees if has_trees else without_trees
-                packed_tallies = of_minute.get(view)
-                if packed_tallies is None:
-                    of_minute[view] = [packed]
-                else:
-                    packed_tallies.append(packed)
+            values = group[2:]
+            for facet, of_facet in ((None, tally), *tally.facets.items()):
+                views = directory.admitted.get((*values, facet))
+                if views is None:
+                    views = self._admit(directory, group, facet, write)
+                packed = with_trees = of_facet.packed()
+                if of_facet.has_trees:
+                    with_trees = of_facet.packed(with_trees=True)
+                for view, has_trees in views:
+                    of_view = of_minute.get(view)
+                    if of_view is None:
+                        of_minute[view] = [with_trees if has_trees else packed]
+                    else:
+                        of_view.append(with_trees if has_trees else packed)
         return {
-            minute: {view: merge_tallies(packed_tallies) for view, packed_tallies in of_minute.items()}
+            minute: {view: merge_tallies(of_view) for view, of_view in of_minute.items()}
             for minute, of_minute in minutes.items()
         }
 
-    def _views(self, group: CallGroup, facet: str | None, write: ShardWrite) -> list[tuple[int, bool]]:
+    def _admit(
+        self, directory: ViewDirectory, group: CallGroup, facet: str | None, write: ShardWrite
+    ) -> list[tuple[int, bool]]:
         """The views that count a group, or those of it that have a facet, and whether they have trees; new ones are
         written to the day's directory.
         """
         project, minute, op_name, root, user_id, run_id = group
-        day = day_of(minute * MINUTE_US)
-        directory = self._directories[project, day]
         views, fields_to_set = directory.admit_call(op_name, root, user_id, run_id, self._views_max, facet)
         for field, value in fields_to_set.items():
-            write.set(self._keys.views(project, day), field, value)
+            write.set(self._keys.views(project, day_of(minute * MINUTE_US)), field, value)
         return views
 
     def _load(self, days: set[ProjectDay]) -> None:

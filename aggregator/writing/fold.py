@@ -28,7 +28,7 @@ from aggregator.rollups.series import model_series, tree_series
 from aggregator.rollups.tally import CallTally
 from aggregator.rollups.views import MORE_MODELS_FACET, model_facet
 from aggregator.time_units import MINUTE_US
-from aggregator.writing.batch_changes import BatchChanges, CallGroup, Postings
+from aggregator.writing.batch_changes import BatchChanges, Postings
 from aggregator.writing.costing import priced_usage, repriced_usage
 from aggregator.writing.records import Records
 
@@ -55,7 +55,7 @@ class Fold:
         is_named = number is not None  # by an event before: it may have children
         if number is None:
             seen_us = start.started_at_us if start is not None else end.ended_at_us if end is not None else 0
-            number, call = records.at(field, seen_us)
+            number, call = records.new(field, seen_us)
         else:
             call = records.calls[number]
             if (start is not None and call.started_us is not None) or (end is not None and call.ended_us is not None):
@@ -122,28 +122,21 @@ class Fold:
         calls, replaced = self._records.calls, self._subtrees.replaced
         for number, before in replaced.own.items():
             call = calls[number]
-            self._tally(number, call).rows.replace(model_series, before, call.usage)
+            tally = self._tally(number, call)
+            tally.rows.replace(model_series, before, call.usage)
             self._count_unpriced(call, before, -1)
             self._count_unpriced(call, call.usage, 1)
-            self._replace_models(call, before)
-            if (of_error := self._of_error(call)) is not None:
-                of_error.rows.replace(model_series, before, call.usage)
+            _replace_models(tally, call, before)
+            if (error := error_facet_of(call)) is not None:
+                tally.facet(error).rows.replace(model_series, before, call.usage)
         for number, before in replaced.trees.items():
             call = calls[number]
             after = call.tree_usage()
             if after != before:
-                self._tally(number, call).tree_rows.replace(tree_series, before, after)
-                if (of_error := self._of_error(call)) is not None:
-                    of_error.tree_rows.replace(tree_series, before, after)
-
-    def _replace_models(self, call: Call, before: Usage) -> None:
-        """Count a roll-up in the models it belongs to now, and in those it belonged to before no more."""
-        for model in call.usage.keys() - before.keys():
-            self._facet(call, model_facet(model)).add_finished(call)
-        for model in before.keys() - call.usage.keys():
-            self._facet(call, model_facet(model)).take_finished(call)
-        if more := max(len(call.usage) - 1, 0) - max(len(before) - 1, 0):
-            self._facet(call, MORE_MODELS_FACET).calls += more
+                tally = self._tally(number, call)
+                tally.tree_rows.replace(tree_series, before, after)
+                if (error := error_facet_of(call)) is not None:
+                    tally.facet(error).tree_rows.replace(tree_series, before, after)
 
     def _note_waiting(self, number: int, call: Call) -> None:
         """Traces of which something waits for a parent that has not started here: others may hold the rest of them."""
@@ -162,7 +155,8 @@ class Fold:
         minute = start.started_at_us // MINUTE_US
         post[MINUTE][minute.to_bytes(4, "big")].append(numbered)
         latest_us, of_minute = self.changes.latest_starts_us, (call.project, minute)
-        latest_us[of_minute] = max(latest_us.get(of_minute, 0), start.started_at_us)
+        if start.started_at_us > latest_us.get(of_minute, -1):
+            latest_us[of_minute] = start.started_at_us
         post[TRACE][trace].append(numbered)
         if start.thread_id is not None:
             post[THREAD][start.thread_id.encode()].append(numbered)
@@ -226,28 +220,17 @@ class Fold:
             self._count_unpriced(call, call.usage, 1)
         tally.add_end(call)
         self._negative_latencies += call.latency_ms is None
-        count_facets(call, lambda facet: self._facet(call, facet))
+        count_facets(call, tally.facet)
         if not call.failed or call.usage or call.stated is not None:
             call.model = None  # it tells nothing any more
-
-    def _of_error(self, call: Call) -> CallTally | None:
-        """The tally of calls that failed with the class of error of this one; None where it has none."""
-        facet = error_facet_of(call)
-        return None if facet is None else self._facet(call, facet)
-
-    def _facet(self, call: Call, facet: str) -> CallTally:
-        """The tally of those calls of a group that have a facet."""
-        key = _group(call), facet
-        tally = self.changes.facets.get(key)
-        if tally is None:
-            tally = self.changes.facets[key] = CallTally()
-        return tally
 
     def _tally(self, number: int, call: Call) -> CallTally:
         """The tally of all calls of the batch that no filter on dimensions tells apart from this one."""
         tally = self._tallies.get(number)
         if tally is None:
-            group = _group(call)
+            assert call.started_us is not None
+            minute = call.started_us // MINUTE_US
+            group = call.project, minute, call.op_name, call.parent is None, call.user_id, call.run_id
             tally = self.changes.groups.get(group)
             if tally is None:
                 tally = self.changes.groups[group] = CallTally()
@@ -261,10 +244,12 @@ class Fold:
 
     def _count_unpriced(self, call: Call, usage: Usage, sign: int) -> None:
         """Count the call, and its rows by model, among those without a price; -1: no more."""
-        unpriced = [(model, vector[UNREAD_ROWS] > 0) for model, vector in usage.items() if not vector[PRICED_ROWS]]
-        for model, is_unread in unpriced:
-            self.changes.unpriced[Unpriced(call.project, model, is_unread)] += sign
-        self._unpriced += sign if unpriced else 0
+        any_unpriced = False
+        for model, vector in usage.items():
+            if not vector[PRICED_ROWS]:
+                any_unpriced = True
+                self.changes.unpriced[Unpriced(call.project, model, vector[UNREAD_ROWS] > 0)] += sign
+        self._unpriced += sign if any_unpriced else 0
 
     def _postings(self, call: Call) -> Postings:
         """Postings of the call's day."""
@@ -275,8 +260,11 @@ class Fold:
         return postings
 
 
-def _group(call: Call) -> CallGroup:
-    """The group of a started call."""
-    assert call.started_us is not None
-    minute = call.started_us // MINUTE_US
-    return call.project, minute, call.op_name, call.parent is None, call.user_id, call.run_id
+def _replace_models(tally: CallTally, call: Call, before: Usage) -> None:
+    """Count a roll-up in the models it belongs to now, and in those it belonged to before no more."""
+    for model in call.usage.keys() - before.keys():
+        tally.facet(model_facet(model)).add_finished(call)
+    for model in before.keys() - call.usage.keys():
+        tally.facet(model_facet(model)).take_finished(call)
+    if more := max(len(call.usage) - 1, 0) - max(len(before) - 1, 0):
+        tally.facet(MORE_MODELS_FACET).calls += more

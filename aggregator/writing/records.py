@@ -39,11 +39,14 @@ class Records:
     def at(self, field: bytes, seen_us: int) -> tuple[int, Call]:
         """The record of an id field, with its number; a new one where there is none."""
         number = self.numbers.get(field)
-        if number is None:
-            number = self.numbers[field] = self.next_number
-            self.next_number += 1
-            self.calls[number] = Call(*named_by(field), seen_us)
-        return number, self.calls[number]
+        return self.new(field, seen_us) if number is None else (number, self.calls[number])
+
+    def new(self, field: bytes, seen_us: int) -> tuple[int, Call]:
+        """A record for an id field that has none, with its number."""
+        number = self.numbers[field] = self.next_number
+        self.next_number += 1
+        call = self.calls[number] = Call(*named_by(field), seen_us)
+        return number, call
 
     def put(self, number: int, call: Call) -> None:
         """Take in a loaded record."""
