@@ -20,7 +20,7 @@ from aggregator.store.shard_store import EvictingPolicy, OtherLayout
 from aggregator.time_units import SECOND_US
 from aggregator.writing.shard import Shard
 from callmeter.backups.regularly import RegularBackups
-from callmeter.garbage import collect_seldom
+from callmeter.garbage import YOUNG_OF_BATCHES_MAX, collect_seldom
 from callmeter.metrics.unpriced_models import unpriced_calls
 from callmeter.metrics.work_metrics import StoreMetrics, batch_histogram
 from callmeter.metrics.worker_metrics import Sources, WorkerCollector, why_unready
@@ -54,7 +54,7 @@ def worker(settings: Settings) -> None:
     registry = CollectorRegistry()
     worker = make_worker(settings, letters, StoreMetrics(registry, "worker"))
     worker.note_batch = batch_histogram(registry).observe
-    collect_seldom()
+    collect_seldom(YOUNG_OF_BATCHES_MAX)
 
     def stop(number: int, _: object) -> None:
         """The first signal ends the work in order; a second one ends it at once."""
