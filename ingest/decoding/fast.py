@@ -98,7 +98,14 @@ def decode_fast(values: Sequence[bytes | None], earliest_us: int, latest_us: int
     times: list[str] = []
     parts: list[msgspec.Raw] = []
     for value in values:
-        fields = _fields(value)
+        fields = None
+        if value is not None:
+            try:
+                if not value.isascii():
+                    value.decode()  # msgspec does not look at the bytes of strings that it skips
+                fields = _fields(_decode_envelope(value))
+            except (ValueError, RecursionError, msgspec.DecodeError):
+                fields = _fields_behind_prefix(value)
         messages.append(fields)
         if type(fields) is StartFields:
             times.append(fields.started_at)
@@ -116,10 +123,7 @@ def decode_fast(values: Sequence[bytes | None], earliest_us: int, latest_us: int
     return _events(messages, iter(_instants_us(times)), iter(refs), earliest_us, latest_us)
 
 
-def _fields(value: bytes | None) -> Fields | None:
-    envelope = None if value is None else _envelope(value)
-    if envelope is None:
-        return None
+def _fields(envelope: Envelope) -> Fields | None:
     start, end, complete, mode = envelope.start, envelope.end, envelope.complete, envelope.mode
     if mode is None:
         return (start or end or complete) if (start is None) + (end is None) + (complete is None) == 2 else None
@@ -129,14 +133,17 @@ def _fields(value: bytes | None) -> Fields | None:
     return request.start if mode == "start" else request.end if mode == "end" else request.complete
 
 
-def _envelope(value: bytes) -> Envelope | None:
+def _fields_behind_prefix(value: bytes) -> Fields | None:
+    """The fields of a message that is not JSON from its first byte, if it is without what may stand before."""
+    bare = without_prefix(value)
+    if not value.startswith(PREFIXES) or bare.startswith(PREFIXES):
+        return None
     try:
-        if not value.isascii():
-            value.decode()  # msgspec does not look at the bytes of strings that it skips
-        return _decode_envelope(value)
+        if not bare.isascii():
+            bare.decode()
+        return _fields(_decode_envelope(bare))
     except (ValueError, RecursionError, msgspec.DecodeError):
-        bare = without_prefix(value)
-        return _envelope(bare) if value.startswith(PREFIXES) and not bare.startswith(PREFIXES) else None
+        return None
 
 
 def _instants_us(times: list[str]) -> list[int]:
