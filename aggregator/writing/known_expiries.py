@@ -1,9 +1,12 @@
 """Which expiries are set already: a key is told its expiry once, and again only when it moves."""
 
+from collections.abc import Mapping
 from itertools import islice
 
-from aggregator.layout.write import Key, ShardWrite
+from aggregator.layout.write import Field, Key, ShardWrite, Value
 from aggregator.time_units import SECOND_US
+
+_NONE: Mapping[Field, Value] = {}
 
 
 class KnownExpiries:
@@ -19,10 +22,16 @@ class KnownExpiries:
                 del write.expiries[key]
 
     def note(self, write: ShardWrite) -> None:
-        """Remember the expiries of keys that exist now; a key that deletions may have emptied forgets its own."""
-        written = {*write.fields, *write.names, *write.new_versions} - set(write.deletions)
+        """Remember the expiries of keys that exist now; a key that deletions may have emptied forgets its own.
+
+        Fields are set before others are deleted: a key with one that is set, and not deleted, is never empty.
+        """
+        emptied = {
+            key for key, deleted in write.deletions.items() if write.fields.get(key, _NONE).keys() <= set(deleted)
+        }
+        written = {*write.fields, *write.names, *write.new_versions} - emptied
         self._expiries.update((key, at_unix_s) for key, at_unix_s in write.expiries.items() if key in written)
-        for key in write.deletions:
+        for key in emptied:
             self._expiries.pop(key, None)
 
     def trim(self, size_max: int) -> None:
