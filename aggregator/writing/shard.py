@@ -11,7 +11,7 @@ from aggregator.layout.write import ShardWrite
 from aggregator.prices.book import PriceBook
 from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
-from aggregator.time_units import SECOND_US
+from aggregator.time_units import MINUTE_US, SECOND_US
 from aggregator.writing.batch_changes import Applied
 from aggregator.writing.changes import KnownNumbers, count
 from aggregator.writing.fold import Fold
@@ -22,6 +22,15 @@ from aggregator.writing.objects_access import NO_OBJECTS, ObjectsAccess
 from aggregator.writing.repricing import reprice_calls
 from aggregator.writing.shard_state import ShardState
 from aggregator.writing.waiting import WaitingEnds
+
+# A shard is behind when what it has folded is older than that: a second passes between two looks at where its log ends.
+BEHIND_MIN_US = 3 * SECOND_US
+# What is further behind is a backlog.
+BACKLOG_MIN_US = 10 * MINUTE_US
+# Sealing what comes takes half as long again as folding it; so it takes a fifteenth as long.
+CATCHING_UP_SEALS_LESS = 8
+# Events, of a shard, beside which less was sealed; some 300 MB of Redis.
+PUT_OFF_MAX = 1_000_000
 
 
 class Shard:
@@ -49,6 +58,7 @@ class Shard:
         # Before the rest: the store then refuses what is read of any other state.
         self._next_offset = self._sent_offset = self._store.next_offset()
         self._under_way: Callable[[], None] | None = None
+        self._put_off = 0
         self._state = ShardState(self._store, self._prices, self._retention, self._limits, self._objects)
 
     @property
@@ -121,7 +131,7 @@ class Shard:
         self.finish()
         state = self._state
         state.note_as_of(as_of_us)
-        self._seal(now_us, len(events))
+        self._seal(now_us, self._may_seal(now_us, len(events)))
         folded = fold(Batch(events, now_us, counters), state)
         if folded.kept_longer:
             self._store.register(folded.kept_longer)
@@ -152,6 +162,17 @@ class Shard:
         """Seal or move some of what is due, while nothing else is to be done; returns how much, 0 where nothing is."""
         self.finish()
         return self._seal(now_us, 1)
+
+    def _may_seal(self, now_us: int, events: int) -> int:
+        """How much may be sealed beside so many events: less while folding is a little behind, so that what comes
+        shows soon. A long backlog shows late anyway, and is more than Redis could hold unsealed.
+        """
+        behind_us = now_us - self._state.as_of_us
+        if not BEHIND_MIN_US <= behind_us < BACKLOG_MIN_US or self._put_off >= PUT_OFF_MAX:
+            self._put_off = max(0, self._put_off - events // 2)  # an event is about half a call
+            return events
+        self._put_off += events - events // CATCHING_UP_SEALS_LESS
+        return events // CATCHING_UP_SEALS_LESS
 
     def _seal(self, now_us: int, count_min: int) -> int:
         """Seal as many cells, records, postings and ids as a batch of so many events may have finished."""

@@ -11,6 +11,7 @@ from aggregator.segments.unpacked_frame import unpack_frame
 from aggregator.store.shard_store import Fenced
 from aggregator.time_units import HOUR_S, SECOND_US
 from aggregator.writing import sealing
+from aggregator.writing import shard as shard_module
 from aggregator.writing.limits import ShardLimits
 from tests.support.folding import (
     NOW_US,
@@ -117,6 +118,30 @@ def test_what_came_late_waits_too(client: Any) -> None:
     shard.touch(late_us + HOUR_S * SECOND_US)
     seal_all(shard)
     assert unsealed_fields(client) == []
+
+
+@pytest.mark.parametrize(
+    ("behind_s", "put_off_max", "sealed"),
+    [(0, 1_000, 80), (60, 1_000, 10), (60, 0, 80), (3_600, 1_000, 80)],
+    ids=["in time", "a little behind", "put off for long", "a backlog"],
+)
+def test_steps_back_while_folding_is_behind(
+    behind_s: int, put_off_max: int, sealed: int, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside 80 events 80 of a hundred cells are sealed that are due, and 10 while folding catches up, unless as much
+    has been put off as may be."""
+    monkeypatch.setattr(shard_module, "PUT_OFF_MAX", put_off_max)
+    monkeypatch.setattr(sealing, "CELLS_PER_FRAME", 1)
+    due_s = 60 * HOUR_S
+    shard = open_shard(client, ShardLimits(seal_after_s=HOUR_S))
+    shard.apply([complete(f"call-{at}", at_s=60 * at) for at in range(20)], 20, T0_US, T0_US, {})
+    before = len(unsealed_fields(client))
+    late = [complete(f"late-{at}", at_s=due_s) for at in range(80)]
+    due_us = T0_US + due_s * SECOND_US
+    shard.apply(late, 100, due_us, due_us + behind_s * SECOND_US, {})
+    brought = len(LEVELS) * 4  # views: of all calls, the op, roots, and both
+    assert before == 100
+    assert sealed - len(LEVELS) <= before + brought - len(unsealed_fields(client)) <= sealed
 
 
 def test_nothing_is_sealed_unless_asked(client: Any) -> None:
