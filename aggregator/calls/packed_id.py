@@ -18,7 +18,7 @@ def pack_id(text: str) -> bytes:
     more.
     """
     length = len(text)
-    if length == _UUID_LENGTH and text[8] == text[13] == text[18] == text[23] == "-":
+    if length == _UUID_LENGTH and text[8:24:5] == "----":
         digits = text.replace("-", "")
         packed = _from_hex(digits) if len(digits) == _UUID_LENGTH - 4 else None
         if packed is not None:

@@ -47,7 +47,7 @@ def model_named(attributes: Attributes | None) -> str | None:
     if attributes is None:
         return None
     for said in (attributes.request_model, attributes.llm_model, attributes.model, attributes.model_name):
-        if bytes(said)[:1] == b'"':
+        if said is not _ABSENT and bytes(said)[:1] == b'"':
             name: str = msgspec.json.decode(said)
             if 0 < len(name) <= MODEL_CHARACTERS_MAX:
                 return name

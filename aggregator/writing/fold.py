@@ -220,7 +220,8 @@ class Fold:
             self._count_unpriced(call, call.usage, 1)
         tally.add_end(call)
         self._negative_latencies += call.latency_ms is None
-        count_facets(call, tally.facet)
+        if call.usage or call.failed:  # no others have facets
+            count_facets(call, tally.facet)
         if not call.failed or call.usage or call.stated is not None:
             call.model = None  # it tells nothing any more
 
