@@ -1,8 +1,8 @@
 """Reading cells, sealed or not, and what is beside them.
 
 A block's directory of what is sealed is read in the same command as its cells, so that a cell is found once: as it is,
-or in a frame. It is read again with all that is read later of the block; if it has changed, cells may have been sealed
-in between, and are read again.
+or in a frame. It is read again with all that is read later of the block in Redis; if it has changed, cells may have
+been sealed in between, and are read again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -145,9 +145,13 @@ async def _read_sealed(reader: StoreReader, blocks: Mapping[str, "_Block"]) -> N
     except (ObjectStoreAway, DamagedObject) as why:
         unreadable = why
     in_redis = {key: [one.field for one in ranges[key] if one.location is None] for key in keys}
-    replies = await reader.fetch([("HMGET", key, DIRECTORY_FIELD, *in_redis[key]) for key in keys])
-    for (now, *found), key in zip(replies, keys, strict=True):
+    # What a block points into stays as it was, whatever has become of the block since.
+    to_check = [key for key in keys if in_redis[key] or (unreadable and located[key])]
+    replies = await reader.fetch([("HMGET", key, DIRECTORY_FIELD, *in_redis[key]) for key in to_check])
+    checked = dict(zip(to_check, replies, strict=True))
+    for key in keys:
         block = blocks[key]
+        now, *found = checked.get(key, [block.directory])
         block.is_still = now == block.directory
         if block.is_still and not (unreadable and located[key]):
             values = iter(found)
