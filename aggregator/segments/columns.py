@@ -72,7 +72,8 @@ def unpack_table(packed: bytes, columns: int, count: int) -> Integers:
         return np.empty((columns, 0), dtype=np.int64)
     lowest = np.frombuffer(packed, _STORED_LOWEST, columns).astype(np.int64)
     widths = np.frombuffer(packed, np.uint8, columns, lowest.nbytes)
-    widest = next((width for width in _WIDTHS if width >= widths.max()), 0)
+    highest = int(widths.max())
+    widest = next((width for width in _WIDTHS if width >= highest), 0)
     kept = np.arange(widest) < widths[:, np.newaxis]
     if len(packed) != lowest.nbytes + columns + np.count_nonzero(kept) * count:
         raise ValueError(f"a table of {columns} columns of {count} values has {len(packed)} bytes")
