@@ -152,6 +152,25 @@ class Merged:
         layout = series_of(name).layout
         layout.merge(self._large[series_of(name)].setdefault((bucket, name), layout.none()), large)
 
+    def add_merged(self, other: "Merged", targets: Mapping[int, int]) -> None:
+        """Add all that another one gathered, its buckets to those that `targets` names; it stays as it is."""
+        for bucket, target in targets.items():
+            self.calls[target] += other.calls[bucket]
+            self.errors[target] += other.errors[bucket]
+        self.size_bytes += other.size_bytes
+        for ours, theirs in ((self._rows, other._rows), (self._totals, other._totals)):
+            for series, parts in theirs.items():
+                for (bucket, name), packed in parts.items():
+                    ours[series].setdefault((targets[bucket], name), []).extend(packed)
+        for of_series in other._large.values():
+            for (bucket, name), large in of_series.items():
+                self.add_large(targets[bucket], name, large)
+        for (bucket, name), values in other.values.items():
+            more = self.values_of(targets[bucket], name)
+            more.rows += values.rows
+            more.large += values.large
+            more.sketches += values.sketches
+
     def widen(self, buckets: int) -> None:
         """Make room for so many buckets in all."""
         self.calls += [0] * (buckets - len(self.calls))

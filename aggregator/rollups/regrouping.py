@@ -44,14 +44,6 @@ def move_buckets(merged: Merged, targets: Mapping[int, int], into: Merged) -> No
     regroup(merged, place, into)
 
 
-def add_buckets(merged: Merged, targets: Mapping[int, int], into: Merged) -> None:
-    """Add buckets of `merged`, each model by itself, to the buckets of `into` that `targets` names: all of them."""
-    for bucket, target in targets.items():
-        into.calls[target] += merged.calls[bucket]
-        into.errors[target] += merged.errors[bucket]
-    regroup(merged, lambda key: (targets[key[0]], key[1]), into)
-
-
 def move_usage(merged: Merged, bucket: int, targets: Mapping[bytes, int], into: Merged) -> None:
     """Add the usage of each model in a bucket of `merged` to the bucket of `into` that `targets` names."""
 

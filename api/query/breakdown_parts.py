@@ -15,7 +15,6 @@ from aggregator.reading.rollups import LevelBlock, Slots
 from aggregator.reading.slot_versions import Versions, fingerprint, read_versions
 from aggregator.reading.value_rollups import TOTAL, SlotsOfBlocks, ValueRollups, read_value_rollups
 from aggregator.rollups.accumulator import Merged
-from aggregator.rollups.regrouping import add_buckets
 from aggregator.rollups.view_values import DimensionValue
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.time_units import DAY_S
@@ -99,16 +98,21 @@ async def read_parts(
             found = await _rollups(source, question, [_by_block([slots]) for slots in fresh])
         before, versions = versions, await _versions(source, parts)
         for slots, rollups in zip(fresh, found, strict=True):
-            own = _own_values(rollups)
             was = fingerprint([slots], before)
-            read[slots] = _Read(was, own)
-            if was == fingerprint([slots], versions) and own.merged.kept_bytes <= PART_BYTES_MAX:
-                source.kept.put(keys[slots], was, own, own.merged.kept_bytes + len(was))
+            read[slots] = _Read(was, rollups)
+            size_bytes = rollups.merged.kept_bytes + len(was)
+            if was == fingerprint([slots], versions) and size_bytes <= PART_BYTES_MAX:
+                source.kept.put(keys[slots], was, rollups, size_bytes)
     return [together([read[slots].rollups for slots in window], question) for window in windows]
 
 
 def together(parts: Sequence[ValueRollups], question: BreakdownQuestion) -> ValueRollups:
-    """Return what some parts add up to; they stay as they are."""
+    """Return what some parts add up to; they stay as they are, and a single one is itself what is returned."""
+    return parts[0] if len(parts) == 1 else summed(parts, question)
+
+
+def summed(parts: Sequence[ValueRollups], question: BreakdownQuestion) -> ValueRollups:
+    """Return what some parts add up to, none of them touched by what comes to it later."""
     buckets: dict[tuple[type, DimensionValue], int] = {}
     values: list[DimensionValue] = []
     for part in parts:
@@ -119,19 +123,8 @@ def together(parts: Sequence[ValueRollups], question: BreakdownQuestion) -> Valu
     merged = Merged(1 + len(values), question.filter.trace_roots_only)
     for part in parts:
         targets = {1 + at: buckets[type(value), value] for at, value in enumerate(part.values)}
-        add_buckets(part.merged, targets | {TOTAL: TOTAL}, merged)
+        merged.add_merged(part.merged, targets | {TOTAL: TOTAL})
     return ValueRollups(values, merged)
-
-
-def _own_values(rollups: ValueRollups) -> ValueRollups:
-    """A part with no more values than it has calls of."""
-    calls = rollups.merged.calls
-    there = [at for at in range(len(rollups.values)) if calls[1 + at]]
-    if len(there) == len(rollups.values):
-        return rollups
-    merged = Merged(1 + len(there), rollups.merged.trees)
-    add_buckets(rollups.merged, {1 + at: 1 + target for target, at in enumerate(there)} | {TOTAL: TOTAL}, merged)
-    return ValueRollups([rollups.values[at] for at in there], merged)
 
 
 async def _rollups(

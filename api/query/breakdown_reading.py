@@ -17,7 +17,7 @@ from aggregator.rollups.tally import CallTally, tally_of
 from aggregator.rollups.view_values import MORE, DimensionValue, may_lack_value, value_of_facet
 from aggregator.store.reader import StoreReader
 from aggregator.time_units import DAY_US
-from api.query.breakdown_parts import BreakdownSource, read_parts, together
+from api.query.breakdown_parts import BreakdownSource, read_parts, summed
 from api.query.breakdown_question import BY_ERROR, BY_MODEL, BY_ROOT, VIEW_DIMENSIONS, BreakdownQuestion
 from api.query.call_filters import matches_views, needs_calls, select_calls, view_filter
 from api.query.read_plan import Cover, cover
@@ -91,10 +91,11 @@ async def _read_nested(
     for at, (stretch, covered) in enumerate(zip(stretches, covers, strict=True)):
         if covered.cut_minutes:
             selected = await select_minutes(source.reader, source.project, covered.cut_minutes)
-            reads[at] = await _with_calls(source.reader, selected, question, stretch, reads[at])
-    if len(reads) == 1:
-        return [reads[0] for _ in windows]
-    found = {start_us: together(reads[at:], question) for at, start_us in enumerate(starts_us)}
+            own = summed([reads[at]], question)  # what is kept stays as it is
+            reads[at] = await _with_calls(source.reader, selected, question, stretch, own)
+    for at in range(len(reads) - 2, -1, -1):
+        reads[at] = summed(reads[at : at + 2], question)
+    found = dict(zip(starts_us, reads, strict=True))
     return [found[window.start_us] for window in windows]
 
 
