@@ -39,13 +39,18 @@ class IndexValues(msgspec.Struct, frozen=True):
 
 
 async def select_minutes(reader: StoreReader, project: OpenedProject, minutes: Iterable[int]) -> Selected:
-    """The calls that started in these minutes (since 1970)."""
-    by_day: dict[int, list[bytes]] = {}
-    for minute in minutes:
-        by_day.setdefault(layout.day_of(minute * MINUTE_US), []).append(minute.to_bytes(4, "big"))
+    """The calls that started in these minutes (since 1970). Raises TooMuchToRead."""
+    return await select_shard_minutes(reader, [(shard, minute) for minute in minutes for shard in project.shards])
+
+
+async def select_shard_minutes(reader: StoreReader, wanted: Iterable[tuple[ProjectShard, int]]) -> Selected:
+    """The calls of these shards that started in these minutes (since 1970). Raises TooMuchToRead."""
+    by_day: dict[tuple[ProjectShard, int], list[bytes]] = {}
+    for shard, minute in wanted:
+        by_day.setdefault((shard, layout.day_of(minute * MINUTE_US)), []).append(minute.to_bytes(4, "big"))
     return await read_postings(
         reader,
-        [Lookup(shard, layout.MINUTE, day, values) for shard in project.shards for day, values in by_day.items()],
+        [Lookup(shard, layout.MINUTE, day, values) for (shard, day), values in by_day.items()],
     )
 
 

@@ -5,24 +5,15 @@ calls themselves.
 """
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from typing import NamedTuple
 
 from aggregator.reading.rollups import LevelBlock
 from aggregator.reading.value_rollups import DayViews, read_slots
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.levels import Level
+from aggregator.rollups.orders import Order
 from aggregator.rollups.series import OF_LATENCY, OF_USAGE, USAGE_METRICS
 from aggregator.store.reader import StoreReader
-
-
-class Order(StrEnum):
-    """A quantity that calls are ranked by, the largest first: start, start of those that failed, latency, or cost."""
-
-    NEWEST = "newest"
-    FAILING = "failing"
-    SLOWEST = "slowest"
-    DEAREST = "dearest"
 
 
 class Slot(NamedTuple):

@@ -23,8 +23,10 @@ from aggregator.rollups.cell import (
     rows_field,
     sketches_field,
 )
+from aggregator.rollups.levels import MINUTES
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
 from aggregator.rollups.tally import PackedTally
+from aggregator.rollups.views import ALL_CALLS
 from aggregator.segments.frame import PackedOverflow
 from aggregator.writing.overflow import Overflow, take_rows_beside, without_rows
 from aggregator.writing.slot_gains import Gains, gains_by_slot
@@ -162,6 +164,11 @@ class Cells:
         for (key, place), (cell, beside) in sealed_cells(absent, stored, self._read, self._frames).items():
             absent[key][place].take_over(cell, beside, write)
         return stored
+
+    def calls_of(self, minute: ProjectMinute) -> int:
+        """How many calls there are of a minute that the last batch has changed."""
+        block, slot = MINUTES.block_and_slot(minute[1])
+        return self._blocks[self._keys.rollups(minute[0], MINUTES, block)][first_place(slot) + ALL_CALLS].cell.calls
 
     def forget(self, key: str, places: Iterable[int]) -> None:
         """Drop cells that have been sealed, if they are at hand."""

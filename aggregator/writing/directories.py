@@ -6,7 +6,7 @@ from aggregator.layout.keys import day_of
 from aggregator.layout.slots import ProjectMinute
 from aggregator.layout.write import ShardWrite
 from aggregator.rollups.tally import PackedTally, merge_tallies
-from aggregator.rollups.views import ViewDirectory
+from aggregator.rollups.views import View, ViewDirectory
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import MINUTE_US
 from aggregator.writing.batch_changes import BatchChanges, CallGroup, ProjectDay
@@ -60,6 +60,10 @@ class Directories:
         for field, value in fields_to_set.items():
             write.set(self._keys.views(project, day_of(minute * MINUTE_US)), field, value)
         return views
+
+    def view_of_op(self, project: int, day: int, op_name: str) -> int | None:
+        """The number of the view of an op, on a day of the batch at hand; None where it has none."""
+        return self._directories[project, day].numbers.get(View(op_name=op_name))
 
     def _load(self, days: set[ProjectDay]) -> None:
         unknown = sorted(day for day in days if day not in self._directories)

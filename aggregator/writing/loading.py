@@ -44,6 +44,11 @@ def load_numbered(wanted: range, records: Records, store: ShardStore, frames: Fr
     return found
 
 
+def load_numbers(wanted: Iterable[int], records: Records, store: ShardStore, frames: FrameCache) -> None:
+    """Load those of these records that are not at hand, without their ancestors."""
+    _load_numbers([number for number in wanted if number not in records.calls], records, store, frames)
+
+
 def _load_ancestors(lowest: list[int], records: Records, store: ShardStore, frames: FrameCache) -> None:
     """Load the ancestors of these calls, generation by generation."""
     calls = records.calls

@@ -67,6 +67,10 @@ class PostingTails:
                 if isinstance(value, bytes) and (tail := self._tails.pop(prefix + value, None)) is not None:
                     self.bytes_kept -= ENTRY_BYTES + len(prefix) + len(value) + len(tail)
 
+    def latest(self, key: str, value: bytes) -> bytes | None:
+        """The latest postings of a value, if they are here, as they are of what a batch has just appended to."""
+        return self._tails.get(key.encode() + value)
+
     def _appended_to(self, changes: BatchChanges) -> Iterator[tuple[str, str, int, Mapping[bytes, Sequence[bytes]]]]:
         """The keys of postings and of their full blocks, the day, and the numbers that come to each value."""
         for (project, day), indexes in changes.postings.items():

@@ -1,8 +1,9 @@
 """What a shard's writer has in memory: all that it knows of what Redis holds, and what it reads of the rest."""
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from functools import partial
 
+from aggregator.calls.call import Call
 from aggregator.layout.write import ShardWrite
 from aggregator.prices.book import PriceBook
 from aggregator.rollups.levels import Retention
@@ -12,12 +13,14 @@ from aggregator.writing.cell_cache import Cells
 from aggregator.writing.changes import KnownNumbers, note_blocks, write_changes
 from aggregator.writing.directories import Directories
 from aggregator.writing.expiry import ExpiredChunks
+from aggregator.writing.first_calls import BusyMinutes
 from aggregator.writing.ids import Ids
 from aggregator.writing.kept_projects import KeptProjects
 from aggregator.writing.kept_retention import KeptRetention
 from aggregator.writing.known_expiries import KnownExpiries
 from aggregator.writing.latest_starts import LatestStarts
 from aggregator.writing.limits import ShardLimits
+from aggregator.writing.loading import load_numbers
 from aggregator.writing.objects_access import ObjectsAccess
 from aggregator.writing.posting_moving import PostingMoving
 from aggregator.writing.posting_tails import PostingTails
@@ -64,12 +67,21 @@ class ShardState:
         self.tails = PostingTails(keys)
         self.starts = LatestStarts(keys)
         self.cells = Cells(keys, present, objects.frames)
+        latest, calls_of = self.tails.latest, self.cells.calls_of
+        self.busy = BusyMinutes(keys, limits, present, latest, calls_of, self._load, self._view_of_op)
         self.upkeep = Upkeep(store, retention, limits, present, objects)
         self.directories = Directories(store, limits.views_max)
         self.expiries = KnownExpiries()
         self.postings = PostingMoving(store, limits.seal_after_s, next_number, retention, self._forget_moved)
         dropped = (int(fields.get(name, 0)) for name in ("chunks_dropped", "dropped_before_us"))
         self.expired = ExpiredChunks(store, retention, *dropped)
+
+    def _load(self, numbers: Iterable[int]) -> Mapping[int, Call]:
+        load_numbers(numbers, self.records, self.store, self.frames)
+        return self.records.calls
+
+    def _view_of_op(self, project: int, day: int, op_name: str) -> int | None:
+        return self.directories.view_of_op(project, day, op_name)
 
     def note_as_of(self, as_of_us: int | None) -> None:
         """All that was in the log before this instant is known, or will be with the batch at hand (None: not said)."""
@@ -80,10 +92,11 @@ class ShardState:
         write_changes(changes, self.records, known, self.keys, self.retention, write)
         rows_still_shown = self.cells.rows_still_shown
         by_view = self.directories.by_view(changes, write)
-        absent = self.tails.absent(changes) | self.starts.absent(by_view)
+        absent = self.tails.absent(changes) | self.starts.absent(by_view) | self.busy.absent(by_view)
         touched, stored = self.cells.add(by_view, absent, write)
         self.starts.add(by_view, changes.latest_starts_us, stored, write)
         self.tails.append(changes, stored, self.retention, write)
+        self.busy.note(by_view, changes, self.records.calls, stored, self.retention, write)
         changes.counters["rows_still_shown"] += self.cells.rows_still_shown - rows_still_shown
         note_blocks(touched, self.keys, self.retention, write)
         self.upkeep.note(touched, changes.records, self.records.next_number, until_us, write)
@@ -114,4 +127,5 @@ class ShardState:
         self.tails.trim(self.limits.posting_tails_bytes_max)
         self.expiries.note(write)
         self.expiries.trim(self.limits.expiries_cached_max)
+        self.busy.trim()
         self.directories.trim(self.limits.directories_cached_max)

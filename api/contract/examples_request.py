@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from aggregator.reading.slot_bounds import Order
+from aggregator.rollups.orders import Order
 from api.contract.field_types import InstantUs, WholeNumber
 from api.contract.stats_request import CallsFilter, call_filter
 from api.contract.window_request import WindowReq, at_most, window

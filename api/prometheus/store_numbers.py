@@ -10,9 +10,9 @@ from aggregator.calls.call import Call
 from aggregator.layout.shown_rules import ShownRule, ShownRules
 from aggregator.reading.ranked_calls import RankedCall
 from aggregator.reading.rollups import TooMuchToRead, Wanted
-from aggregator.reading.slot_bounds import Order
 from aggregator.reading.view_rollups import ViewRollups, read_view_rollups
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES, Retention
+from aggregator.rollups.orders import Order
 from aggregator.rollups.views import NotKept
 from aggregator.store.reader import OpenedProject, StateLost, StoreAway, StoreReader, UnknownLayout
 from aggregator.time_units import DAY_US

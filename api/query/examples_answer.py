@@ -9,11 +9,13 @@ import msgspec
 from aggregator.calls.call import Call
 from aggregator.calls.packed_id import unpack_id
 from aggregator.reading.calls import select_minutes
-from aggregator.reading.ranked_calls import Ranking, RankingLimits, cost_of, rank_calls, rank_selected, usage_of
+from aggregator.reading.ranked_calls import Ranking, RankingLimits, rank_calls, rank_selected, usage_of
 from aggregator.reading.slot_bounds import Slot
 from aggregator.reading.value_rollups import views_of_days
-from aggregator.rollups.levels import Retention
+from aggregator.rollups.levels import MINUTES, Retention
+from aggregator.rollups.orders import cost_of
 from aggregator.rollups.totals import PICO_PER_DOLLAR
+from aggregator.rollups.views import OP
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.time_units import DAY_US
 from aggregator.timestamps import format_utc
@@ -107,17 +109,20 @@ async def rank_examples(
         selected = await select_calls(reader, project, question.filter, start_us, end_us)
         await rank_selected(reader, selected, ranking)
         return ranking, True
-    covered = cover(start_us, end_us)
-    # The calls of minutes that the window's edges cut are few, and no slot tells of them.
-    if covered.cut_minutes:
-        await rank_selected(reader, await select_minutes(reader, project, covered.cut_minutes), ranking)
-    days = range(start_us // DAY_US, (end_us - 1) // DAY_US + 1)
-    views = await views_of_days(reader, project, days, wanted)
 
     def is_kept(slot: Slot) -> bool:
         return slot.start_us >= level_reach_us(slot.level, now_us, retention)
 
-    return ranking, await rank_calls(reader, project, views, _slots(covered), question.order, ranking, is_kept, limits)
+    covered = cover(start_us, end_us)
+    # No call of a minute that the window's edges cut is beyond what the whole minute says, where that still is.
+    cut = [Slot(MINUTES, minute) for minute in covered.cut_minutes]
+    if gone := [slot.number for slot in cut if not is_kept(slot)]:
+        await rank_selected(reader, await select_minutes(reader, project, gone), ranking)
+    slots = [*_slots(covered), *filter(is_kept, cut)]
+    days = range(start_us // DAY_US, (end_us - 1) // DAY_US + 1)
+    views = await views_of_days(reader, project, days, wanted)
+    are_kept = wanted.dimensions in (0, OP)
+    return ranking, await rank_calls(reader, views, slots, question.order, ranking, is_kept, are_kept, limits)
 
 
 def _slots(covered: Cover) -> list[Slot]:

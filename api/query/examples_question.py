@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from aggregator.reading.slot_bounds import Order
+from aggregator.rollups.orders import Order
 from api.query.questions import CallFilter
 
 

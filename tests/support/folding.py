@@ -45,12 +45,11 @@ SHARD = ShardName("callmeter", "calls", 0)
 PROJECT = "acme/agents"
 KEEP_ALL = Retention(*(3650 * DAY_S,) * 4)
 ROOMY = ShardLimits()
+_CACHED = dict.fromkeys(("calls_cached_max", "cells_cached_max", "expiries_cached_max", "directories_cached_max"), 1)
 TINY = ShardLimits(
-    calls_cached_max=1,
-    cells_cached_max=1,
-    expiries_cached_max=1,
-    directories_cached_max=1,
+    **_CACHED,
     posting_tails_bytes_max=1,
+    busy_calls_min=2,
     seal_after_s=-10 * DAY_S,  # everything is sealed before the next batch, which takes it out again
 )
 
@@ -234,7 +233,7 @@ class _StateReader:
             return {f"{name} {rest}": {int(slot) for slot in kept}}
         if kind in ("x", "w"):
             return {f"{name} postings {parts[-1]}": self._postings(project, int(parts[-1]))}
-        assert kind in ("y", "z"), rest
+        assert kind in ("y", "z", "first"), rest  # the last goes by batches, too
         return {f"{name} {rest}": kept} if kind == "z" else {}
 
     def _open_calls(self, fields: Mapping[bytes, bytes]) -> dict[tuple[str, str], Any]:

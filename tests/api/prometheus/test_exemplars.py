@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aggregator.calls.call import Call
 from aggregator.calls.packed_id import pack_id
-from aggregator.reading.slot_bounds import Order
+from aggregator.rollups.orders import Order
 from api.prometheus.bad_query import BadQuery
 from api.prometheus.evaluation import parse
 from api.prometheus.exemplars import (

@@ -10,7 +10,7 @@ import redis.asyncio
 
 from aggregator.calls.packed_id import unpack_id
 from aggregator.reading.ranked_calls import RankingLimits
-from aggregator.reading.slot_bounds import Order
+from aggregator.rollups.orders import Order
 from aggregator.store.reader import StoreReader
 from aggregator.time_units import DAY_US, MINUTE_US
 from api.query.examples_answer import answer_examples, link_by, no_link, rank_examples
