@@ -9,6 +9,8 @@ from tests.servers.redis_server import RedisServer
 
 # Longer than an answer takes; what is read from the generation before is dropped then.
 GRACE = "5s"
+# Workers that seal and move all the time beside it take most of two cores.
+REBUILD_TIMEOUT_S = 900
 
 
 def while_sealing(stage: Stage) -> str:
@@ -30,7 +32,7 @@ def while_sealing(stage: Stage) -> str:
             before = trial.namespace()
             # What is live may be behind for a moment, when it is another one.
             with trial.redis_forgets():
-                said = operate(trial.pipeline.settings, "rebuild", "--grace", GRACE)
+                said = operate(trial.pipeline.settings, "rebuild", "--grace", GRACE, timeout_s=REBUILD_TIMEOUT_S)
             if said.status != 0 or trial.namespace() == before:
                 raise ChaosFailed(f"rebuild: {said.output} {said.errors}")
         trial.settle()

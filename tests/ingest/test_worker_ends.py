@@ -4,6 +4,7 @@ from aggregator.layout.keys import ShardName
 from aggregator.time_units import SECOND_US
 from ingest.kafka.partition import Partition
 from tests.protocol.memory_log import MemoryLog
+from tests.protocol.memory_objects import Kept
 from tests.protocol.memory_redis import MemoryRedis
 from tests.protocol.sent import MESSAGES
 from tests.protocol.stored import as_of_us, next_offset
@@ -19,7 +20,7 @@ def test_an_end_that_comes_late_says_nothing_of_now() -> None:
     when the worker has time."""
     now_us = BEGAN_US + 3_600 * SECOND_US
     log, server = MemoryLog((LATE, OTHER)), MemoryRedis(lambda: now_us // SECOND_US)
-    worker = WorkerProcess(Parts(), server, log, lambda: now_us, {})
+    worker = WorkerProcess(Parts(), server, log, lambda: now_us, Kept())
     worker.source.rebalances += [LATE, OTHER]
     worker.run(10, until="exec")  # both ends are in hand, the worker is busy with the other one
     now_us += SECOND_US

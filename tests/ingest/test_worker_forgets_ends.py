@@ -4,6 +4,7 @@ from aggregator.layout.keys import ShardName
 from aggregator.time_units import SECOND_US
 from ingest.kafka.partition import Partition
 from tests.protocol.memory_log import MemoryLog
+from tests.protocol.memory_objects import Kept
 from tests.protocol.memory_redis import MemoryRedis
 from tests.protocol.memory_store import Fault
 from tests.protocol.sent import MESSAGES
@@ -19,7 +20,7 @@ def test_what_was_forgotten_is_folded_before_an_end_counts() -> None:
     """The end was noticed; then the step under way fails, and Redis holds nothing: all is read again from the start."""
     now_us = BEGAN_US + 3_600 * SECOND_US
     log, server = MemoryLog((PARTITION,)), MemoryRedis(lambda: now_us // SECOND_US)
-    worker = WorkerProcess(Parts(), server, log, lambda: now_us, {})
+    worker = WorkerProcess(Parts(), server, log, lambda: now_us, Kept())
     worker.source.rebalances.append(PARTITION)
     for sent in MESSAGES[:5]:
         log.append(PARTITION, sent, now_us, 0)

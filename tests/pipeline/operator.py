@@ -24,14 +24,14 @@ class Said(NamedTuple):
         return json.loads(self.output)
 
 
-def operate(settings: Mapping[str, str], *arguments: str) -> Said:
+def operate(settings: Mapping[str, str], *arguments: str, timeout_s: float = COMMAND_TIMEOUT_S) -> Said:
     """Run `callmeter <arguments>` with these settings and no others."""
     done = subprocess.run(
         [sys.executable, "-m", "callmeter", *arguments],
         env={f"CALLMETER_{name}": text for name, text in with_cluster(settings).items()} | {"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
-        timeout=COMMAND_TIMEOUT_S,
+        timeout=timeout_s,
         check=False,
     )
     return Said(done.returncode, done.stdout, done.stderr)

@@ -9,6 +9,7 @@ from aggregator.layout.keys import ShardName
 from aggregator.time_units import SECOND_US
 from ingest.kafka.partition import Partition
 from tests.protocol.memory_log import MemoryLog
+from tests.protocol.memory_objects import Kept
 from tests.protocol.memory_redis import MemoryRedis, State
 from tests.protocol.memory_store import Fault
 from tests.protocol.sent import MESSAGES, Sent
@@ -56,7 +57,7 @@ class Protocol(RuleBasedStateMachine):
         self.now_us = BEGAN_US + 3_600 * SECOND_US
         self.log = MemoryLog(PARTITIONS)
         self.server = MemoryRedis(lambda: self.now_us // SECOND_US)
-        self.objects: dict[str, bytes] = {}
+        self.objects = Kept()
         self.workers = [self._new_worker() for _ in range(2)]
         self._expected: dict[tuple[Partition, int], Totals] = {}
         self._checked: State | None = None

@@ -6,10 +6,16 @@ from aggregator.objects.object_store import AlreadyThere, ObjectMissing, ObjectS
 from tests.protocol.memory_store import Fault, nothing_happens
 
 
+class Kept(dict[str, bytes]):
+    """All that an object store holds, by name, and whether workers reach it."""
+
+    is_away = False
+
+
 class MemoryObjects:
     """An ObjectStore as one client sees it; `kept` is shared. `before` is called with each command."""
 
-    def __init__(self, kept: dict[str, bytes], before: Callable[[str], Fault | None] = nothing_happens) -> None:
+    def __init__(self, kept: Kept, before: Callable[[str], Fault | None] = nothing_happens) -> None:
         self._kept = kept
         self._before = before
 

@@ -16,7 +16,7 @@ from ingest.kafka.message import DeadLetter
 from ingest.kafka.partition import Partition
 from ingest.worker import Worker, WorkerSettings
 from tests.protocol.memory_log import MemoryLog, MemorySource
-from tests.protocol.memory_objects import MemoryObjects
+from tests.protocol.memory_objects import Kept, MemoryObjects
 from tests.protocol.memory_redis import MemoryRedis
 from tests.protocol.memory_store import Fault, MemoryStore
 from tests.protocol.turns import TO_THE_END, Turns
@@ -30,6 +30,9 @@ GRACE_S = 1_000
 # not over.
 LIMITS = ShardLimits(seal_after_s=-10 * DAY_S, move_after_s=-10 * DAY_S, objects_grace_s=GRACE_S, collect_every_s=1)
 
+
+# What an object store is asked.
+OF_OBJECTS = ("put", "get", "delete", "list")
 
 # Steps of sealing, moving and collecting, one after the other.
 KEPT_UP_AT_ONCE = 40
@@ -73,7 +76,7 @@ class WorkerProcess:
         server: MemoryRedis,
         log: MemoryLog,
         clock_us: Callable[[], int],
-        objects: dict[str, bytes],
+        objects: Kept,
     ) -> None:
         self._parts = parts
         self._clock_us = clock_us
@@ -81,6 +84,7 @@ class WorkerProcess:
         self._turns = Turns()
         self._stores: dict[Partition, MemoryStore] = {}
         self.fault: Fault | None = None
+        self._kept = objects
         self._objects = parts.objects(objects, self._before)
         self.source = parts.source(log, self._turns.pause)
         settings = WorkerSettings(RETENTION.calls_s * SECOND_US)
@@ -133,6 +137,8 @@ class WorkerProcess:
 
     def _before(self, command: str) -> Fault | None:
         self._turns.pause(command)
+        if self._kept.is_away and command in OF_OBJECTS:
+            return Fault.UNSENT
         if self.fault is Fault.FULL and command not in ("register", "exec"):
             return None
         fault, self.fault = self.fault, None

@@ -18,13 +18,17 @@ from aggregator.layout.id_pages import IdTable
 from aggregator.objects.frame_cache import DamagedObject
 from aggregator.objects.object_store import ObjectMissing
 from aggregator.writing import ids, posting_moving
+from tests.protocol.collecting_mutants import OBJECT_MUTANTS
 from tests.protocol.machine import Protocol
 from tests.protocol.mutants import MUTANTS
+from tests.protocol.objects_machine import ObjectsProtocol
 from tests.protocol.worker_process import Parts
 from tests.support.small_chunks import small_chunks
 
 # About a minute; each interleaves some thirty events, and up to twenty commands to Redis in most of them.
 EXAMPLES = 300
+# Of these each has more that happens to objects.
+OBJECTS_EXAMPLES = 30
 # Every mutant is noticed long before; this only ends a search in vain.
 MUTANT_EXAMPLES_MAX = 3_000
 # Of some that were tried, the one that notices what is hardest to meet, reads of any state and no new fence, within
@@ -106,4 +110,23 @@ def test_every_rule_is_needed(mutant: str) -> None:
 
     # Wrong numbers, numbers of what is not there, or pointers into what is not there or is something else.
     with pytest.raises((AssertionError, KeyError, DamagedObject, ObjectMissing)):
+        run_state_machine_as_test(Mutant, settings=MUTANT)
+
+
+@pytest.mark.timeout(0 if CHAOS_EXAMPLES else 300)
+def test_protocol_of_objects() -> None:
+    """All of it holds, too, where objects are out of reach for long, and where a grace passes after Redis has fallen back."""
+    examples = CHAOS_EXAMPLES or OBJECTS_EXAMPLES
+    run_state_machine_as_test(ObjectsProtocol, settings=settings(PROTOCOL, max_examples=examples))
+
+
+@pytest.mark.parametrize("mutant", OBJECT_MUTANTS)
+def test_every_rule_of_objects_is_needed(mutant: str) -> None:
+    """Objects are missing without any one of their rules, and the state machine notices."""
+
+    @seed(MUTANT_SEED)
+    class Mutant(ObjectsProtocol):
+        parts: Parts = OBJECT_MUTANTS[mutant]
+
+    with pytest.raises(ObjectMissing):
         run_state_machine_as_test(Mutant, settings=MUTANT)
