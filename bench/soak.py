@@ -3,7 +3,7 @@
 The clock is simulated, hour by hour: a batch is what came in the hour, with what was held back until then; then the
 worker seals and moves what is due, as it does when idle. Once a simulated day it starts anew. The weeks lie ahead of
 the clock of Redis, which so drops nothing by itself: what is past its expiry by the simulated clock is dropped here.
-After `FILLED_DAYS` as much goes as comes, so that Redis and the worker must not grow any more. At the end hours of
+After two weeks as much goes as comes, so that Redis and the worker must not grow any more. At the end hours of
 every day that is kept are verified, records against rollups and trees, and every object is read.
 
 `python -m bench --only soak --calls 10000000` takes as many calls as one waits for.
@@ -42,8 +42,6 @@ from callmeter.window_verification import verify_window
 SHARD = ShardName("soak", "calls", 0)
 DAYS, WEEK_DAYS = 28, 7
 KEPT = Retention(7 * DAY_S, 7 * DAY_S, 7 * DAY_S, 10 * DAY_S)
-# The hours of a day, a day after its end; and what is retired a week later, which is on disk alone.
-FILLED_DAYS = 14
 # Not after what they are about is past its retention: a worker would refuse them.
 LATE_SHARE, LATE_DAYS_MAX = 0.01, 6
 LIMITS = ShardLimits(seal_after_s=HOUR_S)
@@ -155,10 +153,13 @@ def expire(client: Any, now_s: int) -> int:
 
 
 def _memory(title: str, weights: Sequence[Weight]) -> Iterator[Line]:
-    """Compares the last week with the one before, by the most of each; a line for each week's end of Redis."""
+    """Compares the last whole days, a week, with the week before, by the most of each; a line for each week's end of
+    Redis.
+    """
     for week in range(WEEK_DAYS, DAYS + 1, WEEK_DAYS):
         yield alone(f"{title}: Redis after {week} days", "MB", [weights[week - 1].redis_bytes / 1e6])
-    last, before = weights[-WEEK_DAYS:], weights[FILLED_DAYS : FILLED_DAYS + WEEK_DAYS]
+    whole = weights[:-1]  # all that was held back until then comes on the last day
+    last, before = whole[-WEEK_DAYS:], whole[-2 * WEEK_DAYS : -WEEK_DAYS]
     for number, what in enumerate(WEIGHED):
         ours, other = (max(weight[number] for weight in week) / 1e6 for week in (last, before))
         # Objects are deleted a week after they are retired: they grow until then.

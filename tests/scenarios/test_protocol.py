@@ -115,7 +115,7 @@ def test_every_rule_is_needed(mutant: str) -> None:
 
 @pytest.mark.timeout(0 if CHAOS_EXAMPLES else 300)
 def test_protocol_of_objects() -> None:
-    """All of it holds, too, where objects are out of reach for long, and where a grace passes after Redis has fallen back."""
+    """All of it holds, too, where objects are long out of reach, and a grace passes after Redis has fallen back."""
     examples = CHAOS_EXAMPLES or OBJECTS_EXAMPLES
     run_state_machine_as_test(ObjectsProtocol, settings=settings(PROTOCOL, max_examples=examples))
 
