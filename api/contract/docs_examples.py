@@ -115,7 +115,8 @@ EXAMPLES = (
         "breakdown",
         "Who fails, who is slow, who is dear",
         "One row for each op, model, user, run or class of error, ordered by any of its numbers; what is beyond "
-        "<code>limit</code> is one row more. <code>compare</code> adds the window before. Instants may be relative.",
+        "<code>limit</code> is one row more. <code>compare</code> adds the window before, <code>more_starts</code> shorter "
+        "windows with the same end. Instants may be relative.",
         "/calls/breakdown",
         {
             "project_id": "acme/agents",
@@ -124,6 +125,7 @@ EXAMPLES = (
             "call_metrics": [{"metric": "error_count"}],
             "limit": 1,
             "compare": "previous",
+            "more_starts": ["-5m"],
         },
         {
             "start": "2026-03-01T09:00:00Z",
@@ -143,6 +145,23 @@ EXAMPLES = (
             "total": {"sum_error_count": 20, "count": 1010, "previous": {"sum_error_count": 5, "count": 990}},
             "previous_start": "2026-03-01T08:00:00Z",
             "previous_end": "2026-03-01T09:00:00Z",
+            "windows": [
+                {
+                    "start": "2026-03-01T09:55:00Z",
+                    "end": "2026-03-01T10:00:00Z",
+                    "rows": [
+                        {
+                            "value": "weave:///acme/agents/op/search:v3",
+                            "sum_error_count": 9,
+                            "count": 18,
+                            "share": 1.0,
+                            "previous": None,
+                        }
+                    ],
+                    "rest": {"values": 4, "sum_error_count": 0, "count": 66},
+                    "total": {"sum_error_count": 9, "count": 84},
+                }
+            ],
         },
     ),
     Example(
