@@ -115,8 +115,8 @@ EXAMPLES = (
         "breakdown",
         "Who fails, who is slow, who is dear",
         "One row for each op, model, user, run or class of error, ordered by any of its numbers; what is beyond "
-        "<code>limit</code> is one row more. <code>compare</code> adds the window before, <code>more_starts</code> shorter "
-        "windows with the same end. Instants may be relative.",
+        "<code>limit</code> is one row more. <code>compare</code> adds the window before, <code>more_starts</code> "
+        "shorter windows with the same end. Instants may be relative.",
         "/calls/breakdown",
         {
             "project_id": "acme/agents",
