@@ -27,7 +27,6 @@ def test_an_end_that_comes_late_says_nothing_of_now() -> None:
     log.append(LATE, MESSAGES[0], now_us, 0)
     now_us += 10 * SECOND_US
     worker.run(10)
-    worker.run(10)
     assert next_offset(server.state, LATE_SHARD) is None
     assert 0 < as_of_us(server.state, LATE_SHARD) < log.messages[LATE][0].broker_us
     worker.run(10)
