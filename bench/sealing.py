@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aggregator.layout.keys import ShardKeys
-from aggregator.layout.moved import CALLS_LETTER, OWNER
+from aggregator.layout.moved import CALLS_LETTER, OWNER, POSTINGS_LETTER
 from aggregator.layout.sealed import object_prefix
 from aggregator.objects.directory_store import DirectoryStore
 from aggregator.rollups.levels import LEVELS
@@ -60,6 +60,7 @@ def run(scale: Scale) -> Iterator[Line]:
         name = f"rollups by {level.slot_s} s"
         yield from _lines(name, level.letter, calls, hot[level.letter], sealed[level.letter])
     parts = {"records": (_records(hot), _records(moved), in_objects[CALLS_LETTER])}
+    parts["indexes"] = (hot["indexes"], moved["indexes"], in_objects[POSTINGS_LETTER])
     parts |= {one.letter: (hot[one.letter], moved[one.letter], in_objects[one.letter]) for one in LEVELS}
     for part, sizes in parts.items():
         yield from _moved_lines(part, calls, *sizes)
@@ -83,7 +84,7 @@ def _moved_lines(part: str, calls: int, hot: float, moved: float, in_objects: fl
 
 
 def _object_bytes(objects: DirectoryStore) -> Counter[str]:
-    """Return what objects of each level, and of calls, take."""
+    """Return what objects of each level, of calls, and of indexes, take."""
     prefix = object_prefix(ShardKeys(SHARD).objects)
     found: Counter[str] = Counter()
     for one in objects.listed(prefix):

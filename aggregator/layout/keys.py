@@ -33,6 +33,8 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     {tag}:unsealed_calls  hash    full chunks of calls that have records which are not sealed -> nothing
     {tag}:unsealed        hash    pieces of blocks that have cells which are not sealed -> nothing
     {tag}:unsealed_postings  hash  P + ":" + D of postings that came since those of that day were last moved to pages
+    {tag}:unmoved_postings  hash  P + ":" + D of pages of postings that are to go into objects -> nothing, or `begun`
+                                  where some of them have
     {tag}:unmoved_calls   hash    chunks of calls whose frame is to go into an object -> when the newest of them began
     {tag}:unmoved         hash    blocks that have frames in Redis which are to go into objects -> nothing
     {tag}:objects         hash    name of an object -> which blocks point into it (aggregator/layout/moved.py)
@@ -44,7 +46,8 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
                                   (aggregator/layout/postings.py)
     {tag}:P:y:K:D         hash    block number + ":" + value -> a full block of postings
     {tag}:P:w:D           hash    page number -> postings of all indexes by hashed value, of values to which nothing has
-                                  come for a while; and `table` (aggregator/layout/posting_pages.py)
+                                  come for a while; and `table` (aggregator/layout/posting_pages.py); of pages that
+                                  have moved into objects `moved` (aggregator/layout/moved_postings.py)
     {tag}:P:z:K:D         zset    the distinct refs of index K, by name, for prefixes
     {tag}:P:first:D       hash    first calls of busy minutes of day D (aggregator/layout/first_calls.py)
     {tag}:P:open:T        hash    record number -> open call of trace T (aggregator/layout/open_calls.py)
@@ -110,6 +113,7 @@ class ShardKeys:
         self.unsealed_calls = f"{self._tag}:unsealed_calls"
         self.unsealed_postings = f"{self._tag}:unsealed_postings"
         self.unmoved = f"{self._tag}:unmoved"
+        self.unmoved_postings = f"{self._tag}:unmoved_postings"
         self.unmoved_calls = f"{self._tag}:unmoved_calls"
         self.objects = f"{self._tag}:objects"
         self.retired = f"{self._tag}:retired"

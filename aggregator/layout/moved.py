@@ -1,7 +1,8 @@
 """Which objects a shard's sealed cells are in, and which blocks point into each.
 
 An object holds frames of blocks of one level and one UTC day, or frames of chunks of calls (sealed_calls.py) of which
-the newest began on that day: with `c` for a level, 0 for a project, and the chunk's number for the block's.
+the newest began on that day: with `c` for a level, 0 for a project, and the chunk's number for the block's; or pages of
+postings of that day (moved_postings.py): with `x` for a level, and the day for the block's number.
 
 It is named `day-level-offset-random`, below the shard's tag as a path:
 `callmeter/calls/0/20514-h-1200-9f86d081884c7d65`. `{tag}:objects` has an entry for each object that a block points
@@ -34,6 +35,7 @@ _LEVELS = {level.letter: level for level in LEVELS}
 
 
 CALLS_LETTER = "c"
+POSTINGS_LETTER = "x"
 NO_PROJECT = 0  # chunks hold calls of all projects
 
 
@@ -97,7 +99,7 @@ def object_name(of: LevelDay, offset: int, drawn: str) -> str:
 
 
 def named_level_day(name: str) -> LevelDay:
-    """Return what an object of this name, which holds no calls, holds."""
+    """Return what an object of this name, which holds neither calls nor postings, holds."""
     day, letter, _, _ = name.split("-")
     return LevelDay(_LEVELS[letter], int(day))
 
@@ -107,6 +109,16 @@ def calls_object_name(day: int, offset: int, drawn: str) -> str:
     return f"{day}-{CALLS_LETTER}-{offset}-{drawn}"
 
 
+def postings_object_name(day: int, offset: int, drawn: str) -> str:
+    """The name of an object that holds postings; see `object_name`."""
+    return f"{day}-{POSTINGS_LETTER}-{offset}-{drawn}"
+
+
+def is_of_postings(name: str) -> bool:
+    """Whether an object of this name holds postings."""
+    return name.split("-")[1] == POSTINGS_LETTER
+
+
 def is_of_calls(name: str) -> bool:
     """Whether an object of this name holds calls."""
     return name.split("-")[1] == CALLS_LETTER
@@ -114,7 +126,7 @@ def is_of_calls(name: str) -> bool:
 
 def kept_until_s(name: str, retention: Retention) -> int:
     """Return until when what an object of this name holds is kept (Unix s)."""
-    if is_of_calls(name):
+    if is_of_calls(name) or is_of_postings(name):
         return (int(name.split("-")[0]) + 1) * DAY_S + retention.calls_s
     of = named_level_day(name)
     return of.end_s + retention.level_s(of.level)

@@ -1,7 +1,8 @@
-"""Reading postings: those that came lately, and those on pages, beside a writer that moves them from one to the other.
+"""Reading postings: those that came lately, those on pages, and those on pages in objects, beside a writer that moves
+them from one to the next.
 
-They move to pages, never back, so what came lately is read first. How many pages there are is read before them, and
-again with them: if it is another by then, the pages are others, and are read again.
+They move on, never back, so what came lately is read first. How many pages there are, and which are in objects, is read
+before the pages, and again with them: if it is another by then, the pages are others, and are read again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,10 +10,15 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from aggregator.layout.id_pages import TABLE_FIELD, IdTable, place_of, unpack_table
+from aggregator.layout.moved_postings import MOVED_FIELD, MovedPages, unpack_moved, unpack_section
 from aggregator.layout.posting_pages import hash_of, numbers_on
 from aggregator.layout.postings import block_field, unpack_block, unpack_latest
+from aggregator.objects.frame_cache import DamagedObject, Located
+from aggregator.objects.object_store import ObjectStoreAway
 from aggregator.reading.ids import Numbers
+from aggregator.reading.records import DamagedCalls
 from aggregator.reading.rollups import TooMuchToRead
+from aggregator.segments.compression import CorruptFrame
 from aggregator.store.reader import Command, ProjectShard, StateLost, StoreReader
 
 # About 1 KB of memory and 2 µs each; who needs more asks for rollups, or a shorter window.
@@ -23,6 +29,8 @@ BLOCK_READS_AT_ONCE_MAX = 5
 # Of some hundred bytes to a few KB; so few that no command is cut in two.
 PAGES_PER_COMMAND_MAX = 100
 COMMANDS_AT_ONCE_MAX = 10
+# Of some 10 KB each.
+SECTIONS_AT_ONCE_MAX = 100
 # Pages become more by some at a time, between two batches.
 READS_MAX = 10
 
@@ -46,6 +54,20 @@ def exists(shard: ProjectShard, index: str, day: int) -> Command:
     return "EXISTS", shard.keys.postings(shard.project, index, day), shard.keys.posting_pages(shard.project, day)
 
 
+class _Pages(msgspec.Struct, frozen=True):
+    """Values that are looked up on pages: how many of these there are, and where those are that have moved."""
+
+    lookup: Lookup
+    table: IdTable
+    moved: bytes | None
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Return the hash and the page of each value."""
+        hashes = [hash_of(self.table.hash_key, self.lookup.index, value) for value in self.lookup.values]
+        return [(hashed, place_of(hashed, self.table.pages)) for hashed in hashes]
+
+
 class _Reading:
     """What is selected so far, within the limit of what one answer may read."""
 
@@ -61,11 +83,17 @@ class _Reading:
             raise TooMuchToRead(f"the filter selects more than {CALLS_READ_MAX:,} calls")
         self.selected.setdefault(shard, set()).update(numbers)
 
+    def add_page(self, shard: ProjectShard, page: bytes | None, number: int, pages: int, hashed: int) -> None:
+        """Take in what a page, of so many, has of the value with this hash."""
+        if page is not None:
+            numbers = numbers_on(page, number, pages, hashed)
+            self.add(shard, numbers, len(numbers))
+
 
 async def read_postings(reader: StoreReader, lookups: Sequence[Lookup], read: int = 0) -> Numbers:
     """The numbers behind these values. `read`: how many have been read for the same answer before.
 
-    Raises TooMuchToRead, and StateLost where postings are moved again and again.
+    Raises TooMuchToRead, StateLost where postings are moved again and again, and DamagedCalls.
     """
     reading = _Reading(reader, read)
     replies = iter(
@@ -75,22 +103,23 @@ async def read_postings(reader: StoreReader, lookups: Sequence[Lookup], read: in
                 for one in lookups
                 for command in (
                     ("HMGET", one.shard.keys.postings(one.shard.project, one.index, one.day), *one.values),
-                    ("HGET", one.pages_key, TABLE_FIELD),
+                    ("HMGET", one.pages_key, TABLE_FIELD, MOVED_FIELD),
                 )
             ]
         )
     )
-    tables: list[tuple[Lookup, IdTable]] = []
+    paged: list[_Pages] = []
     blocks: list[tuple[ProjectShard, Command]] = []
-    for lookup, latest, table in zip(lookups, replies, replies, strict=True):
+    for lookup, latest, (table, moved) in zip(lookups, replies, replies, strict=True):
         blocks += _take_latest(lookup, latest, reading)
-        if table is not None:
-            tables.append((lookup, unpack_table(table)))
+        for at in range(0, len(lookup.values), PAGES_PER_COMMAND_MAX):
+            some = msgspec.structs.replace(lookup, values=lookup.values[at : at + PAGES_PER_COMMAND_MAX])
+            paged.append(_Pages(some, unpack_table(table), moved))
     await _read_blocks(blocks, reading)
     for _ in range(READS_MAX):
-        if not tables:
+        paged = await _read_pages(paged, reading)
+        if not paged:
             return reading.selected
-        tables = await _read_pages(tables, reading)
     raise StateLost("postings were moved again and again while they were read")
 
 
@@ -120,36 +149,52 @@ async def _read_blocks(blocks: Sequence[tuple[ProjectShard, Command]], reading: 
                 reading.add(shard, unpack_block(block or b""), 0)
 
 
-async def _read_pages(tables: Sequence[tuple[Lookup, IdTable]], reading: _Reading) -> list[tuple[Lookup, IdTable]]:
-    """Take in what is on pages; returns the look-ups whose pages had become others, with the tables of now."""
-    again: list[tuple[Lookup, IdTable]] = []
-    pieces = [
-        (msgspec.structs.replace(lookup, values=lookup.values[at : at + PAGES_PER_COMMAND_MAX]), table)
-        for lookup, table in tables
-        for at in range(0, len(lookup.values), PAGES_PER_COMMAND_MAX)
-    ]
-    for at in range(0, len(pieces), COMMANDS_AT_ONCE_MAX):
-        some = [(lookup, table, _places(lookup, table)) for lookup, table in pieces[at : at + COMMANDS_AT_ONCE_MAX]]
+async def _read_pages(paged: Sequence[_Pages], reading: _Reading) -> list[_Pages]:
+    """Take in what is on pages; returns those whose pages had become others, as they are now."""
+    again: list[_Pages] = []
+    in_redis = [(one, one.places) for one in paged if one.table.pages]
+    done = [one for one in paged if not one.table.pages]
+    for at in range(0, len(in_redis), COMMANDS_AT_ONCE_MAX):
+        some = in_redis[at : at + COMMANDS_AT_ONCE_MAX]
         replies = await reading.reader.fetch(
             [
-                ("HMGET", lookup.pages_key, TABLE_FIELD, *dict.fromkeys(place for _, place in places))
-                for lookup, _, places in some
+                ("HMGET", one.lookup.pages_key, TABLE_FIELD, MOVED_FIELD, *dict.fromkeys(page for _, page in places))
+                for one, places in some
             ]
         )
-        for (lookup, table, places), (stored, *pages) in zip(some, replies, strict=True):
-            now = unpack_table(stored)
-            if stored is not None and not now.places_as(table):
-                again.append((lookup, now))
+        for (one, places), (stored, moved, *pages) in zip(some, replies, strict=True):
+            table = unpack_table(stored)
+            if moved != one.moved or not table.places_as(one.table):
+                again.append(_Pages(one.lookup, table, moved))
                 continue
-            by_place = dict(zip(dict.fromkeys(place for _, place in places), pages, strict=True))
-            for hashed, place in places:
-                if (page := by_place[place]) is not None:
-                    numbers = numbers_on(page, place, table.pages, hashed)
-                    reading.add(lookup.shard, numbers, len(numbers))
+            done.append(one)
+            by_number = dict(zip(dict.fromkeys(page for _, page in places), pages, strict=True))
+            for hashed, number in places:
+                reading.add_page(one.lookup.shard, by_number[number], number, one.table.pages, hashed)
+    await _read_moved(done, reading)
     return again
 
 
-def _places(lookup: Lookup, table: IdTable) -> list[tuple[int, int]]:
-    """The hash and the page of each value."""
-    hashes = [hash_of(table.hash_key, lookup.index, value) for value in lookup.values]
-    return [(hashed, place_of(hashed, table.pages)) for hashed in hashes]
+async def _read_moved(paged: Sequence[_Pages], reading: _Reading) -> None:
+    """Take in what is on pages in objects."""
+    by_section: dict[Located, list[tuple[ProjectShard, MovedPages, int, int]]] = {}
+    for one in paged:
+        for moved in unpack_moved(one.moved):
+            for value in one.lookup.values:
+                hashed = hash_of(moved.hash_key, one.lookup.index, value)
+                if (found := moved.place(hashed)) is not None:
+                    number, location = found
+                    place = location.located(one.lookup.pages_key)
+                    by_section.setdefault(place, []).append((one.lookup.shard, moved, number, hashed))
+    sections = list(by_section)
+    for at in range(0, len(sections), SECTIONS_AT_ONCE_MAX):
+        some = sections[at : at + SECTIONS_AT_ONCE_MAX]
+        try:
+            contents = await reading.reader.frames.read_aside(some)
+            for section in some:
+                pages = unpack_section(contents[section])
+                for shard, moved, number, hashed in by_section[section]:
+                    page = pages[number % moved.pages_per_section]
+                    reading.add_page(shard, page, number, moved.pages, hashed)
+        except (ObjectStoreAway, DamagedObject, CorruptFrame) as why:
+            raise DamagedCalls(str(why)) from why

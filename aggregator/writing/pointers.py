@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from aggregator.layout.moved import MovedObject, drop_pointers, is_of_calls, named_level_day, unpack_objects
+from aggregator.layout.moved import (
+    MovedObject,
+    drop_pointers,
+    is_of_calls,
+    is_of_postings,
+    named_level_day,
+    unpack_objects,
+)
+from aggregator.layout.moved_postings import MOVED_FIELD, unpack_moved
 from aggregator.layout.sealed import DIRECTORY_FIELD, Location, unpack_directory
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, unpack_pointer
 from aggregator.layout.slots import Block
@@ -12,7 +20,10 @@ from aggregator.store.shard_store import ShardStore
 
 
 class Pointers(NamedTuple):
-    """Where a block, or a chunk, points to in an object, by the frame's number. `exists`: it has frames at all."""
+    """Where a block, a chunk, or a day of postings, points to in an object, by the number of frame or section.
+
+    `exists`: it has some at all.
+    """
 
     exists: bool
     frames: dict[int, Location]
@@ -34,6 +45,8 @@ def read_pointers(store: ShardStore, name: str, entry: MovedObject) -> dict[tupl
     """The pointers into an object of each block that its entry names, by project and number."""
     if is_of_calls(name):
         return _of_chunks(store, name, entry)
+    if is_of_postings(name):
+        return _of_days(store, name, entry)
     level = named_level_day(name).level
     keys = {store.keys.rollups(*Block(project, level, number)): (project, number) for project, number in entry.blocks}
     found = {}
@@ -51,4 +64,14 @@ def _of_chunks(store: ShardStore, name: str, entry: MovedObject) -> dict[tuple[i
         moved = unpack_pointer(stored)
         ours = moved is not None and moved.location.name == name
         found[keys[str(key)]] = Pointers(stored is not None, {0: moved.location} if moved and ours else {})
+    return found
+
+
+def _of_days(store: ShardStore, name: str, entry: MovedObject) -> dict[tuple[int, int], Pointers]:
+    keys = {store.keys.posting_pages(*day): day for day in entry.blocks}
+    found = {}
+    for key, [stored] in store.read_fields({key: [MOVED_FIELD] for key in keys}).items():
+        moved = [one for one in unpack_moved(stored) if one.name == name]
+        frames = {section: one.location(section) for one in moved for section in one.sections}
+        found[keys[str(key)]] = Pointers(stored is not None, frames)
     return found

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from aggregator.layout.id_pages import TABLE_FIELD, IdTable, new_table, pack_table, unpack_table
 from aggregator.layout.keys import INDEXES
+from aggregator.layout.moved_postings import MOVED_FIELD, unpack_moved
 from aggregator.layout.posting_pages import Entry, entries_of, hash_of, pages_to_rewrite, rewrite
 from aggregator.layout.postings import unpack_latest
 from aggregator.layout.write import Field, ShardWrite
@@ -18,6 +19,7 @@ from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import SECOND_US
 from aggregator.writing.batch_changes import ProjectDay
 from aggregator.writing.changes import day_expiry
+from aggregator.writing.posting_page_moving import PostingPageMoving
 
 # What a step looks at: some 10 ms of a worker.
 VALUES_PER_STEP = 500
@@ -38,7 +40,8 @@ class PostingMoving:
     """Which days of projects have postings that are to be moved, and how far the pass at hand is.
 
     `seal_after_s`: how long postings stay where they came; None: for ever. `next_number`: that of the next new record.
-    `moved` is told what has been written. Methods raise what the store raises; after that nothing here is right.
+    `pages` is told what has pages that may go on into objects, `moved` what has been written.
+    Methods raise what the store raises; after that nothing here is right.
     """
 
     def __init__(
@@ -47,18 +50,20 @@ class PostingMoving:
         seal_after_s: int | None,
         next_number: int,
         retention: Retention,
+        pages: PostingPageMoving,
         moved: Callable[[ShardWrite], None],
     ) -> None:
-        self._store, self._retention, self._moved = store, retention, moved
+        self._store, self._retention = store, retention
+        self._pages, self._moved = pages, moved
         self._seal_after_us = _NEVER_US if seal_after_s is None else seal_after_s * SECOND_US
         [waiting] = store.read_hashes([store.keys.unsealed_postings])
         self._days = set(map(_named_day, waiting))
         self._came_since: set[ProjectDay] = set()
+        self._half_moved: set[ProjectDay] = set()
         # What came before this writer began does not wait.
         self._pass = _Pass(next_number, 0) if self._days else None
         self._left: list[tuple[ProjectDay, str]] | None = None
         self._cursor = 0
-        self._table: tuple[ProjectDay, IdTable] | None = None
 
     def note(self, days: Iterable[ProjectDay], write: ShardWrite) -> None:
         """A batch brings postings of these days."""
@@ -70,25 +75,37 @@ class PostingMoving:
                 self._days.add(day)
                 write.set(self._store.keys.unsealed_postings, _field(day), b"")
 
-    def move(self, now_us: int, next_number: int, values_min: int) -> int:
-        """Look at so many values, or a step's more, if so many are to be looked at by `now_us`; returns how many."""
+    def is_waiting(self, day: ProjectDay) -> bool:
+        """Whether postings of a day are to be moved to its pages."""
+        return day in self._days
+
+    def move(self, now_us: int, clock_us: int, next_number: int, values_min: int) -> int:
+        """Look at so many values, or a step's more, if so many are to be looked at by `now_us`; returns how many.
+
+        `clock_us`: the time now, whatever has been read.
+        """
         looked_at = 0
-        while looked_at < values_min and (some := self._step(now_us, next_number)):
+        while looked_at < values_min and (some := self._step(now_us, clock_us, next_number)):
             looked_at += some
         return looked_at
 
-    def _step(self, now_us: int, next_number: int) -> int:
+    def _step(self, now_us: int, clock_us: int, next_number: int) -> int:
         if self._pass is None:
             self._begin_pass(now_us, next_number)
         if self._pass is None or now_us < self._pass.due_us:
             return 0
         if self._left is None:
-            self._left = [(day, index) for day in sorted(self._days, reverse=True) for index in INDEXES]
+            self._came_since |= {day for day in self._days if self._must_wait(day)}
+            days = sorted((day for day in self._days if not self._must_wait(day)), reverse=True)
+            self._left = [(day, index) for day in days for index in INDEXES]
         if not self._left:
             self._end_pass()
             self._begin_pass(now_us, next_number)
             return 0
         day, index = self._left[-1]
+        if self._must_wait(day):
+            self._wait_for(day)
+            return 1
         key = self._store.keys.postings(*_key_parts(day, index))
         self._cursor, found = self._store.scan_fields(key, self._cursor, VALUES_PER_STEP)
         due: dict[bytes, Sequence[int]] = {}
@@ -97,8 +114,8 @@ class PostingMoving:
             if not latest.full_blocks and max(latest.numbers, default=0) < self._pass.number:
                 due[value] = latest.numbers
         if due:
-            self._rewrite(day, index, due)
-        if not self._cursor:
+            self._rewrite(day, index, due, clock_us)
+        if not self._cursor and self._left and self._left[-1] == (day, index):
             self._left.pop()
         return max(1, len(found))
 
@@ -115,12 +132,35 @@ class PostingMoving:
             fields: list[Field] = list(map(_field, done))
             self._store.replace(ShardWrite(deletions={self._store.keys.unsealed_postings: fields}))
         self._days -= done
-        self._pass = self._left = self._table = None
+        self._pages.look_again()
+        self._pass = self._left = None
 
-    def _rewrite(self, day: ProjectDay, index: str, due: Mapping[bytes, Sequence[int]]) -> None:
-        """Move these values, with all their numbers, to their pages."""
+    def _must_wait(self, day: ProjectDay) -> bool:
+        """Whether nothing may come to the pages of a day, some of which are in objects."""
+        return day in self._half_moved or self._pages.is_under_way(day)
+
+    @staticmethod
+    def _are_half_moved(table: IdTable, moved: bytes | None) -> bool:
+        """Whether some pages of a table are in objects."""
+        return any(one.is_of(table) for one in unpack_moved(moved))
+
+    def _wait_for(self, day: ProjectDay) -> None:
+        """Leave what there is of a day whose pages are being moved for the next pass."""
+        assert self._left is not None
+        self._came_since.add(day)
+        self._left = [one for one in self._left if one[0] != day]
+        self._cursor = 0
+
+    def _rewrite(self, day: ProjectDay, index: str, due: Mapping[bytes, Sequence[int]], clock_us: int) -> None:
+        """Move these values, with all their numbers, to their pages, unless some of these are in objects already."""
         keys = self._store.keys
-        key, table = keys.posting_pages(*day), self._table_of(day)
+        key = keys.posting_pages(*day)
+        [[stored, moved]] = self._store.read_fields({key: [TABLE_FIELD, MOVED_FIELD]}).values()
+        table = unpack_table(stored) if stored else new_table()
+        if self._are_half_moved(table, moved):  # and no object store is set now
+            self._half_moved.add(day)
+            self._wait_for(day)
+            return
         added: list[Entry] = []
         for value, numbers in due.items():
             added += entries_of(hash_of(table.hash_key, index, value), numbers)
@@ -136,16 +176,9 @@ class PostingMoving:
             write.deletions[key] = list(rewritten.gone)
         write.deletions[keys.postings(*_key_parts(day, index))] = list(due)
         write.expiries[key] = day_expiry(day[1], self._retention.calls_s)
+        self._pages.note(day, clock_us, write)
         self._store.replace(write)
-        self._table = day, rewritten.table
         self._moved(write)
-
-    def _table_of(self, day: ProjectDay) -> IdTable:
-        if self._table is not None and self._table[0] == day:
-            return self._table[1]
-        key = self._store.keys.posting_pages(*day)
-        [[stored]] = self._store.read_fields({key: [TABLE_FIELD]}).values()
-        return unpack_table(stored) if stored else new_table()
 
 
 def _key_parts(day: ProjectDay, index: str) -> tuple[int, str, int]:

@@ -181,9 +181,8 @@ class Shard:
         state = self._state
         until_us = min(now_us, state.as_of_us)
         numbers = range(state.expired.first_number, state.records.next_number)
-        sealed = state.upkeep.step(until_us, now_us, count_min, state.cells.forget)
-        moved = state.postings.move(until_us, numbers.stop, count_min)
-        return sealed + moved + state.ids.move(until_us, numbers, count_min)
+        sealed = state.upkeep.step(until_us, now_us, numbers.stop, count_min, state.cells.forget)
+        return sealed + state.ids.move(until_us, numbers, count_min)
 
     def finish(self) -> None:
         """Return when what was begun is stored."""

@@ -22,7 +22,6 @@ from aggregator.writing.latest_starts import LatestStarts
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.loading import load_numbers
 from aggregator.writing.objects_access import ObjectsAccess
-from aggregator.writing.posting_moving import PostingMoving
 from aggregator.writing.posting_tails import PostingTails
 from aggregator.writing.present import read_present
 from aggregator.writing.records import Records
@@ -69,10 +68,9 @@ class ShardState:
         self.cells = Cells(keys, present, objects.frames)
         latest, calls_of = self.tails.latest, self.cells.calls_of
         self.busy = BusyMinutes(keys, limits, present, latest, calls_of, self._load, self._view_of_op)
-        self.upkeep = Upkeep(store, retention, limits, present, objects)
+        self.upkeep = Upkeep(store, retention, limits, present, objects, next_number, self._forget_moved)
         self.directories = Directories(store, limits.views_max)
         self.expiries = KnownExpiries()
-        self.postings = PostingMoving(store, limits.seal_after_s, next_number, retention, self._forget_moved)
         dropped = (int(fields.get(name, 0)) for name in ("chunks_dropped", "dropped_before_us"))
         self.expired = ExpiredChunks(store, retention, *dropped)
 
@@ -99,8 +97,8 @@ class ShardState:
         self.busy.note(by_view, changes, self.records.calls, stored, self.retention, write)
         changes.counters["rows_still_shown"] += self.cells.rows_still_shown - rows_still_shown
         note_blocks(touched, self.keys, self.retention, write)
-        self.upkeep.note(touched, changes.records, self.records.next_number, until_us, write)
-        self.postings.note(changes.postings, write)
+        records = changes.records, changes.postings, self.records.next_number
+        self.upkeep.note(touched, *records, until_us, write)
         self.unpriced.add(changes.unpriced, self.keys, write)
 
     def let_go(self, until_us: int, in_hand: Set[str], write: ShardWrite) -> None:

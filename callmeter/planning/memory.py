@@ -58,9 +58,11 @@ def project_memory(calls_per_s: float, load: Load, figures: Figures) -> Memory:
     indexes_s = kept_s + DAY_S  # they go by the day
     records_bytes = calls_per_s * kept_s * figures.record_bytes_per_call
     records = parts_left(load, figures, "records", kept_s, 0)
-    indexes = parts_left(load, figures, "indexes", indexes_s, 0)
+    indexes_bytes = calls_per_s * indexes_s * figures.index_bytes_per_call
+    # They are looked through once in so long as they are left where they came.
+    indexes = parts_left(load, figures, "indexes", indexes_s, load.seal_after_s or 0)
     levels: dict[str, LevelBytes] = {}
-    objects_bytes = records_bytes * records.in_objects
+    objects_bytes = records_bytes * records.in_objects + indexes_bytes * indexes.in_objects
     for level in LEVELS:
         level_kept_s = load.retention.level_s(level) + level.block_s
         of_level = parts_left(load, figures, level.letter, level_kept_s, piece_s(level))
@@ -69,7 +71,7 @@ def project_memory(calls_per_s: float, load: Load, figures: Figures) -> Memory:
         objects_bytes += of_level.in_objects * unsealed.total_bytes
     return Memory(
         records_bytes * records.in_redis,
-        calls_per_s * indexes_s * figures.index_bytes_per_call * indexes.in_redis,
+        indexes_bytes * indexes.in_redis,
         levels,
         directory_bytes(calls_per_s, load.mix, load.retention, figures),
         objects_bytes,

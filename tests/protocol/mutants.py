@@ -6,12 +6,15 @@ import msgspec
 
 from aggregator.calls.call import CALL_CODEC
 from aggregator.layout import keys as layout
+from aggregator.layout.id_pages import IdTable
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, located
 from aggregator.layout.write import Key, ShardWrite
 from aggregator.segments.call_frame import unpack_calls
 from aggregator.segments.segment import Section
+from aggregator.writing.batch_changes import ProjectDay
 from aggregator.writing.call_moving import CallMoving
 from aggregator.writing.ids import Ids
+from aggregator.writing.posting_moving import PostingMoving
 from aggregator.writing.posting_tails import PostingTails
 from aggregator.writing.records import Records
 from aggregator.writing.shard import Shard
@@ -214,7 +217,26 @@ class TailsOfMovedKeptShard(Shard):
 
     def recover(self) -> None:
         super().recover()
-        self._state.postings._moved = self._state.expiries.note
+        self._state.upkeep._postings._moved = self._state.expiries.note
+
+
+class CarelessPostingMoving(PostingMoving):
+    """Pages change at any time."""
+
+    def _must_wait(self, day: ProjectDay) -> bool:
+        return False
+
+    @staticmethod
+    def _are_half_moved(table: IdTable, moved: bytes | None) -> bool:
+        return False
+
+
+class ChangingPagesShard(Shard):
+    """A shard that puts postings on pages of which some are in objects, or on their way there."""
+
+    def recover(self) -> None:
+        super().recover()
+        self._state.upkeep._postings.__class__ = CarelessPostingMoving
 
 
 class ForwardSource(MemorySource):
@@ -231,6 +253,7 @@ MUTANTS = {
     "ids deleted before they are on pages": Parts(store=MovingIdsInTwoStepsStore),
     "postings deleted before they are on pages": Parts(store=MovingPostingsInTwoStepsStore),
     "tails of moved postings kept": Parts(shard=TailsOfMovedKeptShard),
+    "pages change while they move": Parts(shard=ChangingPagesShard),
     "pointed at what was before": Parts(shard=BlindlyPointingShard),
     "no new fence": Parts(store=SameFenceStore),
     "ids not compared": Parts(shard=TrustingShard),

@@ -99,7 +99,7 @@ class _Reading:
     def _read_postings(self, project: int, day: int, totals: Totals) -> None:
         """Reads those of minutes, and that those of traces are of the calls of these traces."""
         keys, hash_of = self._keys, self._state.hash
-        postings = StoredPostings(hash_of(keys.posting_pages(project, day).encode()))
+        postings = StoredPostings(hash_of(keys.posting_pages(project, day).encode()), keys.shard, self._frames)
         calls = {number: call for number, call in self._calls.items() if call.project == project and call.is_started}
         minutes = [((call.started_us or 0) // MINUTE_US).to_bytes(4, "big") for call in calls.values()]
         latest = hash_of(keys.postings(project, layout.MINUTE, day).encode())

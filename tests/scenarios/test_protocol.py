@@ -17,7 +17,7 @@ from aggregator.layout import id_pages
 from aggregator.layout.id_pages import IdTable
 from aggregator.objects.frame_cache import DamagedObject
 from aggregator.objects.object_store import ObjectMissing
-from aggregator.writing import ids, posting_moving
+from aggregator.writing import ids, posting_moving, posting_page_moving
 from tests.protocol.collecting_mutants import OBJECT_MUTANTS
 from tests.protocol.machine import Protocol
 from tests.protocol.mutants import MUTANTS
@@ -81,10 +81,12 @@ def same_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def few_values_per_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Postings of a day move in several steps, to several pages."""
-    monkeypatch.setattr(posting_moving, "VALUES_PER_STEP", 2)
-    monkeypatch.setattr(posting_moving, "ENTRIES_PER_PAGE", 2)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Postings of a day move to several pages, and these to several objects."""
+    monkeypatch.setattr(posting_moving, "ENTRIES_PER_PAGE", 4)
+    for limit in ("PAGES_PER_SECTION", "SECTIONS_PER_OBJECT_MAX"):
+        monkeypatch.setattr(posting_page_moving, limit, 2)
+    monkeypatch.setattr(posting_page_moving, "ENTRIES_AGAIN_MIN", 1)
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -244,8 +245,8 @@ class _StateReader:
         }
 
     def _postings(self, project: int, day: int) -> Json:
-        """The calls of each value; of threads and turns, whose names pages do not tell, those of any one, in order."""
-        postings = StoredPostings(self._kept.get(f"{project}:w:{day}", {}))
+        """The calls of each value; of threads and turns, whose names pages do not tell, those of all, in order."""
+        postings = StoredPostings(self._kept.get(f"{project}:w:{day}", {}), SHARD.tag, FrameCache(self._objects))
         calls = [call for call in self._records() if call.project == project and call.started_us is not None]
         named = {
             layout.MINUTE: [((call.started_us or 0) // MINUTE_US).to_bytes(4, "big") for call in calls],
@@ -255,15 +256,16 @@ class _StateReader:
             layout.OUTPUT_REF: self._kept.get(f"{project}:z:{layout.OUTPUT_REF}:{day}", ()),
         }
         found: Json = {}
-        unnamed = []
+        unnamed: list[int] = []
         for index in layout.INDEXES:
             latest, blocks = (self._kept.get(f"{project}:{kind}:{index}:{day}", {}) for kind in "xy")
             taken = postings.take(index, latest, blocks, named.get(index, ()))
             if index in named:
                 found[index] = {value.hex(): self._named(numbers) for value, numbers in taken.items()}
             else:
-                unnamed += [sorted(self._named(numbers)) for numbers in taken.values()]
-        return found | {"unnamed": sorted(unnamed + [sorted(self._named(numbers)) for numbers in postings.left])}
+                unnamed += chain.from_iterable(taken.values())
+        unnamed += chain.from_iterable(postings.left)
+        return found | {"unnamed": sorted(self._names[number] for number in unnamed)}
 
     def _named(self, numbers: Iterable[int]) -> set[tuple[str, str]]:
         return {self._names[number] for number in numbers}

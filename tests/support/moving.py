@@ -8,13 +8,14 @@ import pytest
 import redis
 
 from aggregator.layout.keys import ShardKeys
-from aggregator.layout.moved import CALLS_LETTER, NO_PROJECT, unpack_objects
+from aggregator.layout.moved import CALLS_LETTER, NO_PROJECT, POSTINGS_LETTER, unpack_objects
+from aggregator.layout.moved_postings import MOVED_FIELD, unpack_moved
 from aggregator.layout.sealed import DIRECTORY_FIELD, unpack_directory
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, MovedCalls, unpack_pointer
 from aggregator.objects.directory_store import DirectoryStore
 from aggregator.objects.object_store import ObjectStoreAway, Span
 from aggregator.rollups.levels import Retention
-from aggregator.segments.segment import check_segment
+from aggregator.segments.segment import SectionKey, check_segment
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_S
 from aggregator.writing.limits import ShardLimits
@@ -131,5 +132,14 @@ def check_pointers(client: Any, objects: FailingStore) -> None:
         assert (NO_PROJECT, CALLS_LETTER, chunk, 0) in [
             section.key for section in sections if section[1:] == location[1:]
         ]
+    for key in client.scan_iter(f"{SHARD.tag}:*:w:*"):
+        project, _, day = key.decode().partition("}:")[2].split(":")
+        for moved in unpack_moved(client.hget(key, MOVED_FIELD)):
+            pointing.setdefault(moved.name, set()).add((int(project), int(day)))
+            packed = objects.read_whole(PREFIX + moved.name)
+            found = {one.key: one for one in check_segment(PREFIX + moved.name, packed)}
+            for section in moved.sections:
+                key_there = SectionKey(int(project), POSTINGS_LETTER, int(day), section)
+                assert found[key_there][1:] == moved.location(section)[1:]
     assert {name: set(entry.blocks) for name, entry in entries.items()} == pointing
     assert not set(entries) & {name.decode() for name in client.hkeys(KEYS.retired)}

@@ -23,6 +23,7 @@ NO_CONTENT = [
     "unsealed",
     "unsealed_calls",
     "unsealed_postings",
+    "unmoved_postings",
     "unmoved",
     "unmoved_calls",
     "objects",

@@ -1,39 +1,62 @@
-"""The postings of a day of a project as if none had moved to pages; each must be in exactly one of both."""
+"""The postings of a day of a project as if none had moved; each must be in exactly one place."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
 from aggregator.layout.id_pages import TABLE_FIELD, IdTable, place_of, unpack_table
+from aggregator.layout.moved_postings import MOVED_FIELD, unpack_moved, unpack_section
 from aggregator.layout.posting_pages import entries_on, hash_of
 from aggregator.layout.postings import block_field, unpack_block, unpack_gaps, unpack_latest
+from aggregator.objects.frame_cache import FrameCache
 
 Fields = Mapping[bytes, bytes]
 
 
 class StoredPostings:
-    """The pages of one day, of which indexes take what is theirs; what none has taken is left."""
+    """The pages of one day, of which indexes take what is theirs; what none has taken is left.
 
-    def __init__(self, fields: Fields) -> None:
-        self._table: IdTable = unpack_table(fields.get(TABLE_FIELD))
-        self._left: dict[int, list[int]] = {}
-        entries = 0
-        for field, page in fields.items():
-            if field == TABLE_FIELD:
-                continue
-            number = int(field)
-            for hashed, packed in entries_on(page, number, self._table.pages):
-                assert place_of(hashed, self._table.pages) == number
-                numbers = self._left.setdefault(hashed, [])
-                assert not set(numbers) & set(unpack_gaps(packed))
-                numbers += unpack_gaps(packed)
-                entries += 1
-        assert entries == self._table.entries
+    `key`: any of the shard; `frames` reads the pages that have moved into objects.
+    """
+
+    def __init__(self, fields: Fields, key: str, frames: FrameCache) -> None:
+        table = unpack_table(fields.get(TABLE_FIELD))
+        pages = {int(field): page for field, page in fields.items() if field.isdigit()}
+        in_redis = self._entries(table, pages)
+        self._tables = {table.hash_key: in_redis} if table.pages else {}
+        entries = sum(map(len, in_redis.values()))
+        for moved in unpack_moved(fields.get(MOVED_FIELD)):
+            found: dict[int, bytes | None] = {}
+            for section in moved.sections:
+                place = moved.location(section).located(key)
+                first = section * moved.pages_per_section
+                found |= dict(enumerate(unpack_section(frames.read([place])[place]), first))
+            assert not (moved.is_of(table) and found.keys() & pages.keys())
+            of_moved = self._entries(
+                IdTable(moved.hash_key, moved.pages), {number: page for number, page in found.items() if page}
+            )
+            if moved.is_of(table):
+                entries += sum(map(len, of_moved.values()))
+            known = self._tables.setdefault(moved.hash_key, {})
+            for hashed, packed in of_moved.items():
+                known.setdefault(hashed, []).extend(packed)
+        assert entries == table.entries
+
+    @staticmethod
+    def _entries(table: IdTable, pages: Mapping[int, bytes]) -> dict[int, list[bytes]]:
+        found: dict[int, list[bytes]] = {}
+        for number, page in pages.items():
+            for hashed, packed in entries_on(page, number, table.pages):
+                assert place_of(hashed, table.pages) == number
+                found.setdefault(hashed, []).append(packed)
+        return found
 
     def take(self, index: str, latest: Fields, blocks: Fields, more: Iterable[bytes] = ()) -> dict[bytes, list[int]]:
         """The numbers of each value of an index: those that came lately, `more`, and of these what is on pages."""
         found = dict(_latest(latest, blocks))
         for value in {*found, *more}:
-            on_pages = self._left.pop(hash_of(self._table.hash_key, index, value), [])
-            numbers = [*found.get(value, []), *on_pages]
+            numbers = list(found.get(value, []))
+            for hash_key, entries in self._tables.items():
+                for packed in entries.pop(hash_of(hash_key, index, value), []):
+                    numbers += unpack_gaps(packed)
             assert len(set(numbers)) == len(numbers), f"{index} {value!r} has a posting twice: {numbers}"
             if numbers:
                 found[value] = numbers
@@ -41,8 +64,12 @@ class StoredPostings:
 
     @property
     def left(self) -> list[list[int]]:
-        """The numbers of each value that nobody has named."""
-        return list(self._left.values())
+        """The numbers of each value that nobody has named, of each table by itself."""
+        return [
+            [number for one in packed for number in unpack_gaps(one)]
+            for entries in self._tables.values()
+            for packed in entries.values()
+        ]
 
 
 def _latest(fields: Fields, blocks: Fields) -> Iterator[tuple[bytes, list[int]]]:

@@ -33,6 +33,28 @@ class WatchedReader(StoreReader):
         return await super().fetch(commands)
 
 
+def nothing() -> None:
+    """Nothing happens before a round trip."""
+
+
+def ask(
+    redis_url: str,
+    question: Callable[[StoreReader], Any],
+    before: Callable[[], None] = nothing,
+    objects: ObjectStore | None = None,
+) -> Any:
+    """The answer of a reader before whose every round trip something happens."""
+
+    async def asked() -> Any:
+        found = connect_readers(redis_url)
+        try:
+            return await question(WatchedReader(found, objects, before))
+        finally:
+            await found.aclose()
+
+    return asyncio.run(asked())
+
+
 def answer(
     redis_url: str,
     objects: ObjectStore | None = None,

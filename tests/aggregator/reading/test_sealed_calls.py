@@ -1,7 +1,6 @@
 """Reading sealed call records: the same, also while they are being sealed; damage is told with its place."""
 
-import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,12 +11,11 @@ from aggregator.calls.call import Call
 from aggregator.layout.keys import ShardKeys
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD
 from aggregator.objects.frame_cache import FrameCache, Located
-from aggregator.objects.object_store import ObjectStore, Span
+from aggregator.objects.object_store import Span
 from aggregator.reading import records
-from aggregator.reading.calls import IndexValues, read_calls, select_by_index, select_minutes
+from aggregator.reading.calls import IndexValues, Selected, read_calls, select_by_index, select_minutes
 from aggregator.reading.records import DamagedCalls
 from aggregator.reading.verification import Piece, verify
-from aggregator.store.connection import connect_readers
 from aggregator.store.reader import StoreReader
 from aggregator.store.recent_records import RecentRecords
 from aggregator.time_units import HOUR_S, MINUTE_US, SECOND_US
@@ -37,7 +35,7 @@ from tests.support.folding import (
 from tests.support.moving import PREFIX, FailingStore, moved_chunks, open_moving
 from tests.support.sealing import AT_ONCE, seal_all
 from tests.support.small_chunks import small_chunks
-from tests.support.watched_answers import WatchedReader
+from tests.support.watched_answers import ask, nothing
 
 KEYS = ShardKeys(SHARD)
 CALLS = 30
@@ -54,28 +52,6 @@ def few_calls_per_chunk() -> Iterator[None]:
         yield
 
 
-def nothing() -> None:
-    """Nothing happens before a round trip."""
-
-
-def ask(
-    redis_url: str,
-    question: Callable[[StoreReader], Any],
-    before: Callable[[], None] = nothing,
-    objects: ObjectStore | None = None,
-) -> Any:
-    """The answer of a reader before whose every round trip something happens."""
-
-    async def asked() -> Any:
-        found = connect_readers(redis_url)
-        try:
-            return await question(WatchedReader(found, objects, before))
-        finally:
-            await found.aclose()
-
-    return asyncio.run(asked())
-
-
 async def all_calls(reader: StoreReader) -> dict[int, Call]:
     """The records of the first ten minutes."""
     project = await reader.open_project(PROJECT)
@@ -85,9 +61,18 @@ async def all_calls(reader: StoreReader) -> dict[int, Call]:
 
 async def some_calls(reader: StoreReader) -> dict[int, Call]:
     """Returns the calls of a thread."""
+    return await calls_of(reader, await of_a_thread(reader))
+
+
+async def of_a_thread(reader: StoreReader) -> Selected:
+    """Returns which calls a thread has."""
     project = await reader.open_project(PROJECT)
     days = [T0_US // (86_400 * SECOND_US)]
-    selected = await select_by_index(reader, project, IndexValues("h", ("thread-1",)), days)
+    return await select_by_index(reader, project, IndexValues("h", ("thread-1",)), days)
+
+
+async def calls_of(reader: StoreReader, selected: Selected) -> dict[int, Call]:
+    """Returns these calls by number."""
     return {number: call for (_, number), call in (await read_calls(reader, selected)).items()}
 
 
@@ -220,10 +205,11 @@ def test_what_was_read_lately_is_not_read_again(client: Any, objects: FailingSto
     seal_all(shard)
 
     async def twice(reader: StoreReader) -> tuple[dict[int, Call], dict[int, Call]]:
-        first = await some_calls(reader)
+        selected = await of_a_thread(reader)
+        first = await calls_of(reader, selected)
         apply(shard, [end("call-1", 50, usage={"gpt-4o": tokens(5)})])
         reader.frames = FrameCache(None)
-        return first, await some_calls(reader)
+        return first, await calls_of(reader, selected)
 
     first, again = ask(redis_url, twice, nothing, objects)
     assert again == ask(redis_url, some_calls, nothing, objects)

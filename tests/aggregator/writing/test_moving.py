@@ -49,7 +49,9 @@ def test_all_is_moved_and_says_the_same(
     assert state(client, objects) == expected
     assert client.hkeys(KEYS.unmoved) == [b"*"]
     entries = unpack_objects(client.hgetall(KEYS.objects))
-    assert {name.split("-")[1] for name in entries} == {"f", "h", "m"} | ({"c"} if calls > CALLS_PER_CHUNK else set())
+    assert {name.split("-")[1] for name in entries} == {"f", "h", "m", "x"} | (
+        {"c"} if calls > CALLS_PER_CHUNK else set()
+    )
     assert client.hlen(KEYS.unmoved_calls) == 0
     assert len(moved_chunks(client)) == calls // CALLS_PER_CHUNK
     assert [one.name for one in objects.listed(PREFIX)] == sorted(PREFIX + name for name in [*entries, OWNER])

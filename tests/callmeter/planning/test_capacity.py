@@ -67,6 +67,17 @@ def test_what_has_moved_takes_what_is_left_and_its_objects() -> None:
     assert plan_of(replace(load, moves=True, retention=DAY)).memory == plan_of(replace(load, retention=DAY)).memory
 
 
+def test_indexes_go_to_pages_and_into_objects() -> None:
+    """Indexes are where they came for up to two hours, and not in objects for 31; a fifth is left on pages, a tenth in
+    objects and a hundredth in Redis then."""
+    load = Load(10_000 / 60, mix=PLAIN, retention=DAY, seal_after_s=3_600, moves=True)
+    shares = {"sealed_share__indexes": 0.2, "moved_share__indexes": 0.01, "object_share__indexes": 0.1}
+    memory = plan_of(load, **shares).memory
+    hour = 600_000 * 100
+    assert memory.indexes_bytes == pytest.approx((2 + 29 * 0.2 + (48 - 31) * 0.01) * hour)
+    assert memory.objects_bytes == pytest.approx((48 - 31) * 0.1 * hour)
+
+
 def test_sealing_takes_workers_time() -> None:
     """200 µs a call are as much as folding its two events."""
     folding = plan_of(Load(10_000, mix=PLAIN, retention=DAY), sealing_us_per_call=200.0)

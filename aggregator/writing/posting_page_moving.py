@@ -1,0 +1,251 @@
+"""Moving pages of postings out of Redis into objects, as call_moving.py does with records.
+
+A day of a project is due when it has been over for a while, and nothing has come to its pages for a while. From when
+its first page is read until its last one has moved, what comes late for it stays off its pages. Pages of many small
+projects are put as one object, those of a large one as several, one after the other; each time a pointer takes the
+place of the pages in one fenced step. Whatever ends this before leaves an object that nothing points into.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import NamedTuple
+
+from aggregator.layout.id_pages import TABLE_FIELD, IdTable, unpack_table
+from aggregator.layout.moved import POSTINGS_LETTER, MovedObject, pack_object, postings_object_name
+from aggregator.layout.moved_postings import MOVED_FIELD, MovedPages, pack_moved, sections_of, unpack_moved
+from aggregator.layout.write import ShardWrite
+from aggregator.objects.object_store import AlreadyThere, ObjectStoreAway
+from aggregator.rollups.levels import Retention
+from aggregator.segments.segment import Section, SectionKey
+from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import DAY_US, SECOND_US
+from aggregator.writing.batch_changes import ProjectDay
+from aggregator.writing.changes import day_expiry
+from aggregator.writing.moving import OBJECT_BYTES_MAX, RETRY_US
+from aggregator.writing.objects_access import ObjectsAccess
+from aggregator.writing.putting import NAME_BYTES, begin_put
+
+log = logging.getLogger(__name__)
+
+# A look-up reads a section, of some 600 bytes a page; the pointer to each takes ten bytes of Redis.
+PAGES_PER_SECTION = 16
+# An object has some 8 MiB of these.
+SECTIONS_PER_OBJECT_MAX = 800
+# Of a day that has moved before, what came late goes into another object once it is so much.
+ENTRIES_AGAIN_MIN = 256
+# How long after its day something may still come to pages, so that what is late goes into the same object.
+LATE_MAX_US = 2 * DAY_US
+# Small projects share an object.
+DAYS_PER_OBJECT_MAX = 1_000
+
+_NEVER_US = 2**63
+_BEGUN = b"begun"
+
+
+class _Part(NamedTuple):
+    """What of a day is in the object on its way: its table, what had moved before, these sections, and whether they
+    are the last.
+    """
+
+    table: IdTable
+    before: tuple[MovedPages, ...]
+    sections: range
+    is_last: bool
+
+
+class _Under(NamedTuple):
+    """An object on its way: its name, what is in it, and what comes of it."""
+
+    name: str
+    parts: dict[ProjectDay, _Part]
+    put: "Future[tuple[int, list[Section]]]"
+
+
+class PostingPageMoving:
+    """The days of projects whose pages are to be moved, and those on their way. Methods raise what the store raises.
+
+    `wait_s`, `after_day_s`: how long pages are left after something came to them, and after their day.
+    """
+
+    def __init__(
+        self, store: ShardStore, objects: ObjectsAccess, retention: Retention, after_day_s: int, wait_s: int
+    ) -> None:
+        self._store, self._retention = store, retention
+        self._objects, self._aside = objects.store, objects.aside
+        self._after_day_us, self._wait_us = after_day_s * SECOND_US, wait_s * SECOND_US
+        self._noted_us: dict[ProjectDay, int] = {}
+        self._begun: set[ProjectDay] = set()
+        self._under: _Under | None = None
+        self._not_before_us = 0
+        self._has_waiting = self._is_away = False
+        if self._objects is not None:
+            [unmoved] = store.read_hashes([store.keys.unmoved_postings])
+            self._noted_us = {_named_day(field): 0 for field in unmoved}
+            self._begun = {_named_day(field) for field, state in unmoved.items() if state == _BEGUN}
+
+    def note(self, day: ProjectDay, now_us: int, write: ShardWrite) -> None:
+        """Something comes to pages; noted also where no object store is set, for when one is."""
+        write.set(self._store.keys.unmoved_postings, _field(day), b"")
+        if self._objects is not None:
+            self._noted_us[day] = now_us
+            self._not_before_us = min(self._not_before_us, self._due_us(day))
+
+    def look_again(self) -> None:
+        """Look again what is due, if some days waited for something: nothing more is to come to them, maybe."""
+        if self._has_waiting:
+            self._not_before_us, self._has_waiting = 0, False
+
+    def is_under_way(self, day: ProjectDay) -> bool:
+        """Whether nothing may come to the pages of a day now: they are being moved."""
+        return day in self._begun or (self._under is not None and day in self._under.parts)
+
+    @property
+    def under_way(self) -> str | None:
+        """An object that has been begun, and that nothing points into yet."""
+        return None if self._under is None else self._under.name
+
+    def step(self, now_us: int, is_waiting: Callable[[ProjectDay], bool]) -> int:
+        """Do the next thing that is due, and quick; returns 0 where there is none.
+
+        `is_waiting`: whether more is to come to the pages of a day.
+        """
+        if self._objects is None or self._aside is None:
+            return 0
+        if self._under is not None:
+            if not self._under.put.done():
+                return 0
+            under, self._under = self._under, None
+            return self._finish(under, now_us)
+        if now_us < self._not_before_us:
+            return 0
+        days = self._next_due(now_us, is_waiting)
+        if days:
+            self._begin(days)
+        return len(days)
+
+    def _due_us(self, day: ProjectDay) -> int:
+        return max((day[1] + 1) * DAY_US + self._after_day_us, self._noted_us[day] + self._wait_us)
+
+    def _next_due(self, now_us: int, is_waiting: Callable[[ProjectDay], bool]) -> list[ProjectDay]:
+        """Projects that are due of the oldest day, what has been begun first."""
+        due = []
+        self._not_before_us = _NEVER_US
+        for day in self._noted_us:
+            due_us = self._due_us(day)
+            may_wait = day not in self._begun and now_us < (day[1] + 1) * DAY_US + LATE_MAX_US
+            if due_us > now_us:
+                self._not_before_us = min(self._not_before_us, due_us)
+            elif may_wait and is_waiting(day):
+                self._has_waiting = True
+            else:
+                due.append(day)
+        if not due:
+            return []
+        self._not_before_us = now_us
+        oldest = min(day for _, day in due)
+        ordered = sorted((day for day in due if day[1] == oldest), key=lambda day: (day not in self._begun, day))
+        return ordered[:DAYS_PER_OBJECT_MAX]
+
+    def _begin(self, days: list[ProjectDay]) -> None:
+        assert self._objects is not None
+        assert self._aside is not None
+        keys, contents, parts, nothing = self._store.keys, {}, {}, []
+        size_bytes = 0
+        for day in days:
+            if size_bytes >= OBJECT_BYTES_MAX:
+                break
+            part = self._part(day)
+            if part is None:
+                nothing.append(day)
+                continue
+            numbers = range(part.sections.start * PAGES_PER_SECTION, part.sections.stop * PAGES_PER_SECTION)
+            key = keys.posting_pages(*day)
+            found = self._store.read_fields({key: [*numbers]})[key]
+            of_day = sections_of(dict(zip(numbers, found, strict=True)), part.sections, PAGES_PER_SECTION)
+            for section, content in zip(part.sections, of_day, strict=True):
+                contents[SectionKey(day[0], POSTINGS_LETTER, day[1], section)] = content
+            size_bytes += sum(map(len, of_day))
+            parts[day] = part
+        if nothing:
+            self._store.replace(ShardWrite(deletions={keys.unmoved_postings: list(map(_field, nothing))}))
+            for day in nothing:
+                self._forget(day)
+        if parts:
+            name = postings_object_name(days[0][1], self._store.continued_offset, secrets.token_hex(NAME_BYTES))
+            self._under = _Under(name, parts, begin_put(self._store, self._objects, self._aside, name, contents))
+
+    def _part(self, day: ProjectDay) -> _Part | None:
+        """What of a day is next to be moved; None where there is nothing, or too little."""
+        key = self._store.keys.posting_pages(*day)
+        [[stored, moved]] = self._store.read_fields({key: [TABLE_FIELD, MOVED_FIELD]}).values()
+        table, before = unpack_table(stored), unpack_moved(moved)
+        of_table = [one for one in before if one.is_of(table)]
+        if not table.pages or (before and not of_table and table.entries < ENTRIES_AGAIN_MIN):
+            return None
+        first = max((one.sections.stop for one in of_table), default=0)
+        end = -(-table.pages // PAGES_PER_SECTION)
+        last = min(end, first + SECTIONS_PER_OBJECT_MAX)
+        return _Part(table, before, range(first, last), last == end)
+
+    def _finish(self, under: _Under, now_us: int) -> int:
+        """Let days point into what has been put."""
+        try:
+            size_bytes, sections = under.put.result()
+        except (ObjectStoreAway, AlreadyThere) as why:
+            self._not_before_us = now_us + RETRY_US
+            if not self._is_away:
+                self._is_away = True
+                log.warning("indexes of calls stay in Redis until the object store takes them", extra={"why": str(why)})
+            return 0
+        if self._is_away:
+            self._is_away = False
+            log.info("the object store takes indexes of calls again")
+        self._point(under, size_bytes, sections)
+        return len(sections)
+
+    def _point(self, under: _Under, size_bytes: int, sections: list[Section]) -> None:
+        """Let days point into an object; their pages are as they were read, since nothing may come to them."""
+        write, keys = ShardWrite(), self._store.keys
+        for day, part in under.parts.items():
+            mine = [one for one in sections if (one.key.project, one.key.block) == day]
+            moved = MovedPages(
+                under.name,
+                part.table.hash_key,
+                part.table.pages,
+                PAGES_PER_SECTION,
+                part.sections.start,
+                mine[0].offset,
+                tuple(one.length for one in mine),
+                tuple(one.checksum for one in mine),
+            )
+            key = keys.posting_pages(*day)
+            write.set(key, MOVED_FIELD, pack_moved([*part.before, moved]))
+            write.expiries[key] = day_expiry(day[1], self._retention.calls_s)
+            pages = range(part.sections.start * PAGES_PER_SECTION, part.sections.stop * PAGES_PER_SECTION)
+            write.deletions[key] = [*pages, TABLE_FIELD] if part.is_last else [*pages]
+            if part.is_last:
+                write.deletions.setdefault(keys.unmoved_postings, []).append(_field(day))
+            else:
+                write.set(keys.unmoved_postings, _field(day), _BEGUN)
+        write.set(keys.objects, under.name, pack_object(MovedObject(size_bytes, tuple(under.parts))))
+        self._store.replace(write)
+        for day, part in under.parts.items():
+            if part.is_last:
+                self._forget(day)
+            else:
+                self._begun.add(day)
+
+    def _forget(self, day: ProjectDay) -> None:
+        self._noted_us.pop(day, None)
+        self._begun.discard(day)
+
+
+def _field(day: ProjectDay) -> bytes:
+    return b"%d:%d" % day
+
+
+def _named_day(field: bytes) -> ProjectDay:
+    project, day = map(int, field.split(b":"))
+    return project, day
