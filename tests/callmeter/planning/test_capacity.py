@@ -72,7 +72,7 @@ def test_indexes_go_to_pages_and_into_objects() -> None:
     objects and a hundredth in Redis then."""
     load = Load(10_000 / 60, mix=PLAIN, retention=DAY, seal_after_s=3_600, moves=True)
     shares = {"sealed_share__indexes": 0.2, "moved_share__indexes": 0.01, "object_share__indexes": 0.1}
-    memory = plan_of(load, **shares).memory
+    memory = plan_of(load, LARGE, **shares).memory
     hour = 600_000 * 100
     assert memory.indexes_bytes == pytest.approx((2 + 29 * 0.2 + (48 - 31) * 0.01) * hour)
     assert memory.objects_bytes == pytest.approx((48 - 31) * 0.1 * hour)
