@@ -31,9 +31,9 @@ EXAMPLES = 300
 OBJECTS_EXAMPLES = 30
 # Every mutant is noticed long before; this only ends a search in vain.
 MUTANT_EXAMPLES_MAX = 3_000
-# Of some that were tried, the one that notices what is hardest to meet, reads of any state and no new fence, within
-# seconds; 3,000 examples may not.
-MUTANT_SEED = 6
+# Of some that were tried, those that notice within seconds what is hardest to meet; 3,000 examples may not.
+MUTANT_SEED = 5
+MUTANT_SEEDS = {"no new fence": 6}
 
 CHAOS_EXAMPLES = int(os.environ.get("CALLMETER_TEST_PROTOCOL_EXAMPLES", 0))
 
@@ -106,7 +106,7 @@ def test_protocol() -> None:
 def test_every_rule_is_needed(mutant: str) -> None:
     """The protocol fails without any one of its rules, and the state machine notices."""
 
-    @seed(MUTANT_SEED)
+    @seed(MUTANT_SEEDS.get(mutant, MUTANT_SEED))
     class Mutant(Protocol):
         parts: Parts = MUTANTS[mutant]
 
