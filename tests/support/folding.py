@@ -264,8 +264,7 @@ class _StateReader:
                 found[index] = {value.hex(): self._named(numbers) for value, numbers in taken.items()}
             else:
                 unnamed += chain.from_iterable(taken.values())
-        unnamed += chain.from_iterable(postings.left)
-        return found | {"unnamed": sorted(self._names[number] for number in unnamed)}
+        return found | {"unnamed": sorted(self._names[number] for number in chain(unnamed, *postings.left))}
 
     def _named(self, numbers: Iterable[int]) -> set[tuple[str, str]]:
         return {self._names[number] for number in numbers}
