@@ -177,7 +177,7 @@ class PostingPageMoving:
             self._under = _Under(name, parts, begin_put(self._store, self._objects, self._aside, name, contents))
 
     def _part(self, day: ProjectDay) -> _Part | None:
-        """What of a day is next to be moved; None where there is nothing, or too little."""
+        """Return what of a day is next to be moved; None where there is nothing, or too little."""
         key = self._store.keys.posting_pages(*day)
         [[stored, moved]] = self._store.read_fields({key: [TABLE_FIELD, MOVED_FIELD]}).values()
         table, before = unpack_table(stored), unpack_moved(moved)

@@ -105,7 +105,7 @@ def test_all_of_a_large_day(client: Any, objects: FailingStore, redis_url: str) 
 def test_what_comes_while_a_day_is_moved(
     store_again: bool, client: Any, objects: FailingStore, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What comes late for a day of which some pages have moved stays off them, whoever goes on; then it follows."""
+    """Late postings of a day of which some pages have moved stay off them, whoever goes on; then they follow."""
     expected = fold_all(client, [calls(40), calls(20, 40)])
     client.flushall()
     shard = open_moving(client, None)
@@ -147,7 +147,7 @@ def expected_postings(whole: Any) -> Any:
 def test_little_that_comes_late_stays(
     client: Any, objects: FailingStore, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What comes late for a day that has moved stays in Redis while it is little."""
+    """Late postings of a day that has moved stay in Redis while they are few."""
     monkeypatch.setattr(posting_page_moving, "ENTRIES_AGAIN_MIN", 50)
     shard = open_moving(client, objects)
     apply(shard, calls(40))
@@ -224,7 +224,7 @@ def test_moved_pages_expire(client: Any, objects: FailingStore) -> None:
 
 
 def test_damage_is_told(client: Any, objects: FailingStore, redis_url: str, tmp_path: Any) -> None:
-    """What needs an object that is away, damaged or gone is refused with its name; `segments verify` finds it."""
+    """An object that is away, damaged or gone is named to who needs it; `segments verify` finds it."""
     shard = open_moving(client, objects)
     apply(shard, calls(40))
     seal_all(shard)
