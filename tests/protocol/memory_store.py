@@ -60,8 +60,10 @@ class MemoryStore(ShardStore):
         """Accepts the policy: this Redis drops nothing by itself."""
 
     def next_offset(self) -> int | None:
-        self._continued_at = self._look("next_offset").string(_bytes(self.keys.next))
-        self._asked = True
+        stored = self._look("next_offset").string(_bytes(self.keys.next))
+        self._asked, self._continued_at = True, stored
+        if stored is not None and stored.startswith(layout.MOVED):
+            raise Fenced("it is closed")
         return layout.stored_offset(self._continued_at)
 
     def shard_fields(self) -> dict[str, str]:

@@ -22,6 +22,7 @@ from tests.protocol.collecting_mutants import OBJECT_MUTANTS
 from tests.protocol.machine import Protocol
 from tests.protocol.mutants import MUTANTS
 from tests.protocol.objects_machine import ObjectsProtocol
+from tests.protocol.restoring import Restoring, RestoringUnclosed
 from tests.protocol.worker_process import Parts
 from tests.support.small_chunks import small_chunks
 
@@ -29,6 +30,7 @@ from tests.support.small_chunks import small_chunks
 EXAMPLES = 300
 # Of these each has more that happens to objects.
 OBJECTS_EXAMPLES = 30
+RESTORING_EXAMPLES = 50
 # Every mutant is noticed long before; this only ends a search in vain.
 MUTANT_EXAMPLES_MAX = 3_000
 # Of some that were tried, those that notice within seconds what is hardest to meet; 3,000 examples may not.
@@ -100,6 +102,18 @@ def few_calls_per_chunk() -> Iterator[None]:
 def test_protocol() -> None:
     """A shard holds at every moment what its messages below the next offset come to; in the end, what all come to."""
     run_state_machine_as_test(Protocol, settings=PROTOCOL)
+
+
+@pytest.mark.timeout(0 if CHAOS_EXAMPLES else 300)
+def test_restoring() -> None:
+    """A shard holds just that too where backups are restored at any moment, whatever workers are in the middle of."""
+    run_state_machine_as_test(Restoring, settings=settings(PROTOCOL, max_examples=CHAOS_EXAMPLES or RESTORING_EXAMPLES))
+
+
+def test_restoring_keeps_workers_out() -> None:
+    """A restore beside which workers write goes wrong, and the state machine notices."""
+    with pytest.raises((AssertionError, KeyError, DamagedObject, ObjectMissing)):
+        run_state_machine_as_test(seed(MUTANT_SEED)(RestoringUnclosed), settings=settings(MUTANT, max_examples=100))
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
