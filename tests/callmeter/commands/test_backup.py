@@ -14,7 +14,7 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from aggregator.layout.backup import backups_prefix
-from aggregator.layout.keys import ShardKeys, ShardName
+from aggregator.layout.keys import LAYOUT_VERSION, ShardKeys, ShardName
 from aggregator.objects.directory_store import DirectoryStore
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.objects_access import AtOnce, objects_access
@@ -135,7 +135,7 @@ def test_refused(settings: Settings, client: Any, tmp_path: Path, monkeypatch: p
     other, _ = back_up(client, objects, NOW_US - 2)
     client.hset(ShardKeys(SHARD).shard, "layout", 3)
     old, _ = back_up(client, objects, NOW_US - 1)
-    assert "has layout 3, this version knows 6: restore it with the version of callmeter that made it" in refusal(old)
+    assert f"has layout 3, this version knows {LAYOUT_VERSION}: restore it with the version" in refusal(old)
     gone = sorted(manifest.shards[0].objects)[0]
     objects.delete([f"callmeter/calls/0/{gone}"])
     assert refusal(name).startswith("Error: 1 objects that the backup points into are missing; --despite-missing")
