@@ -3,7 +3,9 @@
 A metric's values are integers, so means are kept as integers too, in parts of a unit; the unit is what all pure
 centroids (of one value) are multiples of, such as the price of a token. Pure centroids are kept exactly. A mixed one
 is rounded to a power of two, and moves by at most 1/MOVED_PART of the distance to either neighbour, so by at most that
-part of a centroid's weight in ranks, whatever the data. What is rounded stays as it is when it is stored again.
+part of a centroid's weight in ranks, whatever the data. What is rounded stays as it is when it is stored again, but
+where rounding has widened a distance beyond a power of two: there it is rounded once more, and more coarsely. As
+that leaves a mean with more zeros at its end each time, all means stay after a few times.
 
 A stored sketch is a row of varints (7 bits a byte, the lowest first, 0x80 on all but the last):
 
