@@ -79,10 +79,9 @@ class _Of:
     by their position here, what that is.
     """
 
-    __slots__ = ("cells", "more", "name", "rows", "series")
+    __slots__ = ("cells", "more", "rows", "series")
 
     def __init__(self, name: bytes) -> None:
-        self.name = name
         self.series = series_of(name)
         self.cells: list[int] = []
         self.rows: list[bytes] = []
@@ -126,12 +125,7 @@ def pack_frame(cells: Mapping[int, FullCell]) -> bytes:
         cells_of_names=[len(of.cells) for of in gathered],
         entries=_entries(gathered),
         rows=[
-            pack_rows(
-                kind,
-                [of.name for of in ours],
-                list(chain.from_iterable(of.rows for of in ours)),
-                [len(of.cells) for of in ours],
-            )
+            pack_rows(kind, list(chain.from_iterable(of.rows for of in ours)), [len(of.cells) for of in ours])
             for kind, ours in _by_kind(gathered)
         ],
         totals=[
@@ -195,8 +189,7 @@ def _pack_beside(gathered: Sequence[_Of]) -> bytes:
     rows = []
     for kind, ours in _by_kind(gathered):
         of_each = [[of.more[at].beside.rows for at in sorted(of.more)] for of in ours]
-        names = [of.name for of in ours]
-        rows.append(pack_rows(kind, names, list(chain.from_iterable(of_each)), list(map(len, of_each))))
+        rows.append(pack_rows(kind, list(chain.from_iterable(of_each)), list(map(len, of_each))))
     sketches = list(chain.from_iterable(more.beside.sketches for more in _more(gathered)))
     columns = BesideColumns(rows, len(sketches), pack_column(_sizes(sketches)), b"".join(sketches))
     return compress(_encoder.encode(columns))

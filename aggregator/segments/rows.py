@@ -5,7 +5,7 @@ before. Costs are stored as what is left after the prices that fit best, series 
 in force and has no tiers.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import msgspec
@@ -20,14 +20,9 @@ INPUT, OUTPUT, TOTAL, CACHE_READ, CACHE_CREATION, INPUT_COST, OUTPUT_COST = rang
 
 # Prices above are no prices, but what a fit of wrong numbers comes to; products with counts stay within 64 bits.
 _PRICE_MAX = 2**40
-# Series whose last prices are at hand, some 200 bytes each; forgotten all at once.
-LAST_PRICES_MAX = 10_000
 # What an input cost is of: all tokens, those read from a cache, those written to one. An output cost is of one count.
 _OF_INPUT = [INPUT, CACHE_READ, CACHE_CREATION]
 _PRICED, _TABLE = OUTPUT_COST, OUTPUT_COST + 1  # a table has all but the input, and whether a row is priced
-
-
-_last_prices: dict[Hashable, Integers] = {}
 
 
 class PackedRows(msgspec.Struct, array_like=True):
@@ -42,8 +37,8 @@ class PackedRows(msgspec.Struct, array_like=True):
     prices: list[list[int]] = []
 
 
-def pack_rows(series: Series, names: Sequence[bytes], rows: Sequence[bytes], cells: Sequence[int]) -> PackedRows:
-    """Packed rows of the series of these names, which have so many cells each; `rows`: those of each cell of each."""
+def pack_rows(series: Series, rows: Sequence[bytes], cells: Sequence[int]) -> PackedRows:
+    """Packed rows of series that have so many cells each; `rows`: those of each cell of each series."""
     sizes = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows)) // series.row_bytes
     values = series.values(b"".join(rows))
     if not len(values):
@@ -59,10 +54,7 @@ def pack_rows(series: Series, names: Sequence[bytes], rows: Sequence[bytes], cel
         left = values[:, OUTPUT:_TABLE].copy()
         left[:, TOTAL - 1] -= values[:, INPUT] + values[:, OUTPUT]
         ends = np.append(0, np.cumsum(sizes))[np.append(0, np.cumsum(cells))].tolist()
-        packed.prices = [
-            _take_costs(name, values[begin:end], left[begin:end])
-            for name, (begin, end) in zip(names, pairwise(ends), strict=True)
-        ]
+        packed.prices = [_take_costs(values[begin:end], left[begin:end]) for begin, end in pairwise(ends)]
         packed.table = pack_table([*left.T, values[:, INPUT_COST] != ABSENT])
     return packed
 
@@ -107,7 +99,7 @@ def _starts(sizes: Integers) -> NDArray[np.bool_]:
     return starts
 
 
-def _take_costs(name: bytes, values: Integers, left: Integers) -> list[int]:
+def _take_costs(values: Integers, left: Integers) -> list[int]:
     """Take from what is left of the rows of a series what their costs come to by the prices that fit, and return those.
 
     Of rows without costs nothing is left.
@@ -116,36 +108,22 @@ def _take_costs(name: bytes, values: Integers, left: Integers) -> list[int]:
     of_priced = values if priced.all() else values[priced]
     found: list[int] = []
     for counts, cost in ((of_priced[:, _OF_INPUT], INPUT_COST), (of_priced[:, OUTPUT : OUTPUT + 1], OUTPUT_COST)):
-        prices = fitted_prices(counts, of_priced[:, cost], (name, cost))
+        prices = fitted_prices(counts, of_priced[:, cost])
         left[priced, cost - 1] = of_priced[:, cost] - counts @ np.array(prices, dtype=np.int64)
         left[~priced, cost - 1] = 0
         found += prices
     return found
 
 
-def fitted_prices(counts: Integers, costs: Integers, of: Hashable) -> list[int]:
-    """Return what one of each count costs, as nearly as whole pico-dollars say it; wrong ones only take more bytes.
-
-    `of`: what these are costs of. The prices that it had last time are tried first: a fit takes some 70 µs.
-    """
-    if not costs.any():
-        return [0] * counts.shape[1]
-    last = _last_prices.get(of)
-    if last is not None and (costs == counts @ last).all():
-        return [int(price) for price in last]
-    prices = _fitted(counts, costs)
-    if len(_last_prices) >= LAST_PRICES_MAX:
-        _last_prices.clear()
-    _last_prices[of] = np.array(prices, dtype=np.int64)
-    return prices
-
-
-def _fitted(counts: Integers, costs: Integers) -> list[int]:
+def fitted_prices(counts: Integers, costs: Integers) -> list[int]:
+    """Return what one of each count costs, as nearly as whole pico-dollars say it; wrong ones only take more bytes."""
     none = [0] * counts.shape[1]
+    if not costs.any():
+        return none
     used = counts.any(axis=0)
     if np.count_nonzero(used) == 1:
         prices = np.where(used, _price(counts[:, used][:, 0], costs), 0)
-        if (costs == counts @ prices).all():
+        if (costs == counts @ prices).all():  # it is so mostly
             return [int(price) for price in prices]
     found = np.linalg.lstsq(counts.astype(np.float64), costs.astype(np.float64), rcond=None)[0]
     prices = np.rint(found)

@@ -62,10 +62,10 @@ def pack_usage(usages: Sequence[Usage]) -> PackedUsage:
     numbers = numbers.reshape(-1, len(NAMES))
     left = numbers.copy()
     prices: list[list[int]] = []
-    for place, model in enumerate(models):
+    for place in range(len(models)):
         of_model = numbers[of_rows == place]
         for cost, counts in _COUNTS_OF_COSTS.items():
-            of_cost = fitted_prices(of_model[:, counts], of_model[:, cost], (model, cost))
+            of_cost = fitted_prices(of_model[:, counts], of_model[:, cost])
             prices.append(of_cost)
             left[of_rows == place, cost] -= of_model[:, counts] @ np.array(of_cost, dtype=np.int64)
     left[:, TOTAL] -= numbers[:, INPUT] + numbers[:, OUTPUT]
