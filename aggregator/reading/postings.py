@@ -80,7 +80,10 @@ class _Reading:
         """Take in numbers; with what else belongs to them they are so many."""
         self._read += count
         if self._read > CALLS_READ_MAX:
-            raise TooMuchToRead(f"the filter selects more than {CALLS_READ_MAX:,} calls")
+            raise TooMuchToRead(
+                f"more than {CALLS_READ_MAX:,} calls would be read one by one: let the filter select fewer, or the "
+                "window begin and end with whole minutes"
+            )
         self.selected.setdefault(shard, set()).update(numbers)
 
     def add_page(self, shard: ProjectShard, page: bytes | None, number: int, pages: int, hashed: int) -> None:
