@@ -5,11 +5,9 @@ frames of many chunks of a day are put as one object, beside the folding; then, 
 place of each frame that is still as it was put. Whatever ends this before leaves an object that nothing points into.
 """
 
-import logging
 import secrets
 import zlib
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from aggregator.layout.keys import day_of
@@ -17,16 +15,12 @@ from aggregator.layout.moved import CALLS_LETTER, NO_PROJECT, MovedObject, calls
 from aggregator.layout.sealed import Location
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, MovedCalls, pack_pointer, unpack_pointer
 from aggregator.layout.write import ShardWrite
-from aggregator.objects.object_store import AlreadyThere, ObjectStoreAway
 from aggregator.segments.segment import Section, SectionKey
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_US, SECOND_US
-from aggregator.writing.moving import OBJECT_BYTES_MAX, RETRY_US
 from aggregator.writing.objects_access import ObjectsAccess
 from aggregator.writing.pointers import no_longer
-from aggregator.writing.putting import NAME_BYTES, begin_put
-
-log = logging.getLogger(__name__)
+from aggregator.writing.putting import NAME_BYTES, OBJECT_BYTES_MAX, RETRY_US, Put, Putting
 
 # Frames of some 7 KB that are read in one round trip.
 CHUNKS_PER_READ = 100
@@ -43,14 +37,6 @@ class _Waiting(NamedTuple):
     noted_us: int
 
 
-class _Under(NamedTuple):
-    """An object on its way: its name, the chunks in it, and what comes of it."""
-
-    name: str
-    chunks: list[int]
-    put: "Future[tuple[int, list[Section]]]"
-
-
 class CallMoving:
     """The chunks of a shard that are to be moved, and those on their way. Methods raise what the store raises.
 
@@ -59,20 +45,19 @@ class CallMoving:
 
     def __init__(self, store: ShardStore, objects: ObjectsAccess, after_day_s: int, wait_s: int) -> None:
         self._store = store
-        self._objects, self._aside = objects.store, objects.aside
+        self._is_moved = objects.store is not None
+        self._putting: Putting[list[int]] = Putting(store, objects, "sealed calls")
         self._after_day_us, self._wait_us = after_day_s * SECOND_US, wait_s * SECOND_US
         self._unmoved: dict[int, _Waiting] = {}
-        self._under: _Under | None = None
         self._not_before_us = 0
-        self._is_away = False
-        if self._objects is not None:
+        if self._is_moved:
             [unmoved] = store.read_hashes([store.keys.unmoved_calls])
             self._unmoved = {int(chunk): _Waiting(int(newest_us), 0) for chunk, newest_us in unmoved.items()}
 
     def note(self, chunk: int, newest_us: int, now_us: int, write: ShardWrite) -> None:
         """The chunk has been sealed; noted also where no object store is set, for when one is."""
         write.set(self._store.keys.unmoved_calls, chunk, newest_us)
-        if self._objects is not None:
+        if self._is_moved:
             self._unmoved[chunk] = _Waiting(newest_us, now_us)
             self._not_before_us = min(self._not_before_us, self._due_us(chunk))
 
@@ -84,13 +69,10 @@ class CallMoving:
 
     def step(self, now_us: int) -> int:
         """Do the next thing that is due, and quick; returns 0 where there is none."""
-        if self._objects is None or self._aside is None:
+        if self._putting.is_off or self._putting.is_busy:
             return 0
-        if self._under is not None:
-            if not self._under.put.done():
-                return 0
-            under, self._under = self._under, None
-            return self._finish(under, now_us)
+        if self._putting.under_way is not None:
+            return self._finish(now_us)
         if now_us < self._not_before_us:
             return 0
         chunks = self._next_due(now_us)
@@ -101,7 +83,7 @@ class CallMoving:
     @property
     def under_way(self) -> str | None:
         """An object that has been begun, and that nothing points into yet."""
-        return None if self._under is None else self._under.name
+        return self._putting.under_way
 
     @staticmethod
     def is_as_it_was_put(stored: bytes | None, section: Section) -> bool:
@@ -124,8 +106,6 @@ class CallMoving:
         return sorted(chunk for chunk in due if days[chunk] == oldest)[:CHUNKS_PER_OBJECT_MAX]
 
     def _begin(self, chunks: list[int]) -> None:
-        assert self._objects is not None
-        assert self._aside is not None
         contents = self._read_frames(chunks)
         taken = [key.block for key in contents]
         if not contents:  # they have moved, or are dropped
@@ -135,7 +115,7 @@ class CallMoving:
             return
         day = day_of(self._unmoved[taken[0]].newest_us)
         name = calls_object_name(day, self._store.continued_offset, secrets.token_hex(NAME_BYTES))
-        self._under = _Under(name, taken, begin_put(self._store, self._objects, self._aside, name, contents))
+        self._putting.begin(name, contents, taken)
 
     def _read_frames(self, chunks: Sequence[int]) -> dict[SectionKey, bytes]:
         """Frames that are in Redis, as many as an object may hold."""
@@ -151,42 +131,36 @@ class CallMoving:
                 break
         return contents
 
-    def _finish(self, under: _Under, now_us: int) -> int:
+    def _finish(self, now_us: int) -> int:
         """Let chunks point into what has been put."""
-        try:
-            size_bytes, sections = under.put.result()
-        except (ObjectStoreAway, AlreadyThere) as why:
+        put = self._putting.take()
+        if put is None:
             self._not_before_us = now_us + RETRY_US
-            if not self._is_away:
-                self._is_away = True
-                log.warning("sealed calls stay in Redis until the object store takes them", extra={"why": str(why)})
             return 0
-        if self._is_away:
-            self._is_away = False
-            log.info("the object store takes sealed calls again")
-        self._point(under, size_bytes, {section.key.block: section for section in sections}, now_us)
-        return len(sections)
+        self._point(put, now_us)
+        return len(put.sections)
 
-    def _point(self, under: _Under, size_bytes: int, sections: Mapping[int, Section], now_us: int) -> None:
+    def _point(self, put: Put[list[int]], now_us: int) -> None:
         """Make the chunks point into an object; a frame that has been replaced meanwhile is left out."""
+        sections = {section.key.block: section for section in put.sections}
         write, keys = ShardWrite(), self._store.keys
-        by_key = {keys.calls(chunk): chunk for chunk in under.chunks}
+        by_key = {keys.calls(chunk): chunk for chunk in put.of}
         moved: list[int] = []
         for key, [stored] in self._store.read_fields({key: [CALL_FRAME_FIELD] for key in by_key}).items():
             chunk = by_key[str(key)]
             section = sections[chunk]
             if not self.is_as_it_was_put(stored, section):
                 continue
-            location = Location(under.name, section.offset, section.length, section.checksum)
+            location = Location(put.name, section.offset, section.length, section.checksum)
             pointer = pack_pointer(MovedCalls(location, self._unmoved[chunk].newest_us))
             write.set(key, CALL_FRAME_FIELD, pointer)
             moved.append(chunk)
         if moved:
-            entry = MovedObject(size_bytes, tuple((NO_PROJECT, chunk) for chunk in moved))
-            write.set(keys.objects, under.name, pack_object(entry))
+            entry = MovedObject(put.size_bytes, tuple((NO_PROJECT, chunk) for chunk in moved))
+            write.set(keys.objects, put.name, pack_object(entry))
             write.deletions[keys.unmoved_calls] = [*moved]
         else:
-            write.set(keys.retired, under.name, now_us)
+            write.set(keys.retired, put.name, now_us)
         self._store.replace(write)
         for chunk in moved:
             del self._unmoved[chunk]

@@ -5,11 +5,8 @@ then, in one fenced step, the directories of their blocks point into it and Redi
 ends this before that step leaves an object that nothing points into, which is collected later (collecting.py).
 """
 
-import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
 
 from aggregator.layout.moved import (
     ALL_NOTED,
@@ -31,37 +28,22 @@ from aggregator.layout.sealed import (
 )
 from aggregator.layout.slots import Block
 from aggregator.layout.write import Field, Key, ShardWrite
-from aggregator.objects.object_store import AlreadyThere, ObjectStoreAway
 from aggregator.rollups.levels import LEVELS, Retention
-from aggregator.segments.segment import Section, SectionKey
+from aggregator.segments.segment import SectionKey
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import SECOND_US
 from aggregator.writing.objects_access import ObjectsAccess
 from aggregator.writing.pointers import no_longer
-from aggregator.writing.putting import NAME_BYTES, begin_put
+from aggregator.writing.putting import NAME_BYTES, OBJECT_BYTES_MAX, RETRY_US, Put, Putting
 
-log = logging.getLogger(__name__)
-
-# Read between two batches, in some 10 ms, and held in memory until it is put. A day of 864,000 calls has 32 MiB.
-OBJECT_BYTES_MAX = 8 * 2**20
 # Small projects share an object; its entry, which names them, is written again when one of them is sealed anew.
 BLOCKS_PER_OBJECT_MAX = 1_000
 # Of some 16 KB each.
 FRAMES_PER_READ = 100
 # Blocks that are asked for what was sealed of them before an object store was set: a few milliseconds.
 LOOKED_AT_ONCE_MAX = 300
-# How long an object store that was away is left alone, and a block that is not sealed to its end.
-RETRY_US = 60 * SECOND_US
 
 _NEVER_US = 2**63
-
-
-class _ObjectUnderWay(NamedTuple):
-    """An object on its way: its name, the blocks that were looked at for it, and what comes of it."""
-
-    name: str
-    blocks: list[Block]
-    put: "Future[tuple[int, list[Section]]]"
 
 
 class Moving:
@@ -75,16 +57,14 @@ class Moving:
         self, store: ShardStore, objects: ObjectsAccess, retention: Retention, after_day_s: int, wait_s: int
     ) -> None:
         self._store = store
-        self._objects = objects.store
-        self._aside = objects.aside
+        self._is_moved = objects.store is not None
+        self._putting: Putting[list[Block]] = Putting(store, objects, "sealed rollups")
         self._retention = retention
         self._after_day_us, self._wait_us = after_day_s * SECOND_US, wait_s * SECOND_US
         self._unmoved: dict[Block, int] = {}  # by block, when it was noted by this writer; 0: before
         self._unlooked: Iterator[list[Block]] | None = None  # may have been sealed while no object store was set
-        self._under: _ObjectUnderWay | None = None
         self._not_before_us = 0
-        self._is_away = False
-        if self._objects is not None:
+        if self._is_moved:
             projects, unmoved = store.read_hashes([store.keys.projects, store.keys.unmoved])
             self._projects = sorted(map(int, projects.values()))
             self._all_noted = ALL_NOTED in unmoved
@@ -92,13 +72,13 @@ class Moving:
 
     def note_new(self, write: ShardWrite) -> None:
         """Note of a shard that holds nothing yet that all that is to be moved will have been noted."""
-        if self._objects is not None and not self._projects and not self._all_noted:
+        if self._is_moved and not self._projects and not self._all_noted:
             write.set(self._store.keys.unmoved, ALL_NOTED, b"")
             self._all_noted = True
 
     def note(self, block: Block, now_us: int, write: ShardWrite) -> None:
         """Frames of this block are to be moved, once its day is over."""
-        if self._objects is None:
+        if not self._is_moved:
             write.deletions.setdefault(self._store.keys.unmoved, []).append(ALL_NOTED)
         else:
             write.set(self._store.keys.unmoved, block_field(block), b"")
@@ -111,13 +91,10 @@ class Moving:
 
     def step(self, now_us: int, is_waiting: Callable[[Block], bool]) -> int:
         """Do the next thing that is due, and quick; returns 0 where there is none. `is_waiting`: to be sealed first."""
-        if self._objects is None or self._aside is None:
+        if self._putting.is_off or self._putting.is_busy:
             return 0
-        if self._under is not None:
-            if not self._under.put.done():
-                return 0
-            under, self._under = self._under, None
-            return self._finish(under, now_us)
+        if self._putting.under_way is not None:
+            return self._finish(now_us)
         if not self._all_noted:
             self._look_through_next(now_us)
             return 1
@@ -131,7 +108,7 @@ class Moving:
     @property
     def under_way(self) -> str | None:
         """An object that has been begun, and that nothing points into yet."""
-        return None if self._under is None else self._under.name
+        return self._putting.under_way
 
     def _due_us(self, block: Block) -> int:
         return max(level_day_of(block).end_s * SECOND_US + self._after_day_us, self._unmoved[block] + self._wait_us)
@@ -170,8 +147,6 @@ class Moving:
             self._store.replace(write)
 
     def _begin(self, blocks: list[Block], now_us: int) -> None:
-        assert self._objects is not None
-        assert self._aside is not None
         contents = self._read_frames(blocks)
         keys = self._store.keys
         if not contents:
@@ -181,7 +156,7 @@ class Moving:
             return
         offset = self._store.continued_offset
         name = object_name(level_day_of(blocks[0]), offset, secrets.token_hex(NAME_BYTES))
-        self._under = _ObjectUnderWay(name, blocks, begin_put(self._store, self._objects, self._aside, name, contents))
+        self._putting.begin(name, contents, blocks)
 
     def _read_frames(self, blocks: Sequence[Block]) -> dict[SectionKey, bytes]:
         """Frames that are in Redis, as many as an object may hold."""
@@ -205,28 +180,20 @@ class Moving:
                 break
         return contents
 
-    def _finish(self, under: _ObjectUnderWay, now_us: int) -> int:
+    def _finish(self, now_us: int) -> int:
         """Let directories point into what has been put."""
-        try:
-            size_bytes, sections = under.put.result()
-        except (ObjectStoreAway, AlreadyThere) as why:
+        put = self._putting.take()
+        if put is None:
             self._not_before_us = now_us + RETRY_US
-            if not self._is_away:
-                self._is_away = True
-                log.warning("sealed rollups stay in Redis until the object store takes them", extra={"why": str(why)})
             return 0
-        if self._is_away:
-            self._is_away = False
-            log.info("the object store takes sealed rollups again")
-        self._point(under, size_bytes, {section.key: section for section in sections}, now_us)
-        return len(sections)
+        self._point(put, now_us)
+        return len(put.sections)
 
-    def _point(
-        self, under: _ObjectUnderWay, size_bytes: int, sections: Mapping[SectionKey, Section], now_us: int
-    ) -> None:
+    def _point(self, put: Put[list[Block]], now_us: int) -> None:
         """Make the blocks point into an object; a frame that has been replaced meanwhile is left out."""
+        sections = {section.key: section for section in put.sections}
         write, keys = ShardWrite(), self._store.keys
-        by_key = {self._key(block): block for block in under.blocks}
+        by_key = {self._key(block): block for block in put.of}
         pointing: list[tuple[int, int]] = []
         moved_whole: list[Block] = []
         for key, [stored] in self._store.read_fields({key: [DIRECTORY_FIELD] for key in by_key}).items():
@@ -236,7 +203,7 @@ class Moving:
             for at, one in enumerate(ranges):
                 section = sections.get(SectionKey(block.project, block.level.letter, block.number, one.number))
                 if one.location is None and section is not None:
-                    location = Location(under.name, section.offset, section.length, section.checksum)
+                    location = Location(put.name, section.offset, section.length, section.checksum)
                     ranges[at] = one._replace(location=location)
                     moved.append(one.field)
             if moved:
@@ -248,9 +215,9 @@ class Moving:
                 write.deletions.setdefault(keys.unmoved, []).append(block_field(block))
                 moved_whole.append(block)
         if pointing:
-            write.set(keys.objects, under.name, pack_object(MovedObject(size_bytes, tuple(pointing))))
+            write.set(keys.objects, put.name, pack_object(MovedObject(put.size_bytes, tuple(pointing))))
         else:
-            write.set(keys.retired, under.name, now_us)
+            write.set(keys.retired, put.name, now_us)
         self._store.replace(write)
         for block in moved_whole:
             self._unmoved.pop(block, None)

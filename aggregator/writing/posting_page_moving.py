@@ -6,28 +6,22 @@ projects are put as one object, those of a large one as several, one after the o
 place of the pages in one fenced step. Whatever ends this before leaves an object that nothing points into.
 """
 
-import logging
 import secrets
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import NamedTuple
 
 from aggregator.layout.id_pages import TABLE_FIELD, IdTable, unpack_table
 from aggregator.layout.moved import POSTINGS_LETTER, MovedObject, pack_object, postings_object_name
 from aggregator.layout.moved_postings import MOVED_FIELD, MovedPages, pack_moved, sections_of, unpack_moved
 from aggregator.layout.write import ShardWrite
-from aggregator.objects.object_store import AlreadyThere, ObjectStoreAway
 from aggregator.rollups.levels import Retention
-from aggregator.segments.segment import Section, SectionKey
+from aggregator.segments.segment import SectionKey
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_US, SECOND_US
 from aggregator.writing.batch_changes import ProjectDay
 from aggregator.writing.changes import day_expiry
-from aggregator.writing.moving import OBJECT_BYTES_MAX, RETRY_US
 from aggregator.writing.objects_access import ObjectsAccess
-from aggregator.writing.putting import NAME_BYTES, begin_put
-
-log = logging.getLogger(__name__)
+from aggregator.writing.putting import NAME_BYTES, OBJECT_BYTES_MAX, RETRY_US, Put, Putting
 
 # A look-up reads a section, of some 600 bytes a page; the pointer to each takes ten bytes of Redis.
 PAGES_PER_SECTION = 16
@@ -55,14 +49,6 @@ class _Part(NamedTuple):
     is_last: bool
 
 
-class _Under(NamedTuple):
-    """An object on its way: its name, what is in it, and what comes of it."""
-
-    name: str
-    parts: dict[ProjectDay, _Part]
-    put: "Future[tuple[int, list[Section]]]"
-
-
 class PostingPageMoving:
     """The days of projects whose pages are to be moved, and those on their way. Methods raise what the store raises.
 
@@ -73,14 +59,14 @@ class PostingPageMoving:
         self, store: ShardStore, objects: ObjectsAccess, retention: Retention, after_day_s: int, wait_s: int
     ) -> None:
         self._store, self._retention = store, retention
-        self._objects, self._aside = objects.store, objects.aside
+        self._is_moved = objects.store is not None
+        self._putting: Putting[dict[ProjectDay, _Part]] = Putting(store, objects, "indexes of calls")
         self._after_day_us, self._wait_us = after_day_s * SECOND_US, wait_s * SECOND_US
         self._noted_us: dict[ProjectDay, int] = {}
         self._begun: set[ProjectDay] = set()
-        self._under: _Under | None = None
         self._not_before_us = 0
-        self._has_waiting = self._is_away = False
-        if self._objects is not None:
+        self._has_waiting = False
+        if self._is_moved:
             [unmoved] = store.read_hashes([store.keys.unmoved_postings])
             self._noted_us = {_named_day(field): 0 for field in unmoved}
             self._begun = {_named_day(field) for field, state in unmoved.items() if state == _BEGUN}
@@ -88,7 +74,7 @@ class PostingPageMoving:
     def note(self, day: ProjectDay, now_us: int, write: ShardWrite) -> None:
         """Something comes to pages; noted also where no object store is set, for when one is."""
         write.set(self._store.keys.unmoved_postings, _field(day), b"")
-        if self._objects is not None:
+        if self._is_moved:
             self._noted_us[day] = now_us
             self._not_before_us = min(self._not_before_us, self._due_us(day))
 
@@ -99,25 +85,22 @@ class PostingPageMoving:
 
     def is_under_way(self, day: ProjectDay) -> bool:
         """Whether nothing may come to the pages of a day now: they are being moved."""
-        return day in self._begun or (self._under is not None and day in self._under.parts)
+        return day in self._begun or day in (self._putting.of or ())
 
     @property
     def under_way(self) -> str | None:
         """An object that has been begun, and that nothing points into yet."""
-        return None if self._under is None else self._under.name
+        return self._putting.under_way
 
     def step(self, now_us: int, is_waiting: Callable[[ProjectDay], bool]) -> int:
         """Do the next thing that is due, and quick; returns 0 where there is none.
 
         `is_waiting`: whether more is to come to the pages of a day.
         """
-        if self._objects is None or self._aside is None:
+        if self._putting.is_off or self._putting.is_busy:
             return 0
-        if self._under is not None:
-            if not self._under.put.done():
-                return 0
-            under, self._under = self._under, None
-            return self._finish(under, now_us)
+        if self._putting.under_way is not None:
+            return self._finish(now_us)
         if now_us < self._not_before_us:
             return 0
         days = self._next_due(now_us, is_waiting)
@@ -149,8 +132,6 @@ class PostingPageMoving:
         return ordered[:DAYS_PER_OBJECT_MAX]
 
     def _begin(self, days: list[ProjectDay]) -> None:
-        assert self._objects is not None
-        assert self._aside is not None
         keys, contents, parts, nothing = self._store.keys, {}, {}, []
         size_bytes = 0
         for day in days:
@@ -174,7 +155,7 @@ class PostingPageMoving:
                 self._forget(day)
         if parts:
             name = postings_object_name(days[0][1], self._store.continued_offset, secrets.token_hex(NAME_BYTES))
-            self._under = _Under(name, parts, begin_put(self._store, self._objects, self._aside, name, contents))
+            self._putting.begin(name, contents, parts)
 
     def _part(self, day: ProjectDay) -> _Part | None:
         """Return what of a day is next to be moved; None where there is nothing, or too little."""
@@ -189,29 +170,22 @@ class PostingPageMoving:
         last = min(end, first + SECTIONS_PER_OBJECT_MAX)
         return _Part(table, before, range(first, last), last == end)
 
-    def _finish(self, under: _Under, now_us: int) -> int:
+    def _finish(self, now_us: int) -> int:
         """Let days point into what has been put."""
-        try:
-            size_bytes, sections = under.put.result()
-        except (ObjectStoreAway, AlreadyThere) as why:
+        put = self._putting.take()
+        if put is None:
             self._not_before_us = now_us + RETRY_US
-            if not self._is_away:
-                self._is_away = True
-                log.warning("indexes of calls stay in Redis until the object store takes them", extra={"why": str(why)})
             return 0
-        if self._is_away:
-            self._is_away = False
-            log.info("the object store takes indexes of calls again")
-        self._point(under, size_bytes, sections)
-        return len(sections)
+        self._point(put)
+        return len(put.sections)
 
-    def _point(self, under: _Under, size_bytes: int, sections: list[Section]) -> None:
+    def _point(self, put: Put[dict[ProjectDay, _Part]]) -> None:
         """Let days point into an object; their pages are as they were read, since nothing may come to them."""
         write, keys = ShardWrite(), self._store.keys
-        for day, part in under.parts.items():
-            mine = [one for one in sections if (one.key.project, one.key.block) == day]
+        for day, part in put.of.items():
+            mine = [one for one in put.sections if (one.key.project, one.key.block) == day]
             moved = MovedPages(
-                under.name,
+                put.name,
                 part.table.hash_key,
                 part.table.pages,
                 PAGES_PER_SECTION,
@@ -229,9 +203,9 @@ class PostingPageMoving:
                 write.deletions.setdefault(keys.unmoved_postings, []).append(_field(day))
             else:
                 write.set(keys.unmoved_postings, _field(day), _BEGUN)
-        write.set(keys.objects, under.name, pack_object(MovedObject(size_bytes, tuple(under.parts))))
+        write.set(keys.objects, put.name, pack_object(MovedObject(put.size_bytes, tuple(put.of))))
         self._store.replace(write)
-        for day, part in under.parts.items():
+        for day, part in put.of.items():
             if part.is_last:
                 self._forget(day)
             else:

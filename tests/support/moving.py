@@ -57,6 +57,12 @@ class FailingStore(DirectoryStore):
         super().delete(names)
 
 
+def away_said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Returns of what it was logged that it stays in Redis while objects cannot be put, each time."""
+    stays = "what is to be moved stays in Redis until the object store takes it"
+    return [vars(record)["what"] for record in caplog.records if record.message == stays]
+
+
 def open_moving(
     client: Any, objects: FailingStore | None, limits: ShardLimits = AT_ONCE, retention: Retention = KEEP_ALL
 ) -> Shard:

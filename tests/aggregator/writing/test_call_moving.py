@@ -38,6 +38,7 @@ from tests.support.moving import (
     KEYS,
     PREFIX,
     FailingStore,
+    away_said,
     check_pointers,
     killed_at,
     moved_chunks,
@@ -200,8 +201,7 @@ def test_away(client: Any, objects: FailingStore, caplog: pytest.LogCaptureFixtu
     objects.is_away = True
     for minute in range(3):
         seal_all(shard, NOW_US + minute * 60 * SECOND_US)
-    said = [record.message for record in caplog.records]
-    assert said.count("sealed calls stay in Redis until the object store takes them") == 1
+    assert away_said(caplog).count("sealed calls") == 1
     assert not moved_chunks(client)
     objects.is_away = False
     seal_all(shard, NOW_US + 180 * SECOND_US)

@@ -21,6 +21,7 @@ from tests.support.moving import (
     KEYS,
     PREFIX,
     FailingStore,
+    away_said,
     check_pointers,
     frames_in_redis,
     moved_chunks,
@@ -126,9 +127,7 @@ def test_away_at_moving(client: Any, objects: FailingStore, caplog: pytest.LogCa
     objects.is_away = True
     for minute in range(5):
         seal_all(shard, NOW_US + minute * 60 * SECOND_US)
-    assert [record.message for record in caplog.records].count(
-        "sealed rollups stay in Redis until the object store takes them"
-    ) == 1
+    assert away_said(caplog).count("sealed rollups") == 1
     assert frames_in_redis(client)
     assert objects.puts == 0
     objects.is_away = False
