@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from random import Random
 from typing import Any
 
 import pytest
@@ -21,8 +22,8 @@ from aggregator.time_units import DAY_S
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.objects_access import AtOnce, objects_access
 from aggregator.writing.shard import Shard
-from tests.support.folding import KEEP_ALL, SHARD, prices, read_state
-from tests.support.sealing import blocks
+from tests.support.folding import KEEP_ALL, SHARD, apply, fold_all, prices, read_state
+from tests.support.sealing import agents_batches, blocks, seal_all
 
 KEYS = ShardKeys(SHARD)
 AT_ONCE = ShardLimits(seal_after_s=-10 * DAY_S, move_after_s=-10 * DAY_S)
@@ -149,3 +150,24 @@ def check_pointers(client: Any, objects: FailingStore) -> None:
                 assert found[key_there][1:] == moved.location(section)[1:]
     assert {name: set(entry.blocks) for name, entry in entries.items()} == pointing
     assert not set(entries) & {name.decode() for name in client.hkeys(KEYS.retired)}
+
+
+def check_any_order(seed: int, client: Any, objects: FailingStore, limits: ShardLimits) -> None:
+    """Fold calls of agents, out of order and twice, sealed and moved between any two batches, by any writer: all is as
+    it is without any moving, and every pointer leads to what it says.
+    """
+    rng = Random(seed)
+    batches = agents_batches(rng, 60)
+    expected = fold_all(client, batches)
+    client.flushall()
+    shard = open_moving(client, objects, limits)
+    for batch in batches:
+        apply(shard, batch)
+        if rng.random() < 0.5:
+            seal_all(shard)
+            check_pointers(client, objects)
+        if rng.random() < 0.3:
+            shard = open_moving(client, objects, limits)
+    seal_all(shard)
+    check_pointers(client, objects)
+    assert state(client, objects) == expected

@@ -1,7 +1,6 @@
 """Moving call records: frames of chunks go into objects, and nothing they say changes, whatever ends it on the way."""
 
 from collections.abc import Iterator
-from random import Random
 from typing import Any
 
 import msgspec
@@ -39,13 +38,14 @@ from tests.support.moving import (
     PREFIX,
     FailingStore,
     away_said,
+    check_any_order,
     check_pointers,
     killed_at,
     moved_chunks,
     open_moving,
     state,
 )
-from tests.support.sealing import agents_batches, seal_all
+from tests.support.sealing import seal_all
 from tests.support.small_chunks import small_chunks
 
 CALLS_PER_CHUNK = 4
@@ -83,21 +83,7 @@ def objects_of_calls(client: Any) -> set[str]:
 @pytest.mark.parametrize("seed", range(3))
 def test_any_order_of_moving(seed: int, client: Any, objects: FailingStore) -> None:
     """Calls of agents, out of order and twice, sealed and moved between any two batches, by any writer."""
-    rng = Random(seed)
-    batches = agents_batches(rng, 60)
-    expected = fold_all(client, batches)
-    client.flushall()
-    shard = open_moving(client, objects, TINY_AT_ONCE)
-    for batch in batches:
-        apply(shard, batch)
-        if rng.random() < 0.5:
-            seal_all(shard)
-            check_pointers(client, objects)
-        if rng.random() < 0.3:
-            shard = open_moving(client, objects, TINY_AT_ONCE)
-    seal_all(shard)
-    check_pointers(client, objects)
-    assert state(client, objects) == expected
+    check_any_order(seed, client, objects, TINY_AT_ONCE)
     assert moved_chunks(client)
 
 

@@ -1,6 +1,5 @@
 """Moving pages of postings: they go into objects, and nothing they say changes, whatever ends it on the way."""
 
-from random import Random
 from typing import Any
 
 import msgspec
@@ -20,8 +19,18 @@ from aggregator.writing import posting_moving, posting_page_moving
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.object_verification import shard_objects, verify_objects
 from tests.support.folding import NOW_US, PROJECT, SHARD, T0_US, TINY, apply, complete, fold_all, start
-from tests.support.moving import AT_ONCE, KEYS, PREFIX, FailingStore, check_pointers, killed_at, open_moving, state
-from tests.support.sealing import agents_batches, seal_all
+from tests.support.moving import (
+    AT_ONCE,
+    KEYS,
+    PREFIX,
+    FailingStore,
+    check_any_order,
+    check_pointers,
+    killed_at,
+    open_moving,
+    state,
+)
+from tests.support.sealing import seal_all
 from tests.support.watched_answers import ask
 
 TINY_AT_ONCE = msgspec.structs.replace(TINY, move_after_s=AT_ONCE.move_after_s)
@@ -67,21 +76,7 @@ def threads(redis_url: str, objects: FailingStore, *names: str) -> set[int]:
 @pytest.mark.parametrize("seed", range(3))
 def test_any_order_of_moving(seed: int, client: Any, objects: FailingStore) -> None:
     """Calls of agents, out of order and twice, moved between any two batches, by any writer."""
-    rng = Random(seed)
-    batches = agents_batches(rng, 60)
-    expected = fold_all(client, batches)
-    client.flushall()
-    shard = open_moving(client, objects, TINY_AT_ONCE)
-    for batch in batches:
-        apply(shard, batch)
-        if rng.random() < 0.5:
-            seal_all(shard)
-            check_pointers(client, objects)
-        if rng.random() < 0.3:
-            shard = open_moving(client, objects, TINY_AT_ONCE)
-    seal_all(shard)
-    check_pointers(client, objects)
-    assert state(client, objects) == expected
+    check_any_order(seed, client, objects, TINY_AT_ONCE)
     assert not client.keys(f"{SHARD.tag}:*:x:*")
     assert any(client.hexists(key, MOVED_FIELD) for key in client.keys(f"{SHARD.tag}:*:w:*"))
 
