@@ -51,6 +51,13 @@ def moved(trial: Trial, workers: Sequence[Program], redis_url: str, objects: Obj
     return found
 
 
+def is_all_moved(found: Counter[str], short: bool) -> bool:
+    """Whether a run met objects of rollups and of calls, and retired ones. In a short one a chunk of calls hardly is at
+    rest for as long as it waits to be moved.
+    """
+    return all(found[what] for what in ((ROLLUPS,) if short else (ROLLUPS, CALLS, RETIRED)))
+
+
 def told(found: Counter[str]) -> str:
     """Say what `moved` found."""
     return ", ".join(f"{found[what]} {what}" for what in (ROLLUPS, CALLS, RETIRED, ORPHANS))
