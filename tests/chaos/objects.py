@@ -30,6 +30,17 @@ def moving_to(url: str) -> dict[str, str]:
     return SEALING | {"SEGMENTS__URL": url}
 
 
+def wait_until_moved(trial: Trial, redis_url: str) -> None:
+    """Return when some pointer leads into an object of rollups: a run may be over before what it sealed has moved."""
+    client = redis.Redis.from_url(redis_url)
+    shards = [ShardStore(client, ShardName(trial.namespace(), trial.topic, one)) for one in range(PARTITIONS)]
+
+    def has_moved() -> bool:
+        return any(not is_of_calls(name) for store in shards for name in shard_objects(store)[0])
+
+    trial.wait(has_moved, "something has moved into objects")
+
+
 def moved(trial: Trial, workers: Sequence[Program], redis_url: str, objects: ObjectStore) -> Counter[str]:
     """How many objects there are, and how many nothing points into any more, or ever did, once workers have ended;
     raises ChaosFailed where one of them, or a pointer, is wrong.

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aggregator.objects.directory_store import DirectoryStore
-from tests.chaos.objects import PARTITIONS, ROLLUPS, moved, moving_to, told
+from tests.chaos.objects import PARTITIONS, ROLLUPS, moved, moving_to, told, wait_until_moved
 from tests.chaos.stage import ChaosFailed, Stage
 from tests.chaos.trial import Trial
 from tests.pipeline.operator import operate
@@ -29,6 +29,7 @@ def twins(stage: Stage) -> str:
             trial.wait_for_progress(100)
             trial.load.join(stage.rng.uniform(1, 4))
         trial.settle()
+        wait_until_moved(trial, server.url)
         trial.check()
         lines = [line for worker in workers for line in worker.logged("will read again from the stored offset")]
         refused = sum(any(word in line["why"] for word in FENCE) for line in lines)
