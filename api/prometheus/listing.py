@@ -42,6 +42,14 @@ def cut(values: list[Any], wanted: str | None) -> Listed:
     return Listed(values[:limit], len(values) > limit)
 
 
+def first(values: list[Any], wanted: str | None) -> Listed:
+    """Return as many as are wanted, or the first LISTED_MAX where all are: who explores asks for all series there are.
+
+    Raises BadQuery as `cut` does.
+    """
+    return cut(values, str(LISTED_MAX) if wanted in (None, "", "0") else wanted)
+
+
 def label_names() -> list[str]:
     """All names of labels there are."""
     fixed = {name for kinds in METRICS.values() for one in kinds for name, _ in one.fixed}

@@ -19,7 +19,7 @@ from aggregator.timestamps import parse_timestamp_us
 from api.prometheus.bad_query import BadQuery
 from api.prometheus.evaluation import Evaluation, Steps, parse, range_steps
 from api.prometheus.exemplars import exemplars
-from api.prometheus.listing import Listed, cut, label_names, label_values, metadata, series
+from api.prometheus.listing import Listed, cut, first, label_names, label_values, metadata, series
 from api.prometheus.rules import alerts_of, rule_groups
 from api.prometheus.store_numbers import StoreNumbers
 from api.prometheus.vectors import Series, Values, Vector
@@ -126,7 +126,7 @@ async def _series(numbers: StoreNumbers, parameters: Parameters, now_us: int) ->
     if not matches:
         raise BadQuery("no match[] parameter provided")
     found = await series(numbers, *_window(parameters, now_us), matches)
-    return cut(found, dict(parameters).get("limit"))
+    return first(found, dict(parameters).get("limit"))
 
 
 async def _metadata(numbers: StoreNumbers, parameters: Parameters, now_us: int) -> Any:

@@ -3,7 +3,7 @@
 import pytest
 
 from api.prometheus.bad_query import BadQuery
-from api.prometheus.listing import LISTED_MAX, Listed, cut
+from api.prometheus.listing import LISTED_MAX, Listed, cut, first
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,17 @@ def test_more_than_may_be_listed_is_refused(wanted: str | None) -> None:
     assert (refused.value.error_type, refused.value.status) == ("execution", 422)
     assert cut(values, str(LISTED_MAX)) == Listed(values[:-1], True)
     assert cut(values[:-1], wanted) == Listed(values[:-1], False)
+
+
+def test_the_first_of_too_many() -> None:
+    """All of a list that is too long are its first entries, as it says; more than may be listed are refused as ever."""
+    values = list(range(LISTED_MAX + 1))
+    for all_of_them in (None, "", "0", str(LISTED_MAX)):
+        assert first(values, all_of_them) == Listed(values[:-1], True)
+    assert first(values, "2") == Listed([0, 1], True)
+    assert first([1, 2], None) == Listed([1, 2], False)
+    with pytest.raises(BadQuery, match="more than 40,000 entries"):
+        first(values, str(LISTED_MAX + 1))
 
 
 def test_a_limit_is_a_number() -> None:
