@@ -20,6 +20,8 @@ from api.prometheus.vectors import Series, Values, Vector, without_name
 
 # As Prometheus: a graph has fewer pixels.
 STEPS_MAX = 11_000
+# Values of an answer, over all series and steps: 50 MB of JSON.
+POINTS_MAX = 2_000_000
 QUERY_CHARACTERS_MAX = 10_000
 # Functions in functions: deeper than any dashboard writes.
 DEPTH_MAX = 30
@@ -70,6 +72,16 @@ def range_steps(start_us: int, end_us: int, step_us: int) -> Steps:
     if (end_us - start_us) // step_us >= STEPS_MAX:
         raise BadQuery(f"exceeded maximum resolution of {STEPS_MAX:,} points per timeseries: try a larger step")
     return Steps(tuple(range(start_us, end_us + 1, step_us)))
+
+
+def check_points(vector: Vector, steps: Steps) -> None:
+    """Raises BadQuery where an answer would have too many values, those that are absent among them."""
+    if len(vector) * len(steps.at_us) > POINTS_MAX:
+        raise BadQuery(
+            f"the query has more than {POINTS_MAX:,} values: aggregate, match fewer, or try a larger step",
+            "execution",
+            422,
+        )
 
 
 class Evaluation:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from aggregator.time_units import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from aggregator.timestamps import parse_timestamp_us
 from api.prometheus.bad_query import BadQuery
-from api.prometheus.evaluation import Evaluation, Steps, parse, range_steps
+from api.prometheus.evaluation import Evaluation, Steps, check_points, parse, range_steps
 from api.prometheus.exemplars import exemplars
 from api.prometheus.listing import Listed, cut, first, label_names, label_values, metadata, series
 from api.prometheus.rules import alerts_of, rule_groups
@@ -113,8 +113,9 @@ async def _query_range(numbers: StoreNumbers, parameters: Parameters, now_us: in
     steps = range_steps(start_us, end_us, _duration_us(_required(given, "step"), "step"))
     expression = parse(_required(given, "query"))
     result = await Evaluation(numbers, numbers.origin_us).value(expression, steps)
-    found = result if isinstance(result, list) else [Series((), result)]
-    return {"resultType": "matrix", "result": [_range_row(one, steps) for one in _present(found)]}
+    found = _present(result if isinstance(result, list) else [Series((), result)])
+    check_points(found, steps)
+    return {"resultType": "matrix", "result": [_range_row(one, steps) for one in found]}
 
 
 async def _labels(numbers: StoreNumbers, parameters: Parameters, now_us: int) -> Any:

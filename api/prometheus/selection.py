@@ -18,8 +18,6 @@ from api.prometheus.vectors import Series, Values, Vector, labels_of
 METRICS_AT_ONCE_MAX = 40
 # Series of an answer: 2 MB of JSON for a hundred steps.
 SERIES_MAX = 5_000
-# Values of an answer, over all series and steps: 50 MB of JSON.
-POINTS_MAX = 2_000_000
 
 
 class Windows(NamedTuple):

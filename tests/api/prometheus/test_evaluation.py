@@ -10,10 +10,11 @@ import pytest
 from aggregator.rollups.views import OP, View
 from aggregator.time_units import MINUTE_US
 from api.prometheus.bad_query import BadQuery
-from api.prometheus.evaluation import Evaluation, Result, Steps, parse, range_steps
+from api.prometheus.evaluation import POINTS_MAX, Evaluation, Result, Steps, check_points, parse, range_steps
 from api.prometheus.matching import Matcher
 from api.prometheus.metrics import Metric
 from api.prometheus.sampled_numbers import Numbers
+from api.prometheus.vectors import Series
 
 
 class PerMinute:
@@ -120,6 +121,16 @@ def test_refusals(query: str, why: str) -> None:
     with pytest.raises(BadQuery) as refused:
         ask(query)
     assert why in refused.value.message
+
+
+def test_too_many_values() -> None:
+    """An answer of too many series and steps together is refused with the limit; one of just so many is not."""
+    steps = Steps(tuple(range(1_000)))
+    series = [Series((("op_name", str(number)),), np.zeros(1_000)) for number in range(POINTS_MAX // 1_000)]
+    check_points(series, steps)
+    with pytest.raises(BadQuery, match="more than 2,000,000 values") as refused:
+        check_points([*series, series[0]], steps)
+    assert (refused.value.error_type, refused.value.status) == ("execution", 422)
 
 
 def test_steps() -> None:
