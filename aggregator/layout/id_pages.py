@@ -1,18 +1,13 @@
 """Ids of calls that came a while ago, in some eight bytes each: pages of record numbers, found by a part of a hash.
 
-`{tag}:idp` is a hash of pages, and of one field, `table`, that says how many there are. An id field (see keys.py) is
-hashed to 36 bits. The lowest of them say on which page its number is, the others stand beside the number. Two ids may
-agree in all of them, so a number that is found is only a candidate: its record says whose it is.
+`{tag}:idp` is a hash of pages (hash_pages.py). An id field (see keys.py) is hashed to 36 bits. The lowest of them say
+on which page its number is, the others stand beside the number. Two ids may agree in all of them, so a number that is
+found is only a candidate: its record says whose it is. Entries of records that are dropped by now are counted too.
 
-There are more pages the more ids there are, by linear hashing: pages are split one at a time, in order, by one more bit
-of the hash. A page is a byte that says how many bytes a number has, then the rest of each hash, then each number, both
-big-endian. For example, the only page of a table, with records 7 and 44: `01 | 0aaaaaaaaa 0bbbbbbbbb | 07 2c`.
-
-The table is MessagePack: the key of the hash, which is drawn once for a shard, so that nobody can make ids that crowd
-on a page; how many pages there are; and how many entries, also of records that are dropped by now.
+A page is a byte that says how many bytes a number has, then the rest of each hash, then each number, both big-endian.
+For example, the only page of a table, with records 7 and 44: `01 | 0aaaaaaaaa 0bbbbbbbbb | 07 2c`.
 """
 
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import shake_128
@@ -21,12 +16,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-TABLE_FIELD = b"table"
+from aggregator.layout.hash_pages import PageTable, Rewritten, depth_of, entries_with, page_before_splits
 
 _HASH_BITS = 36
 # Of what is kept of a hash on a page, by how many bits the page tells of it.
 _REST_BYTES = [max(1, (_HASH_BITS - depth + 7) // 8) for depth in range(_HASH_BITS + 1)]
-_HASH_KEY_BYTES = 16
 _WORD_BYTES = 8
 # Those of MurmurHash3's last step.
 _MULTIPLIERS = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
@@ -36,22 +30,10 @@ _LENGTHS_CACHED_MAX = 256
 _Words = npt.NDArray[np.uint64]
 
 
-class IdTable(msgspec.Struct, array_like=True, frozen=True):
-    """How many pages and entries there are, and the key of the hash."""
-
-    hash_key: bytes = b""
-    pages: int = 0
-    entries: int = 0
-
-    def places_as(self, other: "IdTable") -> bool:
-        """Whether every id is on the same page in both."""
-        return (self.hash_key, self.pages) == (other.hash_key, other.pages)
-
-
 class Lookup:
     """Where to look for these id fields in a table, beside the hash of ids that came lately."""
 
-    def __init__(self, table: IdTable, fields: Sequence[bytes]) -> None:
+    def __init__(self, table: PageTable, fields: Sequence[bytes]) -> None:
         self._table = table
         hashed = _hashes(table.hash_key, fields) if table.pages else np.empty(0, dtype=np.uint64)
         self._hashes: list[int] = hashed.tolist()
@@ -74,33 +56,6 @@ class Lookup:
                 if rest in page:  # mostly it is not, and then nothing more need be done
                     found += _beside(page, rest)
         return found
-
-
-class Rewritten(msgspec.Struct, frozen=True):
-    """What pages are to hold, those that are to go, and how the table is then."""
-
-    pages: dict[int, bytes]
-    gone: list[int]
-    table: IdTable
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(IdTable)
-
-
-def new_table() -> IdTable:
-    """A table without pages, with a key of its own."""
-    return IdTable(secrets.token_bytes(_HASH_KEY_BYTES))
-
-
-def pack_table(table: IdTable) -> bytes:
-    """A table as it is stored."""
-    return _encoder.encode(table)
-
-
-def unpack_table(stored: bytes | None) -> IdTable:
-    """The table that is stored; one without pages where there is none."""
-    return _decoder.decode(stored) if stored else IdTable()
 
 
 def hashes(hash_key: bytes, fields: Sequence[bytes]) -> list[int]:
@@ -145,17 +100,13 @@ def _beside(page: bytes, rest: bytes) -> list[int]:
     entries = (len(page) - 1) // (rest_bytes + width)
     end = 1 + entries * rest_bytes
     found = []
-    at = page.find(rest, 1, end)
-    while at >= 0:
-        entry, beside = divmod(at - 1, rest_bytes)
-        if not beside:  # else it is the end of one and the beginning of the next
-            begin = end + entry * width
-            found.append(int.from_bytes(page[begin : begin + width], "big"))
-        at = page.find(rest, at + 1, end)
+    for entry in entries_with(page, rest, 1, end):
+        begin = end + entry * width
+        found.append(int.from_bytes(page[begin : begin + width], "big"))
     return found
 
 
-def pages_to_rewrite(before: IdTable, pages: int, added: Iterable[int]) -> set[int]:
+def pages_to_rewrite(before: PageTable, pages: int, added: Iterable[int]) -> set[int]:
     """The pages of a table that change when these hashes come to it and there are so many pages then."""
     if not before.pages:
         return set()
@@ -168,7 +119,7 @@ def pages_to_rewrite(before: IdTable, pages: int, added: Iterable[int]) -> set[i
 
 
 def rewrite(
-    before: IdTable,
+    before: PageTable,
     pages: int,
     stored: Mapping[int, bytes | None],
     added: Sequence[tuple[int, int]],
@@ -187,27 +138,6 @@ def rewrite(
     entries = before.entries - len(old_numbers) + len(numbers)
     gone = [number for number, page in stored.items() if page is not None and number not in found]
     return Rewritten(found, gone, msgspec.structs.replace(before, pages=pages, entries=entries))
-
-
-def place_of(hashed: int, pages: int) -> int:
-    """The page of a hash, of so many."""
-    top = 1 << max(0, pages.bit_length() - 1)
-    place = hashed & (2 * top - 1)
-    return place if place < pages else place & (top - 1)
-
-
-def page_before_splits(number: int, pages: int) -> int:
-    """The page, of so many, that a page with a higher number was split from, or that from which that was."""
-    while number >= pages:
-        number -= 1 << (number.bit_length() - 1)
-    return number
-
-
-def depth_of(number: int, pages: int) -> int:
-    """How many bits of a hash this page tells, of so many."""
-    bits = pages.bit_length() - 1
-    is_split = number < pages - (1 << bits) or number >= 1 << bits
-    return bits + is_split
 
 
 def _entries(pages: int, stored: Mapping[int, bytes | None]) -> tuple[_Words, _Words]:

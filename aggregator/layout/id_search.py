@@ -7,7 +7,8 @@ are read again. Ids move from the hash to pages, never back, so the hash is read
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from aggregator.layout.id_pages import TABLE_FIELD, IdTable, Lookup, unpack_table
+from aggregator.layout.hash_pages import TABLE_FIELD, PageTable, unpack_table
+from aggregator.layout.id_pages import Lookup
 from aggregator.layout.keys import ShardKeys
 
 # So few that no command is cut in two when many are sent at once.
@@ -30,21 +31,21 @@ class IdSearch:
     replies, until there are none.
     """
 
-    def __init__(self, wanted: Iterable[IdsInShard], tables: dict[str, IdTable]) -> None:
+    def __init__(self, wanted: Iterable[IdsInShard], tables: dict[str, PageTable]) -> None:
         self._tables = tables
         self._wanted = [
             (shard, IdsInShard(keys, fields[at : at + IDS_PER_COMMAND]))
             for shard, (keys, fields) in enumerate(wanted)
             for at in range(0, len(fields), IDS_PER_COMMAND)
         ]
-        self._lookups: list[tuple[IdTable, Lookup]] = []
+        self._lookups: list[tuple[PageTable, Lookup]] = []
         # By shard, as they were wanted: numbers of records that have one of the ids, and of those that may have one.
         self.known: dict[int, set[int]] = {}
         self.possible: dict[int, set[int]] = {}
 
     def commands(self) -> list[tuple[Any, ...]]:
         """Return the commands to send next; none when all is found."""
-        guessed = (self._tables.get(keys.id_pages, IdTable()) for _, (keys, _) in self._wanted)
+        guessed = (self._tables.get(keys.id_pages, PageTable()) for _, (keys, _) in self._wanted)
         self._lookups = [
             (table, Lookup(table, fields)) for table, (_, (_, fields)) in zip(guessed, self._wanted, strict=True)
         ]

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from aggregator.layout.id_pages import IdTable, place_of
+from aggregator.layout.hash_pages import PageTable, place_of
 from aggregator.layout.sealed import Location
 from aggregator.segments.compression import CorruptFrame, compress, decompress
 
@@ -32,7 +32,7 @@ class MovedPages(msgspec.Struct, array_like=True, frozen=True):
     lengths: tuple[int, ...]
     checksums: tuple[int, ...]
 
-    def is_of(self, table: IdTable) -> bool:
+    def is_of(self, table: PageTable) -> bool:
         """Whether the pages are of this table."""
         return self.hash_key == table.hash_key
 

@@ -1,7 +1,7 @@
 """Postings of values to which nothing has come for a while, in some eight bytes a call: pages, found by a hash.
 
-`{tag}:P:w:D` is a hash of pages, and of one field, `table`, as that of ids is (id_pages.py): pages are split one at a
-time, the more entries there are. An entry is a value's numbers in the order of their size, as gaps (see postings.py).
+`{tag}:P:w:D` is a hash of pages, and of one field, `table`: there are more pages the more entries there are
+(hash_pages.py). An entry is a value's numbers in the order of their size, as gaps (see postings.py).
 It is found by 64 bits of a hash of index and value, whose key is drawn once for a day of a project, so that nobody can
 make values that share one: among a million values, one look-up in ten thousand billion would find what is another's.
 
@@ -17,12 +17,31 @@ from typing import NamedTuple
 
 import msgspec
 
-from aggregator.layout.id_pages import IdTable, depth_of, page_before_splits, place_of
+from aggregator.layout.hash_pages import (
+    PageTable,
+    Rewritten,
+    depth_of,
+    entries_with,
+    page_before_splits,
+    place_of,
+)
 from aggregator.layout.postings import pack_gaps, unpack_gaps
+from aggregator.layout.slots import ProjectDay
 
 _HASH_BYTES = 8
 _COUNT_BYTES = 2
 _ENTRY_BYTES_MAX = 255
+
+
+def day_field(day: ProjectDay) -> bytes:
+    """The field of a day of a project in the hashes that say of which days postings, or pages, are to be moved."""
+    return b"%d:%d" % day
+
+
+def named_day(field: bytes) -> ProjectDay:
+    """The day that `day_field` named."""
+    project, day = map(int, field.split(b":"))
+    return project, day
 
 
 class Entry(NamedTuple):
@@ -30,14 +49,6 @@ class Entry(NamedTuple):
 
     hashed: int
     numbers: bytes
-
-
-class Rewritten(msgspec.Struct, frozen=True):
-    """What pages are to hold, those that are to go, and how the table is then."""
-
-    pages: dict[int, bytes]
-    gone: list[int]
-    table: IdTable
 
 
 def hash_of(hash_key: bytes, index: str, value: bytes) -> int:
@@ -63,17 +74,13 @@ def numbers_on(page: bytes, page_number: int, pages: int, hashed: int) -> list[i
     count = int.from_bytes(page[:_COUNT_BYTES], "big")
     lengths_at = _COUNT_BYTES + count * rest_bytes
     found: list[int] = []
-    at = page.find(rest, _COUNT_BYTES, lengths_at)
-    while at >= 0:
-        entry, beside = divmod(at - _COUNT_BYTES, rest_bytes)
-        if not beside:  # else it is the end of one and the beginning of the next
-            begin = lengths_at + count + sum(page[lengths_at : lengths_at + entry])
-            found += unpack_gaps(page[begin : begin + page[lengths_at + entry]])
-        at = page.find(rest, at + 1, lengths_at)
+    for entry in entries_with(page, rest, _COUNT_BYTES, lengths_at):
+        begin = lengths_at + count + sum(page[lengths_at : lengths_at + entry])
+        found += unpack_gaps(page[begin : begin + page[lengths_at + entry]])
     return found
 
 
-def pages_to_rewrite(before: IdTable, pages: int, added: Sequence[Entry]) -> set[int]:
+def pages_to_rewrite(before: PageTable, pages: int, added: Sequence[Entry]) -> set[int]:
     """The pages of a table that change when these entries come to it and there are so many pages then, no fewer."""
     if not before.pages:
         return set()
@@ -81,7 +88,7 @@ def pages_to_rewrite(before: IdTable, pages: int, added: Sequence[Entry]) -> set
     return changed | {page_before_splits(number, before.pages) for number in range(before.pages, pages)}
 
 
-def rewrite(before: IdTable, pages: int, stored: Mapping[int, bytes | None], added: Sequence[Entry]) -> Rewritten:
+def rewrite(before: PageTable, pages: int, stored: Mapping[int, bytes | None], added: Sequence[Entry]) -> Rewritten:
     """Put entries on their pages, of which there are to be so many, no fewer than before and at least one.
 
     `stored` are the pages that `pages_to_rewrite` told.

@@ -8,6 +8,9 @@ from aggregator.rollups.levels import LEVELS, Level
 ProjectMinute = tuple[int, int]
 """A project and a minute (since 1970)."""
 
+ProjectDay = tuple[int, int]
+"""A project and a UTC day (since 1970)."""
+
 
 class Block(NamedTuple):
     """Consecutive slots of a level that are stored together, of a project."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from aggregator.layout.id_pages import TABLE_FIELD, IdTable, place_of, unpack_table
+from aggregator.layout.hash_pages import TABLE_FIELD, PageTable, place_of, unpack_table
 from aggregator.layout.moved_postings import MOVED_FIELD, MovedPages, unpack_moved, unpack_section
 from aggregator.layout.posting_pages import hash_of, numbers_on
 from aggregator.layout.postings import block_field, unpack_block, unpack_latest
@@ -58,7 +58,7 @@ class _Pages(msgspec.Struct, frozen=True):
     """Values that are looked up on pages: how many of these there are, and where those are that have moved."""
 
     lookup: Lookup
-    table: IdTable
+    table: PageTable
     moved: bytes | None
 
     @property

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import redis
 import redis.asyncio
 
-from aggregator.layout.id_pages import IdTable
+from aggregator.layout.hash_pages import PageTable
 from aggregator.layout.kept import decode_retention
 from aggregator.layout.keys import (
     LAYOUT_VERSION,
@@ -100,7 +100,7 @@ class StoreReader:
         self._eviction = EvictionWatch(client)
         self._opened_last: dict[str, list[ShardName]] = {}
         # By key, as they were when they were last read: for who finds ids with them.
-        self.id_tables: dict[str, IdTable] = {}
+        self.id_tables: dict[str, PageTable] = {}
         # For who reads records.
         self.recent_records = RecentRecords()
 

@@ -6,15 +6,12 @@ import msgspec
 
 from aggregator.calls.call import Call
 from aggregator.layout.open_calls import OpenCall
-from aggregator.layout.slots import ProjectMinute
+from aggregator.layout.slots import ProjectDay, ProjectMinute
 from aggregator.layout.unpriced import Unpriced
 from aggregator.rollups.tally import CallTally
 
 CallGroup = tuple[int, int, str, bool, str | None, str | None]
 """Project, minute, op name, root or not, user, run: calls that no filter on dimensions tells apart."""
-
-ProjectDay = tuple[int, int]
-"""A project and a UTC day since 1970."""
 
 Postings = defaultdict[str, defaultdict[bytes, list[bytes]]]
 """By index and value: the calls that have it, as they stand in postings."""

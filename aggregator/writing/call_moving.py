@@ -18,6 +18,7 @@ from aggregator.layout.write import ShardWrite
 from aggregator.segments.segment import Section, SectionKey
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_US, SECOND_US
+from aggregator.writing.due import NEVER_US
 from aggregator.writing.objects_access import ObjectsAccess
 from aggregator.writing.pointers import no_longer
 from aggregator.writing.putting import NAME_BYTES, OBJECT_BYTES_MAX, RETRY_US, Put, Putting
@@ -26,8 +27,6 @@ from aggregator.writing.putting import NAME_BYTES, OBJECT_BYTES_MAX, RETRY_US, P
 CHUNKS_PER_READ = 100
 # An object of 1,000 chunks is about as large as one may be; a step looks through no more.
 CHUNKS_PER_OBJECT_MAX = 1_000
-
-_NEVER_US = 2**63
 
 
 class _Waiting(NamedTuple):
@@ -99,7 +98,7 @@ class CallMoving:
         due = [chunk for chunk in self._unmoved if self._due_us(chunk) <= now_us]
         if not due:
             later = (self._due_us(chunk) for chunk in self._unmoved)
-            self._not_before_us = min(later, default=_NEVER_US)
+            self._not_before_us = min(later, default=NEVER_US)
             return []
         days = {chunk: day_of(self._unmoved[chunk].newest_us) for chunk in due}
         oldest = min(days.values())

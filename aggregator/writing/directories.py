@@ -3,13 +3,13 @@
 from itertools import islice
 
 from aggregator.layout.keys import day_of
-from aggregator.layout.slots import ProjectMinute
+from aggregator.layout.slots import ProjectDay, ProjectMinute
 from aggregator.layout.write import ShardWrite
 from aggregator.rollups.tally import PackedTally, merge_tallies
 from aggregator.rollups.views import View, ViewDirectory
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import MINUTE_US
-from aggregator.writing.batch_changes import BatchChanges, CallGroup, ProjectDay
+from aggregator.writing.batch_changes import BatchChanges, CallGroup
 
 
 class Directories:

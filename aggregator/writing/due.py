@@ -9,6 +9,11 @@ Part = TypeVar("Part")
 NEVER_US = 2**63
 
 
+def wait_us(seal_after_s: int | None) -> int:
+    """How long it takes until something is due to which nothing comes (None: NEVER_US)."""
+    return NEVER_US if seal_after_s is None else seal_after_s * SECOND_US
+
+
 class WaitingToSeal(Generic[Part]):
     """Parts of a shard that wait to be sealed.
 
@@ -17,7 +22,7 @@ class WaitingToSeal(Generic[Part]):
 
     def __init__(self, waiting: Iterable[Part], end_us: Callable[[Part], int], seal_after_s: int | None) -> None:
         self._end_us = end_us
-        self._seal_after_us = NEVER_US if seal_after_s is None else seal_after_s * SECOND_US
+        self._seal_after_us = wait_us(seal_after_s)
         # When something last came for each; what came before this writer began does not matter.
         self._touched_us = dict.fromkeys(waiting, 0)
         self._none_due_before_us = 0

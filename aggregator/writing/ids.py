@@ -8,20 +8,11 @@ is always in one of both, or, where the step is cut off, still in the hash.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from aggregator.layout.id_pages import (
-    TABLE_FIELD,
-    IdTable,
-    Lookup,
-    hashes,
-    new_table,
-    pack_table,
-    pages_to_rewrite,
-    rewrite,
-    unpack_table,
-)
+from aggregator.layout.hash_pages import TABLE_FIELD, PageTable, new_table, unpack_table
+from aggregator.layout.id_pages import Lookup, hashes, pages_to_rewrite, rewrite
 from aggregator.layout.write import Field, Key, ShardWrite
 from aggregator.store.shard_store import ShardStore
-from aggregator.time_units import SECOND_US
+from aggregator.writing.due import NEVER_US, wait_us
 
 # What a step looks at: some 10 ms of a worker.
 IDS_PER_STEP = 1_000
@@ -31,8 +22,6 @@ ENTRIES_PER_PAGE = 48
 PAGES_CHANGED_MAX = 64
 # Pages are rid of dropped records when they are rewritten anyhow; beyond this share of them for its own sake.
 DROPPED_PART_MAX = 0.2
-
-_NEVER_US = 2**63
 
 
 class _Mark(NamedTuple):
@@ -51,7 +40,7 @@ class Ids:
     def __init__(self, store: ShardStore, seal_after_s: int | None, next_number: int) -> None:
         self._store = store
         self._keys = store.keys
-        self._seal_after_us = _NEVER_US if seal_after_s is None else seal_after_s * SECOND_US
+        self._seal_after_us = wait_us(seal_after_s)
         [[stored]] = store.read_fields({self._keys.id_pages: [TABLE_FIELD]}).values()
         self._table = unpack_table(stored)
         # What came before this writer began does not wait.
@@ -85,7 +74,7 @@ class Ids:
         return looked_at
 
     def _step(self, now_us: int, numbers: range) -> int:
-        if self._seal_after_us == _NEVER_US:
+        if self._seal_after_us == NEVER_US:
             return 0
         if self._mark is None and numbers.stop > self._moved_below:
             self._mark = _Mark(numbers.stop, now_us)
@@ -118,22 +107,18 @@ class Ids:
         pages = _wanted_pages(table, min(table.entries + len(due), len(numbers)))
         changed = sorted(pages_to_rewrite(table, pages, hashed).union(more))
         key = self._keys.id_pages
-        found = self._store.read_fields({key: changed} if changed else {}).get(key, [])
+        found = self._store.read_fields({key: changed}).get(key, [])
         stored = dict(zip(changed, found, strict=True))
         rewritten = rewrite(table, pages, stored, list(zip(hashed, due.values(), strict=True)), numbers.start)
         write = ShardWrite()
-        for number, page in rewritten.pages.items():
-            write.set(key, number, page)
-        write.set(key, TABLE_FIELD, pack_table(rewritten.table))
-        if rewritten.gone:
-            write.deletions[key] = list(rewritten.gone)
+        rewritten.note(key, write)
         if due:
             write.deletions[self._keys.ids] = list(due)
         self._store.replace(write)
         self._table = rewritten.table
 
 
-def _wanted_pages(table: IdTable, entries: int) -> int:
+def _wanted_pages(table: PageTable, entries: int) -> int:
     """How many pages a table is to have for so many entries, with few changes at once."""
     pages = max(1, -(-entries // ENTRIES_PER_PAGE))
     if pages >= table.pages // 2:  # with room for entries that come again

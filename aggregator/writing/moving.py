@@ -32,6 +32,7 @@ from aggregator.rollups.levels import LEVELS, Retention
 from aggregator.segments.segment import SectionKey
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import SECOND_US
+from aggregator.writing.due import NEVER_US
 from aggregator.writing.objects_access import ObjectsAccess
 from aggregator.writing.pointers import no_longer
 from aggregator.writing.putting import NAME_BYTES, OBJECT_BYTES_MAX, RETRY_US, Put, Putting
@@ -42,8 +43,6 @@ BLOCKS_PER_OBJECT_MAX = 1_000
 FRAMES_PER_READ = 100
 # Blocks that are asked for what was sealed of them before an object store was set: a few milliseconds.
 LOOKED_AT_ONCE_MAX = 300
-
-_NEVER_US = 2**63
 
 
 class Moving:
@@ -116,7 +115,7 @@ class Moving:
     def _next_due(self, now_us: int, is_waiting: Callable[[Block], bool]) -> list[Block]:
         """Blocks of one level and day, the oldest first."""
         by_day: dict[LevelDay, list[Block]] = {}
-        self._not_before_us = _NEVER_US
+        self._not_before_us = NEVER_US
         for block in self._unmoved:
             due_us = self._due_us(block)
             if due_us > now_us or is_waiting(block):

@@ -8,25 +8,23 @@ that came since the time before stay for the next, and so do values with full bl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from aggregator.layout.id_pages import TABLE_FIELD, IdTable, new_table, pack_table, unpack_table
+from aggregator.layout.hash_pages import TABLE_FIELD, PageTable, new_table, unpack_table
 from aggregator.layout.keys import INDEXES
 from aggregator.layout.moved_postings import MOVED_FIELD, unpack_moved
-from aggregator.layout.posting_pages import Entry, entries_of, hash_of, pages_to_rewrite, rewrite
+from aggregator.layout.posting_pages import Entry, day_field, entries_of, hash_of, named_day, pages_to_rewrite, rewrite
 from aggregator.layout.postings import unpack_latest
+from aggregator.layout.slots import ProjectDay
 from aggregator.layout.write import Field, ShardWrite
 from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
-from aggregator.time_units import SECOND_US
-from aggregator.writing.batch_changes import ProjectDay
 from aggregator.writing.changes import day_expiry
+from aggregator.writing.due import NEVER_US, wait_us
 from aggregator.writing.posting_page_moving import PostingPageMoving
 
 # What a step looks at: some 10 ms of a worker.
 VALUES_PER_STEP = 500
 # On average. More take fewer bytes, but a page is read and written whole.
 ENTRIES_PER_PAGE = 64
-
-_NEVER_US = 2**63
 
 
 class _Pass(NamedTuple):
@@ -55,9 +53,9 @@ class PostingMoving:
     ) -> None:
         self._store, self._retention = store, retention
         self._pages, self._moved = pages, moved
-        self._seal_after_us = _NEVER_US if seal_after_s is None else seal_after_s * SECOND_US
+        self._seal_after_us = wait_us(seal_after_s)
         [waiting] = store.read_hashes([store.keys.unsealed_postings])
-        self._days = set(map(_named_day, waiting))
+        self._days = set(map(named_day, waiting))
         self._came_since: set[ProjectDay] = set()
         self._half_moved: set[ProjectDay] = set()
         # What came before this writer began does not wait.
@@ -67,13 +65,13 @@ class PostingMoving:
 
     def note(self, days: Iterable[ProjectDay], write: ShardWrite) -> None:
         """A batch brings postings of these days."""
-        if self._seal_after_us == _NEVER_US:
+        if self._seal_after_us == NEVER_US:
             return
         for day in days:
             self._came_since.add(day)
             if day not in self._days:
                 self._days.add(day)
-                write.set(self._store.keys.unsealed_postings, _field(day), b"")
+                write.set(self._store.keys.unsealed_postings, day_field(day), b"")
 
     def is_waiting(self, day: ProjectDay) -> bool:
         """Whether postings of a day are to be moved to its pages."""
@@ -129,7 +127,7 @@ class PostingMoving:
         """Let the days wait no more to which nothing has come since the pass began."""
         done = self._days - self._came_since
         if done:
-            fields: list[Field] = list(map(_field, done))
+            fields: list[Field] = list(map(day_field, done))
             self._store.replace(ShardWrite(deletions={self._store.keys.unsealed_postings: fields}))
         self._days -= done
         self._pages.look_again()
@@ -140,7 +138,7 @@ class PostingMoving:
         return day in self._half_moved or self._pages.is_under_way(day)
 
     @staticmethod
-    def _are_half_moved(table: IdTable, moved: bytes | None) -> bool:
+    def _are_half_moved(table: PageTable, moved: bytes | None) -> bool:
         """Whether some pages of a table are in objects."""
         return any(one.is_of(table) for one in unpack_moved(moved))
 
@@ -166,14 +164,10 @@ class PostingMoving:
             added += entries_of(hash_of(table.hash_key, index, value), numbers)
         pages = max(table.pages, -(-(table.entries + len(added)) // ENTRIES_PER_PAGE))
         changed = sorted(pages_to_rewrite(table, pages, added))
-        found = self._store.read_fields({key: changed} if changed else {}).get(key, [])
+        found = self._store.read_fields({key: changed}).get(key, [])
         rewritten = rewrite(table, pages, dict(zip(changed, found, strict=True)), added)
         write = ShardWrite()
-        for number, page in rewritten.pages.items():
-            write.set(key, number, page)
-        write.set(key, TABLE_FIELD, pack_table(rewritten.table))
-        if rewritten.gone:
-            write.deletions[key] = list(rewritten.gone)
+        rewritten.note(key, write)
         write.deletions[keys.postings(*_key_parts(day, index))] = list(due)
         write.expiries[key] = day_expiry(day[1], self._retention.calls_s)
         self._pages.note(day, clock_us, write)
@@ -183,12 +177,3 @@ class PostingMoving:
 
 def _key_parts(day: ProjectDay, index: str) -> tuple[int, str, int]:
     return day[0], index, day[1]
-
-
-def _field(day: ProjectDay) -> bytes:
-    return b"%d:%d" % day
-
-
-def _named_day(field: bytes) -> ProjectDay:
-    project, day = map(int, field.split(b":"))
-    return project, day

@@ -10,16 +10,18 @@ import secrets
 from collections.abc import Callable
 from typing import NamedTuple
 
-from aggregator.layout.id_pages import TABLE_FIELD, IdTable, unpack_table
+from aggregator.layout.hash_pages import TABLE_FIELD, PageTable, unpack_table
 from aggregator.layout.moved import POSTINGS_LETTER, MovedObject, pack_object, postings_object_name
 from aggregator.layout.moved_postings import MOVED_FIELD, MovedPages, pack_moved, sections_of, unpack_moved
+from aggregator.layout.posting_pages import day_field, named_day
+from aggregator.layout.slots import ProjectDay
 from aggregator.layout.write import ShardWrite
 from aggregator.rollups.levels import Retention
 from aggregator.segments.segment import SectionKey
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_US, SECOND_US
-from aggregator.writing.batch_changes import ProjectDay
 from aggregator.writing.changes import day_expiry
+from aggregator.writing.due import NEVER_US
 from aggregator.writing.objects_access import ObjectsAccess
 from aggregator.writing.putting import NAME_BYTES, OBJECT_BYTES_MAX, RETRY_US, Put, Putting
 
@@ -34,7 +36,6 @@ LATE_MAX_US = 2 * DAY_US
 # Small projects share an object.
 DAYS_PER_OBJECT_MAX = 1_000
 
-_NEVER_US = 2**63
 _BEGUN = b"begun"
 
 
@@ -43,7 +44,7 @@ class _Part(NamedTuple):
     are the last.
     """
 
-    table: IdTable
+    table: PageTable
     before: tuple[MovedPages, ...]
     sections: range
     is_last: bool
@@ -68,12 +69,12 @@ class PostingPageMoving:
         self._has_waiting = False
         if self._is_moved:
             [unmoved] = store.read_hashes([store.keys.unmoved_postings])
-            self._noted_us = {_named_day(field): 0 for field in unmoved}
-            self._begun = {_named_day(field) for field, state in unmoved.items() if state == _BEGUN}
+            self._noted_us = {named_day(field): 0 for field in unmoved}
+            self._begun = {named_day(field) for field, state in unmoved.items() if state == _BEGUN}
 
     def note(self, day: ProjectDay, now_us: int, write: ShardWrite) -> None:
         """Something comes to pages; noted also where no object store is set, for when one is."""
-        write.set(self._store.keys.unmoved_postings, _field(day), b"")
+        write.set(self._store.keys.unmoved_postings, day_field(day), b"")
         if self._is_moved:
             self._noted_us[day] = now_us
             self._not_before_us = min(self._not_before_us, self._due_us(day))
@@ -114,7 +115,7 @@ class PostingPageMoving:
     def _next_due(self, now_us: int, is_waiting: Callable[[ProjectDay], bool]) -> list[ProjectDay]:
         """Projects that are due of the oldest day, what has been begun first."""
         due = []
-        self._not_before_us = _NEVER_US
+        self._not_before_us = NEVER_US
         for day in self._noted_us:
             due_us = self._due_us(day)
             may_wait = day not in self._begun and now_us < (day[1] + 1) * DAY_US + LATE_MAX_US
@@ -150,7 +151,7 @@ class PostingPageMoving:
             size_bytes += sum(map(len, of_day))
             parts[day] = part
         if nothing:
-            self._store.replace(ShardWrite(deletions={keys.unmoved_postings: list(map(_field, nothing))}))
+            self._store.replace(ShardWrite(deletions={keys.unmoved_postings: list(map(day_field, nothing))}))
             for day in nothing:
                 self._forget(day)
         if parts:
@@ -200,9 +201,9 @@ class PostingPageMoving:
             pages = range(part.sections.start * PAGES_PER_SECTION, part.sections.stop * PAGES_PER_SECTION)
             write.deletions[key] = [*pages, TABLE_FIELD] if part.is_last else [*pages]
             if part.is_last:
-                write.deletions.setdefault(keys.unmoved_postings, []).append(_field(day))
+                write.deletions.setdefault(keys.unmoved_postings, []).append(day_field(day))
             else:
-                write.set(keys.unmoved_postings, _field(day), _BEGUN)
+                write.set(keys.unmoved_postings, day_field(day), _BEGUN)
         write.set(keys.objects, put.name, pack_object(MovedObject(put.size_bytes, tuple(put.of))))
         self._store.replace(write)
         for day, part in put.of.items():
@@ -214,12 +215,3 @@ class PostingPageMoving:
     def _forget(self, day: ProjectDay) -> None:
         self._noted_us.pop(day, None)
         self._begun.discard(day)
-
-
-def _field(day: ProjectDay) -> bytes:
-    return b"%d:%d" % day
-
-
-def _named_day(field: bytes) -> ProjectDay:
-    project, day = map(int, field.split(b":"))
-    return project, day

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from aggregator.layout.slots import TouchedBlock
+from aggregator.layout.slots import ProjectDay, TouchedBlock
 from aggregator.layout.write import ShardWrite
 from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
-from aggregator.writing.batch_changes import ProjectDay
 from aggregator.writing.call_moving import CallMoving
 from aggregator.writing.call_sealing import CallSealing
 from aggregator.writing.collecting import Collecting

@@ -6,12 +6,12 @@ import msgspec
 
 from aggregator.calls.call import CALL_CODEC
 from aggregator.layout import keys as layout
-from aggregator.layout.id_pages import IdTable
+from aggregator.layout.hash_pages import PageTable
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, located
+from aggregator.layout.slots import ProjectDay
 from aggregator.layout.write import Key, ShardWrite
 from aggregator.segments.call_frame import unpack_calls
 from aggregator.segments.segment import Section
-from aggregator.writing.batch_changes import ProjectDay
 from aggregator.writing.call_moving import CallMoving
 from aggregator.writing.ids import Ids
 from aggregator.writing.posting_moving import PostingMoving
@@ -227,7 +227,7 @@ class CarelessPostingMoving(PostingMoving):
         return False
 
     @staticmethod
-    def _are_half_moved(table: IdTable, moved: bytes | None) -> bool:
+    def _are_half_moved(table: PageTable, moved: bytes | None) -> bool:
         return False
 
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from aggregator.layout import id_pages
-from aggregator.layout.id_pages import IdTable
+from aggregator.layout.hash_pages import PageTable
 from aggregator.objects.frame_cache import DamagedObject
 from aggregator.objects.object_store import ObjectMissing
 from aggregator.writing import ids, posting_moving, posting_page_moving
@@ -79,7 +79,7 @@ def hashes_alike(monkeypatch: pytest.MonkeyPatch) -> None:
 def same_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages are the same each time: what is found at random is to be found again."""
     for moving in (ids, posting_moving):
-        monkeypatch.setattr(moving, "new_table", lambda: IdTable(bytes(16)))
+        monkeypatch.setattr(moving, "new_table", lambda: PageTable(bytes(16)))
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from aggregator.layout.id_pages import TABLE_FIELD, IdTable, place_of, unpack_table
+from aggregator.layout.hash_pages import TABLE_FIELD, PageTable, place_of, unpack_table
 from aggregator.layout.moved_postings import MOVED_FIELD, unpack_moved, unpack_section
 from aggregator.layout.posting_pages import entries_on, hash_of
 from aggregator.layout.postings import block_field, unpack_block, unpack_gaps, unpack_latest
@@ -31,7 +31,7 @@ class StoredPostings:
                 found |= dict(enumerate(unpack_section(frames.read([place])[place]), first))
             assert not (moved.is_of(table) and found.keys() & pages.keys())
             of_moved = self._entries(
-                IdTable(moved.hash_key, moved.pages), {number: page for number, page in found.items() if page}
+                PageTable(moved.hash_key, moved.pages), {number: page for number, page in found.items() if page}
             )
             if moved.is_of(table):
                 entries += sum(map(len, of_moved.values()))
@@ -41,7 +41,7 @@ class StoredPostings:
         assert entries == table.entries
 
     @staticmethod
-    def _entries(table: IdTable, pages: Mapping[int, bytes]) -> dict[int, list[bytes]]:
+    def _entries(table: PageTable, pages: Mapping[int, bytes]) -> dict[int, list[bytes]]:
         found: dict[int, list[bytes]] = {}
         for number, page in pages.items():
             for hashed, packed in entries_on(page, number, table.pages):

@@ -9,16 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from aggregator.layout import id_pages
-from aggregator.layout.id_pages import (
-    IdTable,
-    Lookup,
-    hashes,
-    new_table,
-    pack_table,
-    pages_to_rewrite,
-    rewrite,
-    unpack_table,
-)
+from aggregator.layout.hash_pages import PageTable, new_table, pack_table, unpack_table
+from aggregator.layout.id_pages import Lookup, hashes, pages_to_rewrite, rewrite
 
 KEY = b"k" * 16
 HASHES = st.one_of(st.integers(0, 2**36 - 1), st.integers(0, 40), st.sampled_from([2**36 - 1, 2**35, 0]))
@@ -29,7 +21,7 @@ class Pages:
     """All pages of a table, rewritten as a shard's writer does it."""
 
     def __init__(self) -> None:
-        self.table = IdTable(KEY)
+        self.table = PageTable(KEY)
         self.stored: dict[int, bytes] = {}
 
     def rewrite(self, pages: int, added: Sequence[tuple[int, int]], lowest: int, more: Sequence[int] = ()) -> None:
@@ -129,7 +121,7 @@ def test_hashes_spread(ids: str, patterned: int) -> None:
     for key in (0, 1, patterned):
         found = hashes(bytes([key]) * 16, fields)
         assert len(set(found)) > 19_990
-        pages = rewrite(IdTable(KEY), 200, {}, [(hashed, 0) for hashed in found], 0).pages
+        pages = rewrite(PageTable(KEY), 200, {}, [(hashed, 0) for hashed in found], 0).pages
         entries = [(len(page) - 1) // 5 for page in pages.values()]
         assert max(entries) < 250  # those that are not split yet have twice as many
         assert len(entries) == 200
@@ -138,7 +130,7 @@ def test_hashes_spread(ids: str, patterned: int) -> None:
 
 def test_tables_come_back() -> None:
     """A table comes back as it was packed, and so does none."""
-    table = IdTable(KEY, 5, 3)
+    table = PageTable(KEY, 5, 3)
     assert unpack_table(pack_table(table)) == table
-    assert unpack_table(None) == IdTable()
+    assert unpack_table(None) == PageTable()
     assert new_table().hash_key != new_table().hash_key

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from aggregator.layout.id_pages import IdTable, place_of
+from aggregator.layout.hash_pages import PageTable, place_of
 from aggregator.layout.posting_pages import (
     Entry,
     entries_of,
@@ -27,7 +27,7 @@ class Pages:
     """All pages of a table, rewritten as a shard's writer does it."""
 
     def __init__(self) -> None:
-        self.table = IdTable(KEY)
+        self.table = PageTable(KEY)
         self.stored: dict[int, bytes] = {}
 
     def add(self, pages: int, added: Sequence[Entry]) -> None:

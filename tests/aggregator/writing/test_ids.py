@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from aggregator.layout import id_pages
-from aggregator.layout.id_pages import TABLE_FIELD, IdTable, unpack_table
+from aggregator.layout.hash_pages import TABLE_FIELD, PageTable, unpack_table
 from aggregator.layout.keys import CALLS_PER_CHUNK, ShardKeys
 from aggregator.rollups.levels import Retention
 from aggregator.store.elsewhere import Elsewhere
@@ -41,7 +41,7 @@ def seal_all(shard: Shard, now_us: int = NOW_US) -> None:
         pass
 
 
-def table(client: Any) -> IdTable:
+def table(client: Any) -> PageTable:
     """Returns the table of ids as it is stored."""
     return unpack_table(client.hget(KEYS.id_pages, TABLE_FIELD))
 

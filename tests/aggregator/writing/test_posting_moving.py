@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.layout.id_pages import TABLE_FIELD, unpack_table
+from aggregator.layout.hash_pages import TABLE_FIELD, unpack_table
 from aggregator.layout.keys import INDEXES, TRACE, ShardKeys, day_of
 from aggregator.layout.postings import BLOCK_NUMBERS_MAX
 from aggregator.rollups.levels import Retention

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from aggregator.layout.id_pages import TABLE_FIELD
+from aggregator.layout.hash_pages import TABLE_FIELD
 from aggregator.layout.keys import THREAD, day_of
 from aggregator.layout.moved import is_of_postings, unpack_objects
 from aggregator.layout.moved_postings import MOVED_FIELD, MovedPages, unpack_moved
