@@ -69,6 +69,11 @@ class Manifest(msgspec.Struct, frozen=True):
     parts: list[CopiedPart]
 
     @property
+    def keys(self) -> int:
+        """Return how many keys all parts hold, a key that comes again each time."""
+        return sum(part.keys for part in self.parts)
+
+    @property
     def size_bytes(self) -> int:
         """Return how many bytes all parts have."""
         return sum(part.size_bytes for part in self.parts)

@@ -168,11 +168,13 @@ async def _show_kept(
     reader: StoreReader, kept: Mapping[tuple[ProjectShard, int], KeptFirst], ranking: Ranking, looks: _Looks
 ) -> int:
     """Show the first calls of busy minutes, and note what is not kept of these. Returns how many it read."""
+    numbers: Selected = {}
     for (shard, minute), first in kept.items():
-        await rank_selected(reader, {shard: set(first.numbers)}, ranking)
+        numbers.setdefault(shard, set()).update(first.numbers)
         if first.floor is not None:
             rank, started_us = first.floor  # its equals may come before those found
             looks.push(_Rest(shard, minute, frozenset(first.numbers)), (rank, started_us + 1))
+    await rank_selected(reader, numbers, ranking)
     return sum(len(first.numbers) for first in kept.values())
 
 

@@ -42,9 +42,7 @@ class KeyLoader:
 
     def keys_there(self) -> int:
         """How many keys there are; closed fences do not count."""
-        fences = [name for name in self._found() if self._is_fence(name)]
-        closed = [name for name in fences if self._client.get(name) == MOVED]
-        return sum(1 for _ in self._found()) - len(closed)
+        return sum(not (self._is_fence(name) and self._client.get(name) == MOVED) for name in self._found())
 
     def close(self, shards: Iterable[ShardName]) -> list[ShardName]:
         """Let no worker write these shards, nor any that is there; returns all of them."""

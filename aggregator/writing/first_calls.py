@@ -256,7 +256,8 @@ class BusyMinutes:
 def _entries(changed: Sequence[tuple[int, Call]], floors: Sequence[Place | None]) -> list[list[_Entry]]:
     """The entries of calls that have changed, by order: those that come before the floors, and some that do not.
 
-    Few of many thousands do, so they are sorted out order by order, without an object for each call.
+    Few of many thousands do, so they are sorted out order by order, without an object for each call. Ranks are those of
+    `rank_of`, by which it took twice as long (1.0 µs a call instead of 0.5).
     """
     newest, failing, slowest, dearest = (0 if floor is None else floor[0] for floor in floors)
     started = [(number, call, at_us) for number, call in changed if (at_us := call.started_us) is not None]

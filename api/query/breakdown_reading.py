@@ -52,8 +52,9 @@ async def read_breakdowns(
     if len(windows) > 1 and (needs_calls(question.filter) or not are_nested(windows, reach)):
         return [(await read_breakdowns(source, question, [window], reach))[0] for window in windows]
     if needs_calls(question.filter):
-        return [_broken(await _read_calls(source, question, windows[0]), question)]
-    reads = await _read_nested(source, question, windows)
+        reads = [await _read_calls(source, question, windows[0])]
+    else:
+        reads = await _read_nested(source, question, windows)
     await source.reader.fetch_of(source.project, [])
     return [_broken(read, question) for read in reads]
 
@@ -72,7 +73,6 @@ async def _read_calls(source: BreakdownSource, question: BreakdownQuestion, wind
         async with source.turns.turn() if window.end_us - window.start_us > CHEAP_CALLS_US_MAX else nullcontext():
             selected = await select_calls(reader, project, question.filter, window.start_us, window.end_us)
             read = await _with_calls(reader, selected, question, window, read)
-    await source.reader.fetch_of(source.project, [])
     return read
 
 
@@ -81,11 +81,8 @@ async def _read_nested(
 ) -> list[ValueRollups]:
     """Read windows that end together: what lies between their starts once, and added up."""
     starts_us = sorted({window.start_us for window in windows})
-    stretches = [
-        window._replace(start_us=begin, end_us=until)
-        for window in windows[:1]
-        for begin, until in pairwise([*starts_us, window.end_us])
-    ]
+    whole = windows[0]
+    stretches = [whole._replace(start_us=begin, end_us=until) for begin, until in pairwise([*starts_us, whole.end_us])]
     covers = [cover(one.start_us, one.end_us) for one in stretches]
     reads = await read_parts(source, question, [list(parts_of(one)) for one in covers])
     for at, (stretch, covered) in enumerate(zip(stretches, covers, strict=True)):

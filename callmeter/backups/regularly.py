@@ -14,7 +14,7 @@ from aggregator.store.backup_state import BackupState
 from aggregator.store.connection import StoreTrouble
 from aggregator.store.key_copying import NoInstant
 from aggregator.time_units import SECOND_US
-from callmeter.backups.keeping import newest_backup, prune, read_manifest, stored_backups
+from callmeter.backups.keeping import prune, read_manifest, stored_backups
 from callmeter.backups.making import make_backup
 
 log = logging.getLogger(__name__)
@@ -52,15 +52,13 @@ class RegularBackups:
 
     def look(self) -> str | None:
         """Make a backup if one is due and nobody else is about it; its name. Raises what may go wrong."""
-        backups = stored_backups(self._objects, self._namespace)
-        whole = [one for one in backups if one.is_whole]
+        whole = [one for one in stored_backups(self._objects, self._namespace) if one.is_whole]
         if whole and whole[-1].modified_us + self._every_us > self._now_us():
             return None
         if whole:
-            name = newest_backup(backups)
-            before = read_manifest(self._objects, self._namespace, name)
-            if before.lineage != self._state.lineage():
-                log.error(WIPED, extra={"newest": name, "remedy": REMEDY})
+            newest = whole[-1].name
+            if read_manifest(self._objects, self._namespace, newest).lineage != self._state.lineage():
+                log.error(WIPED, extra={"newest": newest, "remedy": REMEDY})
                 return None
         if not self._state.take_turn(self._holder):
             return None

@@ -123,8 +123,7 @@ def restore(
                 f"the backup {name} has layout {layout}, this version knows {LAYOUT_VERSION}: restore it with the "
                 "version of callmeter that made it"
             )
-        keys = sum(part.keys for part in manifest.parts)
-        with WorkProgress("checking the backup", "keys", keys) as progress:
+        with WorkProgress("checking the backup", "keys", manifest.keys) as progress:
             for copies in check_parts(objects, name, manifest):
                 progress.add(len(copies))
         faults = find_faults(objects, manifest)
@@ -133,7 +132,7 @@ def restore(
         plan = Plan(name, manifest, restored_shards(manifest, logs), there, faults, why_unknown)
         refusal = plan.refusal(replace, despite_missing)
         if not dry_run and refusal is None:
-            with WorkProgress("restoring", "keys", keys) as progress:
+            with WorkProgress("restoring", "keys", manifest.keys) as progress:
                 restore_backup(loader, objects, name, manifest, logs, progress.add)
     _show(plan, dry_run, refusal, as_json)
     if refusal is not None:
@@ -186,13 +185,11 @@ def _logs(settings: Settings, manifest: Manifest) -> tuple[Logs, str]:
 
 
 def _summary(name: str, manifest: Manifest) -> dict[str, Any]:
-    keys = sum(part.keys for part in manifest.parts)
-    return {"name": name, "made_at": manifest.made_at, "keys": keys, "bytes": manifest.size_bytes}
+    return {"name": name, "made_at": manifest.made_at, "keys": manifest.keys, "bytes": manifest.size_bytes}
 
 
 def _size(manifest: Manifest) -> str:
-    keys = sum(part.keys for part in manifest.parts)
-    return f"{len(manifest.shards)} shards, {keys:,} keys, {manifest.size_bytes:,} bytes"
+    return f"{len(manifest.shards)} shards, {manifest.keys:,} keys, {manifest.size_bytes:,} bytes"
 
 
 def _objects(settings: Settings) -> ObjectStore:
