@@ -1,9 +1,18 @@
-"""A reader between whose commands something else happens."""
+"""A reader between whose commands something else happens, such as a writer that moves what it holds."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+from typing import Any, TypeVar
 
-from aggregator.store.reader import Command, StoreReader
+from aggregator.store.connection import connect_readers
+from aggregator.store.reader import Command, OpenedProject, StateLost, StoreReader
+from aggregator.writing.shard import Shard
+from tests.support.folding import NOW_US, PROJECT, SHARD
+
+Answer = TypeVar("Answer")
+
+STEPS_PER_COMMAND = 0.05  # else what moves is elsewhere whenever it is looked at
 
 
 class InterruptedReader(StoreReader):
@@ -19,3 +28,46 @@ class InterruptedReader(StoreReader):
             self._before()
             replies += await super().fetch([command])
         return replies
+
+
+class MovedMeanwhile:
+    """A writer that takes a step now and then, until there is nothing more to move."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self._rng = Random(0)
+        self._done = [1, 1]
+
+    def step(self) -> None:
+        """Now and then lets the writer seal and move something."""
+        if self._rng.random() < STEPS_PER_COMMAND:
+            self._done.append(self._shard.seal(NOW_US))
+
+    @property
+    def goes_on(self) -> bool:
+        """Returns whether there may be more to move."""
+        return any(self._done[-2:])
+
+
+def answers_meanwhile(
+    redis_url: str, shard: Shard, question: Callable[[StoreReader, OpenedProject], Awaitable[Answer]]
+) -> list[Answer]:
+    """Answers to a question that is asked again and again while the shard moves all it can, but for refusals."""
+    moved = MovedMeanwhile(shard)
+
+    async def ask() -> list[Answer]:
+        client = connect_readers(redis_url)
+        found = []
+        try:
+            reader = InterruptedReader(client, SHARD.namespace, moved.step)
+            while moved.goes_on:
+                project = await reader.open_project(PROJECT)
+                try:
+                    found.append(await question(reader, project))
+                except StateLost:
+                    continue
+            return found
+        finally:
+            await client.aclose()
+
+    return asyncio.run(ask())

@@ -1,7 +1,5 @@
 """Ids are found while they move: between two commands of a look-up some go to pages, and pages are split."""
 
-import asyncio
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -10,18 +8,16 @@ import redis
 
 from aggregator.layout import id_pages, id_search
 from aggregator.reading.calls import read_by_ids, select_ids
-from aggregator.store.connection import connect_readers
 from aggregator.store.elsewhere import Elsewhere
-from aggregator.store.reader import StateLost
+from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.time_units import DAY_S
 from aggregator.writing import ids as moving
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.shard import Shard
-from tests.support.folding import NOW_US, PROJECT, SHARD, apply, open_shard, start
-from tests.support.interrupted_reader import InterruptedReader
+from tests.support.folding import PROJECT, SHARD, apply, open_shard, start
+from tests.support.interrupted_reader import MovedMeanwhile, answers_meanwhile
 
 CALLS = 700  # more than a hash may hold and still be told whole, however few are asked for
-STEPS_PER_COMMAND = 0.05  # else pages are others whenever they are looked at
 IDS = [f"call-{number}" for number in range(0, CALLS, 10)]
 
 
@@ -52,32 +48,13 @@ def shard(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Shard:
 
 def test_readers(redis_url: str, shard: Shard) -> None:
     """All are found, each under its own id, and nothing under another; or the answer is refused."""
-    left = [1, 1]
 
-    rng = random.Random(0)
+    async def read(reader: StoreReader, project: OpenedProject) -> tuple[set[str], int]:
+        by_id = await read_by_ids(reader, project, [*IDS, "unknown"])
+        selected = await select_ids(reader, project, [*IDS, "unknown"])
+        return set(by_id), sum(map(len, selected.values()))
 
-    def step() -> None:
-        if rng.random() < STEPS_PER_COMMAND:
-            left.append(shard.seal(NOW_US))
-
-    async def ask() -> list[tuple[set[str], int]]:
-        client = connect_readers(redis_url)
-        found = []
-        try:
-            reader = InterruptedReader(client, SHARD.namespace, step)
-            while any(left[-2:]):
-                project = await reader.open_project(PROJECT)
-                try:
-                    by_id = await read_by_ids(reader, project, [*IDS, "unknown"])
-                    selected = await select_ids(reader, project, [*IDS, "unknown"])
-                except StateLost:
-                    continue
-                found.append((set(by_id), sum(map(len, selected.values()))))
-            return found
-        finally:
-            await client.aclose()
-
-    found = asyncio.run(ask())
+    found = answers_meanwhile(redis_url, shard, read)
     assert len(found) > 3
     assert found == [(set(IDS), len(IDS))] * len(found)
 
@@ -85,17 +62,11 @@ def test_readers(redis_url: str, shard: Shard) -> None:
 def test_other_shards(redis_url: str, shard: Shard) -> None:
     """A sibling that asks whether starts are here finds all of them, or fails as if Redis were away."""
     elsewhere = InterruptedElsewhere(redis.Redis.from_url(redis_url), SHARD._replace(partition=1), 0)
-    left = [1, 1]
-    rng = random.Random(0)
-
-    def step() -> None:
-        if rng.random() < STEPS_PER_COMMAND:
-            left.append(shard.seal(NOW_US))
-
-    elsewhere.before = step
+    moved = MovedMeanwhile(shard)
+    elsewhere.before = moved.step
     asked = [b"\0" + call_id.encode() for call_id in IDS]
     answers = 0
-    while any(left[-2:]):
+    while moved.goes_on:
         try:
             found = elsewhere.started(PROJECT, [*asked, b"\0unknown"])
         except redis.RedisError:

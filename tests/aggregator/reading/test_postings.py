@@ -1,7 +1,6 @@
 """Postings are read while they move: between two commands of a look-up some go to pages, and pages are split."""
 
 import asyncio
-import random
 from typing import Any
 
 import pytest
@@ -12,17 +11,16 @@ from aggregator.reading import postings as reading
 from aggregator.reading.calls import IndexValues, select_by_index, select_minutes
 from aggregator.reading.postings import exists
 from aggregator.store.connection import connect_readers
-from aggregator.store.reader import OpenedProject, StateLost, StoreReader
+from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.time_units import MINUTE_US
 from aggregator.writing import posting_moving as moving
 from aggregator.writing.shard import Shard
-from tests.support.folding import NOW_US, PROJECT, SHARD, T0_US, apply, open_shard, start
-from tests.support.interrupted_reader import InterruptedReader
+from tests.support.folding import PROJECT, SHARD, T0_US, apply, open_shard, start
+from tests.support.interrupted_reader import answers_meanwhile
 from tests.support.sealing import AT_ONCE, seal_all
 
 CALLS = 300
 DAY = layout.day_of(T0_US)
-STEPS_PER_COMMAND = 0.05  # else pages are others whenever they are looked at
 THREADS = tuple(f"thread-{at}" for at in range(CALLS // 3))
 MINUTES = range(T0_US // MINUTE_US, T0_US // MINUTE_US + CALLS)
 
@@ -51,29 +49,7 @@ async def selected(reader: StoreReader, project: OpenedProject) -> tuple[list[in
 
 def test_readers(redis_url: str, shard: Shard) -> None:
     """All are found, and nothing else; or the answer is refused."""
-    left = [1, 1]
-    rng = random.Random(0)
-
-    def step() -> None:
-        if rng.random() < STEPS_PER_COMMAND:
-            left.append(shard.seal(NOW_US))
-
-    async def ask() -> list[Any]:
-        client = connect_readers(redis_url)
-        found = []
-        try:
-            reader = InterruptedReader(client, SHARD.namespace, step)
-            while any(left[-2:]):
-                project = await reader.open_project(PROJECT)
-                try:
-                    found.append(await selected(reader, project))
-                except StateLost:
-                    continue
-            return found
-        finally:
-            await client.aclose()
-
-    found = asyncio.run(ask())
+    found = answers_meanwhile(redis_url, shard, selected)
     assert len(found) > 3
     expected = [at for at in range(CALLS) if at % len(THREADS) % 4 == 0], list(range(CALLS))
     assert found == [expected] * len(found)
