@@ -1,13 +1,14 @@
 """A shard that moves sealed frames into a directory, and the check of what points where."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from random import Random
 from typing import Any
 
 import pytest
 import redis
 
+from aggregator.calls.event import Event
 from aggregator.layout.keys import ShardKeys
 from aggregator.layout.moved import CALLS_LETTER, NO_PROJECT, POSTINGS_LETTER, unpack_objects
 from aggregator.layout.moved_postings import MOVED_FIELD, unpack_moved
@@ -171,3 +172,30 @@ def check_any_order(seed: int, client: Any, objects: FailingStore, limits: Shard
     seal_all(shard)
     check_pointers(client, objects)
     assert state(client, objects) == expected
+
+
+def check_crashes(
+    client: Any,
+    objects: FailingStore,
+    events: Sequence[Event],
+    killed: Callable[[int], AbstractContextManager[None]],
+    is_done: Callable[[], bool],
+    writers_max: int = 100,
+) -> None:
+    """Fold events, and move them by writers that are killed one after the other, as `killed` does with each by its
+    number, until all is moved: all is as it is without any moving whenever one has died, and every pointer leads to
+    what it says.
+    """
+    expected = fold_all(client, [events])
+    client.flushall()
+    shard = open_moving(client, objects)
+    apply(shard, events)
+    for number in range(writers_max):
+        with killed(number):
+            seal_all(shard)
+        assert state(client, objects) == expected
+        check_pointers(client, objects)
+        shard = open_moving(client, objects)
+        if is_done():
+            return
+    raise AssertionError("never done")

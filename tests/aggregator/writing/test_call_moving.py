@@ -1,6 +1,7 @@
 """Moving call records: frames of chunks go into objects, and nothing they say changes, whatever ends it on the way."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
@@ -39,6 +40,7 @@ from tests.support.moving import (
     FailingStore,
     away_said,
     check_any_order,
+    check_crashes,
     check_pointers,
     killed_at,
     moved_chunks,
@@ -130,19 +132,11 @@ def test_a_crash_at_each_step(
 ) -> None:
     """The next writer begins anew; at worst an object is left that nothing points into."""
     events = [start(f"call-{at}") for at in range(9)]
-    expected = fold_all(client, [events])
-    client.flushall()
-    shard = open_moving(client, objects)
-    apply(shard, events)
-    for crash_at in range(100):
-        with killed_at(monkeypatch, command, crash_at, takes_effect):
-            seal_all(shard)
-        assert state(client, objects) == expected
-        check_pointers(client, objects)
-        shard = open_moving(client, objects)
-        if set(moved_chunks(client)) == {0, 1}:
-            return
-    raise AssertionError("never done")
+
+    def killed(number: int) -> AbstractContextManager[None]:
+        return killed_at(monkeypatch, command, number, takes_effect)
+
+    check_crashes(client, objects, events, killed, lambda: set(moved_chunks(client)) == {0, 1})
 
 
 def test_what_was_sealed_anew_meanwhile_is_left_out(client: Any, objects: FailingStore) -> None:

@@ -1,5 +1,6 @@
 """Moving that is cut off, or overtaken: whoever goes on finds all as it was, or as it is to be."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.support.moving import (
     AT_ONCE,
     KEYS,
     FailingStore,
+    check_crashes,
     check_pointers,
     frames_in_redis,
     killed_at,
@@ -29,19 +31,11 @@ def test_a_crash_at_each_step(
 ) -> None:
     """The next writer begins anew; at worst an object is left that nothing points into."""
     events = some_calls(12)
-    expected = fold_all(client, [events])
-    client.flushall()
-    shard = open_moving(client, objects)
-    apply(shard, events)
-    for crash_at in range(100):
-        with killed_at(monkeypatch, command, crash_at, takes_effect):
-            seal_all(shard)
-        assert state(client, objects) == expected
-        check_pointers(client, objects)
-        shard = open_moving(client, objects)
-        if frames_in_redis(client) == unsealed_fields(client) == []:
-            return
-    raise AssertionError("never done")
+
+    def killed(number: int) -> AbstractContextManager[None]:
+        return killed_at(monkeypatch, command, number, takes_effect)
+
+    check_crashes(client, objects, events, killed, lambda: frames_in_redis(client) == unsealed_fields(client) == [])
 
 
 def test_a_zombie_moves_nothing(client: Any, objects: FailingStore) -> None:

@@ -1,5 +1,6 @@
 """Moving pages of postings: they go into objects, and nothing they say changes, whatever ends it on the way."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ from tests.support.moving import (
     PREFIX,
     FailingStore,
     check_any_order,
+    check_crashes,
     check_pointers,
     killed_at,
     open_moving,
@@ -167,19 +169,11 @@ def test_a_crash_at_each_step(
 ) -> None:
     """The next writer begins anew; at worst an object is left that nothing points into."""
     events = calls(20)
-    expected = fold_all(client, [events])
-    client.flushall()
-    shard = open_moving(client, objects)
-    apply(shard, events)
-    for crash_at in range(200):
-        with killed_at(monkeypatch, command, crash_at // 4, takes_effect):
-            seal_all(shard)
-        assert state(client, objects) == expected
-        check_pointers(client, objects)
-        shard = open_moving(client, objects)
-        if client.hkeys(PAGES) == [MOVED_FIELD]:
-            return
-    raise AssertionError("never done")
+
+    def killed(number: int) -> AbstractContextManager[None]:
+        return killed_at(monkeypatch, command, number // 4, takes_effect)
+
+    check_crashes(client, objects, events, killed, lambda: client.hkeys(PAGES) == [MOVED_FIELD], writers_max=200)
 
 
 def test_due_when_the_day_is_over(client: Any, objects: FailingStore) -> None:
