@@ -88,12 +88,13 @@ def check_parts(objects: ObjectStore, name: str, manifest: Manifest) -> Iterator
 
 
 def find_faults(objects: ObjectStore, manifest: Manifest) -> Faults:
-    """Look for all objects that the shards of a backup point into. Raises ObjectStoreAway."""
+    """Look for all objects that the shards of a backup point into, by name. Raises ObjectStoreAway."""
     faults = Faults([], [])
     for shard in manifest.shards:
         prefix = object_prefix(ShardKeys(ShardName(manifest.generation, shard.topic, shard.partition)).objects)
         there = {one.name: one.size_bytes for one in objects.listed(prefix)}
-        faults.objects.extend(prefix + name for name, size in shard.objects.items() if there.get(prefix + name) != size)
+        wanted = sorted(shard.objects.items())
+        faults.objects.extend(prefix + name for name, size in wanted if there.get(prefix + name) != size)
         if shard.owner and _owner(objects, prefix) != shard.owner:
             faults.owners.append(prefix)
     return faults

@@ -50,10 +50,12 @@ class Both(NamedTuple):
 
 
 def calls() -> list[ExportedCall]:
-    """Sixty calls of three ops in the minutes before, a fifth of them failed, no two latencies alike."""
+    """Sixty calls of three ops in the minutes before, a fifth of them failed and one more, so that one op has the most
+    errors; no two latencies alike.
+    """
     began_s = time.time() // 60 * 60 - 240
     return [
-        ExportedCall(f"call-{at}", f"op-{at % 3}", began_s + at, round(0.013 * (at + 1), 3), at % 5 == 0)
+        ExportedCall(f"call-{at}", f"op-{at % 3}", began_s + at, round(0.013 * (at + 1), 3), at % 5 == 0 or at == 1)
         for at in range(60)
     ]
 

@@ -78,8 +78,9 @@ def test_an_error_is_found_by_its_id(running: Pipeline, url: str, width: int, he
             terminal.press("Down")
             terminal.wait_for("›")
         terminal.press("Enter")
-        narrowed = terminal.wait_for(f"by user  op:{name}:v1", "100%", f"{name}-{FAILING - 1:030}")
-        assert f"calls {FAILING}  errors {FAILING} 100%" in narrowed[1]
+        totals = f"calls {FAILING}  errors {FAILING} 100%"
+        narrowed = terminal.wait_for(f"by user  op:{name}:v1", totals, f"{name}-{FAILING - 1:030}")
+        assert totals in narrowed[1]
         assert any(f"{name}-{FAILING - 1:030}" in line and "ConnectionError" in line for line in narrowed)
         terminal.press("BSpace")
         terminal.wait_for("── by op ──", "llm.chat:v1")
