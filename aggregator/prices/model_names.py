@@ -3,7 +3,8 @@
 What is listed comes before dated and versioned forms of it, which count where the catalogue's own rule for the model
 covers them. A provider in front (`bedrock/…`, as LiteLLM writes it) decides where it lists the rest; then an id does,
 then another name that the catalogue states for a model. Of several providers that list a name, it is that to which the
-catalogue gives such names; else the name is ambiguous, and has a price only where all of them ask the same.
+catalogue gives such names, else the one that writes it in the same capitals; else the name is ambiguous, and has a
+price only where all of them ask the same.
 """
 
 import re
@@ -51,7 +52,7 @@ class ModelNames:
 
     def find(self, name: str) -> Found | None:
         """The model that is certainly meant; None where nobody lists the name, or several do."""
-        name = name.lower().removeprefix(_MODELS)
+        spelled, name = _bare(name), _bare(name.lower())
         front, _, rest = name.partition("/")
         provider = self._provider_in_front(front) if rest else None
         for listed in (self._listed, self._versioned):
@@ -62,25 +63,25 @@ class ModelNames:
                         return found
             for candidates in listed(name):
                 if candidates:
-                    return self._decide(name, candidates)
+                    return self._decide(spelled, candidates)
         return None
 
     def provider_id(self, name: str) -> str | None:
         """The provider whose model it is: that in front of the name, else the only one that is meant for certain."""
-        name = name.lower().removeprefix(_MODELS)
+        spelled, name = _bare(name), _bare(name.lower())
         front, _, rest = name.partition("/")
         provider = self._provider_in_front(front) if rest else None
         if provider is not None:
             return provider.id
         for candidates in (*self._listed(name), *self._versioned(name)):
             if candidates:
-                found = self._certain(name, candidates)
+                found = self._certain(spelled, candidates)
                 return None if found is None else found.provider.id
         return None
 
     def is_ambiguous(self, name: str) -> bool:
         """Whether several providers list it, and none is certain."""
-        plain = name.lower().removeprefix(_MODELS)
+        plain = _bare(name.lower())
         return self.find(name) is None and any((*self._listed(plain), *self._versioned(plain)))
 
     def _provider_in_front(self, front: str) -> Provider | None:
@@ -120,22 +121,34 @@ class ModelNames:
             if (form == name or found.provider.id == _BEDROCK) and found.provider.find_model(name) is found.model
         )
 
-    def _decide(self, name: str, candidates: list[Found]) -> Found | None:
-        certain = self._certain(name, candidates)
+    def _decide(self, spelled: str, candidates: list[Found]) -> Found | None:
+        certain = self._certain(spelled, candidates)
         if certain is not None:
             return certain
         # Whoever is meant, the price is the same.
-        first = candidates[0]
-        return first if all(found.model.prices == first.model.prices for found in candidates) else None
+        likely = _to_the_letter(spelled, candidates) or candidates
+        first = likely[0]
+        return first if all(found.model.prices == first.model.prices for found in likely) else None
 
-    def _certain(self, name: str, candidates: list[Found]) -> Found | None:
-        """The only candidate, or that of the provider to which the catalogue gives such names."""
+    def _certain(self, spelled: str, candidates: list[Found]) -> Found | None:
+        """The only candidate, or that of the provider to which the catalogue gives such names, or the only one with
+        that id in the same capitals."""
         if len(candidates) == 1:
             return candidates[0]
+        name = spelled.lower()
         for provider in self._providers:
             if provider.model_match is not None and provider.model_match.is_match(name):
                 return _of_provider(provider.id, (*self._listed(name), *self._versioned(name)))
-        return None
+        same = _to_the_letter(spelled, candidates)
+        return same[0] if len(same) == 1 else None
+
+
+def _bare(name: str) -> str:
+    return name[len(_MODELS) :] if name[: len(_MODELS)].lower() == _MODELS else name
+
+
+def _to_the_letter(spelled: str, candidates: list[Found]) -> list[Found]:
+    return [found for found in candidates if found.model.id == spelled]
 
 
 def _of_provider(provider_id: str, listed: Iterable[list[Found]]) -> Found | None:

@@ -30,7 +30,9 @@ def of_front(names: ModelNames, model_id: str) -> Found | None:
     """Returns what the provider in front of an id lists under the rest of it."""
     _, slash, rest = model_id.partition("/")
     found = names.find(model_id) if slash else None
-    return found if found is not None and rest in names_of(found.model) and found.provider.id != "openrouter" else None
+    if found is None or found.provider.id == "openrouter" or rest.lower() not in names_of(found.model):
+        return None
+    return found
 
 
 def names_of(model: ModelInfo) -> set[str]:
@@ -52,6 +54,26 @@ def test_every_id_of_one_provider_is_its(names: ModelNames, listed: dict[str, li
         by_front += 1
     assert wrong == {}
     assert 0 < by_front < 200
+
+
+def test_an_id_to_the_letter_comes_before_one_of_other_case(names: ModelNames) -> None:
+    """An id that one provider lists so, with its capitals, is that provider's, though another has it with other ones;
+    but not where the catalogue gives such names to that other one."""
+    by_letter = defaultdict(list)
+    for provider in providers:
+        for model in provider.models:
+            by_letter[model.id].append(model)
+    of_one = {model_id: models for model_id, models in by_letter.items() if len(models) == 1}
+    wrong = []
+    for model_id, (model,) in of_one.items():
+        found = names.find(model_id)
+        if found is not None and (found.model is model or of_front(names, model_id) is not None):
+            continue
+        rule = None if found is None else found.provider.model_match
+        if rule is None or not rule.is_match(model_id.lower()):
+            wrong.append(model_id)
+    assert "deepseek-r1-distill-llama-70b" in of_one
+    assert wrong == []
 
 
 def test_every_other_id_is_one_of_its_models_or_ambiguous(names: ModelNames, listed: dict[str, list[Found]]) -> None:
