@@ -69,7 +69,7 @@ from typing import NamedTuple
 from aggregator.rollups.levels import Level
 from aggregator.time_units import DAY_US
 
-LAYOUT_VERSION = 9
+LAYOUT_VERSION = 10
 CALLS_PER_CHUNK = 256
 SHORT_ROLLUP = "short_rollup"
 PROJECT_BYTES = 4

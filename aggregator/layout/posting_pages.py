@@ -4,6 +4,8 @@
 (hash_pages.py). An entry is a value's numbers in the order of their size, as gaps (see postings.py).
 It is found by 64 bits of a hash of index and value, whose key is drawn once for a day of a project, so that nobody can
 make values that share one: among a million values, one look-up in ten thousand billion would find what is another's.
+Full blocks of values that have such are entries of their own, by `y` + index and the name of their field, so that they
+spread over all pages.
 
 A page is how many entries it has, in two bytes; then of each hash what the page does not tell of it; then how many
 bytes each entry has, a byte each; then the entries. A value may have several: its numbers came at several times, or
@@ -49,6 +51,11 @@ class Entry(NamedTuple):
 
     hashed: int
     numbers: bytes
+
+
+def block_index(index: str) -> str:
+    """Return what takes the place of an index for its full blocks, by their fields (see postings.py), on pages."""
+    return f"y{index}"
 
 
 def hash_of(hash_key: bytes, index: str, value: bytes) -> int:

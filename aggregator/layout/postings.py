@@ -9,7 +9,8 @@ as how much it is above the one before, seven bits a byte, the lowest first, all
 set. For example, the records 257, 258 and 600: `ff | 8102 01 d602`. A block of an earlier version is five bytes a
 number, and begins with no `ff`: no shard has so many records.
 
-A value that has no full block, and to which nothing has come for a while, moves to pages (posting_pages.py).
+A value to which nothing has come for a while moves to pages (posting_pages.py); one with full blocks leaves how many
+there are, and once its day is over.
 """
 
 from collections.abc import Iterable
@@ -19,8 +20,8 @@ from typing import NamedTuple
 _NUMBER_BYTES = 5
 _COUNT_BYTES = 4
 # What is not full is rewritten each time a posting comes, so it is small; a million postings still take few fields.
-_BLOCK_BYTES_MAX = 1_000
-BLOCK_NUMBERS_MAX = _BLOCK_BYTES_MAX // _NUMBER_BYTES
+BLOCK_BYTES_MAX = 1_000
+BLOCK_NUMBERS_MAX = BLOCK_BYTES_MAX // _NUMBER_BYTES
 _GAPS = 0xFF
 _NO_POSTINGS = bytes(_COUNT_BYTES)
 
@@ -48,12 +49,12 @@ def append_postings(latest: bytes | None, more: bytes) -> tuple[bytes, list[tupl
     """
     kept = latest or _NO_POSTINGS
     full: list[tuple[int, bytes]] = []
-    for at in range(0, len(more), _BLOCK_BYTES_MAX):
-        piece = more[at : at + _BLOCK_BYTES_MAX]
-        if len(kept) + len(piece) > _BLOCK_BYTES_MAX and len(kept) > _COUNT_BYTES:
+    for at in range(0, len(more), BLOCK_BYTES_MAX):
+        piece = more[at : at + BLOCK_BYTES_MAX]
+        if len(kept) + len(piece) > BLOCK_BYTES_MAX and len(kept) > _COUNT_BYTES:
             block, numbers = unpack_latest(kept)
             full.append((block, bytes([_GAPS]) + pack_gaps(numbers)))
-            kept = (block + 1).to_bytes(_COUNT_BYTES, "big")
+            kept = latest_of_blocks(block + 1)
         kept += piece
     return kept, full
 
@@ -61,6 +62,11 @@ def append_postings(latest: bytes | None, more: bytes) -> tuple[bytes, list[tupl
 def unpack_latest(stored: bytes) -> LatestPostings:
     """Return the latest postings of a value."""
     return LatestPostings(int.from_bytes(stored[:_COUNT_BYTES], "big"), _plain(stored[_COUNT_BYTES:]))
+
+
+def latest_of_blocks(full_blocks: int) -> bytes:
+    """Return the latest postings of a value to which nothing has come since it got so many full blocks."""
+    return full_blocks.to_bytes(_COUNT_BYTES, "big")
 
 
 def block_field(block: int, value: bytes) -> bytes:

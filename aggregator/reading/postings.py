@@ -11,7 +11,7 @@ import msgspec
 
 from aggregator.layout.hash_pages import TABLE_FIELD, PageTable, place_of, unpack_table
 from aggregator.layout.moved_postings import MOVED_FIELD, MovedPages, unpack_moved, unpack_section
-from aggregator.layout.posting_pages import hash_of, numbers_on
+from aggregator.layout.posting_pages import block_index, hash_of, numbers_on
 from aggregator.layout.postings import block_field, unpack_block, unpack_latest
 from aggregator.objects.frame_cache import DamagedObject, Located
 from aggregator.objects.object_store import ObjectStoreAway
@@ -44,6 +44,11 @@ class Lookup(msgspec.Struct, frozen=True):
     values: Sequence[bytes]
 
     @property
+    def key_parts(self) -> tuple[int, str, int]:
+        """Return what names the keys of its postings."""
+        return self.shard.project, self.index, self.day
+
+    @property
     def pages_key(self) -> str:
         """Return the key of the pages that the values may be on."""
         return self.shard.keys.posting_pages(self.shard.project, self.day)
@@ -60,6 +65,7 @@ class _Pages(msgspec.Struct, frozen=True):
     lookup: Lookup
     table: PageTable
     moved: bytes | None
+    are_counted: bool = False  # with those that came lately: full blocks
 
     @property
     def places(self) -> list[tuple[int, int]]:
@@ -86,11 +92,11 @@ class _Reading:
             )
         self.selected.setdefault(shard, set()).update(numbers)
 
-    def add_page(self, shard: ProjectShard, page: bytes | None, number: int, pages: int, hashed: int) -> None:
+    def add_page(self, of: _Pages, page: bytes | None, number: int, pages: int, hashed: int) -> None:
         """Take in what a page, of so many, has of the value with this hash."""
         if page is not None:
             numbers = numbers_on(page, number, pages, hashed)
-            self.add(shard, numbers, len(numbers))
+            self.add(of.lookup.shard, numbers, 0 if of.are_counted else len(numbers))
 
 
 async def read_postings(reader: StoreReader, lookups: Sequence[Lookup], read: int = 0) -> Numbers:
@@ -105,20 +111,20 @@ async def read_postings(reader: StoreReader, lookups: Sequence[Lookup], read: in
                 command
                 for one in lookups
                 for command in (
-                    ("HMGET", one.shard.keys.postings(one.shard.project, one.index, one.day), *one.values),
+                    ("HMGET", one.shard.keys.postings(*one.key_parts), *one.values),
                     ("HMGET", one.pages_key, TABLE_FIELD, MOVED_FIELD),
                 )
             ]
         )
     )
     paged: list[_Pages] = []
-    blocks: list[tuple[ProjectShard, Command]] = []
+    blocks: list[Lookup] = []
     for lookup, latest, (table, moved) in zip(lookups, replies, replies, strict=True):
         blocks += _take_latest(lookup, latest, reading)
         for at in range(0, len(lookup.values), PAGES_PER_COMMAND_MAX):
             some = msgspec.structs.replace(lookup, values=lookup.values[at : at + PAGES_PER_COMMAND_MAX])
             paged.append(_Pages(some, unpack_table(table), moved))
-    await _read_blocks(blocks, reading)
+    paged += await _read_blocks(blocks, reading)
     for _ in range(READS_MAX):
         paged = await _read_pages(paged, reading)
         if not paged:
@@ -126,30 +132,37 @@ async def read_postings(reader: StoreReader, lookups: Sequence[Lookup], read: in
     raise StateLost("postings were moved again and again while they were read")
 
 
-def _take_latest(
-    lookup: Lookup, stored: Sequence[bytes | None], reading: _Reading
-) -> Iterator[tuple[ProjectShard, Command]]:
-    """Take in what came lately; yields the commands that read the full blocks of these values."""
-    shard = lookup.shard
+def _take_latest(lookup: Lookup, stored: Sequence[bytes | None], reading: _Reading) -> Iterator[Lookup]:
+    """Take in what came lately; yields the full blocks of these values, some at a time."""
     for postings, value in zip(stored, lookup.values, strict=True):
         if postings is None:
             continue
         latest = unpack_latest(postings)
-        reading.add(shard, latest.numbers, latest.count_max)  # so that no block need be read to know
-        if latest.full_blocks:
-            key = shard.keys.posting_blocks(shard.project, lookup.index, lookup.day)
-            for first in range(0, latest.full_blocks, BLOCKS_AT_ONCE_MAX):
-                some = range(first, min(latest.full_blocks, first + BLOCKS_AT_ONCE_MAX))
-                yield shard, ("HMGET", key, *(block_field(block, value) for block in some))
+        reading.add(lookup.shard, latest.numbers, latest.count_max)  # so that no block need be read to know
+        for first in range(0, latest.full_blocks, BLOCKS_AT_ONCE_MAX):
+            some = range(first, min(latest.full_blocks, first + BLOCKS_AT_ONCE_MAX))
+            yield msgspec.structs.replace(lookup, values=[block_field(block, value) for block in some])
 
 
-async def _read_blocks(blocks: Sequence[tuple[ProjectShard, Command]], reading: _Reading) -> None:
+async def _read_blocks(blocks: Sequence[Lookup], reading: _Reading) -> list[_Pages]:
+    """Take in full blocks; returns those that have moved to pages."""
+    on_pages: list[Lookup] = []
     for at in range(0, len(blocks), BLOCK_READS_AT_ONCE_MAX):
         batch = blocks[at : at + BLOCK_READS_AT_ONCE_MAX]
-        replies = await reading.reader.fetch([command for _, command in batch])
-        for found, (shard, _) in zip(replies, batch, strict=True):
+        commands = [("HMGET", one.shard.keys.posting_blocks(*one.key_parts), *one.values) for one in batch]
+        for one, found in zip(batch, await reading.reader.fetch(commands), strict=True):
             for block in found:
-                reading.add(shard, unpack_block(block or b""), 0)
+                if block is not None:
+                    reading.add(one.shard, unpack_block(block), 0)
+            absent = [field for field, block in zip(one.values, found, strict=True) if block is None]
+            if absent:
+                on_pages.append(msgspec.structs.replace(one, index=block_index(one.index), values=absent))
+    # They may have moved there since these were read for others.
+    stored = await reading.reader.fetch([("HMGET", one.pages_key, TABLE_FIELD, MOVED_FIELD) for one in on_pages])
+    return [
+        _Pages(one, unpack_table(table), moved, are_counted=True)
+        for one, (table, moved) in zip(on_pages, stored, strict=True)
+    ]
 
 
 async def _read_pages(paged: Sequence[_Pages], reading: _Reading) -> list[_Pages]:
@@ -168,19 +181,19 @@ async def _read_pages(paged: Sequence[_Pages], reading: _Reading) -> list[_Pages
         for (one, places), (stored, moved, *pages) in zip(some, replies, strict=True):
             table = unpack_table(stored)
             if moved != one.moved or not table.places_as(one.table):
-                again.append(_Pages(one.lookup, table, moved))
+                again.append(msgspec.structs.replace(one, table=table, moved=moved))
                 continue
             done.append(one)
             by_number = dict(zip(dict.fromkeys(page for _, page in places), pages, strict=True))
             for hashed, number in places:
-                reading.add_page(one.lookup.shard, by_number[number], number, one.table.pages, hashed)
+                reading.add_page(one, by_number[number], number, one.table.pages, hashed)
     await _read_moved(done, reading)
     return again
 
 
 async def _read_moved(paged: Sequence[_Pages], reading: _Reading) -> None:
     """Take in what is on pages in objects."""
-    by_section: dict[Located, list[tuple[ProjectShard, MovedPages, int, int]]] = {}
+    by_section: dict[Located, list[tuple[_Pages, MovedPages, int, int]]] = {}
     for one in paged:
         for moved in unpack_moved(one.moved):
             for value in one.lookup.values:
@@ -188,7 +201,7 @@ async def _read_moved(paged: Sequence[_Pages], reading: _Reading) -> None:
                 if (found := moved.place(hashed)) is not None:
                     number, location = found
                     place = location.located(one.lookup.pages_key)
-                    by_section.setdefault(place, []).append((one.lookup.shard, moved, number, hashed))
+                    by_section.setdefault(place, []).append((one, moved, number, hashed))
     sections = list(by_section)
     for at in range(0, len(sections), SECTIONS_AT_ONCE_MAX):
         some = sections[at : at + SECTIONS_AT_ONCE_MAX]
@@ -196,8 +209,8 @@ async def _read_moved(paged: Sequence[_Pages], reading: _Reading) -> None:
             contents = await reading.reader.frames.read_aside(some)
             for section in some:
                 pages = unpack_section(contents[section])
-                for shard, moved, number, hashed in by_section[section]:
+                for one, moved, number, hashed in by_section[section]:
                     page = pages[number % moved.pages_per_section]
-                    reading.add_page(shard, page, number, moved.pages, hashed)
+                    reading.add_page(one, page, number, moved.pages, hashed)
         except (ObjectStoreAway, DamagedObject, CorruptFrame) as why:
             raise DamagedCalls(str(why)) from why

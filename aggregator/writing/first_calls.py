@@ -183,8 +183,8 @@ class BusyMinutes:
         numbers = latest.numbers
         for field in fields:
             block = new.get(field, before.get((key, field)))
-            assert isinstance(block, bytes), "a full block stays as long as the number of blocks"
-            numbers += unpack_block(block)
+            if isinstance(block, bytes):
+                numbers += unpack_block(block)
         return numbers if len(numbers) == calls else None  # some have moved to pages: then nothing is kept
 
     def _take(self, minute: ProjectMinute, changed: Sequence[tuple[int, Call]], write: ShardWrite) -> None:

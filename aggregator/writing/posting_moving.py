@@ -2,7 +2,8 @@
 
 A step takes values of one index from their hash, and puts them on the pages of their day, in one fenced transaction:
 each posting is always in one of both. What is due is looked through from time to time, all of it; values with postings
-that came since the time before stay for the next, and so do values with full blocks, which are small already.
+that came since the time before stay for the next. Values with full blocks stay until their day is over; then their
+blocks go to pages, some at a time, and at last what has come since the last full one.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,20 +12,39 @@ from typing import NamedTuple
 from aggregator.layout.hash_pages import TABLE_FIELD, PageTable, new_table, unpack_table
 from aggregator.layout.keys import INDEXES
 from aggregator.layout.moved_postings import MOVED_FIELD, unpack_moved
-from aggregator.layout.posting_pages import Entry, day_field, entries_of, hash_of, named_day, pages_to_rewrite, rewrite
-from aggregator.layout.postings import unpack_latest
+from aggregator.layout.posting_pages import (
+    Entry,
+    block_index,
+    day_field,
+    entries_of,
+    hash_of,
+    named_day,
+    pages_to_rewrite,
+    rewrite,
+)
+from aggregator.layout.postings import block_field, latest_of_blocks, unpack_block, unpack_latest
 from aggregator.layout.slots import ProjectDay
 from aggregator.layout.write import Field, ShardWrite
 from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import DAY_US
 from aggregator.writing.changes import day_expiry
 from aggregator.writing.due import NEVER_US, wait_us
 from aggregator.writing.posting_page_moving import PostingPageMoving
 
 # What a step looks at: some 10 ms of a worker.
 VALUES_PER_STEP = 500
+# Full blocks that a step moves, of 200 bytes or more each: as much.
+BLOCKS_PER_STEP = 500
 # On average. More take fewer bytes, but a page is read and written whole.
 ENTRIES_PER_PAGE = 64
+
+
+class _Large(NamedTuple):
+    """A value with full blocks: those from this one on are to be moved."""
+
+    value: bytes
+    first_block: int
 
 
 class _Pass(NamedTuple):
@@ -62,6 +82,7 @@ class PostingMoving:
         self._pass = _Pass(next_number, 0) if self._days else None
         self._left: list[tuple[ProjectDay, str]] | None = None
         self._cursor = 0
+        self._large: list[_Large] = []  # of the day and index at hand
 
     def note(self, days: Iterable[ProjectDay], write: ShardWrite) -> None:
         """A batch brings postings of these days."""
@@ -104,17 +125,32 @@ class PostingMoving:
         if self._must_wait(day):
             self._wait_for(day)
             return 1
+        looked_at = self._move_blocks(day, index, clock_us) if self._large else self._look(day, index, now_us, clock_us)
+        if not self._cursor and not self._large and self._left and self._left[-1] == (day, index):
+            self._left.pop()
+        return looked_at
+
+    def _look(self, day: ProjectDay, index: str, now_us: int, clock_us: int) -> int:
+        """Look at some values of an index; move those that are due, but note those with full blocks."""
+        assert self._pass is not None
         key = self._store.keys.postings(*_key_parts(day, index))
         self._cursor, found = self._store.scan_fields(key, self._cursor, VALUES_PER_STEP)
         due: dict[bytes, Sequence[int]] = {}
+        large: list[_Large] = []
         for value, stored in found.items():
             latest = unpack_latest(stored)
-            if not latest.full_blocks and max(latest.numbers, default=0) < self._pass.number:
+            if max(latest.numbers, default=self._pass.number) >= self._pass.number:
+                continue
+            if latest.full_blocks:
+                large.append(_Large(value, 0))
+            else:
                 due[value] = latest.numbers
+        if now_us >= (day[1] + 1) * DAY_US + self._seal_after_us:
+            self._large = large
+        elif large:
+            self._came_since.add(day)  # so that it is looked at again
         if due:
-            self._rewrite(day, index, due, clock_us)
-        if not self._cursor and self._left and self._left[-1] == (day, index):
-            self._left.pop()
+            self._move_values(day, index, due, clock_us)
         return max(1, len(found))
 
     def _begin_pass(self, now_us: int, next_number: int) -> None:
@@ -147,28 +183,83 @@ class PostingMoving:
         assert self._left is not None
         self._came_since.add(day)
         self._left = [one for one in self._left if one[0] != day]
-        self._cursor = 0
+        self._cursor, self._large = 0, []
 
-    def _rewrite(self, day: ProjectDay, index: str, due: Mapping[bytes, Sequence[int]], clock_us: int) -> None:
-        """Move these values, with all their numbers, to their pages, unless some of these are in objects already."""
-        keys = self._store.keys
-        key = keys.posting_pages(*day)
-        [[stored, moved]] = self._store.read_fields({key: [TABLE_FIELD, MOVED_FIELD]}).values()
-        table = unpack_table(stored) if stored else new_table()
-        if self._are_half_moved(table, moved):  # and no object store is set now
-            self._half_moved.add(day)
-            self._wait_for(day)
+    def _move_values(self, day: ProjectDay, index: str, due: Mapping[bytes, Sequence[int]], clock_us: int) -> None:
+        """Move these values, with all their numbers, to their pages."""
+        table = self._table_to_change(day)
+        if table is None:
             return
         added: list[Entry] = []
         for value, numbers in due.items():
             added += entries_of(hash_of(table.hash_key, index, value), numbers)
+        write = ShardWrite(deletions={self._store.keys.postings(*_key_parts(day, index)): list(due)})
+        self._rewrite(day, table, added, write, clock_us)
+
+    def _move_blocks(self, day: ProjectDay, index: str, clock_us: int) -> int:
+        """Move some full blocks of values that have such, and of those of which all are moved what came since the last
+        one; returns how many.
+        """
+        table = self._table_to_change(day)
+        if table is None:
+            return 1
+        assert self._pass is not None
+        parts, keys = _key_parts(day, index), self._store.keys
+        key, blocks_key = keys.postings(*parts), keys.posting_blocks(*parts)
+        values: list[Field] = [one.value for one in self._large[-BLOCKS_PER_STEP:]]
+        [found] = self._store.read_fields({key: values}).values()
+        latest_of = {value: unpack_latest(stored) for value, stored in zip(values, found, strict=True) if stored}
+        fields: list[bytes] = []
+        added: list[Entry] = []
+        write = ShardWrite()
+        for _ in values:
+            value, first = self._large.pop()
+            latest = latest_of.get(value)
+            if latest is None or max(latest.numbers, default=0) >= self._pass.number:
+                continue  # it has gone, or something has come for it since
+            end = min(latest.full_blocks, first + BLOCKS_PER_STEP - len(fields))
+            fields += [block_field(block, value) for block in range(first, end)]
+            if end < latest.full_blocks:
+                self._large.append(_Large(value, end))
+                break
+            added += entries_of(hash_of(table.hash_key, index, value), latest.numbers)
+            write.set(key, value, latest_of_blocks(latest.full_blocks))
+        if not fields:
+            return 1
+        [stored_blocks] = self._store.read_fields({blocks_key: [*fields]}).values()
+        in_redis = {field: block for field, block in zip(fields, stored_blocks, strict=True) if block is not None}
+        for field, block in in_redis.items():
+            added += entries_of(hash_of(table.hash_key, block_index(index), field), unpack_block(block))
+        if in_redis:
+            write.deletions[blocks_key] = [*in_redis]
+        if write.fields:
+            write.expiries[key] = day_expiry(day[1], self._retention.calls_s)
+        if added:
+            self._rewrite(day, table, added, write, clock_us)
+        return len(fields)
+
+    def _table_to_change(self, day: ProjectDay) -> PageTable | None:
+        """Return the table of a day's pages; None if some are in objects already: then nothing may come to them."""
+        [[stored, moved]] = self._store.read_fields(
+            {self._store.keys.posting_pages(*day): [TABLE_FIELD, MOVED_FIELD]}
+        ).values()
+        table = unpack_table(stored) if stored else new_table()
+        if self._are_half_moved(table, moved):  # and no object store is set now
+            self._half_moved.add(day)
+            self._wait_for(day)
+            return None
+        return table
+
+    def _rewrite(
+        self, day: ProjectDay, table: PageTable, added: Sequence[Entry], write: ShardWrite, clock_us: int
+    ) -> None:
+        """Put entries on their pages, with what else is to be written in the same step."""
+        key = self._store.keys.posting_pages(*day)
         pages = max(table.pages, -(-(table.entries + len(added)) // ENTRIES_PER_PAGE))
         changed = sorted(pages_to_rewrite(table, pages, added))
         found = self._store.read_fields({key: changed}).get(key, [])
         rewritten = rewrite(table, pages, dict(zip(changed, found, strict=True)), added)
-        write = ShardWrite()
         rewritten.note(key, write)
-        write.deletions[keys.postings(*_key_parts(day, index))] = list(due)
         write.expiries[key] = day_expiry(day[1], self._retention.calls_s)
         self._pages.note(day, clock_us, write)
         self._store.replace(write)

@@ -59,9 +59,9 @@ class PostingTails:
                 write.fields[blocks] = full
                 write.expiries[blocks] = write.expiries[key]
 
-    def forget_deleted(self, write: ShardWrite) -> None:
-        """Forget the tails that `write` has taken from their keys."""
-        for key, values in write.deletions.items():
+    def forget_moved(self, write: ShardWrite) -> None:
+        """Forget the tails that `write` has taken from their keys, or cut short."""
+        for key, values in (*write.deletions.items(), *write.fields.items()):
             prefix = key.encode() if isinstance(key, str) else key
             for value in values:
                 if isinstance(value, bytes) and (tail := self._tails.pop(prefix + value, None)) is not None:

@@ -112,7 +112,7 @@ class ShardState:
 
     def _forget_moved(self, write: ShardWrite) -> None:
         """Postings have left their keys, which may be gone with them."""
-        self.tails.forget_deleted(write)
+        self.tails.forget_moved(write)
         self.expiries.note(write)
 
     def forget_excess(self, write: ShardWrite, changed: Iterable[int], dropped: Iterable[int]) -> None:

@@ -77,11 +77,19 @@ class MovingIdsInTwoStepsStore(MemoryStore):
 class MovingPostingsInTwoStepsStore(MemoryStore):
     """Postings leave where they came in one step, and are on pages in the next."""
 
+    _kind = ":x:"
+
     def replace(self, write: ShardWrite) -> None:
-        left = {key: values for key, values in write.deletions.items() if ":x:" in str(key)}
+        left = {key: values for key, values in write.deletions.items() if self._kind in str(key)}
         if left:
             super().replace(ShardWrite(deletions=left))
         super().replace(write)
+
+
+class MovingBlocksInTwoStepsStore(MovingPostingsInTwoStepsStore):
+    """Full blocks of postings leave where they came in one step, and are on pages in the next."""
+
+    _kind = ":y:"
 
 
 class SameFenceStore(MemoryStore):
@@ -252,6 +260,7 @@ MUTANTS = {
     "fixed names": Parts(objects=FixedNames),
     "ids deleted before they are on pages": Parts(store=MovingIdsInTwoStepsStore),
     "postings deleted before they are on pages": Parts(store=MovingPostingsInTwoStepsStore),
+    "blocks deleted before they are on pages": Parts(store=MovingBlocksInTwoStepsStore),
     "tails of moved postings kept": Parts(shard=TailsOfMovedKeptShard),
     "pages change while they move": Parts(shard=ChangingPagesShard),
     "pointed at what was before": Parts(shard=BlindlyPointingShard),

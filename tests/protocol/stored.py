@@ -103,11 +103,13 @@ class _Reading:
         calls = {number: call for number, call in self._calls.items() if call.project == project and call.is_started}
         minutes = [((call.started_us or 0) // MINUTE_US).to_bytes(4, "big") for call in calls.values()]
         latest = hash_of(keys.postings(project, layout.MINUTE, day).encode())
-        for minute, numbers in postings.take(layout.MINUTE, latest, {}, minutes).items():
+        blocks = hash_of(keys.posting_blocks(project, layout.MINUTE, day).encode())
+        for minute, numbers in postings.take(layout.MINUTE, latest, blocks, minutes).items():
             totals.posted[self._project_ids[project], int.from_bytes(minute, "big")] = sorted(numbers)
         latest = hash_of(keys.postings(project, layout.TRACE, day).encode())
+        blocks = hash_of(keys.posting_blocks(project, layout.TRACE, day).encode())
         traces = [call.trace for call in calls.values()]
-        for trace, numbers in postings.take(layout.TRACE, latest, {}, traces).items():
+        for trace, numbers in postings.take(layout.TRACE, latest, blocks, traces).items():
             expected = [number for number, call in calls.items() if call.trace == trace and day_of(call.seen_us) == day]
             assert sorted(numbers) == sorted(expected)
 

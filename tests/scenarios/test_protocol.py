@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from aggregator.layout import id_pages
+from aggregator.layout import id_pages, postings
 from aggregator.layout.hash_pages import PageTable
 from aggregator.objects.frame_cache import DamagedObject
 from aggregator.objects.object_store import ObjectMissing
@@ -86,6 +86,8 @@ def same_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Postings of a day move to several pages, and these to several objects."""
     monkeypatch.setattr(posting_moving, "ENTRIES_PER_PAGE", 4)
+    monkeypatch.setattr(posting_moving, "BLOCKS_PER_STEP", 1)
+    monkeypatch.setattr(postings, "BLOCK_BYTES_MAX", 10)
     for limit in ("PAGES_PER_SECTION", "SECTIONS_PER_OBJECT_MAX"):
         monkeypatch.setattr(posting_page_moving, limit, 2)
     monkeypatch.setattr(posting_page_moving, "ENTRIES_AGAIN_MIN", 1)

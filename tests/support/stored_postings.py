@@ -1,10 +1,10 @@
 """The postings of a day of a project as if none had moved; each must be in exactly one place."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from aggregator.layout.hash_pages import TABLE_FIELD, PageTable, place_of, unpack_table
 from aggregator.layout.moved_postings import MOVED_FIELD, unpack_moved, unpack_section
-from aggregator.layout.posting_pages import entries_on, hash_of
+from aggregator.layout.posting_pages import block_index, entries_on, hash_of
 from aggregator.layout.postings import block_field, unpack_block, unpack_gaps, unpack_latest
 from aggregator.objects.frame_cache import FrameCache
 
@@ -51,16 +51,30 @@ class StoredPostings:
 
     def take(self, index: str, latest: Fields, blocks: Fields, more: Iterable[bytes] = ()) -> dict[bytes, list[int]]:
         """The numbers of each value of an index: those that came lately, `more`, and of these what is on pages."""
-        found = dict(_latest(latest, blocks))
+        found = {value: self._in_blocks(index, value, postings, blocks) for value, postings in latest.items()}
         for value in {*found, *more}:
-            numbers = list(found.get(value, []))
-            for hash_key, entries in self._tables.items():
-                for packed in entries.pop(hash_of(hash_key, index, value), []):
-                    numbers += unpack_gaps(packed)
+            numbers = [*found.get(value, []), *self._on_pages(index, value)]
             assert len(set(numbers)) == len(numbers), f"{index} {value!r} has a posting twice: {numbers}"
             if numbers:
                 found[value] = numbers
         return found
+
+    def _in_blocks(self, index: str, value: bytes, postings: bytes, blocks: Fields) -> list[int]:
+        """Return the numbers that came lately, and those in full blocks, where they came or on pages."""
+        full, numbers = unpack_latest(postings)
+        for field in (block_field(block, value) for block in range(full)):
+            on_pages = self._on_pages(block_index(index), field)
+            assert (field in blocks) != bool(on_pages), f"{index} {field!r} is in both places, or in none"
+            numbers += on_pages or unpack_block(blocks[field])
+        return numbers
+
+    def _on_pages(self, index: str, value: bytes) -> list[int]:
+        return [
+            number
+            for hash_key, entries in self._tables.items()
+            for packed in entries.pop(hash_of(hash_key, index, value), [])
+            for number in unpack_gaps(packed)
+        ]
 
     @property
     def left(self) -> list[list[int]]:
@@ -70,11 +84,3 @@ class StoredPostings:
             for entries in self._tables.values()
             for packed in entries.values()
         ]
-
-
-def _latest(fields: Fields, blocks: Fields) -> Iterator[tuple[bytes, list[int]]]:
-    for value, postings in fields.items():
-        full, numbers = unpack_latest(postings)
-        for block in range(full):
-            numbers += unpack_block(blocks[block_field(block, value)])
-        yield value, numbers

@@ -7,6 +7,7 @@ import pytest
 import redis
 
 from aggregator.layout import keys as layout
+from aggregator.layout import postings
 from aggregator.reading import postings as reading
 from aggregator.reading.calls import IndexValues, select_by_index, select_minutes
 from aggregator.reading.postings import exists
@@ -30,6 +31,8 @@ def shard(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Shard:
     """A writer that moves a few values at a time to pages of two; a page splits at nearly each."""
     monkeypatch.setattr(moving, "VALUES_PER_STEP", 5)
     monkeypatch.setattr(moving, "ENTRIES_PER_PAGE", 2)
+    monkeypatch.setattr(moving, "BLOCKS_PER_STEP", 5)
+    monkeypatch.setattr(postings, "BLOCK_BYTES_MAX", 10)
     monkeypatch.setattr(reading, "PAGES_PER_COMMAND_MAX", 7)
     monkeypatch.setattr(reading, "COMMANDS_AT_ONCE_MAX", 3)
     client = redis.Redis.from_url(redis_url)

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from aggregator.layout import postings
 from aggregator.layout.hash_pages import TABLE_FIELD, unpack_table
 from aggregator.layout.keys import INDEXES, TRACE, ShardKeys, day_of
-from aggregator.layout.postings import BLOCK_NUMBERS_MAX
+from aggregator.layout.postings import BLOCK_NUMBERS_MAX, latest_of_blocks, unpack_latest
 from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import Fenced
 from aggregator.time_units import DAY_S, SECOND_US
@@ -51,6 +52,8 @@ def test_the_same_postings(client: Any, seed: int, monkeypatch: pytest.MonkeyPat
     rng = random.Random(seed)
     monkeypatch.setattr(moving, "ENTRIES_PER_PAGE", rng.choice([1, 3, 64]))
     monkeypatch.setattr(moving, "VALUES_PER_STEP", rng.choice([1, 7, 500]))
+    monkeypatch.setattr(moving, "BLOCKS_PER_STEP", rng.choice([1, 3, 500]))
+    monkeypatch.setattr(postings, "BLOCK_BYTES_MAX", rng.choice([10, 25, 1_000]))
     batches = agents_batches(rng, 120)
     expected = fold_all(client, batches)
     client.flushall()
@@ -63,7 +66,9 @@ def test_the_same_postings(client: Any, seed: int, monkeypatch: pytest.MonkeyPat
             shard = open_shard(client, AT_ONCE)
     seal_all(shard)
     assert client.keys(f"{SHARD.tag}:*:w:*")
-    assert not client.keys(f"{SHARD.tag}:*:x:*")
+    assert not client.keys(f"{SHARD.tag}:*:y:*")
+    left = [value for key in client.keys(f"{SHARD.tag}:*:x:*") for value in client.hvals(key)]
+    assert all(len(value) == len(latest_of_blocks(1)) for value in left)
     assert not client.exists(KEYS.unsealed_postings)
     assert read_state(client) == expected
 
@@ -97,16 +102,32 @@ def test_postings_wait(client: Any) -> None:
         assert [key.strip(b"\0") for key in client.hkeys(KEYS.postings(1, TRACE, DAY))] == left
 
 
-def test_values_with_full_blocks_stay(client: Any) -> None:
-    """A value with a full block stays where it is; others of its index move."""
-    shard = open_shard(client, AT_ONCE)
-    calls_of_trace = [start(f"call-{at}") for at in range(BLOCK_NUMBERS_MAX + 1)]
-    apply(shard, [*calls_of_trace, start("other", trace_id="other")])
+def test_full_blocks_wait_for_the_end_of_their_day(client: Any) -> None:
+    """A value with full blocks stays until its day has been over for as long as others wait; others move before."""
+    shard = open_shard(client, ShardLimits(seal_after_s=HOUR_S))
+    of_trace = [start(f"call-{at}") for at in range(2 * BLOCK_NUMBERS_MAX)]
+    apply(shard, [*of_trace, start("other", trace_id="other")])
     before = read_state(client)
-    seal_all(shard)
+    shard = open_shard(client, ShardLimits(seal_after_s=HOUR_S))
+    over_us = ((DAY + 1) * DAY_S + HOUR_S) * SECOND_US
+    seal_all(shard, over_us - 1)
     assert hot(client) == {"m": 1, "t": 1}
     assert unpack_table(client.hget(PAGES, TABLE_FIELD)).entries == 1
+    assert client.exists(KEYS.unsealed_postings)
+    for _ in range(2):  # what is there has to wait once more
+        seal_all(shard, over_us)
+        over_us += HOUR_S * SECOND_US
+    blocks = KEYS.posting_blocks(1, TRACE, DAY)
+    assert not client.exists(blocks, KEYS.unsealed_postings)
+    [left] = client.hvals(KEYS.postings(1, TRACE, DAY))
+    assert unpack_latest(left) == (1, [])
     assert read_state(client) == before
+    apply(shard, [start(f"late-{at}") for at in range(2 * BLOCK_NUMBERS_MAX)])
+    assert client.hlen(blocks) == 1
+    late = read_state(client)
+    seal_all(open_shard(client, AT_ONCE))
+    assert not client.exists(blocks)
+    assert read_state(client) == late
 
 
 def test_pages_grow(client: Any) -> None:

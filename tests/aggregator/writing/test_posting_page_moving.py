@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from aggregator.layout import postings
 from aggregator.layout.hash_pages import TABLE_FIELD
 from aggregator.layout.keys import THREAD, day_of
 from aggregator.layout.moved import is_of_postings, unpack_objects
@@ -45,6 +46,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some calls fill some pages, sections and objects."""
     monkeypatch.setattr(posting_moving, "ENTRIES_PER_PAGE", 2)
     monkeypatch.setattr(posting_moving, "VALUES_PER_STEP", 7)
+    monkeypatch.setattr(posting_moving, "BLOCKS_PER_STEP", 3)
     monkeypatch.setattr(posting_page_moving, "PAGES_PER_SECTION", 3)
     monkeypatch.setattr(posting_page_moving, "SECTIONS_PER_OBJECT_MAX", 2)
     monkeypatch.setattr(posting_page_moving, "ENTRIES_AGAIN_MIN", 1)
@@ -80,6 +82,18 @@ def test_any_order_of_moving(seed: int, client: Any, objects: FailingStore) -> N
     """Calls of agents, out of order and twice, moved between any two batches, by any writer."""
     check_any_order(seed, client, objects, TINY_AT_ONCE)
     assert not client.keys(f"{SHARD.tag}:*:x:*")
+    assert any(client.hexists(key, MOVED_FIELD) for key in client.keys(f"{SHARD.tag}:*:w:*"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_order_of_moving_full_blocks(
+    seed: int, client: Any, objects: FailingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values that have full blocks move so too: of these it is left how many there are."""
+    monkeypatch.setattr(postings, "BLOCK_BYTES_MAX", 10)
+    check_any_order(seed, client, objects, TINY_AT_ONCE)
+    assert client.keys(f"{SHARD.tag}:*:x:*")
+    assert not client.keys(f"{SHARD.tag}:*:y:*")
     assert any(client.hexists(key, MOVED_FIELD) for key in client.keys(f"{SHARD.tag}:*:w:*"))
 
 
@@ -164,10 +178,17 @@ def test_little_that_comes_late_stays(
 
 @pytest.mark.parametrize("command", ["replace", "put"])
 @pytest.mark.parametrize("takes_effect", [False, True])
+@pytest.mark.parametrize("block_bytes", [10, 1_000])
 def test_a_crash_at_each_step(
-    command: str, takes_effect: bool, client: Any, objects: FailingStore, monkeypatch: pytest.MonkeyPatch
+    command: str,
+    takes_effect: bool,
+    block_bytes: int,
+    client: Any,
+    objects: FailingStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The next writer begins anew; at worst an object is left that nothing points into."""
+    monkeypatch.setattr(postings, "BLOCK_BYTES_MAX", block_bytes)
     events = calls(20)
 
     def killed(number: int) -> AbstractContextManager[None]:
