@@ -23,7 +23,7 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     {tag}:ids             hash    P + packed call id -> record number, of calls that came lately
     {tag}:idp             hash    page number -> record numbers by hashed id, of calls that came before; and `table`
                                   (aggregator/layout/id_pages.py)
-    {tag}:calls:C         hash    record number % 256 -> packed Call; C = record number // 256, so a batch of
+    {tag}:calls:C         hash    record number % 512 -> packed Call; C = record number // 512, so a batch of
                                   new calls is a few wide writes, and what expires together lies together;
                                   sealed records: field "z" (aggregator/layout/sealed_calls.py)
     {tag}:P:views:D       hash    packed View -> V; `full:S` marks a set of dimensions that is full
@@ -70,7 +70,9 @@ from aggregator.rollups.levels import Level
 from aggregator.time_units import DAY_US
 
 LAYOUT_VERSION = 10
-CALLS_PER_CHUNK = 256
+# Sealed together, and read together: of 256, a call takes 27.6 bytes of a frame and one alone is read in 0.16 ms; of
+# 512, 25.8 and 0.19; of 1,024, 25.2 and 0.29.
+CALLS_PER_CHUNK = 512
 SHORT_ROLLUP = "short_rollup"
 PROJECT_BYTES = 4
 SESSION_BYTES = 8

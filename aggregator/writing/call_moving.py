@@ -23,9 +23,9 @@ from aggregator.writing.objects_access import ObjectsAccess
 from aggregator.writing.pointers import no_longer
 from aggregator.writing.putting import NAME_BYTES, OBJECT_BYTES_MAX, RETRY_US, Put, Putting
 
-# Frames of some 7 KB that are read in one round trip.
+# Frames of some 13 KB that are read in one round trip.
 CHUNKS_PER_READ = 100
-# An object of 1,000 chunks is about as large as one may be; a step looks through no more.
+# A step looks through no more; an object is full before.
 CHUNKS_PER_OBJECT_MAX = 1_000
 
 
