@@ -146,7 +146,7 @@ class LimitSettings(_Section):
         ge=0,
         le=1_000_000,
         description="Distinct values kept for filters on op, user and run, of each kind and each combination of "
-        "kinds, per project, partition and day. Beyond, totals stay exact; filters that need more are refused.",
+        "kinds, per project, partition and day. Beyond, all stays exact; filters that need more look at all calls.",
     )
     calls_cached: int = Field(
         default=_SHARD.calls_cached_max,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from aggregator.reading.cells import CellsOfBuckets, add_cells
-from aggregator.reading.rollups import FIELDS_READ_MAX, TooMuchToRead, Wanted, read_directories
+from aggregator.reading.rollups import TooMuchToRead, Wanted, read_directories
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import place_of
 from aggregator.rollups.views import ALL_CALLS, FACETS, MODEL, OP, RUN, USER, NotKept, View, ViewDirectory, covers
@@ -13,6 +13,8 @@ from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 # Series of one answer, before labels are added up: some KB each for every hundred steps.
 VIEWS_AT_ONCE_MAX = 5_000
 FIELDS_PER_ROUND_TRIP = 20_000
+# A month of minutes in 23 views. Beyond, the answer would take seconds of both Redis and the api.
+FIELDS_READ_MAX = 1_000_000
 
 ALL = View()
 _SINGLE = {OP, USER, RUN}

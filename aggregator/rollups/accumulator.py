@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aggregator.rollups.cell import Cell
+from aggregator.rollups.cell import ROWS_BESIDE_MAX, Cell
 from aggregator.rollups.packed_sketch import Floats
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, is_of_trees, series_of
-from aggregator.rollups.sketch import centroids, quantiles
+from aggregator.rollups.sketch import centroids, merged, quantiles
 from aggregator.rollups.tally import CallTally
 from aggregator.rollups.totals import ABSENT, Integers, Totals
 
@@ -16,6 +16,10 @@ BucketSeries = tuple[int, bytes]
 """The position of a bucket, and the name of a series in it."""
 
 Parts = dict[BucketSeries, list[bytes]]
+
+# From here on, and then each time it has doubled, what was gathered is made small. A month of percentiles of five
+# models stays as it is.
+COMPACT_BYTES_MIN, COMPACT_BYTES_MAX = 96 * 2**20, 192 * 2**20
 
 # What it takes besides packed bytes: a bucket, a series of one, a piece of bytes, totals in Python's integers.
 _BUCKET_BYTES, _SERIES_BYTES, _ROW_BYTES, _LARGE_BYTES = 16, 300, 80, 1_000
@@ -53,6 +57,17 @@ class Values:
         if not sketches and not len(values):
             return None
         return quantiles(sketches, values, wanted, minimum, maximum)
+
+    def compact(self, series: Series) -> None:
+        """Keep sketches alone of rows that are many, and one sketch of several."""
+        if sum(map(len, self.rows)) <= ROWS_BESIDE_MAX * series.row_bytes and len(self.sketches) < 2:
+            return
+        columns = series.values(b"".join(self.rows)).T.astype(np.float64)
+        of_metrics: list[bytes] = []
+        for metric, values in enumerate(columns):
+            present = values[values != ABSENT] if metric >= series.layout.costs_at else values
+            of_metrics.append(merged([one[metric] for one in self.sketches if one[metric]], present))
+        self.rows, self.sketches, self._columns = [], [of_metrics], None
 
     def counts_up_to(self, series: Series, metric: int, bounds: Floats) -> Floats:
         """How many values of a metric are at most each of `bounds`, which ascend; a centroid counts at its mean."""
@@ -94,6 +109,7 @@ class Merged:
         self._rows: dict[Series, Parts] = {OF_LATENCY: {}, OF_USAGE: {}}
         self._totals: dict[Series, Parts] = {OF_LATENCY: {}, OF_USAGE: {}}
         self._large: dict[Series, dict[BucketSeries, Totals]] = {OF_LATENCY: {}, OF_USAGE: {}}
+        self._compacted_bytes = 0
 
     def add_cell(self, bucket: int, cell: Cell) -> None:
         """Count a cell, but for the values that percentiles are read from."""
@@ -152,6 +168,12 @@ class Merged:
         layout = series_of(name).layout
         layout.merge(self._large[series_of(name)].setdefault((bucket, name), layout.none()), large)
 
+    def add_large_row(self, bucket: int, name: bytes, row: Row, is_value: bool) -> None:
+        """Count a row that is too large to be packed; `is_value`: percentiles are asked for."""
+        self.add_large(bucket, name, series_of(name).layout.of_values([row]))
+        if is_value:
+            self.values_of(bucket, name).large.append(row)
+
     def add_merged(self, other: "Merged", targets: Mapping[int, int]) -> None:
         """Add all that another one gathered, its buckets to those that `targets` names; it stays as it is."""
         for bucket, target in targets.items():
@@ -186,6 +208,15 @@ class Merged:
                 key: [packed[at].tobytes()] for at, key in enumerate(found.keys) if key not in found.large
             }
             self._large[series] = dict(found.large)
+
+    def compact(self) -> None:
+        """Condense it where it is large, and keep sketches instead of values that are many."""
+        if self.size_bytes <= min(max(COMPACT_BYTES_MIN, 2 * self._compacted_bytes), COMPACT_BYTES_MAX):
+            return
+        self.condense()
+        for (_, name), values in self.values.items():
+            values.compact(series_of(name))
+        self.size_bytes = self._compacted_bytes = self.kept_bytes
 
     @property
     def kept_bytes(self) -> int:

@@ -11,6 +11,7 @@ from struct import Struct, error
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aggregator.calls.usage_vector import (
     CACHE_CREATION_COST,
@@ -21,6 +22,9 @@ from aggregator.calls.usage_vector import (
     UNCACHED_COST,
 )
 from aggregator.rollups.totals import ABSENT, Integers, Layout
+
+PackedRows = NDArray[np.void]
+"""Rows of usage, packed, one an element."""
 
 # The names by which requests, rules and answers know what is counted; nothing else may spell the lists.
 CallMetric = Literal["latency_ms", "call_count", "error_count"]
@@ -50,6 +54,7 @@ MODELS_CACHED_MAX = 10_000
 # 32 bits for each count of tokens, 64 for each cost; the total cost is their sum.
 _USAGE_ROW = Struct("<5I2q")
 _COSTS_MAX = 2**62  # so that the total is within 64 bits too
+_COST_MAX = _COSTS_MAX // 4  # of each that is part of one, so that their sum is within 64 bits
 _USAGE_TYPE = np.dtype([("tokens", "<u4", 5), ("costs", "<i8", 2)])
 _UNPRICED = (ABSENT, ABSENT)
 _TOKENS = len(TOKEN_METRICS)
@@ -147,3 +152,24 @@ def pack_usage(vector: Sequence[int]) -> bytes | None:
         return _USAGE_ROW.pack(*vector[TOKENS], input_cost, output_cost)
     except error:
         return None
+
+
+def pack_vectors(vectors: Integers) -> tuple[PackedRows, NDArray[np.bool_]]:
+    """Rows of usage of vectors, shape (n, 13), as `pack_usage` packs each; and where one of its numbers is too large
+    for that: such a row means nothing.
+    """
+    packed = np.zeros(len(vectors), dtype=_USAGE_TYPE)
+    tokens, costs = vectors[:, TOKENS], vectors[:, UNCACHED_COST : OUTPUT_COST + 1]
+    within = np.concatenate([(tokens >= 0) & (tokens < 2**32), (costs >= 0) & (costs < _COST_MAX)], axis=1)
+    fits = np.logical_and.reduce(within, axis=1)
+    input_costs = vectors[:, UNCACHED_COST] + vectors[:, CACHE_READ_COST] + vectors[:, CACHE_CREATION_COST]
+    is_priced = vectors[:, PRICED_ROWS] != 0
+    packed["tokens"][fits] = tokens[fits]
+    packed["costs"][:, 0] = np.where(is_priced, input_costs, ABSENT)
+    packed["costs"][:, 1] = np.where(is_priced, vectors[:, OUTPUT_COST], ABSENT)
+    return packed, np.logical_not(fits)
+
+
+def unpack_packed(rows: bytes) -> PackedRows:
+    """Packed rows of usage, one an element."""
+    return np.frombuffer(rows, _USAGE_TYPE)

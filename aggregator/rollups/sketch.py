@@ -40,6 +40,13 @@ def compress_each(stored: Sequence[bytes], values: Sequence[Floats]) -> list[byt
     return [new if len(more) else old for old, new, more in zip(stored, packed, values, strict=True)]
 
 
+def merged(stored: Sequence[bytes], values: Floats) -> bytes:
+    """Return one sketch of all that several count, and of `values`; nothing where these are none."""
+    means, weights = unpack_centroids(stored)
+    means, weights = np.concatenate([means, values]), np.concatenate([weights, np.ones(len(values))])
+    return pack_centroids([_compressed(means, weights)])[0] if len(means) else b""
+
+
 def take_out(stored: bytes, values: Sequence[float]) -> bytes:
     """Return what is stored of a sketch once `values`, which it counts, are counted no more.
 

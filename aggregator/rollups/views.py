@@ -211,7 +211,14 @@ def matches_any(name: str, wanted: Iterable[str]) -> bool:
 
 
 class NotKept(Exception):
-    """The answer would need views that a full directory did not keep."""
+    """The answer would need views that a full directory did not keep.
+
+    `calls_reach_us`: where calls can tell instead, how far back they reach (microseconds since 1970).
+    """
+
+    def __init__(self, calls_reach_us: int | None = None) -> None:
+        super().__init__(calls_reach_us)
+        self.calls_reach_us = calls_reach_us
 
 
 def select(directory: ViewDirectory, wanted: ViewFilter) -> list[int]:

@@ -10,68 +10,56 @@ from itertools import chain
 from itertools import compress as chosen
 from operator import attrgetter
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.calls.call import Call, Subtree
 from aggregator.calls.usage_vector import UNCACHED_COST, UNREAD_ROWS, Usage, add_usage
-from aggregator.packing import Packing
-from aggregator.segments.columns import Integers, pack_table, unpack_table
-from aggregator.segments.compression import CorruptFrame, compress, decompress
-from aggregator.segments.id_columns import PackedIds, pack_ids, unpack_ids
-from aggregator.segments.usage_columns import PackedUsage, fits, pack_usage, unpack_usage
+from aggregator.segments.call_table import (
+    ENDED,
+    FAILED,
+    FIRST_TEXT,
+    FLAGS,
+    LINK,
+    LINKED,
+    NUMBER,
+    OWN,
+    PARENT,
+    PARENT_ID,
+    REST,
+    ROLLS_UP,
+    ROWS,
+    STATES,
+    TEXTS,
+    TOTAL,
+    TRACE,
+    UNREADABLE,
+    CallTable,
+    Rest,
+    pack_table_of_calls,
+    unpack_table_of_calls,
+)
+from aggregator.segments.columns import Integers, pack_table
+from aggregator.segments.compression import CorruptFrame
+from aggregator.segments.id_columns import pack_ids, unpack_ids
+from aggregator.segments.usage_columns import fits, pack_usage, unpack_usage
 
-# What a record has. A total and what is stated are flagged where they follow from the rest.
-_ENDED, _FAILED, _PARENT, _LINKED, _ROLLS_UP, _TOTAL, _STATES = (1 << at for at in range(7))
 _INT64 = range(-(2**63), 2**63)
 _HALF = 2**62  # so that differences fit
 _NO_COSTS = [0] * (UNREAD_ROWS - UNCACHED_COST)
-# The columns of the table. Of some the differences are stored.
-_NUMBER, _FLAGS, _PROJECT, _OWN, _TRACE, _PARENT_ID, _LINK, _STARTED, _TOOK, _ROWS, _FIRST_TEXT = range(11)
-_SUMMED = [_NUMBER, _OWN, _STARTED]
 _IDS = attrgetter("packed_id", "trace", "parent")
-_TEXTS = ("op_name", "user_id", "run_id", "error", "model")
-_COLUMNS = _FIRST_TEXT + len(_TEXTS)
-
-
-class _Rest(msgspec.Struct, array_like=True):
-    """Records by number that columns do not hold; of others the totals, and what is stated, that do not follow."""
-
-    whole: dict[int, Call]
-    totals: dict[int, Subtree]
-    stated: dict[int, Usage]
-
-
-class _Columns(msgspec.Struct, array_like=True):
-    """A table with a row for each record: number, flags, project, places of ids (its own, how far its trace's and its
-    parent's are from that), how far its parent's number is from its own, when it started and how long it took (µs),
-    rows of usage, places of its texts. Ids, texts and usage by place.
-    """
-
-    count: int
-    table: bytes
-    ids: PackedIds
-    texts: list[str | None]
-    usage: PackedUsage
-    rest: bytes
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Columns)
-_REST = Packing(_Rest)
 
 
 def pack_calls(calls: Mapping[int, Call]) -> bytes:
     """The records by number, sealed."""
     plain = {number: calls[number] for number in sorted(calls) if _is_plain(number, calls[number])}
-    rest = _Rest({number: call for number, call in calls.items() if number not in plain}, {}, {})
+    rest = Rest({number: call for number, call in calls.items() if number not in plain}, {}, {})
     of_all = list(plain.values())
     ids = dict.fromkeys(chain.from_iterable(map(_IDS, of_all)))
     ids.pop(None, None)
     places = {one: place for place, one in enumerate(ids)}
     own = [places[call.packed_id] for call in of_all]
-    of_texts = [list(map(attrgetter(name), of_all)) for name in _TEXTS]
+    of_texts = [list(map(attrgetter(name), of_all)) for name in TEXTS]
     texts = {text: place for place, text in enumerate(dict.fromkeys(chain.from_iterable(of_texts)))}
     table = [
         _differences(list(plain)),
@@ -86,24 +74,24 @@ def pack_calls(calls: Mapping[int, Call]) -> bytes:
         [len(call.usage) for call in of_all],
         *(list(map(texts.__getitem__, column)) for column in of_texts),
     ]
-    columns = _Columns(
+    columns = CallTable(
         count=len(plain),
         table=pack_table(table),
         ids=pack_ids(list(ids)),
         texts=list(texts),
         usage=pack_usage([call.usage for call in of_all]),
-        rest=_REST.pack(rest),
+        rest=REST.pack(rest),
     )
-    return compress(_encoder.encode(columns))
+    return pack_table_of_calls(columns)
 
 
 def unpack_calls(packed: bytes, wanted: Collection[int] | None = None) -> dict[int, Call]:
     """The records of a frame by number, of those wanted (None: all). Raises CorruptFrame."""
     try:
-        columns = _decoder.decode(decompress(packed))
-        rest = _REST.unpack(columns.rest)
+        columns = unpack_table_of_calls(packed)
+        rest = REST.unpack(columns.rest)
         calls = _records(columns, rest, wanted)
-    except (msgspec.MsgspecError, ValueError, LookupError, OverflowError) as why:
+    except UNREADABLE as why:
         raise CorruptFrame(str(why)) from why
     if wanted is None:
         return calls | rest.whole
@@ -133,26 +121,26 @@ def _is_half(number: int | None) -> bool:
     return number is None or -_HALF <= number < _HALF
 
 
-def _flags(calls: Mapping[int, Call], rest: _Rest) -> list[int]:
+def _flags(calls: Mapping[int, Call], rest: Rest) -> list[int]:
     """Return what each call has; the totals and what they state that do not follow go into the rest."""
     children = _children(calls.items())
     found = []
     for number, call in calls.items():
         flags = (
-            _ENDED * (call.ended_us is not None)
-            | _FAILED * call.failed
-            | _PARENT * (call.parent is not None)
-            | _LINKED * (call.parent_number is not None)
-            | _ROLLS_UP * call.may_roll_up
+            ENDED * (call.ended_us is not None)
+            | FAILED * call.failed
+            | PARENT * (call.parent is not None)
+            | LINKED * (call.parent_number is not None)
+            | ROLLS_UP * call.may_roll_up
         )
         if call.subtree is not None:
             if call.subtree == _total(number, call, calls, children):
-                flags |= _TOTAL
+                flags |= TOTAL
             else:
                 rest.totals[number] = call.subtree
         if call.stated is not None:
             if call.stated == _stated(call.total().usage):
-                flags |= _STATES
+                flags |= STATES
             else:
                 rest.stated[number] = call.stated
         found.append(flags)
@@ -188,29 +176,28 @@ def _stated(total: Usage) -> Usage:
     return {model: [*vector[:UNCACHED_COST], *_NO_COSTS, vector[UNREAD_ROWS]] for model, vector in total.items()}
 
 
-def _records(columns: _Columns, rest: _Rest, wanted: Collection[int] | None) -> dict[int, Call]:
+def _records(columns: CallTable, rest: Rest, wanted: Collection[int] | None) -> dict[int, Call]:
     """The records that columns hold, of those wanted. Of the others only what their totals need is looked at."""
-    table = unpack_table(columns.table, _COLUMNS, columns.count)
-    table[_SUMMED] = np.cumsum(table[_SUMMED], axis=1)
-    table[_TRACE] = table[_OWN] - table[_TRACE]
+    table = columns.rows()
+    table[TRACE] = table[OWN] - table[TRACE]
     asked = needed = np.ones(columns.count, dtype=np.bool_)
     if wanted is not None:
-        asked = _among(table[_NUMBER], wanted)
+        asked = _among(table[NUMBER], wanted)
         needed = _needed(asked, table)
-    usage = unpack_usage(columns.usage, table[_ROWS], needed)
-    totals = _totals(table[[_NUMBER, _FLAGS, _LINK, _TRACE]][:, needed], usage, rest)
+    usage = unpack_usage(columns.usage, table[ROWS], needed)
+    totals = _totals(table[[NUMBER, FLAGS, LINK, TRACE]][:, needed], usage, rest)
     usage = list(chosen(usage, asked[needed].tolist()))
     table = table[:, asked]
-    places = table[_OWN], table[_TRACE], table[_OWN] - table[_PARENT_ID]
+    places = table[OWN], table[TRACE], table[OWN] - table[PARENT_ID]
     ids = unpack_ids(columns.ids, np.concatenate(places))
     own_ids, traces, parents = ([ids[place] for place in of_kind.tolist()] for of_kind in places)
     found: dict[int, Call] = {}
     for row, own_id, trace, parent, of_call in zip(table.T.tolist(), own_ids, traces, parents, usage, strict=True):
-        texts = [columns.texts[place] for place in row[_FIRST_TEXT:]]
+        texts = [columns.texts[place] for place in row[FIRST_TEXT:]]
         call = _record(row, (own_id, trace, parent), of_call, texts)
-        number, flags = row[_NUMBER], row[_FLAGS]
+        number, flags = row[NUMBER], row[FLAGS]
         call.subtree = totals.get(number)
-        call.stated = _stated(call.total().usage) if flags & _STATES else rest.stated.get(number)
+        call.stated = _stated(call.total().usage) if flags & STATES else rest.stated.get(number)
         found[number] = call
     return found
 
@@ -225,16 +212,16 @@ def _record(row: Sequence[int], ids: tuple[bytes, bytes, bytes], usage: Usage, t
         own_id,
         started_us,
         started_us,
-        started_us + took_us if flags & _ENDED else None,
-        flags & _FAILED != 0,
+        started_us + took_us if flags & ENDED else None,
+        flags & FAILED != 0,
         trace,
-        parent if flags & _PARENT else None,
-        number - link if flags & _LINKED else None,
+        parent if flags & PARENT else None,
+        number - link if flags & LINKED else None,
         op_name or "",
         user_id,
         run_id,
         usage,
-        may_roll_up=flags & _ROLLS_UP != 0,
+        may_roll_up=flags & ROLLS_UP != 0,
         error=error,
         model=model,
     )
@@ -249,7 +236,7 @@ def _among(numbers: Integers, wanted: Collection[int]) -> NDArray[np.bool_]:
 
 def _needed(asked: NDArray[np.bool_], table: Integers) -> NDArray[np.bool_]:
     """Say of each record whether it is asked for, or a total that is asked for follows from it."""
-    numbers, links, has_total = table[_NUMBER], table[_LINK], table[_FLAGS] & _TOTAL != 0
+    numbers, links, has_total = table[NUMBER], table[LINK], table[FLAGS] & TOTAL != 0
     needed = new = asked
     if not (asked & has_total).any():
         return needed
@@ -262,7 +249,7 @@ def _needed(asked: NDArray[np.bool_], table: Integers) -> NDArray[np.bool_]:
     return needed
 
 
-def _totals(rows: Integers, usages: Sequence[Usage], rest: _Rest) -> dict[int, Subtree]:
+def _totals(rows: Integers, usages: Sequence[Usage], rest: Rest) -> dict[int, Subtree]:
     """The totals by number, those of the last records first: what follows from them is known then.
 
     `rows`: by record its number, flags, how far its parent's number is from that, and the place of its trace.
@@ -271,8 +258,8 @@ def _totals(rows: Integers, usages: Sequence[Usage], rest: _Rest) -> dict[int, S
     of_all = list(zip(*rows.tolist(), usages, strict=True))
     below: dict[int, list[tuple[int, int, int, Usage]]] = {}
     for number, flags, link, trace, usage in reversed(of_all):
-        if flags & _TOTAL:
-            total = Subtree({}, int(not flags & _ENDED))
+        if flags & TOTAL:
+            total = Subtree({}, int(not flags & ENDED))
             add_usage(total.usage, usage)
             for child, of_child, its_trace, its_usage in reversed(below.get(number, ())):
                 if its_trace != trace:
@@ -280,7 +267,7 @@ def _totals(rows: Integers, usages: Sequence[Usage], rest: _Rest) -> dict[int, S
                 if child in found:
                     total.merge(found[child])
                 else:
-                    total.unfinished += not of_child & _ENDED
+                    total.unfinished += not of_child & ENDED
                     add_usage(total.usage, its_usage)
             found[number] = total
         if link > 0:

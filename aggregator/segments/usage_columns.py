@@ -76,16 +76,27 @@ def unpack_usage(packed: PackedUsage, sizes: Integers, wanted: NDArray[np.bool_]
     """The usage of each call that is wanted, where calls have so many rows; raises ValueError or IndexError for what
     `pack_usage` has not made.
     """
+    of_rows, numbers = unpack_vectors(packed, sizes, wanted)
+    if not len(of_rows):
+        return [{} for _ in range(np.count_nonzero(wanted))]
+    of_all = list(zip([packed.models[place] for place in of_rows.tolist()], numbers.tolist(), strict=True))
+    ends = np.cumsum(sizes[wanted]).tolist()
+    return [dict(of_all[begin:end]) for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+def unpack_vectors(packed: PackedUsage, sizes: Integers, wanted: NDArray[np.bool_]) -> tuple[Integers, Integers]:
+    """The rows of the calls that are wanted, call by call: the place of the model of each, and its vector.
+
+    Raises what `unpack_usage` raises.
+    """
     rows = np.repeat(wanted, sizes)
     if not rows.any():
-        return [{} for _ in range(np.count_nonzero(wanted))]
+        return np.empty(0, dtype=np.int64), np.empty((0, len(NAMES)), dtype=np.int64)
     table = unpack_table(packed.numbers, 1 + len(NAMES), packed.rows)[:, rows]
     of_rows, numbers = table[0], table[1:].T
     numbers[:, TOTAL] += numbers[:, INPUT] + numbers[:, OUTPUT]
     _add_costs(numbers, of_rows, packed)
-    of_all = list(zip([packed.models[place] for place in of_rows.tolist()], numbers.tolist(), strict=True))
-    ends = np.cumsum(sizes[wanted]).tolist()
-    return [dict(of_all[begin:end]) for begin, end in zip([0, *ends], ends, strict=False)]
+    return of_rows, numbers
 
 
 def _add_costs(numbers: Integers, of_rows: Integers, packed: PackedUsage) -> None:

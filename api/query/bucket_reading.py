@@ -20,17 +20,19 @@ from aggregator.reading.calls import (
 from aggregator.reading.rollups import Slots, read_rollups
 from aggregator.reading.slot_versions import Versions, all_began_before, fingerprint, read_versions
 from aggregator.rollups.accumulator import Merged
+from aggregator.rollups.call_columns import ValuesWanted
 from aggregator.rollups.tally import tally_of
 from aggregator.rollups.views import NotKept
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.time_units import MINUTE_US
 from api.query.bucket_cache import BucketKey, BucketRows, KeptBuckets
 from api.query.call_filters import matches_views, select_calls, view_filter
+from api.query.fact_reading import Facts, count_spans, spans_of
 from api.query.questions import StatsQuestion
 from api.query.read_cost import CHEAP_CALLS_MAX, CHEAP_COST_MAX, read_cost, stretches
 from api.query.read_plan import Cover, cover, plan_reads
 from api.query.rows_json import AnswerSize, keys_of, make_rows
-from api.query.turns import Turns
+from api.query.turns import Turn, Turns
 
 # Rows of more than this are made aside: some milliseconds of work. A value counts as so many bytes of rollups.
 ASIDE_BYTES_MIN = 50_000
@@ -60,6 +62,7 @@ class Source(NamedTuple):
     reader: StoreReader
     project: OpenedProject
     turns: Turns
+    facts: Facts
 
 
 async def rows_of_calls(source: Source, buckets: Buckets, size: AnswerSize) -> list[BucketRows]:
@@ -150,12 +153,12 @@ async def _rows_of_stretch(
     fresh = [at for at in range(len(stretch.keys)) if at not in found]
     size.add_series(chain.from_iterable({of_one.series for of_one in found.values()}))
     is_costly = read_cost(stretch.buckets.question, [stretch.covers[at] for at in fresh]) > CHEAP_COST_MAX
-    if rows and is_costly:
+    if rows and (is_costly or source.facts.budget.looked_at > CHEAP_CALLS_MAX):
         return _ReadStretch(rows, prints, prints)
     if not fresh:
         return _ReadStretch(list(found.values()), prints, prints)
-    async with source.turns.turn() if is_costly or stretch.takes_turns else nullcontext():
-        fresh_rows, versions = await _fresh_rows(source, stretch, fresh, versions, size)
+    async with source.turns.turn(is_costly or stretch.takes_turns) as turn:
+        fresh_rows, versions = await _fresh_rows(source, stretch, fresh, versions, size, turn)
     found |= fresh_rows
     after = _prints(stretch, versions)
     for at in fresh:
@@ -166,7 +169,7 @@ async def _rows_of_stretch(
 
 
 async def _fresh_rows(
-    source: Source, stretch: _Stretch, fresh: Sequence[int], before: Versions, size: AnswerSize
+    source: Source, stretch: _Stretch, fresh: Sequence[int], before: Versions, size: AnswerSize, turn: Turn
 ) -> tuple[dict[int, BucketRows], Versions]:
     """Return the rows of some of its buckets, by their positions, as read now, and all versions afterwards.
 
@@ -177,11 +180,11 @@ async def _fresh_rows(
     whole = _with_whole_end(buckets, covers, before)
     if whole != covers:
         with suppress(NotKept):  # of views that are too many to be kept; the calls of a minute tell all the same
-            merged = await _read(source, buckets, whole)
+            merged = await _read(source, buckets, whole, turn)
             after = await _versions(source, stretch.sources)
             if _with_whole_end(buckets, covers, after) == whole:
                 return dict(zip(fresh, await _make_rows(source, buckets, merged, size), strict=True)), after
-    merged = await _read(source, buckets, covers)
+    merged = await _read(source, buckets, covers, turn)
     after = await _versions(source, stretch.sources)
     return dict(zip(fresh, await _make_rows(source, buckets, merged, size), strict=True)), after
 
@@ -228,13 +231,18 @@ def _digest(question: StatsQuestion) -> bytes:
     ).digest()
 
 
-async def _read(source: Source, buckets: Buckets, covers: Sequence[Cover]) -> Merged:
+async def _read(source: Source, buckets: Buckets, covers: Sequence[Cover], turn: Turn) -> Merged:
     question, plan = buckets.question, plan_reads(covers)
     merged = Merged(len(covers), question.filter.trace_roots_only)
-    latency_values = any(m.metric == "latency_ms" and m.percentiles for m in question.call_metrics)
-    usage_values = any(metric.percentiles for metric in question.usage_metrics)
+    values = ValuesWanted(
+        any(m.metric == "latency_ms" and m.percentiles for m in question.call_metrics),
+        any(metric.percentiles for metric in question.usage_metrics),
+    )
     dimensions = view_filter(question.filter)
-    await read_rollups(source.reader, source.project, plan.slots, dimensions, merged, latency_values, usage_values)
+    left = await read_rollups(source.reader, source.project, plan.slots, dimensions, merged, *values, turn.next)
+    if left:
+        spans, with_usage = spans_of(plan.slots, left), bool(question.usage_metrics)
+        await count_spans(source.facts, spans, dimensions, merged, values, with_usage, turn.next)
     if plan.cut_minutes:
         await _add_calls(
             source.reader, await select_minutes(source.reader, source.project, plan.cut_minutes), buckets, merged

@@ -39,13 +39,18 @@ class Turns:
         self._rows_bytes_left = rows_bytes_max
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn, and give it on at the end. Raises Refusal (503) where too many wait."""
-        await self._take(ASKER.get())
+    async def turn(self, at_once: bool = True) -> AsyncIterator["Turn"]:
+        """Wait for a turn, and give it on at the end. Raises Refusal (503) where too many wait.
+
+        Not `at_once`: only from when it turns out that one is needed.
+        """
+        turn = Turn(self)
         try:
-            yield
+            if at_once:
+                await turn.next()
+            yield turn
         finally:
-            self._give_on()
+            turn.end()
 
     async def aside(self, make: Callable[[], Made]) -> Made:
         """Return what `make` makes, in the thread: the event loop goes on meanwhile."""
@@ -66,7 +71,8 @@ class Turns:
             raise _busy("The server has no memory for more large answers at once; please retry.")
         self._rows_bytes_left -= size_bytes
 
-    async def _take(self, asker: str) -> None:
+    async def take(self, asker: str) -> None:
+        """Wait for a turn; see `turn`."""
         if self._free:
             self._free -= 1
             return
@@ -78,10 +84,10 @@ class Turns:
             await mine
         except asyncio.CancelledError:
             if mine.done() and not mine.cancelled():
-                self._give_on()
+                self.give_on()
             raise
 
-    def _give_on(self) -> None:
+    def give_on(self) -> None:
         """The turn goes to who waits longest of the asker whose turn it is, and that asker to the end of the line."""
         while self._waiting:
             asker, line = self._waiting.popitem(last=False)
@@ -92,6 +98,26 @@ class Turns:
                 first.set_result(None)
                 return
         self._free += 1
+
+
+class Turn:
+    """One who has a turn, or will."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._is_ours = False
+
+    async def next(self) -> None:
+        """Give the turn on, if it is ours, and wait for another. Raises Refusal (503) where too many wait."""
+        self.end()
+        await self._turns.take(ASKER.get())
+        self._is_ours = True
+
+    def end(self) -> None:
+        """Give the turn on, if it is ours."""
+        if self._is_ours:
+            self._is_ours = False
+            self._turns.give_on()
 
 
 class RowsUnderWay:

@@ -20,11 +20,13 @@ def refusing_what_is_not_kept() -> Iterator[None]:
     """Turns NotKept and TooMuchToRead into Refusals."""
     try:
         yield
-    except NotKept:
+    except NotKept as beyond:
+        reach_us = beyond.calls_reach_us
         raise invalid_at(
-            ("filter",),
-            "this project had more distinct values of the filtered fields on a day of the window than are kept "
-            "(CALLMETER_LIMITS__VIEWS), so the filter cannot be answered exactly; totals without it can",
+            ("start",),
+            "this project had more distinct values of the filtered fields on a day of the window than are kept apart "
+            "(CALLMETER_LIMITS__VIEWS), and call records, which tell all the same, "
+            + ("are not kept" if reach_us is None else f"reach back to {format_utc(reach_us)}; ask for a later start"),
         ) from None
     except TooMuchToRead as too_much:
         raise invalid_at(("filter",), f"{too_much}; ask for a shorter window or fewer values") from None

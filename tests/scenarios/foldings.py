@@ -5,6 +5,7 @@ import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
@@ -70,13 +71,15 @@ def batches(messages: list[Json], rng: random.Random, sizes_max: Sequence[int] =
 
 
 @st.composite
-def foldings(draw: DrawFn) -> Folding:
+def foldings(draw: DrawFn, views_max: Sequence[int] = ()) -> Folding:
     """Messages and how they are folded: by one shard as they are, conflicts and all; or spread by trace over some.
 
-    Where order cannot matter, the product gets them in another one than the model.
+    Where order cannot matter, the product gets them in another one than the model. `views_max`: how many views may be
+    kept, beside as many as by default.
     """
     rng = random.Random(draw(st.integers(0, 2**32)))
     limits = draw(st.sampled_from([ROOMY, TINY]))
+    limits = msgspec.structs.replace(limits, views_max=draw(st.sampled_from([limits.views_max, *views_max])))
     shard_count = draw(st.integers(1, 3))
     rings = draw(st.booleans())
     if shard_count == 1:

@@ -8,13 +8,14 @@ import pytest
 
 import tests.protocol.stored
 from aggregator.layout import keys
-from aggregator.reading import records
+from aggregator.reading import facts, records
 from aggregator.store import elsewhere
 from aggregator.writing import call_sealing, changes, expiry, loading
 
 # All that know how large a chunk is.
 _MODULES: tuple[ModuleType, ...] = (
     keys,
+    facts,
     records,
     elsewhere,
     call_sealing,

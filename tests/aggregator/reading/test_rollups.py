@@ -15,7 +15,7 @@ from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, model_series, series_of
 from aggregator.rollups.sketch import centroids
 from aggregator.rollups.totals import ROWS, Totals
-from aggregator.rollups.views import NotKept, ViewFilter
+from aggregator.rollups.views import ViewFilter
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_S
@@ -182,15 +182,38 @@ def test_large_rows(redis_url: str) -> None:
 
 
 def test_a_full_directory(redis_url: str) -> None:
-    """Refuses what it did not keep, and only on its day."""
+    """Says of which day something was not kept, and counts nothing of it; other days are read."""
     fold_into(
         redis_url, [start("a", op_name="x"), start("b", op_name="y"), start("c", DAY_S, op_name="x")], views_max=1
     )
-    y = ViewFilter(op_names=("y",))
-    with pytest.raises(NotKept):
-        calls_of(redis_url, {LevelBlock(HOURS, DAY): {10: 0}}, y)
-    assert calls_of(redis_url, {LevelBlock(HOURS, DAY + 1): {10: 0}}, y) == {0: 0}
-    assert calls_of(redis_url, {LevelBlock(HOURS, DAY): {10: 0}}) == {0: 2}
+    wanted = {LevelBlock(HOURS, DAY): {10: 0}, LevelBlock(HOURS, DAY + 1): {10: 0}}
+
+    async def ask(reader: StoreReader, project: OpenedProject) -> tuple[list[int], list[int]]:
+        into = Merged(1)
+        left = await read_rollups(reader, project, wanted, ViewFilter(op_names=("x", "y")), into, False, False)
+        return into.calls, [day for shard, day in left if shard in project.shards]
+
+    assert read(redis_url, ask) == ([1], [DAY])
+    assert calls_of(redis_url, wanted) == {0: 3}
+
+
+def test_a_day_of_fewer_calls_than_rollups(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is left to who looks at its calls, where many rollups would be read of it; else it is not asked how many."""
+    fold_into(redis_url, CALLS)
+    wanted = {HOUR_OF_MINUTES: dict.fromkeys(range(4), 0)}
+    both = ViewFilter(op_names=("op", "other"))  # eight rollups, and five calls in that day
+
+    async def ask(reader: StoreReader, project: OpenedProject) -> tuple[list[int], int]:
+        into = Merged(1)
+        left = await read_rollups(reader, project, wanted, both, into, False, False)
+        return into.calls, len(left)
+
+    assert read(redis_url, ask) == ([3], 0)
+    monkeypatch.setattr(rollup_reading, "FEW_FIELDS_MAX", 7)
+    assert read(redis_url, ask) == ([0], 1)
+    wanted = {HOUR_OF_MINUTES: dict.fromkeys(range(2), 0)}  # and now four of them
+    monkeypatch.setattr(rollup_reading, "FEW_FIELDS_MAX", 3)
+    assert read(redis_url, ask) == ([3], 0)
 
 
 def test_too_much_to_read(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,9 +249,9 @@ def test_too_many_views(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None
     """All views of the window's days are compared with a filter on several fields: as many as the limit, no more."""
     fold_into(redis_url, [start("a", op_name="x"), start("b", DAY_S, op_name="y")])
     wanted = {LevelBlock(HOURS, DAY): {10: 0}, LevelBlock(HOURS, DAY + 1): {10: 0}}
-    monkeypatch.setattr(rollup_reading, "VIEWS_READ_MAX", 6)  # of each op, of roots, of roots with the op
+    monkeypatch.setattr(rollup_reading, "VIEWS_COMPARED_MAX", 6)  # of each op, of roots, of roots with the op
     assert calls_of(redis_url, wanted, ViewFilter(op_names=("x",), roots_only=True)) == {0: 1}
-    monkeypatch.setattr(rollup_reading, "VIEWS_READ_MAX", 5)
+    monkeypatch.setattr(rollup_reading, "VIEWS_COMPARED_MAX", 5)
     with pytest.raises(TooMuchToRead, match="views"):
         calls_of(redis_url, wanted, ViewFilter(op_names=("x",), roots_only=True))
     assert calls_of(redis_url, wanted) == {0: 2}

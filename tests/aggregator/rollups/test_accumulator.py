@@ -2,9 +2,12 @@
 
 from copy import deepcopy
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregator.rollups import accumulator
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import Cell, place_of
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, model_series
@@ -99,3 +102,35 @@ def test_single_calls_count_as_cells_do(by_bucket: list[list[Told]], single: lis
         latencies = [(one,) for latencies_ms, _ in of_calls for one in latencies_ms]
         kept = OF_LATENCY.unpack(b"".join(merged.values[bucket, LATENCY].rows)) if latencies else []
         assert kept == latencies
+
+
+def test_made_small_when_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Totals stay as they were however often what was gathered is made small, quantiles within the bound, and few
+    values as they are.
+    """
+    monkeypatch.setattr(accumulator, "COMPACT_BYTES_MIN", 30_000)
+    monkeypatch.setattr(accumulator, "COMPACT_BYTES_MAX", 200_000)
+    merged, whole, largest = Merged(2), Merged(2), 0
+    drawn = np.random.default_rng(5).lognormal(6, 2, 40_000).astype("<i8")
+    for part in np.split(drawn, 80):
+        for one in (merged, whole):
+            one.add_packed(0, LATENCY, part.tobytes(), b"")
+            one.values_of(0, LATENCY).rows.append(part.tobytes())
+        merged.compact()
+        largest = max(largest, merged.size_bytes)
+    few = np.arange(100, dtype="<i8").tobytes()
+    merged.add_packed(1, LATENCY, few, b"")
+    merged.values_of(1, LATENCY).rows.append(few)
+    monkeypatch.setattr(accumulator, "COMPACT_BYTES_MIN", 0)
+    merged.compact()
+    assert merged.values[1, LATENCY].rows == [few]
+    assert largest < drawn.nbytes / 2
+    key = (0, LATENCY)
+    assert totals_in(merged.totals(OF_LATENCY), key) == totals_in(whole.totals(OF_LATENCY), key)
+    ordered, wanted = np.sort(drawn), [0.01, 0.25, 0.5, 0.9, 0.95, 0.99, 0.999]
+    found = merged.values[key].quantiles(OF_LATENCY, 0, wanted, float(ordered[0]), float(ordered[-1]))
+    assert found is not None
+    for quantile, value in zip(wanted, found, strict=True):
+        ranks = [np.searchsorted(ordered, value, side) / len(ordered) for side in ("left", "right")]
+        bound = 0.0005 if quantile >= 0.999 else 0.002 if quantile >= 0.95 else 0.005
+        assert ranks[0] - bound <= quantile <= ranks[1] + bound, quantile

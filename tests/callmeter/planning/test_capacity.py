@@ -212,12 +212,12 @@ def test_shards_that_fit_nowhere() -> None:
 
 
 def test_too_many_shards_for_an_answer() -> None:
-    """A million rollups are all that a request may read: 1,388 shards of 720 hours, not one more."""
+    """Twenty million rollups are all that a request may read: 27,777 shards of 720 hours, not one more."""
     deployment = replace(LARGE, master_bytes=1e15)
     at_most, more = (
-        plan_of(Load(partitions * 2_500, mix=PLAIN, retention=DAY), deployment) for partitions in (1_388, 1_389)
+        plan_of(Load(partitions * 2_500, mix=PLAIN, retention=DAY), deployment) for partitions in (27_777, 27_778)
     )
-    assert (at_most.partitions, more.partitions) == (1_388, 1_389)
+    assert (at_most.partitions, more.partitions) == (27_777, 27_778)
     assert (len(at_most.warnings), len(more.warnings)) == (1, 2)
     assert "are refused" in more.warnings[1]
 

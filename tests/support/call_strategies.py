@@ -1,0 +1,59 @@
+"""Call records for property tests: of any kind, with all that a record may have, and numbers of any size."""
+
+from hypothesis import strategies as st
+
+from aggregator.calls.call import Call, Subtree
+from aggregator.calls.usage_vector import NAMES
+
+edges = st.sampled_from([sign * 2**bits + at for sign in (-1, 1) for bits in (62, 63, 64) for at in (-1, 0)])
+numbers = st.integers(0, 2**40)
+small_or_any = st.integers(0, 3) | st.integers() | edges
+times = st.integers(1_700_000_000_000_000, 1_700_000_100_000_000) | edges
+ids = st.sampled_from([b"\x00", b"\x00a", b"\x01" + bytes(16), b"\x02" + bytes(8)]) | st.binary(min_size=1, max_size=18)
+texts = st.sampled_from(["", "op", "\0int:7"]) | st.text(max_size=5)
+models = st.sampled_from(["gpt-4o", "o3", ""])
+
+
+@st.composite
+def vectors(draw: st.DrawFn) -> list[int]:
+    """A usage vector; its costs may follow from its tokens."""
+    vector = draw(st.lists(small_or_any, min_size=len(NAMES), max_size=len(NAMES)))
+    if draw(st.booleans()):
+        vector[7:11] = [(vector[0] - vector[3]) * 5, vector[3] * 2, vector[4] * 7, vector[1] * 9]
+    return vector
+
+
+usages = st.dictionaries(models, vectors(), max_size=3)
+subtrees = st.builds(Subtree, usages, st.integers(-1, 3))
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> Call:
+    """A record of any kind: started or not, ended or not, with all that it may have."""
+    seen_us = draw(times)
+    started_us = draw(st.sampled_from([seen_us, seen_us, None]) | times)
+    return Call(
+        draw(st.integers(1, 2) | st.integers(0, 2**32)),
+        draw(ids),
+        seen_us,
+        started_us,
+        draw(st.none() | times),
+        draw(st.booleans()),
+        draw(st.just(b"") | ids),
+        draw(st.none() | ids),
+        draw(st.none() | st.integers(0, 8) | numbers | edges.filter(lambda edge: -(2**63) <= edge < 2**63)),
+        draw(texts),
+        draw(st.none() | texts),
+        draw(st.none() | texts),
+        draw(usages),
+        draw(st.none() | subtrees),
+        draw(st.none() | st.dictionaries(ids, subtrees, max_size=2)),
+        draw(st.none() | st.lists(texts, max_size=2)),
+        draw(st.booleans()),
+        draw(st.none() | usages),
+        draw(st.none() | texts),
+        draw(st.none() | texts),
+    )
+
+
+frames = st.dictionaries(st.integers(0, 8) | numbers, calls(), max_size=6)
