@@ -1,14 +1,17 @@
-"""Ids of calls that came a while ago, in some eight bytes each: pages of record numbers, found by a part of a hash.
+"""Ids of calls that came a while ago, in some six bytes each: pages of record numbers, found by a part of a hash.
 
-`{tag}:idp` is a hash of pages (hash_pages.py). An id field (see keys.py) is hashed to 36 bits. The lowest of them say
-on which page its number is, the others stand beside the number. Two ids may agree in all of them, so a number that is
-found is only a candidate: its record says whose it is. Entries of records that are dropped by now are counted too.
+`{tag}:idp` is a hash of pages (hash_pages.py). An id field (see keys.py) is hashed to 34 bits. The lowest of them say
+on which page its number is, the others stand beside the number. Two ids may agree in all of them, and of the number it
+is only said which two it is one of, so what is found are candidates: their records say whose they are. Entries of
+records that are dropped by now are counted too.
 
-A page is a byte that says how many bytes a number has, then the rest of each hash, then each number, both big-endian.
-For example, the only page of a table, with records 7 and 44: `01 | 0aaaaaaaaa 0bbbbbbbbb | 07 2c`.
+An entry is the rest of its hash, and then how far its number, halved, is above the lowest on the page, in as
+few bytes as all of the pages that are written together take: some five. A page is how many bytes an entry has; that
+lowest number, in five bytes; of each entry its first byte; and of each the others. All are big-endian. For example, the
+only page of a table, with records 7 and 44: `05 0000000003 aa ee aaaaaa80 eeeeeed3`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import shake_128
 
@@ -16,12 +19,16 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from aggregator.layout.hash_pages import PageTable, Rewritten, depth_of, entries_with, page_before_splits
+from aggregator.layout.hash_pages import PageTable, Rewritten, depth_of, page_before_splits
 
-_HASH_BITS = 36
-# Of what is kept of a hash on a page, by how many bits the page tells of it.
-_REST_BYTES = [max(1, (_HASH_BITS - depth + 7) // 8) for depth in range(_HASH_BITS + 1)]
+_HASH_BITS = 34
+# So many bits of a number are not stored. With that an entry takes five bytes, however many ids there are: the more
+# pages there are, the shorter are rests, and the longer numbers.
+_GROUP_BITS = 1
+RECORDS_PER_ENTRY = 1 << _GROUP_BITS
 _WORD_BYTES = 8
+_BASE_BYTES = 5
+_HEAD_BYTES = 1 + _BASE_BYTES
 # Those of MurmurHash3's last step.
 _MULTIPLIERS = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
 # Of the lengths of ids, of which nearly all have one of three.
@@ -52,9 +59,8 @@ class Lookup:
             page = stored[place]
             if number is None and page is not None:
                 depth = depths[place]
-                rest = (hashed >> depth).to_bytes(_REST_BYTES[depth], "big")
-                if rest in page:  # mostly it is not, and then nothing more need be done
-                    found += _beside(page, rest)
+                for group in _groups_beside(page, hashed >> depth, _rest_bits(depth)):
+                    found += range(group * RECORDS_PER_ENTRY, (group + 1) * RECORDS_PER_ENTRY)
         return found
 
 
@@ -94,16 +100,28 @@ def _places(all_hashes: _Words, pages: int) -> _Words:
     return np.where(places < pages, places, places & np.uint64(top - 1))
 
 
-def _beside(page: bytes, rest: bytes) -> list[int]:
-    """The record numbers that stand beside this rest of a hash on a page."""
-    width, rest_bytes = page[0], len(rest)
-    entries = (len(page) - 1) // (rest_bytes + width)
-    end = 1 + entries * rest_bytes
-    found = []
-    for entry in entries_with(page, rest, 1, end):
-        begin = end + entry * width
-        found.append(int.from_bytes(page[begin : begin + width], "big"))
-    return found
+def _rest_bits(depth: int) -> int:
+    """How many bits of a hash are beside a number, on a page that tells so many."""
+    return max(0, _HASH_BITS - depth)
+
+
+def _groups_beside(page: bytes, rest: int, rest_bits: int) -> Iterator[int]:
+    """Yield what stands beside this rest of a hash on a page."""
+    width = page[0]
+    count = (len(page) - _HEAD_BYTES) // width
+    if rest_bits >= 8:  # mostly no first byte is the same, and then nothing more need be done
+        first = (rest >> rest_bits - 8).to_bytes(1, "big")
+        if page.find(first, _HEAD_BYTES, _HEAD_BYTES + count) < 0:
+            return
+    base = int.from_bytes(page[1:_HEAD_BYTES], "big")
+    others_at, others_bytes, shift = _HEAD_BYTES + count, width - 1, 8 * width - rest_bits
+    for entry, first_byte in enumerate(page[_HEAD_BYTES:others_at]):
+        if rest_bits >= 8 and first_byte != first[0]:
+            continue
+        at = others_at + entry * others_bytes
+        value = first_byte << 8 * others_bytes | int.from_bytes(page[at : at + others_bytes], "big")
+        if value >> shift == rest:
+            yield base + (value & (1 << shift) - 1)
 
 
 def pages_to_rewrite(before: PageTable, pages: int, added: Iterable[int]) -> set[int]:
@@ -129,57 +147,67 @@ def rewrite(
 
     `stored` are the pages that `pages_to_rewrite` told. Entries of records below `lowest_number` are left out.
     """
-    old_hashes, old_numbers = _entries(before.pages, stored)
+    old_hashes, old_groups = _entries(before.pages, stored)
     all_hashes = np.concatenate([old_hashes, np.array([hashed for hashed, _ in added], dtype=np.uint64)])
-    numbers = np.concatenate([old_numbers, np.array([number for _, number in added], dtype=np.uint64)])
-    kept = numbers >= lowest_number
-    all_hashes, numbers = all_hashes[kept], numbers[kept]
-    found = _pages(all_hashes, numbers, pages)
-    entries = before.entries - len(old_numbers) + len(numbers)
+    groups = np.concatenate([old_groups, np.array([number >> _GROUP_BITS for _, number in added], dtype=np.uint64)])
+    kept = groups >= lowest_number >> _GROUP_BITS
+    all_hashes, groups = all_hashes[kept], groups[kept]
+    found = _pages(all_hashes, groups, pages)
+    entries = before.entries - len(old_groups) + len(groups)
     gone = [number for number, page in stored.items() if page is not None and number not in found]
     return Rewritten(found, gone, msgspec.structs.replace(before, pages=pages, entries=entries))
 
 
 def _entries(pages: int, stored: Mapping[int, bytes | None]) -> tuple[_Words, _Words]:
-    """All hashes on these pages, and all record numbers."""
+    """All hashes on these pages, and for each the number of its record, divided."""
     by_form: dict[tuple[int, int], list[tuple[int, bytes]]] = {}
     for number, page in stored.items():
         if page:
             by_form.setdefault((depth_of(number, pages), page[0]), []).append((number, page))
     all_hashes = [np.empty(0, dtype=np.uint64)]
-    all_numbers = [np.empty(0, dtype=np.uint64)]
+    all_groups = [np.empty(0, dtype=np.uint64)]
     for (depth, width), of_form in by_form.items():
-        rest_bytes = _REST_BYTES[depth]
-        counts = [(len(page) - 1) // (rest_bytes + width) for _, page in of_form]
-        ends = [1 + count * rest_bytes for count in counts]
-        rests = _words(b"".join([page[1:end] for (_, page), end in zip(of_form, ends, strict=True)]), rest_bytes)
-        numbers = _words(b"".join([page[end:] for (_, page), end in zip(of_form, ends, strict=True)]), width)
-        places = np.repeat(np.array([number for number, _ in of_form], dtype=np.uint64), counts)
-        all_hashes.append(rests << np.uint64(depth) | places)
-        all_numbers.append(numbers)
-    return np.concatenate(all_hashes), np.concatenate(all_numbers)
+        counts = [(len(page) - _HEAD_BYTES) // width for _, page in of_form]
+        ends = [_HEAD_BYTES + count for count in counts]
+        shift = np.uint64(8 * width - _rest_bits(depth))
+        words = _words(b"".join([page[_HEAD_BYTES:end] for (_, page), end in zip(of_form, ends, strict=True)]), 1)
+        if width > 1:
+            others = b"".join([page[end:] for (_, page), end in zip(of_form, ends, strict=True)])
+            words = words << np.uint64(8 * (width - 1)) | _words(others, width - 1)
+        bases = [int.from_bytes(page[1:_HEAD_BYTES], "big") for _, page in of_form]
+        names = [number for number, _ in of_form]
+        places, lowest = (np.repeat(np.array(each, dtype=np.uint64), counts) for each in (names, bases))
+        all_hashes.append(words >> shift << np.uint64(depth) | places)
+        all_groups.append((words & (np.uint64(1) << shift) - np.uint64(1)) + lowest)
+    return np.concatenate(all_hashes), np.concatenate(all_groups)
 
 
-def _pages(all_hashes: _Words, numbers: _Words, pages: int) -> dict[int, bytes]:
+def _pages(all_hashes: _Words, groups: _Words, pages: int) -> dict[int, bytes]:
     """The pages that these entries make."""
-    if not len(numbers):
+    if not len(groups):
         return {}
     places = _places(all_hashes, pages)
     order = np.argsort(places, kind="stable")
-    places, all_hashes, numbers = places[order], all_hashes[order], numbers[order]
-    width = max(1, (int(numbers.max()).bit_length() + 7) // 8)
-    packed_numbers = _packed(numbers, width)
-    head = bytes([width])
-    found: dict[int, bytes] = {}
+    places, all_hashes, groups = places[order], all_hashes[order], groups[order]
     names, begins = np.unique(places, return_index=True)
     ends = [*begins[1:].tolist(), len(places)]
-    bits = pages.bit_length() - 1
-    packed_rests = {depth: _packed(all_hashes >> np.uint64(depth), _REST_BYTES[depth]) for depth in (bits, bits + 1)}
-    for name, begin, end in zip(names.tolist(), begins.tolist(), ends, strict=True):
-        depth = depth_of(name, pages)
-        rest_bytes = _REST_BYTES[depth]
-        rests = packed_rests[depth][begin * rest_bytes : end * rest_bytes]
-        found[name] = head + rests + packed_numbers[begin * width : end * width]
+    bases = np.minimum.reduceat(groups, begins)
+    above = groups - np.repeat(bases, np.diff(begins, append=len(groups)))
+    group_bits = int(above.max()).bit_length()
+    depth_of_table = pages.bit_length() - 1
+    packed: dict[int, tuple[bytes, bytes, int]] = {}
+    for depth in (depth_of_table, depth_of_table + 1):
+        width = max(1, (_rest_bits(depth) + group_bits + 7) // 8)
+        if width > _WORD_BYTES:
+            raise OverflowError(f"numbers of records differ by {group_bits} bits, on {pages} pages of ids")
+        shift = 8 * width - _rest_bits(depth)
+        words = (all_hashes >> np.uint64(depth)) << np.uint64(shift) | above
+        packed[depth] = _packed(words >> np.uint64(8 * (width - 1)), 1), _packed(words, width - 1), width
+    found: dict[int, bytes] = {}
+    for name, base, begin, end in zip(names.tolist(), bases.tolist(), begins.tolist(), ends, strict=True):
+        firsts, others, width = packed[depth_of(name, pages)]
+        head = bytes([width]) + base.to_bytes(_BASE_BYTES, "big")
+        found[name] = head + firsts[begin:end] + others[begin * (width - 1) : end * (width - 1)]
     return found
 
 

@@ -50,22 +50,25 @@ class Elsewhere:
         holding = [(one, int(number)) for one, number in zip(others, numbers, strict=True) if number is not None]
         wanted = [IdsInShard(ShardKeys(one), [id_field(number, packed) for packed in ids]) for one, number in holding]
         found = self._numbers(wanted)
+        by_chunk: dict[tuple[int, int], list[int]] = {}
+        for at, record in found:
+            by_chunk.setdefault((at, record // CALLS_PER_CHUNK), []).append(record)
         calls = self._pipelined(
             (
                 "HMGET",
-                wanted[at].keys.calls(record // CALLS_PER_CHUNK),
-                record % CALLS_PER_CHUNK,
+                wanted[at].keys.calls(chunk),
                 CALL_FRAME_FIELD,
+                *(record % CALLS_PER_CHUNK for record in records),
             )
-            for at, record in found
+            for (at, chunk), records in by_chunk.items()
         )
         started: dict[bytes, int] = {}
         asked = set(ids)
-        for (at, record), (own, stored) in zip(found, calls, strict=True):
+        for ((at, chunk), records), (stored, *own) in zip(by_chunk.items(), calls, strict=True):
             one, number = holding[at]
-            key = wanted[at].keys.calls(record // CALLS_PER_CHUNK)
-            frame = read_call_frames({key: stored}, self._frames)[key] if own is None else None
-            for call in calls_among(key, [record], [own], frame).values():
+            key = wanted[at].keys.calls(chunk)
+            frame = read_call_frames({key: stored}, self._frames)[key] if None in own else None
+            for call in calls_among(key, records, own, frame).values():
                 if call.is_started and call.packed_id in asked and call.project == number:
                     started[call.packed_id] = one.partition
         return started

@@ -30,7 +30,8 @@ def load_records(
     numbers = records.numbers
     unknown = [field for field in named if field not in numbers]
     if unknown:
-        _load_numbers(ids.find(unknown), records, store, frames)  # of any other call too, each then known by its own id
+        found = [number for number in ids.find(unknown) if number not in records.calls]
+        _load_numbers(found, records, store, frames)  # of any other call too, each then known by its own id
     _load_ancestors([number for number in map(numbers.get, named) if number is not None], records, store, frames)
     return fields
 

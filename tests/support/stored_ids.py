@@ -1,5 +1,6 @@
 """The ids of a shard as if none had moved to pages; each must be found in exactly one of both."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ from aggregator.calls.call import Call
 from aggregator.calls.packed_id import unpack_id
 from aggregator.layout import keys
 from aggregator.layout.hash_pages import TABLE_FIELD, unpack_table
-from aggregator.layout.id_pages import Lookup
+from aggregator.layout.id_pages import RECORDS_PER_ENTRY, Lookup, hashes
 from aggregator.layout.keys import id_field, named_by
 from aggregator.layout.sealed_calls import calls_of_chunk
 from aggregator.objects.frame_cache import FrameCache
@@ -19,16 +20,23 @@ def stored_ids(
     """The number of each id field. `calls`: all records by number."""
     found = {field: int(number) for field, number in in_hash.items()}
     table = unpack_table(pages.get(TABLE_FIELD))
-    on_pages = 0
+    wanted: Counter[tuple[int, int]] = Counter()  # by hash and eighth of the number: how many entries there must be
+    stood: dict[tuple[int, int], int] = {}
     for number, call in calls.items():
         field = id_field(call.project, call.packed_id)
         lookup = Lookup(table, [field])
         stored = [pages.get(b"%d" % page) for page in lookup.pages]
-        times = lookup.candidates(stored, [None]).count(number)
-        assert times + (found.get(field) == number) == 1, f"record {number}: {times} times on pages, {found.get(field)}"
-        on_pages += times
+        [hashed] = hashes(table.hash_key, [field])
+        entry = hashed, number // RECORDS_PER_ENTRY
+        stood[entry] = lookup.candidates(stored, [None]).count(number)
+        wanted[entry] += found.get(field) != number
         found[field] = number
-    assert on_pages <= table.entries
+    for (hashed, group), count in stood.items():
+        # Beside those of records that are dropped, no entry is too many.
+        are_all_kept = group * RECORDS_PER_ENTRY >= min(calls)
+        expected = wanted[hashed, group]
+        assert count == expected if are_all_kept else count >= expected, f"{count} entries of {group}, not {expected}"
+    assert wanted.total() <= table.entries
     assert len(pages) <= table.pages + 1
     return found
 

@@ -13,7 +13,7 @@ from aggregator.layout.hash_pages import PageTable, new_table, pack_table, unpac
 from aggregator.layout.id_pages import Lookup, hashes, pages_to_rewrite, rewrite
 
 KEY = b"k" * 16
-HASHES = st.one_of(st.integers(0, 2**36 - 1), st.integers(0, 40), st.sampled_from([2**36 - 1, 2**35, 0]))
+HASHES = st.one_of(st.integers(0, 2**34 - 1), st.integers(0, 40), st.sampled_from([2**34 - 1, 2**33, 0]))
 PAGES = st.one_of(st.integers(1, 20), st.integers(1, 300))
 
 
@@ -52,18 +52,18 @@ class PagesAndDict(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.pages = Pages()
-        self.numbers: dict[int, list[int]] = {}
+        self.groups: dict[int, list[int]] = {}  # numbers, halved, by hash
         self.next_number = 0
         self.lowest = 0
 
-    @rule(added=st.lists(HASHES, max_size=60), pages=PAGES, gap=st.sampled_from([0, 0, 1, 200, 70_000, 2**33]))
+    @rule(added=st.lists(HASHES, max_size=60), pages=PAGES, gap=st.sampled_from([0, 0, 1, 200, 70_000, 2**28]))
     def add(self, added: list[int], pages: int, gap: int) -> None:
         self.next_number += gap
         entries = [(hashed, self.next_number + at) for at, hashed in enumerate(added)]
         self.next_number += len(added)
         self.pages.rewrite(pages, entries, self.lowest)
         for hashed, number in entries:
-            self.numbers.setdefault(hashed, []).append(number)
+            self.groups.setdefault(hashed, []).append(number >> 1)
 
     @rule(pages=PAGES)
     def change_number_of_pages(self, pages: int) -> None:
@@ -77,19 +77,18 @@ class PagesAndDict(RuleBasedStateMachine):
     def sweep(self) -> None:
         """Drops records; after that no entry of a dropped record is left."""
         self.pages.rewrite(max(1, self.pages.table.pages), [], self.lowest, range(self.pages.table.pages))
-        kept = sum(number >= self.lowest for numbers in self.numbers.values() for number in numbers)
+        kept = sum(group >= self.lowest >> 1 for groups in self.groups.values() for group in groups)
         assert self.pages.table.entries == kept
         assert bool(self.pages.stored) == bool(kept)
 
     @invariant()
     def finds_what_a_dict_holds(self) -> None:
-        for hashed, numbers in self.numbers.items():
-            found = self.pages.find(hashed)
-            assert sorted(number for number in found if number >= self.lowest) == [
-                number for number in numbers if number >= self.lowest
-            ]
-        for hashed in (3, 2**34 + 5):
-            if hashed not in self.numbers:
+        for hashed, groups in self.groups.items():
+            found = [number for number in self.pages.find(hashed) if number >> 1 >= self.lowest >> 1]
+            kept = [group for group in groups if group >= self.lowest >> 1]
+            assert sorted(found) == sorted(group << 1 | at for group in kept for at in range(2))
+        for hashed in (3, 2**32 + 5):
+            if hashed not in self.groups:
                 assert self.pages.find(hashed) == []
 
 
@@ -97,18 +96,24 @@ TestPagesAndDict = PagesAndDict.TestCase
 
 
 def test_a_page_as_documented() -> None:
-    """Width, rests of hashes, numbers."""
+    """Width, lowest number halved, rests of hashes with how far numbers are above it."""
     pages = Pages()
-    pages.rewrite(1, [(0xAAAAAAAAA, 7), (0xBBBBBBBBB, 44)], 0)
-    assert pages.stored == {0: bytes.fromhex("01 0aaaaaaaaa 0bbbbbbbbb 07 2c")}
+    pages.rewrite(1, [(0x2AAAAAAAA, 7), (0x3BBBBBBBB, 44)], 0)
+    assert pages.stored == {0: bytes.fromhex("05 0000000003 aa ee aaaaaa80 eeeeeed3")}
+
+
+def test_numbers_too_far_apart_are_refused() -> None:
+    """A page that would have to tell numbers of more than 30 bits, halved, beside whole hashes is not written."""
+    with pytest.raises(OverflowError, match="numbers of records differ by 33 bits, on 1 pages of ids"):
+        Pages().rewrite(1, [(1, 0), (2, 2**33)], 0)
 
 
 @given(st.lists(st.binary(max_size=40), max_size=20))
 def test_a_hash_does_not_depend_on_what_is_hashed_beside(fields: list[bytes]) -> None:
-    """Alone or with others, of whatever lengths; and it has 36 bits."""
+    """Alone or with others, of whatever lengths; and it has 34 bits."""
     together = hashes(KEY, fields)
     assert together == [hashes(KEY, [field])[0] for field in fields]
-    assert all(0 <= hashed < 2**36 for hashed in together)
+    assert all(0 <= hashed < 2**34 for hashed in together)
 
 
 # With one key of the hash for each form of ids, under which they lie in patterns if sums are not mixed.
@@ -122,7 +127,7 @@ def test_hashes_spread(ids: str, patterned: int) -> None:
         found = hashes(bytes([key]) * 16, fields)
         assert len(set(found)) > 19_990
         pages = rewrite(PageTable(KEY), 200, {}, [(hashed, 0) for hashed in found], 0).pages
-        entries = [(len(page) - 1) // 5 for page in pages.values()]
+        entries = [(len(page) - 6) // page[0] for page in pages.values()]
         assert max(entries) < 250  # those that are not split yet have twice as many
         assert len(entries) == 200
         assert min(entries) > 35
