@@ -5,27 +5,22 @@ or in a frame. It is read again with all that is read later of the block in Redi
 been sealed in between, and are read again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from aggregator.layout.sealed import DIRECTORY_FIELD, SealedRange, unpack_directory
+from aggregator.layout.sealed import DIRECTORY_FIELD, unpack_directory
 from aggregator.objects.frame_cache import DamagedObject, Located
 from aggregator.objects.object_store import ObjectStoreAway
+from aggregator.reading.frame_search import BlockFrame, FoundFrames, Search, found_in_frames, named_damage
+from aggregator.reading.frame_search import DamagedCells as DamagedCells
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, packed_place, rows_field, sketches_field
 from aggregator.rollups.series import LATENCY
-from aggregator.segments.compression import CorruptFrame
 from aggregator.segments.frame import PackedOverflow
-from aggregator.segments.unpacked_frame import Frame
-from aggregator.store.reader import StateLost, StoreReader, UnknownLayout
+from aggregator.store.reader import StateLost, StoreReader
 
 # Blocks are sealed once an hour at most, each in some steps a second.
 READS_MAX = 10
-
-
-class DamagedCells(UnknownLayout):
-    """Sealed cells cannot be read: the message says which."""
 
 
 CellsOfBuckets = tuple[str, list[bytes], list[int]]
@@ -46,20 +41,11 @@ class FoundCell(NamedTuple):
     beside: Mapping[bytes, PackedOverflow] | None = None
 
 
-class FoundFrame(NamedTuple):
-    """Cells that were found in a frame: their positions there, each with the bucket it belongs to."""
-
-    key: str
-    frame: Frame
-    buckets: dict[int, int]
-    directory: bytes | None
-
-
 class Found(NamedTuple):
     """What was found: cells that are not sealed, and those in frames; a cell is in one of them."""
 
     cells: list[FoundCell]
-    frames: list[FoundFrame]
+    frames: list[FoundFrames]
 
 
 async def add_cells(
@@ -72,9 +58,9 @@ async def add_cells(
     found = await _found(reader, wanted)
     for one in found.cells:
         into.add_cell(one.bucket, one.cell)
-    for one_frame in found.frames:
-        with _named_damage(one_frame.key):
-            one_frame.frame.add_to(into, one_frame.buckets, latency_values, usage_values)
+    for frames, of, positions, buckets in found.frames:
+        with named_damage(of):
+            frames.add_to(into, positions, buckets, latency_values, usage_values)
     if latency_values or usage_values:
         return await _read_percentile_values(reader, found.cells, into, latency_values, usage_values)
     return 0
@@ -82,21 +68,15 @@ async def add_cells(
 
 async def read_cells(reader: StoreReader, wanted: Sequence[CellsOfBuckets]) -> list[FoundCell]:
     """The cells that are there, sealed or not. Raises StateLost where they never hold still, and DamagedCells."""
-    cells, frames = await _found(reader, wanted)
-    for key, frame, buckets, directory in frames:
-        with _named_damage(key):
-            full_cells = frame.full_cells(buckets)
-        for (at, bucket), (cell, beside) in zip(buckets.items(), full_cells, strict=True):
-            cells.append(FoundCell(key, packed_place(frame.places[at]), bucket, cell, directory, beside))
+    cells, found = await _found(reader, wanted)
+    for frames, of, positions, buckets in found:
+        with named_damage(of):
+            full_cells = frames.full_cells(positions.tolist())
+        places, of_frames = frames.places[positions].tolist(), frames.frame_of[positions].tolist()
+        for place, frame, bucket, full in zip(places, of_frames, buckets.tolist(), full_cells, strict=True):
+            key, directory = of[frame][:2]
+            cells.append(FoundCell(key, packed_place(place), bucket, full.cell, directory, full.beside))
     return cells
-
-
-@contextmanager
-def _named_damage(key: str) -> Iterator[None]:
-    try:
-        yield
-    except CorruptFrame as why:
-        raise DamagedCells(f"a frame of {key} is damaged: {why}") from why
 
 
 async def _found(reader: StoreReader, wanted: Sequence[CellsOfBuckets]) -> Found:
@@ -120,16 +100,16 @@ async def _read_some(reader: StoreReader, wanted: Sequence[CellsOfBuckets], foun
             if packed is not None:
                 block.found.append(FoundCell(one[0], place, bucket, CELL_CODEC.unpack(packed), directory))
             elif directory is not None:
-                block.absent.add(int.from_bytes(place, "big"))
-                block.places_absent.append((place, bucket))
+                block.absent.append(int.from_bytes(place, "big"))
+                block.buckets.append(bucket)
     await _read_sealed(reader, blocks)
     again: list[CellsOfBuckets] = []
     for block in blocks.values():
         if block.is_still:
             found.cells.extend(block.found)
-            found.frames.extend(block.frames)
         else:
             again += block.wanted
+    found.frames.extend(found_in_frames([block.search for block in blocks.values() if block.is_still and block.search]))
     return again
 
 
@@ -156,10 +136,15 @@ async def _read_sealed(reader: StoreReader, blocks: Mapping[str, "_Block"]) -> N
         if block.is_still and not (unreadable and located[key]):
             values = iter(found)
             frames = [
-                in_objects[one.location.located(key)] if one.location is not None else next(values)
+                BlockFrame(
+                    key,
+                    block.directory,
+                    one.number,
+                    (next(values) or b"") if one.location is None else in_objects[one.location.located(key)],
+                )
                 for one in ranges[key]
             ]
-            block.add_sealed(key, ranges[key], frames)
+            block.search = Search(frames, block.absent, block.buckets)
     if unreadable:
         if all(blocks[key].is_still for key in keys if located[key]):
             raise DamagedCells(str(unreadable)) from unreadable
@@ -175,25 +160,9 @@ class _Block:
         self.is_still = True
         self.wanted: list[CellsOfBuckets] = []
         self.found: list[FoundCell] = []
-        self.frames: list[FoundFrame] = []
-        self.absent: set[int] = set()
-        self.places_absent: list[tuple[bytes, int]] = []
-
-    def add_sealed(self, key: str, ranges: Sequence[SealedRange], frames: Sequence[bytes | None]) -> None:
-        """Find cells in frames, which are in the order of their numbers: the last one that has a cell counts."""
-        buckets: dict[int, list[int]] = {}
-        for stored, bucket in self.places_absent:
-            buckets.setdefault(int.from_bytes(stored, "big"), []).append(bucket)
-        for one, packed in zip(reversed(ranges), reversed(frames), strict=True):
-            try:
-                frame = Frame(packed or b"")
-            except CorruptFrame as why:
-                raise DamagedCells(f"frame {one.number} of {key} is damaged: {why}") from why
-            here = {at: buckets.pop(place) for place, at in frame.positions(buckets).items()}
-            while here:  # mostly once: a cell is of several buckets where its view is of several values
-                of_each = {at: of_cell.pop() for at, of_cell in here.items()}
-                self.frames.append(FoundFrame(key, frame, of_each, self.directory))
-                here = {at: of_cell for at, of_cell in here.items() if of_cell}
+        self.absent: list[int] = []
+        self.buckets: list[int] = []
+        self.search: Search | None = None
 
 
 async def _read_percentile_values(

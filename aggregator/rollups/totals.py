@@ -120,6 +120,8 @@ class Layout:
     def of_segments(self, values: Integers, starts: Integers) -> Integers:
         """Totals of consecutive values, shape (n, metrics), a row for each segment; segments begin at `starts`."""
         found = np.empty((len(starts), self.width), dtype=np.int64)
+        if not len(starts):
+            return found
         costs = values[:, self.costs_at :]
         present = costs >= 0
         counted, lowest = values, values
@@ -170,3 +172,7 @@ class Layout:
     def unpack(self, stored: bytes) -> Integers:
         """Rows that were stored one after the other."""
         return np.frombuffer(stored, "<i8").reshape(-1, self.width)
+
+    def packed(self, rows: Integers) -> bytes:
+        """Rows as they are stored, one after the other."""
+        return rows.astype("<i8").tobytes()

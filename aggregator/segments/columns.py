@@ -68,19 +68,45 @@ def pack_table(columns: Sequence[Sequence[int] | Integers] | Integers) -> bytes:
 
 def unpack_table(packed: bytes, columns: int, count: int) -> Integers:
     """The values by column and place; raises ValueError for bytes that are no table of this size."""
-    if not count:
-        return np.empty((columns, 0), dtype=np.int64)
-    lowest = np.frombuffer(packed, _STORED_LOWEST, columns).astype(np.int64)
-    widths = np.frombuffer(packed, np.uint8, columns, lowest.nbytes)
-    highest = int(widths.max())
+    return unpack_tables([packed], columns, [count])
+
+
+def unpack_tables(packed: Sequence[bytes], columns: int, counts: Sequence[int]) -> Integers:
+    """The values of tables that have so many rows each, by column and place, one table's after the other's.
+
+    It takes about as many steps as one table does. Raises ValueError for bytes that are no table of their size.
+    """
+    tables = [(one, count) for one, count in zip(packed, counts, strict=True) if count]
+    head_bytes = (_STORED_LOWEST.itemsize + 1) * columns
+    heads = np.frombuffer(b"".join([one[:head_bytes] for one, _ in tables]), np.uint8)
+    if len(heads) != head_bytes * len(tables):
+        raise ValueError(f"a table of {columns} columns is shorter than what it begins with")
+    heads = heads.reshape(len(tables), head_bytes)
+    lowest = np.ascontiguousarray(heads[:, :-columns]).view(_STORED_LOWEST).T
+    widths = heads[:, -columns:]
+    highest = int(widths.max(initial=0))
     widest = next((width for width in _WIDTHS if width >= highest), 0)
-    kept = np.arange(widest) < widths[:, np.newaxis]
-    if len(packed) != lowest.nbytes + columns + np.count_nonzero(kept) * count:
-        raise ValueError(f"a table of {columns} columns of {count} values has {len(packed)} bytes")
-    if not widest:
-        return np.repeat(lowest, count).reshape(columns, count)
-    planes = np.zeros((columns, widest, count), dtype=np.uint8)
-    planes[kept] = np.frombuffer(packed, np.uint8, -1, lowest.nbytes + columns).reshape(-1, count)
-    above = np.ascontiguousarray(planes.transpose(0, 2, 1)).view(f"<u{widest}")[:, :, 0]
-    values: Integers = (above.astype(np.uint64) + lowest.astype(np.uint64)[:, np.newaxis]).astype(np.int64)
+    kept = (np.arange(widest) < widths[:, :, np.newaxis]).reshape(len(tables), columns * widest)
+    total, begin = sum(counts), 0
+    planes = np.zeros((columns * widest, total), dtype=np.uint8)
+    for (one, count), of_one in zip(tables, kept, strict=True):
+        (rows,) = of_one.nonzero()
+        if len(one) != head_bytes + len(rows) * count:
+            raise ValueError(f"a table of {columns} columns of {count} values has {len(one)} bytes")
+        planes[rows, begin : begin + count] = np.frombuffer(one, np.uint8, -1, head_bytes).reshape(len(rows), count)
+        begin += count
+    values = np.repeat(lowest, [count for _, count in tables], axis=1)
+    if widest:
+        by_plane = planes.reshape(columns, widest, total)
+        above = np.ascontiguousarray(by_plane.transpose(0, 2, 1)).view(f"<u{widest}")[:, :, 0]
+        values += above.astype(np.int64)  # wraps to what it was
+    return values
+
+
+def unpack_columns(packed: Sequence[bytes], counts: Sequence[int]) -> Integers:
+    """The values of columns that have so many each, one column's after the other's: a column is a table of one.
+
+    Raises ValueError for bytes that are no column of their size.
+    """
+    values: Integers = unpack_tables(packed, 1, counts)[0]
     return values

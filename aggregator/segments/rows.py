@@ -6,7 +6,7 @@ in force and has no tiers.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import msgspec
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from aggregator.rollups.series import OF_LATENCY, Series
 from aggregator.rollups.totals import ABSENT
-from aggregator.segments.columns import Integers, pack_column, pack_table, unpack_column, unpack_table
+from aggregator.segments.columns import Integers, pack_column, pack_table, unpack_columns, unpack_tables
 
 INPUT, OUTPUT, TOTAL, CACHE_READ, CACHE_CREATION, INPUT_COST, OUTPUT_COST = range(7)
 
@@ -22,6 +22,7 @@ INPUT, OUTPUT, TOTAL, CACHE_READ, CACHE_CREATION, INPUT_COST, OUTPUT_COST = rang
 _PRICE_MAX = 2**40
 # What an input cost is of: all tokens, those read from a cache, those written to one. An output cost is of one count.
 _OF_INPUT = [INPUT, CACHE_READ, CACHE_CREATION]
+_NO_PRICES = [0] * (len(_OF_INPUT) + 1)
 _PRICED, _TABLE = OUTPUT_COST, OUTPUT_COST + 1  # a table has all but the input, and whether a row is priced
 
 
@@ -59,36 +60,46 @@ def pack_rows(series: Series, rows: Sequence[bytes], cells: Sequence[int]) -> Pa
     return packed
 
 
-def unpack_rows(series: Series, packed: PackedRows, sizes: Integers, cells: Sequence[int]) -> bytes:
-    """The rows of all cells of all series; of a cell in an order of their own. `sizes`: how many each cell has.
+def unpack_rows(
+    series: Series, packed: Sequence[PackedRows], sizes: Integers, cells: Sequence[Sequence[int]]
+) -> Integers:
+    """The rows of all cells of all series of frames, frame by frame, as values; of a cell in an order of their own.
 
+    `sizes`: how many each cell has; `cells`: how many cells each series of each frame has.
     Raises ValueError or IndexError for what `pack_rows` has not made.
     """
-    if int(sizes.sum()) != packed.count:
-        raise ValueError(f"{packed.count} rows, where cells have {sizes.sum()}")
-    if not packed.count:
-        return b""
+    counts = [one.count for one in packed]
+    ends = np.append(0, np.cumsum(sizes))  # of the rows of each cell
+    cells_ends = np.append(0, np.cumsum([sum(of_frame) for of_frame in cells]))
+    if np.diff(ends[cells_ends]).tolist() != counts:
+        raise ValueError(f"{counts} rows, where cells have {np.diff(ends[cells_ends]).tolist()}")
     starts = _starts(sizes)
     (begins,) = starts.nonzero()
-    distances = np.zeros(packed.count, dtype=np.int64)
-    distances[~starts] = unpack_column(packed.distances, packed.count - len(begins))
+    filled = np.diff(np.append(0, np.cumsum(sizes > 0))[cells_ends]).tolist()
+    distances = np.zeros(len(starts), dtype=np.int64)
+    rest = [count - first for count, first in zip(counts, filled, strict=True)]
+    distances[~starts] = unpack_columns([one.distances for one in packed], rest)
     reached = np.cumsum(distances)
-    firsts = unpack_column(packed.firsts, len(begins)) - reached[begins]
-    reached += np.repeat(firsts, np.diff(begins, append=packed.count))
+    firsts = unpack_columns([one.firsts for one in packed], filled) - reached[begins]
+    reached += np.repeat(firsts, np.diff(begins, append=len(starts)))
     if series is OF_LATENCY:
-        return series.rows(reached.reshape(-1, 1))
-    columns = np.empty((series.layout.metrics, packed.count), dtype=np.int64)  # the last one is the sum of two others
-    table = unpack_table(packed.table, _TABLE, packed.count)
+        return reached.reshape(-1, 1)
+    columns = np.empty((series.layout.metrics, len(starts)), dtype=np.int64)  # the last one is the sum of two others
+    table = unpack_tables([one.table for one in packed], _TABLE, counts)
     columns[INPUT], columns[OUTPUT:_TABLE] = reached, table[:_PRICED]
     columns[TOTAL] += columns[INPUT] + columns[OUTPUT]
-    prices = np.array(packed.prices, dtype=np.int64).reshape(len(cells), len(_OF_INPUT) + 1)
-    rows_of_series = np.diff(np.append(0, np.cumsum(sizes))[np.append(0, np.cumsum(cells))])
+    of_series = np.array(list(chain.from_iterable(cells)), dtype=np.int64)
+    of_each = [one.prices or [_NO_PRICES] * len(of_frame) for one, of_frame in zip(packed, cells, strict=True)]
+    prices = np.array(list(chain.from_iterable(of_each)), dtype=np.int64).reshape(len(of_series), len(_NO_PRICES))
+    rows_of_series = np.diff(ends[np.append(0, np.cumsum(of_series))])
     for at, (count, cost) in enumerate([*((count, INPUT_COST) for count in _OF_INPUT), (OUTPUT, OUTPUT_COST)]):
         if prices[:, at].any():
             columns[cost] += columns[count] * np.repeat(prices[:, at], rows_of_series)
     if not table[_PRICED].all():
         columns[INPUT_COST:_TABLE, table[_PRICED] == 0] = ABSENT
-    return series.rows(columns.T)
+    np.add(columns[INPUT_COST], columns[OUTPUT_COST], out=columns[_TABLE])
+    np.maximum(columns[_TABLE], ABSENT, out=columns[_TABLE])  # two that are absent
+    return columns.T
 
 
 def _starts(sizes: Integers) -> NDArray[np.bool_]:

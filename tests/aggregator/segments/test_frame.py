@@ -11,7 +11,7 @@ from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, series_of
 from aggregator.rollups.totals import ABSENT, Totals
 from aggregator.segments.compression import CorruptFrame
 from aggregator.segments.frame import FullCell, PackedOverflow, pack_frame
-from aggregator.segments.unpacked_frame import Frame, unpack_frame
+from aggregator.segments.unpacked_frame import Frames, unpack_frame
 
 NAMES = (LATENCY, b":gpt-4o", b":", b"^gpt-4o")
 PRICES = (2_500_000, -1_250_000, 600_000)
@@ -53,7 +53,8 @@ def full_cells(draw: st.DrawFn) -> FullCell:
             cell.rows[name] = in_cell
         kind = draw(st.integers(0, 3))
         if kind & 1:
-            totals = draw(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=layout.width, max_size=layout.width))
+            # So far from the ends of 64 bits that they may be added up in any order.
+            totals = draw(st.lists(st.integers(-(2**58), 2**58), min_size=layout.width, max_size=layout.width))
             cell.totals[name] = np.array(totals, dtype="<i8").tobytes()
         if kind & 2:
             cell.large[name] = draw(st.lists(st.integers(0, 2**200), min_size=layout.width, max_size=layout.width))
@@ -63,7 +64,7 @@ def full_cells(draw: st.DrawFn) -> FullCell:
     return FullCell(cell, beside)
 
 
-frames = st.dictionaries(st.integers(0, 2**40 - 1), full_cells(), max_size=6)
+frames = st.dictionaries(st.integers(0, 2**40 - 1), full_cells(), max_size=4)
 
 
 def in_order(full: FullCell) -> tuple[int, int, dict[bytes, object], dict[bytes, bytes], dict[bytes, Totals], object]:
@@ -143,18 +144,19 @@ def said(merged: Merged) -> object:
     return merged.calls, merged.errors, totals, values
 
 
-@given(frames, st.data(), st.booleans(), st.booleans(), st.booleans())
+@given(st.lists(frames, min_size=1, max_size=3), st.data(), st.booleans(), st.booleans(), st.booleans())
 @settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=60)
 def test_many_at_once_count_as_each_does(
-    cells: dict[int, FullCell], data: st.DataObject, trees: bool, latency_values: bool, usage_values: bool
+    many: list[dict[int, FullCell]], data: st.DataObject, trees: bool, latency_values: bool, usage_values: bool
 ) -> None:
-    """Cells that are added to buckets from their frame come to what they come to one by one, and so do their values."""
-    places = sorted(cells)
-    buckets = {at: data.draw(st.integers(0, 1)) for at in range(len(places)) if data.draw(st.booleans())}
+    """Cells that are added to buckets from their frames come to what they come to one by one; so do their values."""
+    cells = [of_one[place] for of_one in many for place in sorted(of_one)]
+    buckets = {at: data.draw(st.integers(0, 1)) for at in range(len(cells)) if data.draw(st.booleans())}
     together, one_by_one = Merged(2, trees), Merged(2, trees)
-    Frame(pack_frame(cells)).add_to(together, buckets, latency_values, usage_values)
+    positions, in_buckets = (np.array([*some], dtype=np.int64) for some in (buckets, buckets.values()))
+    Frames([pack_frame(one) for one in many]).add_to(together, positions, in_buckets, latency_values, usage_values)
     for at, bucket in buckets.items():
-        cell, beside = cells[places[at]]
+        cell, beside = cells[at]
         one_by_one.add_cell(bucket, cell)
         for name in {*cell.rows, *beside}:
             if one_by_one.wants(name) and (latency_values if name == LATENCY else usage_values):
@@ -162,3 +164,19 @@ def test_many_at_once_count_as_each_does(
                 if name in beside:
                     one_by_one.add_beside(bucket, name, *beside[name])
     assert said(together) == said(one_by_one)
+
+
+@given(st.lists(frames, min_size=1, max_size=4))
+@settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=30)
+def test_cells_are_found_in_their_frame(many: list[dict[int, FullCell]]) -> None:
+    """Whole cells of several frames are as they are of each alone; what a frame does not hold is not found in it."""
+    together = Frames([pack_frame(one) for one in many])
+    for at, of_one in enumerate(many):
+        alone = unpack_frame(pack_frame(of_one))
+        places = sorted({place for one in many for place in one})
+        found = together.find(np.full(len(places), at), np.array(places, dtype=np.int64)).tolist()
+        here = {place: position for place, position in zip(places, found, strict=True) if position >= 0}
+        assert here.keys() == alone.keys()
+        assert set(together.frame_of[list(here.values())].tolist()) <= {at}
+        for place, full in zip(here, together.full_cells(list(here.values())), strict=True):
+            assert in_order(full) == in_order(alone[place])
