@@ -130,6 +130,15 @@ class Merged:
         self.calls[bucket] += calls
         self.errors[bucket] += errors
 
+    def add_packed(self, bucket: int, name: bytes, rows: bytes, totals: bytes) -> None:
+        """Count packed rows of a series, and packed totals, one or several; `calls` and `errors` are left alone."""
+        self.size_bytes += len(rows) + len(totals)
+        key, series = (bucket, name), series_of(name)
+        if rows:
+            self._rows[series].setdefault(key, []).append(rows)
+        if totals:
+            self._totals[series].setdefault(key, []).append(totals)
+
     def add_values(self, bucket: int, name: bytes, rows: bytes) -> None:
         """Add packed rows to the values of a series; they are counted in nothing."""
         self.size_bytes += len(rows)
@@ -156,10 +165,8 @@ class Merged:
                 self.values_of(bucket, name).large += large
 
     def add_totals(self, bucket: int, name: bytes, packed: bytes) -> None:
-        """Count packed totals of a series, none, one or several; `calls` and `errors` are left alone."""
-        if packed:
-            self.size_bytes += len(packed)
-            self._totals[series_of(name)].setdefault((bucket, name), []).append(packed)
+        """Count packed totals of a series, one row or several; `calls` and `errors` are left alone."""
+        self._totals[series_of(name)].setdefault((bucket, name), []).append(packed)
 
     def add_large(self, bucket: int, name: bytes, large: Totals) -> None:
         """Count totals that may not fit into 64 bits; `calls` and `errors` are left alone."""

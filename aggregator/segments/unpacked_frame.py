@@ -251,7 +251,7 @@ class Frames:
                 at += width
                 if with_values:
                     merged.add_values(bucket, name, rows[begin * series.row_bytes : end * series.row_bytes])
-            merged.add_totals(bucket, name, totals)
+            merged.add_packed(bucket, name, b"", totals)
 
     def _totals_of_rows(self, kind: int, begins: Integers, ends: Integers) -> Integers:
         """Return the totals of runs of rows, of those that have any."""
