@@ -27,7 +27,7 @@ A, B = Search([OLDER, NEWER], [1, 2, 3, 4], [0, 0, 1, 1]), Search([OTHER], [2, 4
     [([A], [31, 30, 0]), ([B], [200, 400, 200]), ([A, B], [231, 430, 200]), ([B, A], [231, 430, 200]), ([], [0, 0, 0])],
 )
 def test_found(searches: list[Search], calls: list[int], at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In any order of the blocks, together and block by block."""
+    """Counts are right in any order of the blocks, together and block by block."""
     monkeypatch.setattr(frame_search, "TOGETHER_BYTES_MAX", at_once)
     merged = Merged(3)
     for frames, _, positions, buckets in found_in_frames(searches):
@@ -36,7 +36,7 @@ def test_found(searches: list[Search], calls: list[int], at_once: int, monkeypat
 
 
 def test_damage_has_a_name() -> None:
-    """Of frames that are unpacked together it is said which one is damaged."""
+    """The message says which one is damaged of frames that are unpacked together."""
     damaged = OTHER._replace(number=7, packed=OTHER.packed[:-2] + b"xy")
     with pytest.raises(DamagedCells, match="frame 7 of b is damaged"):
         list(found_in_frames([A, Search([damaged], [2], [0])]))
