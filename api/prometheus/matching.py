@@ -1,9 +1,13 @@
-"""Label matchers of a selector: the four of PromQL, fully anchored, and what they say of one label."""
+"""Label matchers of a selector: the four of PromQL, fully anchored, and what they say of one label.
 
-import re
+Patterns are RE2's, as in Prometheus, which is in Go: what a pattern means is the same, and none takes longer than the
+value is long. Python's own `re` tries again and again, for hours, where a part of a value may match in several ways.
+"""
+
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import re2
 from promql_parser import MatchOp
 
 from api.prometheus.bad_query import BadQuery
@@ -11,6 +15,8 @@ from api.prometheus.metrics import NAME
 
 # A longer pattern is a list of names that a filter of the other endpoints takes better.
 PATTERN_CHARACTERS_MAX = 1_000
+# Matchers of one selector: it has some ten labels, and each pattern may come to hold 8 MiB while it is matched.
+MATCHERS_MAX = 20
 
 
 class Matcher(NamedTuple):
@@ -19,7 +25,8 @@ class Matcher(NamedTuple):
     label: str
     negated: bool
     value: str
-    pattern: "re.Pattern[str] | None" = None
+    pattern: Any = None
+    """What `re2` makes of the value; None where it is no pattern."""
 
     def matches(self, value: str) -> bool:
         """Whether a label of this value meets the condition."""
@@ -32,6 +39,8 @@ def matchers_of(selector: Any) -> tuple[Matcher, ...]:
     if selector.matchers.or_matchers:
         raise BadQuery("`or` between matchers is not supported")
     found = [Matcher(NAME, False, selector.name)] if selector.name else []
+    if len(selector.matchers.matchers) > MATCHERS_MAX:
+        raise BadQuery(f"a selector has more than {MATCHERS_MAX} matchers")
     for one in selector.matchers.matchers:
         found.append(_matcher(one))
     return tuple(found)
@@ -43,12 +52,24 @@ def _matcher(one: Any) -> Matcher:
         return Matcher(one.name, negated, one.value)
     if len(one.value) > PATTERN_CHARACTERS_MAX:
         raise BadQuery(f"a pattern has more than {PATTERN_CHARACTERS_MAX:,} characters")
-    if re.search(r"\([^)]*[*+{][^)]*\)\s*[*+{]", one.value):
-        raise BadQuery("a pattern repeats what is repeated: write it without nested repetition")
     try:
-        return Matcher(one.name, negated, one.value, re.compile(one.value, re.DOTALL))
-    except re.error as wrong:
-        raise BadQuery(f"the pattern {one.value!r} of {one.name} cannot be read: {wrong}") from None
+        return Matcher(one.name, negated, one.value, re2.compile(one.value, _OPTIONS))
+    except re2.error as wrong:
+        why = wrong.args[0].decode(errors="replace") if isinstance(wrong.args[0], bytes) else wrong
+        raise BadQuery(f"the pattern {one.value!r} of {one.name} cannot be read: {why}") from None
+    finally:
+        re2.purge()  # it keeps 128 patterns, of up to 8 MiB each, that nobody may ask for again
+
+
+def _options() -> Any:
+    """Return how patterns are read: a point is also a line break, and nothing is printed where one is wrong."""
+    options = re2.Options()
+    options.dot_nl = True
+    options.log_errors = False
+    return options
+
+
+_OPTIONS = _options()
 
 
 def of_label(matchers: Iterable[Matcher], label: str) -> tuple[Matcher, ...]:
