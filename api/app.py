@@ -15,6 +15,7 @@ from api.contract.openapi import openapi_document
 from api.endpoints import Answers, Endpoints, Processes, readable_projects
 from api.endpoints import ApiSettings as ApiSettings
 from api.page.serving import page_routes
+from api.prometheus.query_loop import QueryLoop
 from api.prometheus.routes import prometheus_routes
 from api.prometheus.store_numbers import NumbersOf, StoreNumbers
 from api.refusals import json_response
@@ -23,10 +24,17 @@ from api.refusals import json_response
 _PAGE_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
 
-def make_app(answers: Answers, access: Access, settings: ApiSettings, numbers: NumbersOf | None = None) -> Starlette:
+def make_app(
+    answers: Answers,
+    access: Access,
+    settings: ApiSettings,
+    numbers: NumbersOf | None = None,
+    query_loop: QueryLoop | None = None,
+) -> Starlette:
     """The app. Its routes share nothing but these, and the room there is for all requests.
 
-    `numbers`: of what Prometheus queries are answered; None: they are not.
+    `numbers`: of what Prometheus queries are answered; None: they are not. They are read in the `query_loop`, by itself
+    one of the app's own, so that their reader may be no other's.
     """
     endpoints = Endpoints(answers, access, settings)
     app = Starlette(
@@ -39,7 +47,7 @@ def make_app(answers: Answers, access: Access, settings: ApiSettings, numbers: N
             Route("/openapi.json", _openapi),
             Route("/docs", _docs),
             *page_routes(),
-            *_prometheus_routes(endpoints, access, settings, numbers),
+            *_prometheus_routes(endpoints, access, settings, numbers, query_loop or QueryLoop()),
         ],
         exception_handlers={HTTPException: _no_such_route},
     )
@@ -48,7 +56,7 @@ def make_app(answers: Answers, access: Access, settings: ApiSettings, numbers: N
 
 
 def _prometheus_routes(
-    endpoints: Endpoints, access: Access, settings: ApiSettings, numbers: NumbersOf | None
+    endpoints: Endpoints, access: Access, settings: ApiSettings, numbers: NumbersOf | None, query_loop: QueryLoop
 ) -> Sequence[Route]:
     if numbers is None:
         return []
@@ -57,7 +65,7 @@ def _prometheus_routes(
         reader = await access.reader(request.headers.get("authorization"))
         return numbers(settings.clock(), readable_projects(reader), reader.may_read)
 
-    return prometheus_routes(opened, settings.clock, endpoints.guarded)
+    return prometheus_routes(opened, settings.clock, endpoints.guarded, query_loop)
 
 
 async def _health(processes: Callable[[], Processes] | None, request: Request) -> Response:

@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import msgspec
 import uvicorn
@@ -82,18 +83,25 @@ def serve(
     """
     check_exposure(settings.host, settings.auth)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    client = connect_readers(settings.redis_url, settings.redis_cluster, settings.on_round_trip)
-    reader = StoreReader(client, settings.namespace, settings.keyed_by_project, FrameCache(settings.objects))
+    client, reader = _open_reader(settings)
     keys = StatedKeys(settings.keys, AsyncKeyStore(client, settings.namespace))
     access: Access = KeyAccess(keys) if settings.auth else OpenAccess()
     answers = StoreAnswers(
         reader, settings.retention, wall_clock_us, settings.kept_bytes_max, link_by(settings.call_link)
     )
-    numbers = partial(StoreNumbers, reader, settings.retention)
+    # Queries of Prometheus have an event loop of their own, and connections belong to one.
+    numbers = partial(StoreNumbers, _open_reader(settings)[1], settings.retention)
     api_settings = ApiSettings(clock=settings.clock, processes=processes, stale_s_max=settings.stale_s_max)
     api: ASGIApp = make_app(answers, access, api_settings, numbers)
     app = api if beside is None else beside(api)
     serve_app(app if settings.auth else LoopbackNamesOnly(app), settings.host, settings.port, log_level, listening)
+
+
+def _open_reader(settings: ServerSettings) -> tuple[Any, StoreReader]:
+    """Return connections to Redis and a reader on them, for one event loop."""
+    client = connect_readers(settings.redis_url, settings.redis_cluster, settings.on_round_trip)
+    frames = FrameCache(settings.objects)
+    return client, StoreReader(client, settings.namespace, settings.keyed_by_project, frames)
 
 
 def serve_app(app: ASGIApp, host: str, port: int, log_level: str, listening: socket.socket | None = None) -> None:

@@ -12,6 +12,8 @@ from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 
 # Series of one answer, before labels are added up: some KB each for every hundred steps.
 VIEWS_AT_ONCE_MAX = 5_000
+# Numbers of one answer, before labels are added up: series x intervals, 16 bytes each and what is counted in them.
+BUCKETS_AT_ONCE_MAX = 2_000_000
 FIELDS_PER_ROUND_TRIP = 20_000
 # A month of minutes in 23 views. Beyond, the answer would take seconds of both Redis and the api.
 FIELDS_READ_MAX = 1_000_000
@@ -38,6 +40,7 @@ async def read_view_rollups(
     usage_values: bool,
     of_models: bool = False,
     views_max: int = VIEWS_AT_ONCE_MAX,
+    buckets_max: int = BUCKETS_AT_ONCE_MAX,
 ) -> ViewRollups:
     """Read the slots of `wanted` (by block: slot to interval) for all views that tell these dimensions apart.
 
@@ -57,6 +60,11 @@ async def read_view_rollups(
         chosen[pair] = [(number, numbers.setdefault(view, len(numbers))) for view, number in of_day.items()]
     if len(numbers) > views_max:
         raise TooMuchToRead(f"the query needs {len(numbers):,} series, more than {views_max:,}")
+    if len(numbers) * intervals > buckets_max:
+        raise TooMuchToRead(
+            f"the query needs {len(numbers):,} series at {intervals:,} steps, more than {buckets_max:,} "
+            "values: match fewer, or ask for a larger step"
+        )
     merged = Merged(max(1, len(numbers) * intervals))
     await _read(reader, wanted, chosen, intervals, merged, latency_values, usage_values)
     return ViewRollups(list(numbers), intervals, merged)

@@ -4,6 +4,7 @@ What of PromQL is not supported is refused with a sentence that names it.
 """
 
 import math
+import re
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -25,11 +26,22 @@ POINTS_MAX = 2_000_000
 QUERY_CHARACTERS_MAX = 10_000
 # Functions in functions: deeper than any dashboard writes.
 DEPTH_MAX = 30
+# Operators and parentheses: reading a query takes as long as their square, and keeps the whole process from working
+# meanwhile; at these some 10 ms.
+OPERATORS_MAX = 200
+# What may hold signs that are no operators: strings, and the matchers of a selector.
+_QUOTED = re.compile(
+    "|".join(rf"{quote}(?:\\.|[^{quote}\\])*(?:{quote}|$)" for quote in "\"'") + "|`[^`]*(?:`|$)", re.DOTALL
+)
+_MATCHERS = re.compile(r"\{[^{}]*\}")
+_OPERATOR = re.compile(r"[-+*/%^<>(]|[=!]=|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
 # Points at which the inner of a `[range:step]` is worked out.
 INNER_STEPS_MAX = 11_000
 DEFAULT_INNER_STEP_US = MINUTE_US
+# Values that the ranges of all steps and series hold, each counted as often as it is looked at: a second of work.
+LOOKED_AT_MAX = 100_000_000
 
-_OVER_TIME: dict[str, Callable[[Values], Any]] = {
+_OVER_TIME: dict[str, Callable[..., Values]] = {
     "sum_over_time": np.nansum,
     "avg_over_time": np.nanmean,
     "min_over_time": np.nanmin,
@@ -57,6 +69,8 @@ def parse(query: str) -> Any:
     """The expression of a query. Raises BadQuery."""
     if len(query) > QUERY_CHARACTERS_MAX:
         raise BadQuery(f"the query has more than {QUERY_CHARACTERS_MAX:,} characters")
+    if len(_OPERATOR.findall(_MATCHERS.sub("", _QUOTED.sub("", query)))) > OPERATORS_MAX:
+        raise BadQuery(f"the query has more than {OPERATORS_MAX} operators and parentheses")
     try:
         return promql.parse(query)
     except ValueError as wrong:
@@ -181,13 +195,17 @@ class Evaluation:
         found = _vector(await self.value(inner, grid, None, depth + 1))
         begins = [(end - range_us) // step_us + 1 - first for end in ends]
         untils = [end // step_us + 1 - first for end in ends]
-        reduce = _OVER_TIME[name]
-        reduced = []
-        for labels, values in found:
-            pieces = (values[max(begin, 0) : until] for begin, until in zip(begins, untils, strict=True))
-            row = [float(reduce(one)) if not np.isnan(one).all() else math.nan for one in pieces]
-            reduced.append(Series(without_name(labels), np.array(row)))
-        return reduced
+        if len(found) * sum(until - max(begin, 0) for begin, until in zip(begins, untils, strict=True)) > LOOKED_AT_MAX:
+            raise BadQuery(
+                f"ranges hold more than {LOOKED_AT_MAX:,} values: match fewer, or widen the step", "execution", 422
+            )
+        if not found:
+            return []
+        rows = np.array([one.values for one in found])
+        reduced = np.empty((len(found), len(steps.at_us)))
+        for at, (begin, until) in enumerate(zip(begins, untils, strict=True)):
+            reduced[:, at] = _reduce(_OVER_TIME[name], rows[:, max(begin, 0) : until])
+        return [Series(without_name(one.labels), row) for one, row in zip(found, reduced, strict=True)]
 
     async def _aggregated(self, node: Any, steps: Steps, depth: int) -> Vector:
         operator = str(node.op)
@@ -226,6 +244,15 @@ class Evaluation:
         if operator in vectors.COMPARISONS and not as_bool:
             raise BadQuery("comparisons between scalars must use bool")
         return vectors.combine(operator, left, right, True, left)
+
+
+def _reduce(reduction: Callable[..., Values], rows: Values) -> Values:
+    """Return one number of each row; of a row without any, none."""
+    absent = np.isnan(rows).all(axis=1)
+    found = np.full(len(rows), np.nan)
+    if not absent.all():
+        found[~absent] = reduction(rows[~absent], axis=1)
+    return found
 
 
 def _each(operator: str, vector: Vector, sides: Callable[[Values], tuple[Values, Values]], as_bool: bool) -> Vector:

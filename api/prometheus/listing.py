@@ -1,5 +1,6 @@
 """Lists for drop-downs: names of labels, values of one, series that a selector means, and what each metric is."""
 
+import re
 from typing import Any, NamedTuple
 
 from aggregator.time_units import MINUTE_US
@@ -15,6 +16,7 @@ from api.prometheus.vectors import Vector
 LISTED_MAX = 40_000
 # Series looked at for one list, each with one value: 200 bytes each.
 SERIES_LOOKED_AT_MAX = 200_000
+_LIMIT = re.compile("[0-9]{1,19}")  # digits of 64 bits
 _CALLS, _COUNTED = "callmeter_calls_total", "callmeter_tokens_total"
 _OF_MODELS = "gen_ai.client.operation.duration_count"
 
@@ -31,7 +33,7 @@ def cut(values: list[Any], wanted: str | None) -> Listed:
 
     Raises BadQuery where that is no number, and where more than LISTED_MAX would be returned.
     """
-    if wanted and not wanted.isdecimal():
+    if wanted and not _LIMIT.fullmatch(wanted):
         raise BadQuery(f'invalid parameter "limit": cannot parse "{wanted[:100]}" to a number')
     limit = int(wanted or 0) or len(values)
     if min(limit, len(values)) > LISTED_MAX:

@@ -4,6 +4,7 @@ import logging
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import parse_qsl
@@ -20,6 +21,7 @@ from api.prometheus.bad_query import BadQuery
 from api.prometheus.evaluation import Evaluation, Steps, check_points, parse, range_steps
 from api.prometheus.exemplars import exemplars
 from api.prometheus.listing import Listed, cut, first, label_names, label_values, metadata, series
+from api.prometheus.query_loop import QueryLoop
 from api.prometheus.rules import alerts_of, rule_groups
 from api.prometheus.store_numbers import StoreNumbers
 from api.prometheus.vectors import Series, Values, Vector
@@ -29,7 +31,8 @@ log = logging.getLogger(__name__)
 BASE = "/prometheus/api/v1"
 # A query of the longest kind, with its parameters.
 FORM_BYTES_MAX = 64 * 1024
-_DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
+# No part has more digits than a number of 64 bits.
+_DURATION = re.compile("".join(rf"(?:([0-9]{{1,19}}){unit})?" for unit in ("y", "w", "d", "h", "m", "s", "ms")))
 _DURATION_US = (
     365 * DAY_US,
     7 * DAY_US,
@@ -47,8 +50,13 @@ Guard = Callable[[Callable[[Request], Awaitable[Response]]], Callable[[Request],
 Respond = Callable[[StoreNumbers, Parameters, int], Awaitable[Any]]
 
 
-def prometheus_routes(open_numbers: OpenNumbers, clock: Callable[[], int], guarded: Guard) -> list[Route]:
-    """The routes. `clock`: microseconds since 1970; `guarded` answers for what goes wrong beside the query."""
+def prometheus_routes(
+    open_numbers: OpenNumbers, clock: Callable[[], int], guarded: Guard, query_loop: QueryLoop
+) -> list[Route]:
+    """The routes. `clock`: microseconds since 1970; `guarded` answers for what goes wrong beside the query.
+
+    `query_loop`: what the numbers are read and worked out in.
+    """
     answers: dict[str, Respond] = {
         "/query": _query,
         "/query_range": _query_range,
@@ -64,9 +72,14 @@ def prometheus_routes(open_numbers: OpenNumbers, clock: Callable[[], int], guard
     def endpoint(respond: Respond) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             numbers = await open_numbers(request)
+            now_us = clock()
+
+            async def work_out(parameters: Parameters) -> Response:
+                return _success(await respond(numbers, parameters, now_us))
+
             try:
                 parameters = await _parameters(request)
-                return _success(await respond(numbers, parameters, clock()))
+                return await query_loop.run(partial(work_out, parameters))
             except BadQuery as bad:
                 return _error(bad)
 
@@ -240,7 +253,16 @@ def _success(data: Any) -> Response:
         body["data"] = data.values
         if data.is_cut:  # in Prometheus' own words
             body["warnings"] = ["results truncated due to limit"]
-    return Response(msgspec.json.encode(body), media_type="application/json")
+    return Response(_json(body), media_type="application/json")
+
+
+def _json(value: Any) -> bytes:
+    """Write JSON in steps, a long list entry by entry: one step keeps all threads from working, and may be 50 MB."""
+    if isinstance(value, dict):
+        return b"{" + b",".join(msgspec.json.encode(name) + b":" + _json(one) for name, one in value.items()) + b"}"
+    if isinstance(value, list) and len(value) > 1:
+        return b"[" + b",".join(map(msgspec.json.encode, value)) + b"]"
+    return msgspec.json.encode(value)
 
 
 def _error(bad: BadQuery) -> Response:

@@ -10,7 +10,7 @@ from aggregator.calls.call import Call
 from aggregator.layout.shown_rules import ShownRule, ShownRules
 from aggregator.reading.ranked_calls import RankedCall
 from aggregator.reading.rollups import TooMuchToRead, Wanted
-from aggregator.reading.view_rollups import ViewRollups, read_view_rollups
+from aggregator.reading.view_rollups import BUCKETS_AT_ONCE_MAX, ViewRollups, read_view_rollups
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES, Retention
 from aggregator.rollups.orders import Order
 from aggregator.rollups.views import NotKept
@@ -32,6 +32,8 @@ T = TypeVar("T")
 INTERVALS_MAX = 22_000
 # Projects of one query that names none; beyond, a matcher must tell.
 PROJECTS_MAX = 20
+# Values of one metric before they are added up, the buckets of a histogram each by itself: 160 MB.
+VALUES_MAX = 20_000_000
 ATTEMPTS_MAX = 3
 
 
@@ -137,9 +139,20 @@ class StoreNumbers:
                 continue
             latency = any(one.part == "bucket" and one.quantity == LATENCY_MS for one in some)
             usage = any(one.part == "bucket" and one.quantity != LATENCY_MS for one in some)
+            rows = max(len(one.bounds) + 1 if one.part == "bucket" else 1 for one in some)
+            values_max = min(BUCKETS_AT_ONCE_MAX, VALUES_MAX // rows)
             with refusing_reads():
                 read = await read_view_rollups(
-                    self._reader, project, slots, intervals, dimensions, latency, usage, of_models, series_max
+                    self._reader,
+                    project,
+                    slots,
+                    intervals,
+                    dimensions,
+                    latency,
+                    usage,
+                    of_models,
+                    series_max,
+                    values_max,
                 )
             found |= await asyncio.to_thread(_numbers_of_all, read, some, dimensions)
         return [found[one] for one in metrics]

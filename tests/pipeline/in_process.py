@@ -24,6 +24,7 @@ from aggregator.writing.limits import ShardLimits
 from aggregator.writing.shard import Shard
 from api.access.basic_auth import OpenAccess
 from api.app import ApiSettings, make_app
+from api.prometheus.query_loop import QueryLoop
 from api.prometheus.store_numbers import StoreNumbers
 from api.query.answers import StoreAnswers
 from ingest.decoding.batch import decode_batch
@@ -52,8 +53,11 @@ class InProcess:
         self._readers = connect_readers(redis_url)
         reader = StoreReader(self._readers, NAMESPACE)
         answers = StoreAnswers(reader, RETENTION, lambda: now_us)
-        numbers = partial(StoreNumbers, reader, RETENTION)
-        app = make_app(answers, OpenAccess(), ApiSettings(clock=lambda: now_us), numbers)
+        # Queries of Prometheus have an event loop of their own, and connections belong to one.
+        self._query_readers, self._query_loop = connect_readers(redis_url), QueryLoop()
+        numbers = partial(StoreNumbers, StoreReader(self._query_readers, NAMESPACE), RETENTION)
+        settings = ApiSettings(clock=lambda: now_us)
+        app = make_app(answers, OpenAccess(), settings, numbers, self._query_loop)
         self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://callmeter", timeout=None)
         self._runner = asyncio.Runner()
 
@@ -67,6 +71,7 @@ class InProcess:
 
         self._runner.run(close())
         self._runner.close()
+        self._query_loop.close(self._query_readers.aclose)
         self._client.close()
 
     def fold(self, shards: Sequence[Sequence[Batch]], limits: ShardLimits) -> None:
