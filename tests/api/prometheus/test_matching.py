@@ -32,7 +32,7 @@ def matcher(operator: str, pattern: str) -> Matcher:
     ],
 )
 def test_no_pattern_takes_long(pattern: str) -> None:
-    """What may match in many ways is decided in one walk over the name."""
+    """A pattern that may match in many ways is decided in one walk over the name."""
     began_s = time.process_time()
     assert not matcher("=~", pattern).matches(LONG)
     assert time.process_time() - began_s < CPU_S_MAX
@@ -70,7 +70,7 @@ def test_patterns_that_are_too_large_are_refused(pattern: str) -> None:
 
 
 def test_too_many_matchers_are_refused() -> None:
-    """What patterns may hold while they are matched is bounded by how many there may be."""
+    """The memory that patterns take while they are matched is bounded by how many there may be."""
     matchers = ", ".join(f'op_name!~"a{{{at}}}"' for at in range(21))
     with pytest.raises(BadQuery, match="more than 20 matchers"):
         matchers_of(promql.parse(f"m{{{matchers}}}"))

@@ -74,7 +74,7 @@ def test_others_are_answered_while_a_query_works() -> None:
 
 
 def test_too_many_at_a_time_are_refused() -> None:
-    """Of more queries than may be in work the last is a 503 that says when to come again, and frees no place twice."""
+    """The last of more queries than may be in work is a 503 that says when to come again, and frees no place twice."""
     query_loop = QueryLoop(at_once_max=1, waiting_max=1)
 
     async def run() -> None:
