@@ -5,15 +5,12 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from aggregator.calls.event import Event
-from aggregator.layout.event_text import decode_event
 from ingest.decoding.fast import decode_fast
 from ingest.decoding.invalid_event import InvalidEvent
 from ingest.decoding.otlp_span import NO_PROJECTS, SpanProjects
+from ingest.decoding.sent_on import read_sent_on
 from ingest.decoding.single import AHEAD_MAX_US, Decoded, decode_message
 from ingest.decoding.typed import EARLIEST_US
-
-SENT_ON = b'{"sent_on":'
-"""What the message of an event begins with that the worker of another partition has sent on; it ends with a brace."""
 
 # Read at once: enough that what is done once for all of them costs little, and no more than a processor's cache holds.
 _MESSAGES_MAX = 1_024
@@ -79,11 +76,9 @@ def decode_batch(
 
 def _decoded(value: bytes | None, broker_us: int, projects: SpanProjects) -> Decoded:
     """Return what a message holds, be it from a producer or from another partition's worker."""
-    if value is not None and value.startswith(SENT_ON):
-        try:
-            return Decoded([decode_event(value[len(SENT_ON) : -1])], [])
-        except (ValueError, msgspec.DecodeError):
-            pass  # somebody else's
+    sent_on = read_sent_on(value, broker_us + AHEAD_MAX_US)
+    if sent_on is not None:
+        return Decoded([sent_on], [])
     return decode_message(value, broker_us, projects)
 
 

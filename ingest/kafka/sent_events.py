@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from confluent_kafka import KafkaException, Producer
 
 from aggregator.calls.event import Event
-from aggregator.layout.event_text import encode_event
-from ingest.decoding.batch import SENT_ON
+from ingest.decoding.sent_on import write_sent_on
 from ingest.kafka.producer import FRAME_BYTES_MAX, QUEUE_KIB_MAX
 from ingest.message_size import MESSAGE_BYTES_MAX
 
@@ -51,7 +50,7 @@ class SentEvents:
             raise NotSentOn(f"events were not sent on: {failures[0]}")
 
     def _produce(self, producer: Producer, topic: str, partition: int, event: Event, failures: list[str]) -> None:
-        value = SENT_ON + encode_event(event) + b"}"
+        value = write_sent_on(event)
         while True:
             try:
                 producer.produce(
