@@ -30,6 +30,7 @@ BENCHMARKS = (
     "answers_10m",
     "clickhouse",
     "memory",
+    "redis_sizes",
     "sealing",
     "backups",
     "storage",

@@ -1,4 +1,4 @@
-"""Memory of Redis, by what it is spent on: per call, per cell, per month at three rates; and of a worker over time.
+"""Memory of Redis, by what it is spent on: per cell, per month at three rates; and of a worker over time.
 
 Each key is asked for its size; what the server needs beside (its own tables) is added in proportion. A block of
 rollups holds the cells of all views: what is of the view of all calls is its part of the bytes of fields and values,
@@ -9,7 +9,6 @@ level, for as long as each is kept by default.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
@@ -20,13 +19,12 @@ from aggregator.time_units import DAY_S
 from bench.generator import GeneratorSettings, generate
 from bench.measuring import Line, alone, compared, ours_at_most, ratio_at_most
 from bench.month import events_of, fold, last_minute
-from bench.rollup_sizes import rollup_lines
 from bench.scale import Scale, watched
 from bench.stage import Stage, pause, resident_bytes
 
 SHARD = ShardName("memory", "calls", 0)
 KEYS_PER_LOOK = 1_000
-CALL_BYTES_MAX, CELL_BYTES_MAX = 450, 1_200
+CELL_BYTES_MAX = 1_200
 CELL_MODELS, CELL_CALLS = 5, 10
 # Calls per second, and how many minutes of that rate are measured, in a full run and in a short one. A level whose slot
 # is longer is not told: what part of an hour brings says little about its sketches.
@@ -44,29 +42,17 @@ the view of all (`m:0`).
 def run(scale: Scale) -> Iterator[Line]:
     """Redis first, then the worker."""
     with Stage(broker=False) as stage:
-        yield from _per_call(stage, scale.amount(200_000, 50_000))
         yield _per_cell(stage, scale.amount(120, 30, least=5))
         for rate, minutes, minutes_short in MONTHS:
             yield from _per_month(stage, rate, scale.amount(rate * minutes * 60, rate * minutes_short * 60, least=20))
-        yield from rollup_lines(partial(_fold_and_weigh, stage), scale)
     events = scale.amount(10_000_000, 200_000, least=100_000)
     with Stage(redis_options=("--appendonly", "no")) as stage:
         yield from _resident(stage, events)
 
 
-def _per_call(stage: Stage, calls: int) -> Iterator[Line]:
-    sizes = _fold_and_weigh(stage, events_at(calls, 100.0, last_minute()), last_minute())
-    yield alone("redis: per call, with all indexes", "B", [sizes["calls"] / calls], ours_at_most(CALL_BYTES_MAX))
-    indexes = sizes["indexes"] / calls
-    yield alone("redis: per call, indexes only", "B", [indexes], figure="index_bytes_per_call")
-    records = sizes["calls"] / calls - indexes
-    yield alone("redis: per call, record and id only", "B", [records], figure="record_bytes_per_call")
-    yield alone("redis: per call, rollups of all levels and views at 100/s", "B", [_rollups(sizes) / calls])
-
-
 def _per_cell(stage: Stage, minutes: int) -> Line:
     end = last_minute()
-    sizes = _fold_and_weigh(stage, _busy_cells(minutes, end), end)
+    sizes = fold_and_weigh(stage, _busy_cells(minutes, end), end)
     cell_bytes = sizes["m:0"] / (minutes * CELL_MODELS)
     target = ours_at_most(CELL_BYTES_MAX)
     return alone(f"redis: per (minute, model) cell of {CELL_CALLS} calls", "B", [cell_bytes], target)
@@ -76,7 +62,7 @@ def _per_month(stage: Stage, rate: int, calls: int) -> Iterator[Line]:
     seconds = calls / rate
     now = last_minute()
     # Whole slots of every level.
-    sizes = _fold_and_weigh(stage, events_at(calls, rate, now.replace(minute=0, second=0)), now)
+    sizes = fold_and_weigh(stage, events_at(calls, rate, now.replace(minute=0, second=0)), now)
     kept = Retention()
     parts = {f"calls for {kept.calls_s // DAY_S} d": sizes["calls"] / seconds * kept.calls_s}
     for level in LEVELS:
@@ -112,7 +98,7 @@ def _busy_cells(minutes: int, end: datetime) -> Iterator[Event]:
         yield Event("acme", f"{number:016x}", CallStart("llm", started_us), CallEnd(ended_us, False, {model: used}))
 
 
-def _fold_and_weigh(stage: Stage, events: Iterable[Event], end: datetime) -> Sizes:
+def fold_and_weigh(stage: Stage, events: Iterable[Event], end: datetime) -> Sizes:
     """Returns what an empty Redis holds after these events; Redis is empty again on return."""
     stage.redis.flushall()
     before = stage.redis.info("memory")["used_memory"]
@@ -155,10 +141,6 @@ def _part_of_all_calls(block: Mapping[bytes, bytes]) -> float:
     for field, value in block.items():
         sizes[int.from_bytes(field[2:5], "big")] += len(field) + len(value) + ENTRY_BYTES
     return sizes[ALL_CALLS] / sizes.total()
-
-
-def _rollups(sizes: Sizes) -> int:
-    return sum(sizes[level.letter] for level in LEVELS)
 
 
 def _resident(stage: Stage, events: int) -> Iterator[Line]:

@@ -1,6 +1,7 @@
 """Moving sealed call records out of Redis into objects, as moving.py does with rollups.
 
-A chunk is due when the UTC day of its newest call has been over for a while, and it has been sealed for a while. The
+A chunk is due when the UTC day of its newest call has been over for a while, and it has been sealed for a while; or as
+soon as so many of a day have been sealed for a while that they fill an object. The
 frames of many chunks of a day are put as one object, beside the folding; then, in one fenced step, a pointer takes the
 place of each frame that is still as it was put. Whatever ends this before leaves an object that nothing points into.
 """
@@ -27,6 +28,8 @@ from aggregator.writing.putting import NAME_BYTES, OBJECT_BYTES_MAX, RETRY_US, P
 CHUNKS_PER_READ = 100
 # A step looks through no more; an object is full before.
 CHUNKS_PER_OBJECT_MAX = 1_000
+# About as many as fill an object: they need not wait for the end of their day, which would make no fewer objects.
+CHUNKS_PER_FULL_OBJECT = 600
 
 
 class _Waiting(NamedTuple):
@@ -59,6 +62,8 @@ class CallMoving:
         if self._is_moved:
             self._unmoved[chunk] = _Waiting(newest_us, now_us)
             self._not_before_us = min(self._not_before_us, self._due_us(chunk))
+            if len(self._unmoved) >= CHUNKS_PER_FULL_OBJECT:
+                self._not_before_us = min(self._not_before_us, self._settled_us(chunk))
 
     def drop(self, stored: bytes | None, chunk: int, now_us: int, write: ShardWrite) -> None:
         """Note in `write` that a chunk points into an object no more, if what its frame's field held is a pointer."""
@@ -90,19 +95,33 @@ class CallMoving:
         return stored is not None and (len(stored), zlib.crc32(stored)) == (section.length, section.checksum)
 
     def _due_us(self, chunk: int) -> int:
-        newest_us, noted_us = self._unmoved[chunk]
-        return max((day_of(newest_us) + 1) * DAY_US + self._after_day_us, noted_us + self._wait_us)
+        over_us = (self._day(chunk) + 1) * DAY_US + self._after_day_us
+        return max(over_us, self._settled_us(chunk))
+
+    def _settled_us(self, chunk: int) -> int:
+        return self._unmoved[chunk].noted_us + self._wait_us
+
+    def _day(self, chunk: int) -> int:
+        return day_of(self._unmoved[chunk].newest_us)
 
     def _next_due(self, now_us: int) -> list[int]:
         """Chunks of one day, the oldest first."""
-        due = [chunk for chunk in self._unmoved if self._due_us(chunk) <= now_us]
-        if not due:
-            later = (self._due_us(chunk) for chunk in self._unmoved)
-            self._not_before_us = min(later, default=NEVER_US)
-            return []
-        days = {chunk: day_of(self._unmoved[chunk].newest_us) for chunk in due}
-        oldest = min(days.values())
-        return sorted(chunk for chunk in due if days[chunk] == oldest)[:CHUNKS_PER_OBJECT_MAX]
+        by_day: dict[int, list[int]] = {}
+        for chunk in sorted(self._unmoved):
+            by_day.setdefault(self._day(chunk), []).append(chunk)
+        later_us = [NEVER_US]
+        for _, chunks in sorted(by_day.items()):
+            due = [chunk for chunk in chunks if self._due_us(chunk) <= now_us]
+            settled = [chunk for chunk in chunks if self._settled_us(chunk) <= now_us]
+            if len(settled) >= CHUNKS_PER_FULL_OBJECT:
+                due = settled
+            if due:
+                return due[:CHUNKS_PER_OBJECT_MAX]
+            later_us.append(min(map(self._due_us, chunks)))
+            if len(chunks) >= CHUNKS_PER_FULL_OBJECT:
+                later_us.append(sorted(map(self._settled_us, chunks))[CHUNKS_PER_FULL_OBJECT - 1])
+        self._not_before_us = min(later_us)
+        return []
 
     def _begin(self, chunks: list[int]) -> None:
         contents = self._read_frames(chunks)

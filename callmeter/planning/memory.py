@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from aggregator.layout.keys import CALLS_PER_CHUNK
 from aggregator.layout.sealed import piece_s
 from aggregator.rollups.levels import LEVELS
 from aggregator.time_units import DAY_S
+from aggregator.writing.call_moving import CHUNKS_PER_FULL_OBJECT
 from aggregator.writing.limits import ShardLimits
 from callmeter.durations import format_duration
 from callmeter.planning.figures import Figures
@@ -57,7 +59,8 @@ def project_memory(calls_per_s: float, load: Load, figures: Figures) -> Memory:
     kept_s = load.retention.calls_s
     indexes_s = kept_s + DAY_S  # they go by the day
     records_bytes = calls_per_s * kept_s * figures.record_bytes_per_call
-    records = parts_left(load, figures, "records", kept_s, 0)
+    fills_object_s = CHUNKS_PER_FULL_OBJECT * CALLS_PER_CHUNK / calls_per_s
+    records = parts_left(load, figures, "records", kept_s, 0, fills_object_s)
     indexes_bytes = calls_per_s * indexes_s * figures.index_bytes_per_call
     # They are looked through once in so long as they are left where they came.
     indexes = parts_left(load, figures, "indexes", indexes_s, load.seal_after_s or 0)
@@ -85,17 +88,20 @@ class PartsLeft(NamedTuple):
     in_objects: float
 
 
-def parts_left(load: Load, figures: Figures, what: str, kept_s: float, open_s: float) -> PartsLeft:
+def parts_left(
+    load: Load, figures: Figures, what: str, kept_s: float, open_s: float, fills_object_s: float = DAY_S
+) -> PartsLeft:
     """Return what sealing and moving leave of what is kept so long. `open_s`: what is sealed together takes so long to
-    be over.
+    be over; `fills_object_s`: what is moved together takes so long to come, if not a day.
     """
     if load.seal_after_s is None:
         return PartsLeft(1.0, 0.0)
     hot = min(1.0, (load.seal_after_s + open_s) / kept_s)
     moved = 0.0
     if load.moves and what in figures.moved_share:
-        # What is of the first second of a day waits longest.
-        moved = max(0.0, 1 - (load.seal_after_s + DAY_S + ShardLimits().move_after_s) / kept_s)
+        # What is of the first second of a day, or of an object, waits longest.
+        waits_s = load.seal_after_s + min(fills_object_s, DAY_S) + ShardLimits().move_after_s
+        moved = max(0.0, 1 - waits_s / kept_s)
     in_redis = (
         hot + (1 - hot - moved) * figures.sealed_share.get(what, 1.0) + moved * figures.moved_share.get(what, 1.0)
     )

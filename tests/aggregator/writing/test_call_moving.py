@@ -14,6 +14,7 @@ from aggregator.rollups.levels import Retention
 from aggregator.store.elsewhere import Elsewhere
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_S, DAY_US, HOUR_S, SECOND_US
+from aggregator.writing import call_moving
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.object_verification import shard_objects, verify_objects
 from aggregator.writing.objects_access import AtOnce, objects_access
@@ -103,6 +104,23 @@ def test_a_late_end(client: Any, objects: FailingStore) -> None:
     assert before in {name.decode() for name in client.hkeys(KEYS.retired)}
     [five] = [call for (_, name), call in state(client, objects)["calls"].items() if name == "call-5"]
     assert five["ended_us"] == T0_US + 7 * SECOND_US
+
+
+def test_due_when_they_fill_an_object(client: Any, objects: FailingStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks that fill an object are due six hours after as many have been sealed, though their day is not over."""
+    monkeypatch.setattr(call_moving, "CHUNKS_PER_FULL_OBJECT", 3)
+    shard = open_moving(client, objects, ShardLimits(seal_after_s=0, move_after_s=6 * HOUR_S))
+    day_us = T0_US // DAY_US * DAY_US
+    for hours, moved in ((0, 0), (1, 0), (2, 0), (7, 0), (8, 3), (20, 3)):
+        now_us = day_us + hours * HOUR_S * SECOND_US
+        if hours < 4:
+            at_s = (now_us - T0_US) // SECOND_US
+            calls = [start(f"call-{hours}-{at}", at_s) for at in range(CALLS_PER_CHUNK + (hours == 2))]
+            shard.apply(calls, 10 * hours + 10, now_us, now_us, {})
+        seal_all(shard, now_us)
+        assert len(moved_chunks(client)) == moved, hours
+    assert len(objects_of_calls(client)) == 1
+    check_pointers(client, objects)
 
 
 @pytest.mark.parametrize("days", [-9, 2])

@@ -1,28 +1,56 @@
-"""What a rollup takes in Redis at each level by how many calls it counts, and a model in it with its sketches.
+"""What a call takes in Redis, unsealed, and a rollup at each level by how many calls it counts, and a model in it with
+its sketches: what `callmeter plan` reckons with.
 
-Every call is a root with an op and neither user nor run, so that VIEWS views count the same calls.
+Every call of those is a root with an op and neither user nor run, so that VIEWS views count the same calls.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 
 from aggregator.calls.event import CallEnd, CallStart, Event, UsageCounts
 from aggregator.rollups.levels import LEVELS, Level
 from aggregator.time_units import DAY_S
-from bench.measuring import Line, alone
+from bench.measuring import Line, alone, ours_at_most
+from bench.memory import events_at, fold_and_weigh
+from bench.month import last_minute
 from bench.scale import Scale, tell
+from bench.stage import Stage
 
 VIEWS = 4  # of all calls, of the op, of roots, of both
 COUNTS = (1, 10, 100, 1_000, 10_000)
 SLOTS_MAX, SLOTS_MIN = 48, 4
 CALLS_MAX = 20_000
 OPS = 1_000
+CALL_BYTES_MAX = 450
 
 Weigh = Callable[[Iterable[Event], datetime], Mapping[str, int]]
 """Bytes by purpose of what an empty Redis holds after these events; the end is the time of the fold."""
 
 
-def rollup_lines(weigh: Weigh, scale: Scale) -> Iterator[Line]:
+def run(scale: Scale) -> Iterator[Line]:
+    """Calls with their indexes first, then rollups."""
+    with Stage(broker=False) as stage:
+        weigh = partial(fold_and_weigh, stage)
+        yield from _per_call(weigh, scale.amount(200_000, 50_000))
+        yield from _rollup_lines(weigh, scale)
+
+
+def _per_call(weigh: Weigh, calls: int) -> Iterator[Line]:
+    sizes = weigh(events_at(calls, 100.0, last_minute()), last_minute())
+    yield alone("redis: per call, with all indexes", "B", [sizes["calls"] / calls], ours_at_most(CALL_BYTES_MAX))
+    indexes = sizes["indexes"] / calls
+    yield alone("redis: per call, indexes only", "B", [indexes], figure="index_bytes_per_call")
+    records = sizes["calls"] / calls - indexes
+    yield alone("redis: per call, record and id only", "B", [records], figure="record_bytes_per_call")
+    yield alone(
+        "redis: per call, rollups of all levels and views at 100/s",
+        "B",
+        [sum(sizes[level.letter] for level in LEVELS) / calls],
+    )
+
+
+def _rollup_lines(weigh: Weigh, scale: Scale) -> Iterator[Line]:
     """A line for each level and number of calls, without and with a model; and one for an entry of a directory."""
     end = datetime.now(UTC)
     for level in LEVELS:
