@@ -178,6 +178,18 @@ class ApiSettings(_Section):
         default=ByteSize(KEPT_BYTES_MAX),
         description="Memory for rows of answers, kept until what they count changes: `128MiB`, `0` for none.",
     )
+    disk_cache: Path | None = Field(
+        # Off: a directory of objects is read as fast, and not every machine has disk to spare.
+        default=None,
+        description="Directory where all processes of the api on a machine keep what they have read of a bucket "
+        "(`CALLMETER_SEGMENTS__URL`), checked whenever it is read; absent: in memory alone, 64 MiB a process.",
+    )
+    disk_cache_bytes_max: ByteSize = Field(
+        # Hours and five-minute slots of a month at 10 calls a second take half of it.
+        default=ByteSize(2**30),
+        ge=2**20,
+        description="Bytes that are kept there, and up to a twentieth more for each process: `1GiB`, `500MB`.",
+    )
     stale_s_max: int = Field(
         # An idle partition is as of one second ago; a consumer group gives those of a killed worker to another within
         # 45 s, and a rebuild hands over in seconds.

@@ -23,7 +23,7 @@ from callmeter.logs import redacted
 from callmeter.metrics.request_metrics import MeasuredApp
 from callmeter.metrics.shared_values import sharing_values
 from callmeter.metrics.work_metrics import StoreMetrics
-from callmeter.object_store import opened_store
+from callmeter.object_store import kept_on_disk, opened_store
 from callmeter.settings import Settings
 from callmeter.supervision import ProcessCounts, supervise
 
@@ -114,7 +114,7 @@ def _serve(
                 clock=wall_clock_us if fixed_now_us is None else lambda: fixed_now_us,
                 # Where the clock stands still, nothing grows old by it.
                 stale_s_max=settings.api.stale_s_max if fixed_now_us is None else 0,
-                objects=metrics.counted(opened_store(settings)),
+                objects=kept_on_disk(metrics.counted(opened_store(settings)), settings),
                 on_round_trip=metrics.note_round_trip,
             ),
             settings.log.level,

@@ -7,8 +7,9 @@ import click
 import pytest
 
 from aggregator.objects.directory_store import DirectoryStore
-from callmeter.object_store import opened_store
-from callmeter.settings import SegmentSettings, Settings
+from aggregator.objects.object_store import Span
+from callmeter.object_store import kept_on_disk, opened_store
+from callmeter.settings import ApiSettings, SegmentSettings, Settings
 
 
 def test_buckets_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,3 +38,17 @@ def test_what_a_cloud_needs_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
     with pytest.raises(click.ClickException, match=r"CALLMETER_SEGMENTS__URL=az://container: cannot be used: .*ccount"):
         opened_store(Settings(segments=SegmentSettings(url="az://container")))
+
+
+def test_kept_on_disk(tmp_path: Path) -> None:
+    """What is read is kept where the api was told to keep it, and nowhere else."""
+    url = (tmp_path / "objects").as_uri()
+    for cache in (None, tmp_path / "cache"):
+        settings = Settings(segments=SegmentSettings(url=url), api=ApiSettings(disk_cache=cache))
+        store = kept_on_disk(opened_store(settings), settings)
+        assert store is not None
+        store.put(f"of {cache is None}", b"content")
+        assert store.read(f"of {cache is None}", [Span(0, 7)]) == [b"content"]
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["cache", "objects"]
+    assert kept_on_disk(None, settings) is None
