@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from typing import Any, NamedTuple
 
-from callmeter.settings import ApiSettings
+from callmeter.serving_settings import ApiSettings
 
 ANSWER_TIMEOUT_S = 10.0
 

@@ -4,15 +4,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, InstanceOf, SecretStr
+from pydantic import AwareDatetime, BeforeValidator, ByteSize, Field, InstanceOf, SecretStr
 
 from aggregator.access.key import AccessKey
 from aggregator.calls.error_text import ERROR_BYTES_MAX
 from aggregator.rollups.levels import Retention
 from aggregator.writing.limits import ShardLimits
-from api.query.bucket_cache import KEPT_BYTES_MAX
 from callmeter import settings_values as values
 from callmeter.durations import parse_duration_s
+from callmeter.serving_settings import ApiSettings, GatewaySettings
+from callmeter.settings_section import Section as _Section
 from ingest.batch_limits import BatchLimits
 
 DURATION = BeforeValidator(values.duration_s)
@@ -21,10 +22,6 @@ DurationS = Annotated[int, DURATION]
 _BATCH, _SHARD, _KEPT = BatchLimits(), ShardLimits(), Retention()
 
 FileThere = Annotated[Path, BeforeValidator(values.file)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class KafkaSettings(_Section):
@@ -159,60 +156,6 @@ class LimitSettings(_Section):
         ge=1,
         le=1_000_000,
         description="Cells (stored rollups) a worker has at hand per partition; 1 to 40 KB each.",
-    )
-
-
-class ApiSettings(_Section):
-    """Where the answers are given."""
-
-    host: str = Field(default="127.0.0.1", min_length=1, description="Address that the api listens on.")
-    port: int = Field(default=8080, ge=0, le=65_535, description="Port that the api listens on; 0: any free one.")
-    workers: int = Field(
-        default=0, ge=0, le=64, description="Processes that answer on the port together; 0: one for each core."
-    )
-    auth: bool = Field(
-        default=True,
-        description="Ask for access keys (`callmeter keys`); `false` is allowed on loopback addresses only.",
-    )
-    kept_bytes_max: ByteSize = Field(
-        default=ByteSize(KEPT_BYTES_MAX),
-        description="Memory for rows of answers, kept until what they count changes: `128MiB`, `0` for none.",
-    )
-    disk_cache: Path | None = Field(
-        # Off: a directory of objects is read as fast, and not every machine has disk to spare.
-        default=None,
-        description="Directory where all processes of the api on a machine keep what they have read of a bucket "
-        "(`CALLMETER_SEGMENTS__URL`), checked whenever it is read; absent: in memory alone, 64 MiB a process.",
-    )
-    disk_cache_bytes_max: ByteSize = Field(
-        # Hours and five-minute slots of a month at 10 calls a second take half of it.
-        default=ByteSize(2**30),
-        ge=2**20,
-        description="Bytes that are kept there, and up to a twentieth more for each process: `1GiB`, `500MB`.",
-    )
-    stale_s_max: int = Field(
-        # An idle partition is as of one second ago; a consumer group gives those of a killed worker to another within
-        # 45 s, and a rebuild hands over in seconds.
-        default=120,
-        ge=0,
-        le=31_536_000,
-        description="Seconds that all partitions may be behind before `/ready` says no, and which; `0`: however many.",
-    )
-
-
-class GatewaySettings(_Section):
-    """Where producers send events over HTTP."""
-
-    host: str = Field(default="127.0.0.1", min_length=1, description="Address that the gateway listens on.")
-    port: int = Field(default=8090, ge=0, le=65_535, description="Port that the gateway listens on; 0: any free one.")
-    auth: bool = Field(
-        default=True,
-        description="Ask for access keys that may write; `false` is allowed on loopback addresses only. On the api's "
-        "address `CALLMETER_API__AUTH` decides.",
-    )
-    keyed_by: Literal["project", "trace"] = Field(
-        default="project",
-        description="What shares a partition. `trace` spreads a project too hot for one partition.",
     )
 
 

@@ -9,7 +9,8 @@ import pytest
 from aggregator.objects.directory_store import DirectoryStore
 from aggregator.objects.object_store import Span
 from callmeter.object_store import kept_on_disk, opened_store
-from callmeter.settings import ApiSettings, SegmentSettings, Settings
+from callmeter.serving_settings import ApiSettings
+from callmeter.settings import SegmentSettings, Settings
 
 
 def test_buckets_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
