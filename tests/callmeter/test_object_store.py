@@ -42,7 +42,7 @@ def test_what_a_cloud_needs_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_kept_on_disk(tmp_path: Path) -> None:
-    """What is read is kept where the api was told to keep it, and nowhere else."""
+    """Parts that are read are kept where the api was told to keep them, and nowhere else."""
     url = (tmp_path / "objects").as_uri()
     for cache in (None, tmp_path / "cache"):
         settings = Settings(segments=SegmentSettings(url=url), api=ApiSettings(disk_cache=cache))

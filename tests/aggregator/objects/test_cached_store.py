@@ -55,7 +55,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def test_read_once_a_machine(store: CountingStore, tmp_path: Path) -> None:
-    """What one process has read no other one asks the store for; what is missing is asked for alone."""
+    """No process asks the store for what another one has read; what is missing is asked for alone."""
     assert cached(store, tmp_path).read("a", [ONE]) == [part(ONE)]
     other = cached(store, tmp_path)
     assert other.read("a", [OTHER, ONE]) == [part(OTHER), part(ONE)]
@@ -65,7 +65,7 @@ def test_read_once_a_machine(store: CountingStore, tmp_path: Path) -> None:
 
 
 def test_another_store(store: CountingStore, tmp_path: Path) -> None:
-    """What was read of one store is not taken for what is in another under the same name."""
+    """Nothing that was read of one store is taken for what is in another under the same name."""
     cached(store, tmp_path).read("a", [ONE])
     other = DirectoryStore(tmp_path / "others")
     with pytest.raises(ObjectMissing):
@@ -95,7 +95,7 @@ def test_under_the_name_of_another(store: CountingStore, tmp_path: Path) -> None
 
 
 def test_bounded(store: CountingStore, tmp_path: Path) -> None:
-    """Those that were of use last stay, and all of it, with what a killed process left, stays about within it."""
+    """Entries that were of use last stay; all, with what a killed process left, is within the bound or a little more."""
     process = cached(store, tmp_path, bytes_max=4_000)
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / ".unfinished-of-a-killed-process").write_bytes(b"x" * 1_000)
@@ -157,7 +157,7 @@ def test_all_else_is_the_store(store: CountingStore, tmp_path: Path) -> None:
 
 
 def test_a_bucket_that_is_away(s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was read of a bucket is there while it cannot be reached; the rest is not."""
+    """Parts that were read of a bucket are there while it cannot be reached; the rest is not."""
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     url = f"{s3_server.url}/{tmp_path.name}"
