@@ -95,7 +95,7 @@ def test_under_the_name_of_another(store: CountingStore, tmp_path: Path) -> None
 
 
 def test_bounded(store: CountingStore, tmp_path: Path) -> None:
-    """Entries that were of use last stay; all, with what a killed process left, is within the bound or a little more."""
+    """Entries that were of use last stay; all, with what a killed process left, is about within it."""
     process = cached(store, tmp_path, bytes_max=4_000)
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / ".unfinished-of-a-killed-process").write_bytes(b"x" * 1_000)
