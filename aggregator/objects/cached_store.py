@@ -9,7 +9,6 @@ import logging
 import os
 import secrets
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from hashlib import blake2b
@@ -25,8 +24,6 @@ _UNFINISHED_PREFIX = ".unfinished-"
 _LOOKS_PER_BOUND = 20
 # Of the bound, what is left where there is more.
 _LEFT_OF_TEN = 9
-# When an entry was last of use is noted no more often than this: it takes about as long as to read one.
-_NOTED_EVERY_S = 3_600
 
 
 class CachedStore:
@@ -75,12 +72,11 @@ class CachedStore:
         of = self._of(name, span)
         try:
             with (self._directory / _file_name(of)).open("rb") as file:
-                stored, status = file.read(), os.fstat(file.fileno())
+                stored = file.read()
                 content = stored[_DIGEST_BYTES:]
                 if stored[:_DIGEST_BYTES] != _digest(of, content):
                     return None
-                if time.time() - status.st_mtime > _NOTED_EVERY_S:
-                    os.utime(file.fileno())
+                os.utime(file.fileno())  # it was of use now
                 return content
         except FileNotFoundError:
             return None
