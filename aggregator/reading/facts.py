@@ -26,8 +26,8 @@ from aggregator.time_units import MINUTE_US
 # Of one answer, whether they pass its filter or not: a month at 10 calls a second. Some 20 to 60 s of one processor, in
 # portions, and each call is read from Redis or an object; who asks for more asks for a shorter window.
 CALLS_LOOKED_AT_MAX = 30_000_000
-# Chunks of one portion, each of 256 calls: 300 KB of frames, or 2 MB of what is not sealed, some 10 ms off the loop.
-CHUNKS_PER_PORTION = 40
+# Chunks of one portion, each of 512 calls: 300 KB of frames, or 2 MB of what is not sealed, some 10 ms off the loop.
+CHUNKS_PER_PORTION = 20
 # Calls whose numbers are at hand at once, some 100 bytes each; chunks at their edges are read twice.
 NUMBERS_AT_ONCE = 50_000
 # Minutes whose postings are looked up at once.

@@ -138,7 +138,7 @@ async def _selected_views(
         except NotKept:
             left.append((shard, day))
     many = [one for one in found if slots_of[one.day] * len(one.views) > FEW_FIELDS_MAX]
-    calls = await _calls_of_days(reader, many) if many else {}
+    calls = await calls_of_days(reader, [(one.shard, one.day) for one in many]) if many else {}
     dearer = {(one.shard, one.day) for one in many if calls[one.shard, one.day] < slots_of[one.day] * len(one.views)}
     return [one for one in found if one[:2] not in dearer], left + sorted(dearer, key=pairs.index)
 
@@ -167,20 +167,16 @@ async def _directories(
         at = until
 
 
-async def _calls_of_days(reader: StoreReader, days: Sequence[_Selected]) -> dict[ShardDay, int]:
+async def calls_of_days(reader: StoreReader, days: Sequence[ShardDay]) -> dict[ShardDay, int]:
     """How many calls each of these days has, whatever their values."""
     slots = range(HOURS.block_slots)
-    counted = Merged(len(days))
+    counted, places = Merged(len(days)), [place_of(slot, ALL_CALLS) for slot in slots]
     wanted = [
-        (
-            one.shard.keys.rollups(one.shard.project, HOURS, one.day),
-            [place_of(slot, ALL_CALLS) for slot in slots],
-            [at] * len(slots),
-        )
-        for at, one in enumerate(days)
+        (shard.keys.rollups(shard.project, HOURS, day), places, [at] * len(slots))
+        for at, (shard, day) in enumerate(days)
     ]
     await add_cells(reader, wanted, counted, latency_values=False, usage_values=False)
-    return {(one.shard, one.day): calls for one, calls in zip(days, counted.calls, strict=True)}
+    return dict(zip(days, counted.calls, strict=True))
 
 
 async def read_directories(

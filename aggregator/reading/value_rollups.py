@@ -6,15 +6,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from aggregator.reading.cells import CellsOfBuckets, add_cells
-from aggregator.reading.rollups import VIEWS_READ_MAX, LevelBlock, TooMuchToRead, read_directories
-from aggregator.rollups.accumulator import Merged
+from aggregator.reading.rollups import (
+    FEW_FIELDS_MAX,
+    FIELDS_IN_A_TURN_MAX,
+    VIEWS_COMPARED_MAX,
+    GiveWay,
+    LevelBlock,
+    ShardDay,
+    TooMuchToRead,
+    calls_of_days,
+    read_directories,
+)
+from aggregator.rollups.accumulator import COMPACT_BYTES_MIN, Merged
 from aggregator.rollups.cell import place_of
 from aggregator.rollups.view_values import DimensionValue, views_by_value
-from aggregator.rollups.views import ALL_CALLS, ROOT, ViewDirectory, ViewFilter, fields_to_select, select
+from aggregator.rollups.views import ALL_CALLS, ROOT, NotKept, ViewDirectory, ViewFilter, fields_to_select, select
 from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 
-# 2,000 values (CALLMETER_LIMITS__VIEWS) in every hour of a month: some two seconds, in pieces.
-VALUE_FIELDS_READ_MAX = 1_500_000
+# Of one answer, in pieces: 2,000 values (CALLMETER_LIMITS__VIEWS) in every hour of a month are two seconds.
+VALUE_FIELDS_READ_MAX = 20_000_000
 # Fields of one round trip (more where one slot has more): at most 40 ms of the event loop where all of them are there.
 FIELDS_PER_PIECE = 8_000
 # Views of directories that are taken in at once: some 20 ms of the event loop.
@@ -63,41 +73,58 @@ async def read_value_rollups(
     dimension: int,
     latency_values: bool,
     usage_values: bool,
-) -> list[ValueRollups]:
+    give_way: GiveWay,
+) -> tuple[list[ValueRollups], list[ShardDay]]:
     """The rollups of each part's slots by values of a dimension (OP, ROOT, USER, RUN, MODEL, ERROR), for a filter's
-    calls; the parts have their values in common.
+    calls; and days of which nothing was read, as `read_rollups` leaves them. The parts have their values in common.
 
     Calls without a value count in the total alone. `latency_values`, `usage_values`: whether percentiles of these are
-    needed. Raises NotKept, and TooMuchToRead.
+    needed. Raises TooMuchToRead.
     """
-    days = sorted({block.day for part in parts for block in part})
-    pairs = [(shard, day) for shard in project.shards for day in days]
+    slots_of = Counter[int]()
+    for part in parts:
+        for block, within in part.items():
+            slots_of[block.day] += len(within)
+    pairs = [(shard, day) for shard in project.shards for day in sorted(slots_of)]
     buckets: dict[DimensionValue, int] = {}
     views = await _views(reader, pairs, wanted, dimension, buckets)
+    many = [pair for pair, of_pair in views.items() if of_pair and slots_of[pair[1]] * len(of_pair) > FEW_FIELDS_MAX]
+    for pair, calls in (await calls_of_days(reader, many) if many else {}).items():
+        if calls < slots_of[pair[1]] * len(views[pair] or ()):
+            views[pair] = None
+    left = [pair for pair, of_pair in views.items() if of_pair is None]
+    there = {pair: of_pair for pair, of_pair in views.items() if of_pair is not None}
     if len(buckets) > VALUES_READ_MAX:
         raise TooMuchToRead(f"the window has more than {VALUES_READ_MAX:,} values")
-    _check_size(parts, pairs, views)
+    _check_size(parts, there)
     found: list[ValueRollups] = []
     for part in parts:
-        merged = Merged(1 + len(buckets), wanted.roots_only)
-        for pieces in _round_trips(part, pairs, views):
+        merged, fields_read = Merged(1 + len(buckets), wanted.roots_only), 0
+        for pieces in _round_trips(part, there):
             await add_cells(reader, _cells_of(pieces), merged, latency_values, usage_values)
             merged.condense()
+            if merged.size_bytes > COMPACT_BYTES_MIN:  # which takes a second
+                await asyncio.to_thread(merged.compact)
+            fields_read += sum(len(piece.slots) * len(piece.views) for piece in pieces)
+            if fields_read > FIELDS_IN_A_TURN_MAX:
+                await give_way()
+                fields_read = 0
         found.append(ValueRollups(list(buckets), merged))
-    return found
+    return found, left
 
 
 DayViews = Sequence[tuple[ProjectShard, int, Sequence[int]]]
-"""By shard and day (since 1970), the numbers of views whose calls together are those of a filter."""
+"""By shard and day (since 1970), the numbers of views whose calls together are those of a filter, or more."""
 
 
 async def views_of_days(
     reader: StoreReader, project: OpenedProject, days: Sequence[int], wanted: ViewFilter
 ) -> DayViews:
-    """The views of a filter's calls. Raises NotKept, and TooMuchToRead."""
+    """The views of a filter's calls; where not all of these are kept, the view of all calls. Raises TooMuchToRead."""
     pairs = [(shard, day) for shard in project.shards for day in days]
     found = await _views(reader, pairs, wanted, 0, {})
-    return [(*pair, [number for number, _ in views]) for pair, views in zip(pairs, found, strict=True)]
+    all_calls = [(ALL_CALLS, TOTAL)]
+    return [(*pair, [number for number, _ in (all_calls if views is None else views)]) for pair, views in found.items()]
 
 
 async def read_slots(
@@ -105,72 +132,70 @@ async def read_slots(
 ) -> None:
     """Merge the cells of these views, each slot into its bucket, but no values of percentiles. Raises TooMuchToRead."""
     wanted = {block: list(within) for block, within in slots.items()}
-    pairs = [(shard, day) for shard, day, _ in views]
-    of_total = [[(number, TOTAL) for number in numbers] for _, _, numbers in views]
-    _check_size([wanted], pairs, of_total)
-    for pieces in _round_trips(wanted, pairs, of_total):
+    of_total = {(shard, day): [(number, TOTAL) for number in numbers] for shard, day, numbers in views}
+    _check_size([wanted], of_total)
+    for pieces in _round_trips(wanted, of_total):
         await add_cells(reader, _cells_of(pieces, slots), into, latency_values=False, usage_values=False)
         into.condense()
 
 
 async def _views(
     reader: StoreReader,
-    pairs: Sequence[tuple[ProjectShard, int]],
+    pairs: Sequence[ShardDay],
     wanted: ViewFilter,
     dimension: int,
     buckets: dict[DimensionValue, int],
-) -> list[_Views]:
-    """Return the views to read, by shard and day; values that are new get the next bucket."""
+) -> dict[ShardDay, _Views | None]:
+    """Return the views to read of each of the days, None where not all of them are kept; values that are new get the
+    next bucket.
+    """
     if not dimension and not wanted.dimensions:
-        return [[(ALL_CALLS, TOTAL)] for _ in pairs]
+        return {pair: [(ALL_CALLS, TOTAL)] for pair in pairs}
     keys = [shard.keys.views(shard.project, day) for shard, day in pairs]
+    found: list[_Views | None] = []
     if dimension == ROOT and not wanted.dimensions:  # one view, whatever else a directory holds
         stored = await read_directories(reader, keys, fields_to_select(ViewFilter(roots_only=True)))
-        return [_views_of(ViewDirectory(fields), wanted, dimension, buckets) for fields in stored]
+        found = [_views_of(ViewDirectory(fields), wanted, dimension, buckets) for fields in stored]
+        return dict(zip(pairs, found, strict=True))
     sizes = await reader.fetch([("HLEN", key) for key in keys])
-    if sum(sizes) > VIEWS_READ_MAX:
-        raise TooMuchToRead(f"the window has more than {VIEWS_READ_MAX:,} views to look through")
-    found: list[_Views] = []
+    if sum(sizes) > VIEWS_COMPARED_MAX:
+        raise TooMuchToRead(f"the window has more than {VIEWS_COMPARED_MAX:,} views to look through")
     for some in _batches(keys, sizes, VIEWS_PER_PIECE):
-        for fields in await read_directories(reader, some, None):
+        for fields in await reader.fetch([("HGETALL", key) for key in some]):
             found.append(_views_of(ViewDirectory(fields), wanted, dimension, buckets))
         await asyncio.sleep(0)  # others' answers
-    return found
+    return dict(zip(pairs, found, strict=True))
 
 
 def _views_of(
     directory: ViewDirectory, wanted: ViewFilter, dimension: int, buckets: dict[DimensionValue, int]
-) -> _Views:
-    views = [(number, TOTAL) for number in select(directory, wanted)]
-    if dimension:
-        for value, numbers in views_by_value(directory, wanted, dimension).items():
-            bucket = buckets.setdefault(value, 1 + len(buckets))
-            views += [(number, bucket) for number in numbers]
+) -> _Views | None:
+    try:
+        views = [(number, TOTAL) for number in select(directory, wanted)]
+        by_value = views_by_value(directory, wanted, dimension) if dimension else {}
+    except NotKept:
+        return None
+    for value, numbers in by_value.items():
+        bucket = buckets.setdefault(value, 1 + len(buckets))
+        views += [(number, bucket) for number in numbers]
     return views
 
 
-def _check_size(
-    parts: Sequence[SlotsOfBlocks], pairs: Sequence[tuple[ProjectShard, int]], found: Sequence[_Views]
-) -> None:
+def _check_size(parts: Sequence[SlotsOfBlocks], found: Mapping[ShardDay, _Views]) -> None:
     """Raises TooMuchToRead where all parts together are."""
     slots_of_days = Counter[int]()
     for part in parts:
         for block, within in part.items():
             slots_of_days[block.day] += len(within)
-    if (
-        sum(slots_of_days[day] * len(views) for (_, day), views in zip(pairs, found, strict=True))
-        > VALUE_FIELDS_READ_MAX
-    ):
+    if sum(slots_of_days[day] * len(views) for (_, day), views in found.items()) > VALUE_FIELDS_READ_MAX:
         raise TooMuchToRead(f"the answer needs more than {VALUE_FIELDS_READ_MAX:,} rollups")
 
 
-def _round_trips(
-    slots: SlotsOfBlocks, pairs: Sequence[tuple[ProjectShard, int]], found: Sequence[_Views]
-) -> Iterator[list[_Piece]]:
+def _round_trips(slots: SlotsOfBlocks, found: Mapping[ShardDay, _Views]) -> Iterator[list[_Piece]]:
     """Yield what is read at once."""
     pieces = [
         _Piece(shard, block, within[at : at + at_once], views)
-        for (shard, day), views in zip(pairs, found, strict=True)
+        for (shard, day), views in found.items()
         if views
         for at_once in [max(1, FIELDS_PER_PIECE // len(views))]
         for block, within in slots.items()

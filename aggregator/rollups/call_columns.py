@@ -12,13 +12,14 @@ from aggregator.rollups.totals import Integers
 
 NO_LATENCY = -1
 NO_BUCKET = -1
-OP_NAME, USER_ID, RUN_ID, ERROR, MODEL = range(5)
+OP_NAME, USER_ID, RUN_ID, ERROR_TEXT, MODEL_NAMED = range(5)
 """The rows of a CallColumns' `texts`."""
 
 
 class CallColumns(NamedTuple):
     """Started calls, a place for each. `texts`: places in `names`, shape (5, n); see OP_NAME.
 
+    `belong_models`, places in `names`: the models that each of `belong_calls`, which have ended, belongs to.
     Usage is of ended calls alone, rows in any order: of which call each is, of which model (a place in `names`), and
     its numbers; `large`: those of which a number is too large to be packed.
     """
@@ -30,6 +31,8 @@ class CallColumns(NamedTuple):
     has_failed: NDArray[np.bool_]
     is_stated: NDArray[np.bool_]
     texts: Integers
+    belong_calls: Integers
+    belong_models: Integers
     usage_calls: Integers
     usage_models: Integers
     usage_rows: PackedRows

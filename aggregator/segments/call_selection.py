@@ -1,6 +1,7 @@
 """Calls of frames, and others, selected and gathered as columns: no record is made of what is only counted."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from aggregator.calls.call import Call
 from aggregator.calls.usage_vector import Usage
-from aggregator.rollups.call_columns import NO_LATENCY, CallColumns
+from aggregator.rollups.call_columns import MODEL_NAMED, NO_LATENCY, CallColumns
 from aggregator.rollups.series import PackedRows, Row, pack_usage, pack_vectors, unpack_packed, usage_row
 from aggregator.rollups.views import ViewFilter, matches_any
 from aggregator.segments.call_frame import unpack_calls
@@ -42,6 +43,7 @@ class WantedCalls(NamedTuple):
     """Which calls: of a project, that began in `[start_us, end_us)`, with the values that are asked for.
 
     `usage`: whether their usage is wanted; `trees`: that of roots with all that is below them instead of their own.
+    `models`: whether the models are wanted that each belongs to.
     """
 
     project: int
@@ -50,6 +52,7 @@ class WantedCalls(NamedTuple):
     views: ViewFilter
     usage: bool
     trees: bool
+    models: bool = False
 
 
 class _Part(NamedTuple):
@@ -59,6 +62,8 @@ class _Part(NamedTuple):
     took: Integers
     flags: Integers
     texts: Integers
+    belong_calls: Integers
+    belong_models: Integers
     usage_calls: Integers
     usage_models: Integers
     usage_rows: PackedRows
@@ -73,13 +78,12 @@ class CallSelection:
         self._large: list[tuple[int, int, Row]] = []
         self._count = 0
         self._places: dict[str | None, int] = {}
-        views = wanted.views
-        self._tests: list[_Test | None] = [
-            None
-            if views.op_names is None
-            else _Test(lambda name: name is not None and matches_any(name, views.op_names or ())),
-            None if views.user_ids is None else _Test(frozenset(views.user_ids).__contains__),
-            None if views.run_ids is None else _Test(frozenset(views.run_ids).__contains__),
+        op_names, _, user_ids, run_ids = wanted.views
+        # Of a text it is found out once whether it passes.
+        self._tests: list[Callable[[str | None], bool] | None] = [
+            None if op_names is None else cache(lambda name: name is not None and matches_any(name, op_names)),
+            None if user_ids is None else frozenset(user_ids).__contains__,
+            None if run_ids is None else frozenset(run_ids).__contains__,
         ]
 
     def add_frame(self, packed: bytes, but_not: Collection[int]) -> None:
@@ -114,13 +118,14 @@ class CallSelection:
             _integers(latencies),
             _integers(flags),
             _integers(texts).T,
-            *self._usage_of(dict(enumerate(map(self._counted, found)))),
+            self._models_of(found),
+            self._usage_of(dict(enumerate(map(self._counted, found)))),
         )
 
     def columns(self) -> CallColumns:
         """Return all that was taken in."""
         parts = self._parts or [_NOTHING]
-        started_us, latency_ms, flags, texts, calls, models, rows = (
+        started_us, latency_ms, flags, texts, belong_calls, belong_models, calls, models, rows = (
             np.concatenate(column, axis=-1) for column in zip(*parts, strict=True)
         )
         return CallColumns(
@@ -131,6 +136,8 @@ class CallSelection:
             flags & FAILED != 0,
             flags & STATES != 0,
             texts,
+            belong_calls,
+            belong_models,
             calls,
             models,
             rows,
@@ -154,14 +161,17 @@ class CallSelection:
         latency_ms = (started_us + ours[TOOK]) // MS_US - started_us // MS_US
         latency_ms[~is_ended | (latency_ms < 0)] = NO_LATENCY
         places = _integers([self._place(text) for text in frame.texts])
-        usage = self._no_usage()
+        texts = places[ours[FIRST_TEXT : FIRST_TEXT + len(TEXTS)]]
+        belonging, usage = _NO_MODELS, _NO_USAGE
+        if self._wanted.models:
+            belonging = self._model_columns(frame, table, is_in, flags, texts[MODEL_NAMED])
         if self._wanted.trees and self._wanted.usage:
             numbers = ours[NUMBER].tolist()
             calls = unpack_calls(packed, set(numbers))
             usage = self._usage_of({at: self._counted(calls[number]) for at, number in enumerate(numbers)})
         elif self._wanted.usage:
             usage = self._usage_columns(frame, table[ROWS], is_in, is_ended)
-        self._add(started_us, latency_ms, flags, places[ours[FIRST_TEXT : FIRST_TEXT + len(TEXTS)]], *usage)
+        self._add(started_us, latency_ms, flags, texts, belonging, usage)
 
     def _are_wanted(self, frame: CallTable, table: Integers) -> NDArray[np.bool_]:
         """Say of each record that a frame holds as columns whether it is wanted."""
@@ -172,7 +182,7 @@ class CallSelection:
             is_in &= table[FLAGS] & PARENT == 0
         for at, test in enumerate(self._tests):
             if test is not None:
-                passes = np.array([test.passes(text) for text in frame.texts], dtype=np.bool_)
+                passes = np.array([test(text) for text in frame.texts], dtype=np.bool_)
                 is_in &= passes[table[FIRST_TEXT + at]]
         return is_in
 
@@ -184,7 +194,7 @@ class CallSelection:
             and wanted.start_us <= call.started_us < wanted.end_us
             and (call.parent is None or not wanted.views.roots_only)
             and all(
-                test is None or test.passes(text)
+                test is None or test(text)
                 for test, text in zip(self._tests, (call.op_name, call.user_id, call.run_id), strict=True)
             )
         )
@@ -211,15 +221,21 @@ class CallSelection:
                     rows.append(packed)
         return _integers(calls), _integers(models), unpack_packed(b"".join(rows))
 
-    def _usage_columns(
+    def _vectors(
         self, frame: CallTable, sizes: Integers, is_in: NDArray[np.bool_], is_ended: NDArray[np.bool_]
-    ) -> tuple[Integers, Integers, PackedRows]:
-        """Return the rows of those calls of a frame that have ended, of those that are in."""
+    ) -> tuple[Integers, Integers, Integers]:
+        """Return the call, the model and the vector of each row of those that are in and have ended."""
         of_ended = is_in.copy()
         of_ended[is_in] = is_ended
         of_rows, vectors = unpack_vectors(frame.usage, sizes, of_ended)
         models = _integers([self._place(model) for model in frame.usage.models])[of_rows]
-        calls = np.repeat(is_ended.nonzero()[0], sizes[of_ended])
+        return np.repeat(is_ended.nonzero()[0], sizes[of_ended]), models, vectors
+
+    def _usage_columns(
+        self, frame: CallTable, sizes: Integers, is_in: NDArray[np.bool_], is_ended: NDArray[np.bool_]
+    ) -> tuple[Integers, Integers, PackedRows]:
+        """Return the rows of those calls of a frame that have ended, of those that are in."""
+        calls, models, vectors = self._vectors(frame, sizes, is_in, is_ended)
         rows, are_large = pack_vectors(vectors)
         for at in are_large.nonzero()[0].tolist():
             self._large.append((self._count + int(calls[at]), int(models[at]), usage_row(vectors[at].tolist())))
@@ -227,8 +243,25 @@ class CallSelection:
             (calls, models, rows) if not are_large.any() else (calls[~are_large], models[~are_large], rows[~are_large])
         )
 
-    def _no_usage(self) -> tuple[Integers, Integers, PackedRows]:
-        return _integers([]), _integers([]), unpack_packed(b"")
+    def _models_of(self, calls: Sequence[Call]) -> tuple[Integers, Integers]:
+        """Return the models that ended calls belong to, each with the place of the call."""
+        found = [
+            (at, self._place(model))
+            for at, call in enumerate(calls if self._wanted.models else ())
+            if call.is_ended
+            for model in call.models
+        ]
+        return tuple(_integers(found).T) if found else _NO_MODELS
+
+    def _model_columns(
+        self, frame: CallTable, table: Integers, is_in: NDArray[np.bool_], flags: Integers, named: Integers
+    ) -> tuple[Integers, Integers]:
+        """Return the same of the calls of a frame; `named`: the places of the models that their starts named."""
+        is_ended, sizes = flags & ENDED != 0, table[ROWS]
+        calls, models, _ = self._vectors(frame, sizes, is_in, is_ended)
+        is_named = is_ended & (flags & (FAILED | STATES) == FAILED) & (sizes[is_in] == 0)
+        is_named &= named != self._place(None)
+        return np.append(calls, is_named.nonzero()[0]), np.append(models, named[is_named])
 
     def _add(
         self,
@@ -236,34 +269,23 @@ class CallSelection:
         latency_ms: Integers,
         flags: Integers,
         texts: Integers,
-        usage_calls: Integers,
-        usage_models: Integers,
-        usage_rows: PackedRows,
+        belonging: tuple[Integers, Integers],
+        usage: tuple[Integers, Integers, PackedRows],
     ) -> None:
-        usage_calls = usage_calls + self._count
-        self._parts.append(_Part(started_us, latency_ms, flags, texts, usage_calls, usage_models, usage_rows))
+        (belong_calls, belong_models), (usage_calls, usage_models, rows) = belonging, usage
+        places = belong_calls + self._count, belong_models, usage_calls + self._count, usage_models
+        self._parts.append(_Part(started_us, latency_ms, flags, texts, *places, rows))
         self._count += len(started_us)
 
     def _place(self, text: str | None) -> int:
         return self._places.setdefault(text, len(self._places))
 
 
-class _Test:
-    """Whether a text passes, found out once of each."""
-
-    def __init__(self, passes: Callable[[str | None], bool]) -> None:
-        self._passes = passes
-        self._known: dict[str | None, bool] = {}
-
-    def passes(self, text: str | None) -> bool:
-        known = self._known.get(text)
-        if known is None:
-            known = self._known[text] = self._passes(text)
-        return known
-
-
 def _integers(values: Sequence[object]) -> Integers:
     return np.array(values, dtype=np.int64)
 
 
-_NOTHING = _Part(*(_integers([]),) * 3, _integers([[]] * len(TEXTS)), *(_integers([]),) * 2, unpack_packed(b""))
+_NO_MODELS = _integers([]), _integers([])
+_NO_ROWS = unpack_packed(b"")
+_NO_USAGE = *_NO_MODELS, _NO_ROWS
+_NOTHING = _Part(*(_integers([]),) * 3, _integers([[]] * len(TEXTS)), *_NO_MODELS, *_NO_MODELS, _NO_ROWS)

@@ -19,6 +19,7 @@ from api.query.bucket_cache import KEPT_BYTES_MAX, KeptBuckets
 from api.query.change_notices import Mark
 from api.query.examples_answer import Link, answer_examples, no_link
 from api.query.examples_question import ExamplesQuestion
+from api.query.fact_reading import facts_of
 from api.query.projects_answer import ProjectsQuestion, answer_projects
 from api.query.questions import StatsQuestion, TraceUsageQuestion, UsageQuestion
 from api.query.shared_work import SharedWork
@@ -106,7 +107,7 @@ class StoreAnswers:
             return self._answer(
                 question.project_id,
                 lambda project: answer_breakdown(
-                    self._parts_of(project), question, latest_us, self._retention_of(project)
+                    self._parts_of(project, latest_us), question, latest_us, self._retention_of(project)
                 ),
             )
 
@@ -132,7 +133,7 @@ class StoreAnswers:
             return self._answer(
                 question.project_id,
                 lambda project: answer_values(
-                    self._parts_of(project), question, latest_us, self._retention_of(project)
+                    self._parts_of(project, latest_us), question, latest_us, self._retention_of(project)
                 ),
             )
 
@@ -159,8 +160,9 @@ class StoreAnswers:
         except (*RedisAway, UnknownLayout) as away:
             _away(away)
 
-    def _parts_of(self, project: OpenedProject) -> BreakdownSource:
-        return BreakdownSource(self._reader, project, self._parts, self._turns)
+    def _parts_of(self, project: OpenedProject, now_us: int) -> BreakdownSource:
+        facts = facts_of(self._reader, now_us, self._retention_of(project))
+        return BreakdownSource(self._reader, project, self._parts, self._turns, facts)
 
     def _retention_of(self, project: OpenedProject) -> Retention:
         """Return what the workers keep, by their own word; what this api was told where they have not said so."""

@@ -5,7 +5,6 @@ the last minutes have changed, and only these are read. Windows that end togethe
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -15,13 +14,17 @@ from aggregator.reading.rollups import LevelBlock, Slots
 from aggregator.reading.slot_versions import Versions, fingerprint, read_versions
 from aggregator.reading.value_rollups import TOTAL, SlotsOfBlocks, ValueRollups, read_value_rollups
 from aggregator.rollups.accumulator import Merged
+from aggregator.rollups.call_columns import ValuesWanted
 from aggregator.rollups.view_values import DimensionValue
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.time_units import DAY_S
 from api.query.breakdown_question import VIEW_DIMENSIONS, BreakdownQuestion
 from api.query.call_filters import view_filter
+from api.query.fact_reading import Facts
+from api.query.fact_values import count_values
 from api.query.kept_by_version import KeptByVersion
-from api.query.turns import Turns
+from api.query.read_cost import CHEAP_CALLS_MAX
+from api.query.turns import Turn, Turns
 
 # A part of twenty ops in a day takes some 20 KB.
 KEPT_BYTES_MAX = 64 * 2**20
@@ -58,6 +61,7 @@ class BreakdownSource(NamedTuple):
     project: OpenedProject
     kept: KeptParts
     turns: Turns
+    facts: Facts
 
 
 class _Read(NamedTuple):
@@ -71,11 +75,13 @@ async def read_parts(
     """The rollups of each window's slots, of which no two windows have any in common, all of one instant: what has
     changed while it was read is read again, unless that is expensive or it changes again and again.
 
-    Raises NotKept, TooMuchToRead and StateLost.
+    Raises NotKept where calls do not reach as far back as a day of which not all views are kept; TooMuchToRead and
+    StateLost.
     """
     parts = [slots for window in windows for slots in window]
     if sum(len(slots.within) for slots in parts) <= SLOTS_WITHOUT_KEEPING_MAX:
-        return await _rollups(source, question, [_by_block(window) for window in windows])
+        async with source.turns.turn(at_once=False) as turn:
+            return await _rollups(source, question, [_by_block(window) for window in windows], turn)
     asked = _digest(question)
     keys = {slots: PartKey(asked, slots.block, slots.within.start, slots.within.stop) for slots in parts}
     read: dict[Slots, _Read] = {}
@@ -92,10 +98,10 @@ async def read_parts(
             else:
                 fresh.append(slots)
         is_costly = sum(len(slots.within) * slots.block.level.slot_s for slots in fresh) > CHEAP_SPAN_S_MAX
-        if not fresh or (attempt and is_costly):
+        if not fresh or (attempt and (is_costly or source.facts.budget.looked_at > CHEAP_CALLS_MAX)):
             break
-        async with source.turns.turn() if is_costly else nullcontext():
-            found = await _rollups(source, question, [_by_block([slots]) for slots in fresh])
+        async with source.turns.turn(is_costly) as turn:
+            found = await _rollups(source, question, [_by_block([slots]) for slots in fresh], turn)
         before, versions = versions, await _versions(source, parts)
         for slots, rollups in zip(fresh, found, strict=True):
             was = fingerprint([slots], before)
@@ -128,21 +134,20 @@ def summed(parts: Sequence[ValueRollups], question: BreakdownQuestion) -> ValueR
 
 
 async def _rollups(
-    source: BreakdownSource, question: BreakdownQuestion, parts: Sequence[SlotsOfBlocks]
+    source: BreakdownSource, question: BreakdownQuestion, parts: Sequence[SlotsOfBlocks], turn: Turn
 ) -> list[ValueRollups]:
-    return await read_value_rollups(
-        source.reader,
-        source.project,
-        parts,
-        view_filter(question.filter),
-        VIEW_DIMENSIONS[question.dimension],
-        *_values_wanted(question),
-    )
+    wanted, dimension = view_filter(question.filter), VIEW_DIMENSIONS[question.dimension]
+    values = _values_wanted(question)
+    found, left = await read_value_rollups(source.reader, source.project, parts, wanted, dimension, *values, turn.next)
+    if left:
+        for at, part in enumerate(parts):
+            found[at] = await count_values(source.facts, part, left, wanted, dimension, found[at], values, turn.next)
+    return found
 
 
-def _values_wanted(question: BreakdownQuestion) -> tuple[bool, bool]:
+def _values_wanted(question: BreakdownQuestion) -> ValuesWanted:
     """Whether percentiles of latency, and of usage, are asked."""
-    return (
+    return ValuesWanted(
         any(metric.metric == "latency_ms" and metric.percentiles for metric in question.call_metrics),
         any(metric.percentiles for metric in question.usage_metrics),
     )

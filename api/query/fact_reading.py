@@ -11,6 +11,7 @@ from aggregator.reading.facts import CallBudget, GiveWay, count_facts
 from aggregator.reading.rollups import ShardDay, Wanted
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.call_columns import NO_BUCKET, CallColumns, ValuesWanted, count_columns
+from aggregator.rollups.levels import Retention
 from aggregator.rollups.totals import Integers
 from aggregator.rollups.views import NotKept, ViewFilter
 from aggregator.segments.call_selection import WantedCalls
@@ -23,6 +24,11 @@ class Facts(NamedTuple):
     reader: StoreReader
     reach_us: int
     budget: CallBudget
+
+
+def facts_of(reader: StoreReader, now_us: int, retention: Retention) -> Facts:
+    """The calls that are kept, for one answer."""
+    return Facts(reader, retention.calls_reach_us(now_us), CallBudget())
 
 
 class Span(NamedTuple):
@@ -59,16 +65,19 @@ async def count_spans(
     with_usage: bool,
     give_way: GiveWay,
     count: Callable[[CallColumns, Integers], None] | None = None,
+    with_models: bool = False,
 ) -> None:
-    """Count the calls of a filter in the buckets of their spans, or let `count` do it, in a thread.
+    """Count the calls of a filter in the buckets of their spans, or let `count` do it, in a thread, of columns with the
+    models that they belong to if so wanted.
 
     Raises NotKept where calls do not reach so far back, TooMuchToRead, StateLost, and DamagedCalls.
     """
-    if any(of_shard and of_shard[0].start_us < facts.reach_us for of_shard in spans.values()):
+    spans = {shard: of_shard for shard, of_shard in spans.items() if of_shard}
+    if any(of_shard[0].start_us < facts.reach_us for of_shard in spans.values()):
         raise NotKept(facts.reach_us)
     for shard, of_shard in spans.items():
         counting = _Counting(of_shard, count or partial(count_columns, into=into, values=values), into)
-        wanted = WantedCalls(shard.project, 0, 0, views, with_usage, into.trees)
+        wanted = WantedCalls(shard.project, 0, 0, views, with_usage, into.trees, with_models)
         await count_facts(facts.reader, shard, _windows(of_shard), wanted, counting.add, facts.budget, give_way)
 
 

@@ -5,7 +5,6 @@ from functools import partial
 
 import msgspec
 
-from aggregator.reading.facts import CallBudget
 from aggregator.rollups.levels import MINUTES, Retention
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.time_units import SECOND_US
@@ -14,11 +13,11 @@ from api.query.bucket_cache import BucketRows, KeptBuckets
 from api.query.bucket_reading import Buckets, Source, rows_of_calls, rows_of_rollups
 from api.query.buckets import bucket_starts, bucket_timestamps
 from api.query.call_filters import needs_calls
-from api.query.fact_reading import Facts
+from api.query.fact_reading import facts_of
 from api.query.granularity import resolve_granularity
 from api.query.questions import StatsQuestion
 from api.query.read_plan import bucket_edges
-from api.query.retained_window import FittedWindow, calls_reach_us, level_reach_us
+from api.query.retained_window import FittedWindow, level_reach_us
 from api.query.rows_json import AnswerSize, call_json, usage_json
 from api.query.turns import Turns
 from api.query.window_refusals import check_calls_are_kept, end_of_time, fitted_window, refusing_what_is_not_kept
@@ -45,8 +44,7 @@ async def answer_stats(
     plan = partial(_planned, question, window)
     is_long = (window.end_us - window.start_us) // (window.granularity_s * SECOND_US) > INLINE_BUCKETS_MAX
     buckets = await turns.aside(plan) if is_long else plan()
-    facts = Facts(reader, calls_reach_us(now_us, retention), CallBudget())
-    source = Source(reader, project, turns, facts)
+    source = Source(reader, project, turns, facts_of(reader, now_us, retention))
     with refusing_what_is_not_kept(), turns.rows() as room:
         size = AnswerSize(question, len(buckets.edges_us), room)
         if needs_calls(question.filter):

@@ -123,7 +123,7 @@ def test_answers_are_those_of_a_scan(product: InProcess) -> None:
         phases=[Phase.generate],
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    @given(foldings(), questions())
+    @given(foldings((0, 1, 2)), questions())
     def check(folding: Folding, asked: list[Question]) -> None:
         product.fold(folding.shards, folding.limits)
         model = fold(folding.messages, prices, NOW)

@@ -1,9 +1,12 @@
 """Call records for property tests: of any kind, with all that a record may have, and numbers of any size."""
 
+import msgspec
 from hypothesis import strategies as st
 
 from aggregator.calls.call import Call, Subtree
-from aggregator.calls.usage_vector import NAMES
+from aggregator.calls.usage_vector import NAMES, Usage
+
+BEGIN_US, END_US = 1_700_000_000_000_000, 1_700_000_100_000_001
 
 edges = st.sampled_from([sign * 2**bits + at for sign in (-1, 1) for bits in (62, 63, 64) for at in (-1, 0)])
 numbers = st.integers(0, 2**40)
@@ -57,3 +60,21 @@ def calls(draw: st.DrawFn) -> Call:
 
 
 frames = st.dictionaries(st.integers(0, 8) | numbers, calls(), max_size=6)
+
+
+def as_sent(call: Call) -> Call:
+    """A record with numbers that were ever sent: none below 0, mostly of one project, begun about the window."""
+    at_us = BEGIN_US - 1 + call.seen_us % (END_US - BEGIN_US + 3)
+    return msgspec.structs.replace(
+        call,
+        project=1 + (call.project == 2),
+        seen_us=at_us,
+        started_us=at_us if call.started_us == call.seen_us else call.started_us and at_us + 1,
+        usage=positive(call.usage),
+        subtree=call.subtree and Subtree(positive(call.subtree.usage), call.subtree.unfinished),
+    )
+
+
+def positive(usage: Usage) -> Usage:
+    """Return the same numbers without signs."""
+    return {model: list(map(abs, vector)) for model, vector in usage.items()}

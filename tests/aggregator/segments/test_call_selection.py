@@ -10,19 +10,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aggregator.calls.call import Call, Subtree
+from aggregator.calls.call import Call
 from aggregator.calls.usage_vector import CACHE_READ_COST, INPUT, OUTPUT_COST, TOTAL, UNCACHED_COST, Usage
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.call_columns import NO_BUCKET, ValuesWanted, count_columns
+from aggregator.rollups.column_values import count_by_value
 from aggregator.rollups.series import OF_LATENCY, OF_USAGE, series_of
 from aggregator.rollups.tally import tally_of
-from aggregator.rollups.views import ViewFilter
+from aggregator.rollups.view_values import DimensionValue
+from aggregator.rollups.views import ERROR, MODEL, OP, ROOT, RUN, USER, ViewFilter
 from aggregator.segments.call_frame import pack_calls
 from aggregator.segments.call_selection import CallSelection, WantedCalls
 from aggregator.segments.compression import CorruptFrame, compress
-from tests.support.call_strategies import frames, texts
+from tests.support.call_strategies import BEGIN_US, END_US, as_sent, frames, texts
 
-BEGIN_US, CUT_US, END_US = 1_700_000_000_000_000, 1_700_000_050_000_000, 1_700_000_100_000_001
+CUT_US = BEGIN_US + 50_000_000
 BOTH = ValuesWanted(True, True)
 FILTERS = st.builds(
     ViewFilter,
@@ -55,24 +57,6 @@ def counted(selection: CallSelection, trees: bool, values: ValuesWanted = BOTH) 
     return numbers(merged)
 
 
-def as_sent(call: Call) -> Call:
-    """A record with numbers that were ever sent: none below 0, mostly of one project, begun about the window."""
-    at_us = BEGIN_US - 1 + call.seen_us % (END_US - BEGIN_US + 3)
-    return msgspec.structs.replace(
-        call,
-        project=1 + (call.project == 2),
-        seen_us=at_us,
-        started_us=at_us if call.started_us == call.seen_us else call.started_us and at_us + 1,
-        usage=positive(call.usage),
-        subtree=call.subtree and Subtree(positive(call.subtree.usage), call.subtree.unfinished),
-    )
-
-
-def positive(usage: Usage) -> Usage:
-    """Return the same numbers without signs."""
-    return {model: list(map(abs, vector)) for model, vector in usage.items()}
-
-
 def one_by_one(calls: Sequence[Call], wanted: WantedCalls) -> Any:
     """Return what single records add up to."""
     merged = Merged(2, wanted.trees)
@@ -100,6 +84,41 @@ def test_as_one_by_one(sealed: dict[int, Call], beside: dict[int, Call], views: 
     assert counted(selection, wanted.trees) == one_by_one(list((sealed | beside).values()), wanted)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=100)
+@given(frames, st.booleans(), st.sampled_from([OP, ROOT, USER, RUN, MODEL, ERROR]))
+def test_frames_by_value(sealed: dict[int, Call], trees: bool, dimension: int) -> None:
+    """Calls of a frame are told apart as the same calls are when they are not sealed."""
+    sealed = {at: as_sent(call) for at, call in sealed.items()}
+    wanted = WantedCalls(1, BEGIN_US, END_US, ViewFilter(roots_only=trees), True, trees, dimension == MODEL)
+    found: list[Any] = []
+    for selection in (CallSelection(wanted), CallSelection(wanted)):
+        if found:
+            selection.add_calls(sealed.values())
+        else:
+            selection.add_frame(pack_calls(sealed), ())
+        merged, buckets = Merged(20, trees), dict[DimensionValue, int]()
+
+        def bucket_of(value: DimensionValue, known: dict[DimensionValue, int] = buckets) -> int:
+            return known.setdefault(value, len(known))
+
+        columns = selection.columns()
+        count_by_value(columns, np.zeros(columns.size, dtype=np.int64), dimension, bucket_of, merged, BOTH)
+        values = list(buckets)
+        calls, errors, totals, kept = numbers(merged)
+        found.append(
+            {
+                value: (
+                    calls[at],
+                    errors[at],
+                    {name: of_key for (bucket, name), of_key in totals.items() if bucket == at},
+                    {name: of_key for (bucket, name), of_key in kept.items() if bucket == at},
+                )
+                for at, value in enumerate(values)
+            }
+        )
+    assert found[0] == found[1]
+
+
 def a_call(at: int, ended_us: int | None, failed: bool = False) -> Call:
     return Call(1, bytes([0, at]), BEGIN_US + 1, BEGIN_US + 1, ended_us, failed, usage={"m": [at + 1] * 11 + [1, 0]})
 
@@ -123,6 +142,30 @@ def test_what_each_kind_of_call_counts(trees: bool) -> None:
     assert (calls, errors) == ([4, 0], [1, 0])
     assert sorted(values[0, b"l"].elements()) == [(0,), (2_500,)]
     assert totals[0, b"^m" if trees else b":m"][0] == 3
+
+
+def test_models_that_calls_belong_to() -> None:
+    """Those that it used; if it failed before it used any, the one its start named, unless it states something."""
+    used: Usage = {"m": [1] * 13, "n": [0] * 13}
+    kinds: list[dict[str, Any]] = [
+        {"usage": used, "model": "named", "failed": True},
+        {"model": "named", "failed": True},
+        {"model": "named"},
+        {"failed": True},
+        {"model": "named", "failed": True, "stated": used},
+        {"model": "named", "failed": True, "ended_us": None},
+    ]
+    calls = {
+        at: msgspec.structs.replace(a_call(at, BEGIN_US + 5), **({"usage": {}} | told)) for at, told in enumerate(kinds)
+    }
+    wanted = WantedCalls(1, BEGIN_US, END_US, ViewFilter(), False, False, True)
+    sealed, hot = CallSelection(wanted), CallSelection(wanted)
+    sealed.add_frame(pack_calls(calls), ())
+    hot.add_calls(calls.values())
+    for selection in (sealed, hot):
+        columns = selection.columns()
+        models = [columns.names[place] for place in columns.belong_models.tolist()]
+        assert sorted(zip(columns.belong_calls.tolist(), models, strict=True)) == [(0, "m"), (0, "n"), (1, "named")]
 
 
 @pytest.mark.parametrize("at", [INPUT, TOTAL, UNCACHED_COST, CACHE_READ_COST, OUTPUT_COST])
