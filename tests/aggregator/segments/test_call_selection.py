@@ -145,7 +145,7 @@ def test_what_each_kind_of_call_counts(trees: bool) -> None:
 
 
 def test_models_that_calls_belong_to() -> None:
-    """Those that it used; if it failed before it used any, the one its start named, unless it states something."""
+    """A call belongs to models that it used; if it failed before, to the one its start named, unless it states some."""
     used: Usage = {"m": [1] * 13, "n": [0] * 13}
     kinds: list[dict[str, Any]] = [
         {"usage": used, "model": "named", "failed": True},
