@@ -125,6 +125,17 @@ def test_other_values_are_not_looked_into() -> None:
     assert ViewDirectory(left).full == ViewDirectory(stored).full != set()
 
 
+def test_many_long_names_are_not_looked_for() -> None:
+    """All of a directory is unpacked where getting ready to look for the names would take longer."""
+    stored, _ = count_all([Dimensions(op, False, user, None) for op in OPS[:3] for user in USERS[:2]], 1_000)
+    for wanted in (
+        ViewFilter(op_names=("plain", *("x" * 1_000 + f"{at}:*" for at in range(1_000)))),
+        ViewFilter(user_ids=("u1", "x" * 1_000_000)),
+    ):
+        assert may_be_selected(stored, wanted) == dict(stored)
+        assert selected(may_be_selected(stored, wanted), wanted)
+
+
 def test_views_of_a_call() -> None:
     """A call is in one view for each dimension that it has a value in, and in one of all together; not being a root is
     no value."""
@@ -222,4 +233,4 @@ def test_a_full_set_answers_what_it_knows() -> None:
 )
 def test_prefixes_end_at_a_colon(name: str, wanted: str, matches: bool) -> None:
     """`:*` at the end stands for all that begin so, the colon included; any other star is a star."""
-    assert matches_any(name, [wanted]) is matches
+    assert matches_any(name, (wanted,)) is matches
