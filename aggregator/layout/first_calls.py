@@ -2,17 +2,19 @@
 
 `{tag}:P:first:D`, hash: minute (since 1970) in four bytes -> nothing: they are kept of this minute
                          minute, and number of a view in four bytes -> MessagePack, for each of ORDERS
-                         [[[rank, start, record number], ...], floor]
+                         [[record number, start, rank, record number, ...], floor]: each as how much it is above that of
+                         the call before; no rank where it is the start; the floor likewise, after the last call, as
+                         [start, rank], or [] for none
 
 A minute that has few calls has none of these: who wants its first calls reads all of them. Every call of the view that
-has a place in the order and comes before the floor ([rank, start]; nil: every one) is in the list, the best first; as
+has a place in the order and comes before the floor (none: every one) is in the list, the best first; as
 many as fit, since most questions want no more.
 """
 
 import msgspec
 
 from aggregator.packing import Packing
-from aggregator.rollups.orders import ORDERS
+from aggregator.rollups.orders import ORDERS, Order
 
 Place = tuple[int, int]
 """The rank of a call and when it began: a larger one comes first."""
@@ -25,7 +27,15 @@ class FirstCalls(msgspec.Struct, array_like=True):
     floor: Place | None = None
 
 
-_PACKING = Packing(list[FirstCalls])
+class _Stored(msgspec.Struct, array_like=True):
+    """The first calls of an order as they are stored: differences."""
+
+    entries: list[int]
+    floor: list[int]
+
+
+_PACKING = Packing(list[_Stored])
+_RANKED_BY_START = (Order.NEWEST, Order.FAILING)
 
 
 def no_first_calls() -> list[FirstCalls]:
@@ -35,12 +45,44 @@ def no_first_calls() -> list[FirstCalls]:
 
 def pack_first_calls(by_order: list[FirstCalls]) -> bytes:
     """Pack what is kept of a view."""
-    return _PACKING.pack(by_order)
+    return _PACKING.pack(
+        [_stored(first, order in _RANKED_BY_START) for order, first in zip(ORDERS, by_order, strict=True)]
+    )
 
 
 def unpack_first_calls(stored: bytes) -> list[FirstCalls]:
     """Return what `pack_first_calls` was given."""
-    return _PACKING.unpack(stored)
+    of_orders = zip(ORDERS, _PACKING.unpack(stored), strict=True)
+    return [_first_calls(one, order in _RANKED_BY_START) for order, one in of_orders]
+
+
+def _stored(first: FirstCalls, ranked_by_start: bool) -> _Stored:
+    differences: list[int] = []
+    number_before = start_before = rank_before = 0
+    for rank, start, number in first.entries:
+        differences += (number - number_before, start - start_before)
+        if not ranked_by_start:
+            differences.append(rank - rank_before)
+        number_before, start_before, rank_before = number, start, rank
+    if first.floor is None:
+        return _Stored(differences, [])
+    rank, start = first.floor
+    return _Stored(differences, [start - start_before, *(() if ranked_by_start else (rank - rank_before,))])
+
+
+def _first_calls(stored: _Stored, ranked_by_start: bool) -> FirstCalls:
+    entries: list[tuple[int, int, int]] = []
+    number = start = rank = 0
+    each = iter(stored.entries)
+    for difference in each:
+        number += difference
+        start += next(each)
+        rank = start if ranked_by_start else rank + next(each)
+        entries.append((rank, start, number))
+    if not stored.floor:
+        return FirstCalls(entries)
+    start += stored.floor[0]
+    return FirstCalls(entries, (start if ranked_by_start else rank + stored.floor[1], start))
 
 
 def minute_field(minute: int) -> bytes:

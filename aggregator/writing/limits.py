@@ -21,7 +21,7 @@ class ShardLimits(msgspec.Struct, frozen=True):
     # Of record numbers that batches append to, with all that Python needs beside them: the indexes' values of the last
     # minutes at 1,000 calls a second, some 250 bytes each; one forgotten here is only read once more.
     posting_tails_bytes_max: int = 16 * 2**20
-    # How many calls of a project make a minute of a shard busy: its first calls are kept from then on, 25 KB with
+    # How many calls of a project make a minute of a shard busy: its first calls are kept from then on, 13 KB with
     # twenty ops. Where it has fewer, who asks for examples reads them all, in 5 µs each.
     busy_calls_min: int = 4_000
     # Of all calls of a busy minute, and of each op, by each order: as many as /calls/examples gives, unless it is asked
