@@ -105,15 +105,24 @@ def _is_kind(node: Any, part: str | int) -> bool:
     return any(getattr(_inner(node, name), "value", None) == part for name in ("kind", "type"))
 
 
-def _twice(node: Any) -> Iterator[tuple[str, int]]:
-    """Keys that a mapping has twice, of which YAML would take the last."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if isinstance(key.value, str) and key.value in seen:
-                yield key.value, key.start_mark.line + 1
-            seen.add(str(key.value))
-            yield from _twice(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for one in node.value:
-            yield from _twice(one)
+def _twice(root: Any) -> Iterator[tuple[str, int]]:
+    """Keys that a mapping has twice, of which YAML would take the last.
+
+    Each node is looked at once: by aliases it may stand in many places, in itself among them.
+    """
+    waiting, looked_at = [root], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in looked_at:
+            continue
+        looked_at.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            names = [(key.value, key.start_mark.line + 1) for key, _ in node.value if isinstance(key.value, str)]
+            seen: set[str] = set()
+            for name, line in names:
+                if name in seen:
+                    yield name, line
+                seen.add(name)
+            waiting += [value for _, value in reversed(node.value)]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += reversed(node.value)

@@ -56,6 +56,18 @@ def test_a_mistake_is_told_with_its_line(rule_lines: str, told: str) -> None:
     assert told in mistake
 
 
+@pytest.mark.parametrize("of_itself", ["rules: &r [*r]", "rules: &r\n  - *r", "? &k [*k]\n: 1", "rules: &r {a: *r}"])
+def test_a_file_that_holds_itself_is_wrong(of_itself: str) -> None:
+    """An alias inside what it stands for is a mistake like others, and neither ends who reads the file nor holds it."""
+    assert mistakes(of_itself + "\n")
+
+
+def test_aliases_of_aliases_are_looked_at_once() -> None:
+    """A few lines that stand for a million places are read like a few lines."""
+    lines = ["a0: &a0 [x, x, x, x]", *(f"a{at}: &a{at} [{', '.join([f'*a{at - 1}'] * 9)}]" for at in range(1, 30))]
+    assert any("a0 is no field" in one for one in mistakes("\n".join(lines)))
+
+
 def test_all_mistakes_at_once() -> None:
     """Nobody mends a file line by line."""
     lines = "  - {name: a, kind: ratio, window: 5, above: x}\n  - {name: b, kind: cost}\n"
