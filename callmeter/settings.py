@@ -245,7 +245,8 @@ class Settings(_Section):
     log: LogSettings = LogSettings()
     now: AwareDatetime | None = Field(
         default=None,
-        description="Fixes the clock to this RFC 3339 instant, for replays of recorded events and for tests.",
+        description="Fixes the clock to this RFC 3339 instant, for replays of recorded events and for tests. Keys in "
+        "Redis expire by its own clock.",
     )
 
     def now_us(self) -> int | None:

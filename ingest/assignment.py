@@ -209,17 +209,18 @@ class Assignment:
             self._caution.succeeded(self._noted_messages)
             self._noted_messages = None
 
-    def note_end(self, end: LogEnd, now_us: int) -> None:
+    def note_end(self, end: LogEnd, now_us: int, fixed_now_us: int | None = None) -> None:
         """All messages before the log's end are applied: if that was asked for, the shard is as of the question.
 
         Offsets before the end that no message came for are records of transactions: they are passed over. Where the
         log goes on behind its readable end, a transaction is open, and messages from before now may still appear.
+        `fixed_now_us`: what the shard is as of instead, where the clock is fixed: by what it is as of it lets go.
         """
         if self.state is State.REFUSED:
             return
         shard = self.shard
         asked_us = self._since_us if self.state in (State.ASSIGNED, State.ASKED) else None
-        as_of_us = None if end.is_open else asked_us
+        as_of_us = None if end.is_open or asked_us is None else asked_us if fixed_now_us is None else fixed_now_us
         is_first = self.state in (State.ASSIGNED, State.READING)
         self._happens(Trigger.END_CAME, now_us if is_first else self._since_us)
         is_behind = end.offset > (shard.sent_offset or 0)

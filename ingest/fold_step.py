@@ -29,7 +29,7 @@ SendDeadLetters = Callable[[list[DeadLetter]], None]
 
 
 class Folding(NamedTuple):
-    """How to fold. `clock`: microseconds since 1970. `fixed_now_us`: the time of every message, for recorded data.
+    """How to fold. `clock`: microseconds since 1970. `fixed_now_us`: what time it is instead, for recorded data.
 
     `send_dead_letters` returns when they are delivered; None drops them, where they were sent before.
     `default_project`: whose spans are that name no project, nor has their message the header PROJECT_HEADER.
@@ -42,6 +42,10 @@ class Folding(NamedTuple):
     default_project: str = ""
     unread: UnreadUsage | None = None
     engine: Engine = IN_PYTHON
+
+    def now_us(self) -> int:
+        """What time it is for all that is kept and counted."""
+        return self.clock() if self.fixed_now_us is None else self.fixed_now_us
 
 
 class Folded(NamedTuple):
@@ -95,7 +99,7 @@ def fold_step(
     the log ended at an instant. `sending_on`: what other partitions of the topic may know. Raises what the shard and
     the sending of dead letters and of events raise.
     """
-    clock_us = folding.clock()
+    clock_us = folding.now_us()
     messages = _up_to_a_large_one(messages)
     times = message_times(messages, clock_us, folding.fixed_now_us)
     # Redis stores the step before meanwhile.
@@ -130,7 +134,7 @@ def fold_step(
 
 def set_aside(shard: Shard, message: KafkaMessage, invalid: InvalidEvent, folding: Folding) -> None:
     """Pass over a message, or over what is left of it, and make it a dead letter."""
-    clock_us = folding.clock()
+    clock_us = folding.now_us()
     times = message_times([message], clock_us, folding.fixed_now_us)
     shard.finish()
     if folding.send_dead_letters is not None:
@@ -161,7 +165,7 @@ def _begin(
     }
     as_of_us = message_times(taken, clock_us, folding.fixed_now_us).as_of_us
     if as_of_us is None and mark is not None and next_offset >= mark.offset:
-        as_of_us = mark.asked_us
+        as_of_us = mark.asked_us if folding.fixed_now_us is None else folding.fixed_now_us
     epoch = taken[-1].leader_epoch() if taken else None
     if taken:
         shard.note_log("leader_epoch", "-1" if epoch is None else str(epoch))

@@ -37,9 +37,10 @@ Recoverable = (*StoreTrouble, Fenced, DeadLettersUndelivered, NotSentOn, Unopene
 
 
 class WorkerSettings(msgspec.Struct, frozen=True):
-    """How much to read at once, and what to keep. `fixed_now_us`: the time of every message, for recorded data.
+    """How much to read at once, and what to keep.
 
-    `default_project`: whose spans are that name no project.
+    `fixed_now_us`: what time it is for all that is kept, for recorded data. `default_project`: whose spans are that
+    name no project.
     """
 
     retention_us: int
@@ -173,7 +174,10 @@ class Worker:
             self._try_in(partition, partial(Assignment.apply, messages=messages, folding=self._folding))
         while polled.ended:
             partition, end = polled.ended.popitem()
-            self._try_in(partition, partial(Assignment.note_end, end=end, now_us=self._clock()))
+            self._try_in(
+                partition,
+                partial(Assignment.note_end, end=end, now_us=self._clock(), fixed_now_us=self._settings.fixed_now_us),
+            )
 
     def _each(self) -> Iterator[Assignment]:
         """Each that is assigned, as long as it is: while one waits, others may be revoked."""

@@ -80,6 +80,20 @@ def test_records_of_transactions_at_the_end_are_passed_over(redis_url: str) -> N
     assert life.stored()["offsets_skipped"] == 1
 
 
+def test_a_fixed_clock_is_what_the_shard_is_as_of(redis_url: str) -> None:
+    """Where the clock is fixed, an end, a mark and messages say nothing later: else calls would be dropped by what
+    time it really is."""
+    life, fixed = Life(redis_url), FOLDING._replace(fixed_now_us=NOW_US - DAY_US)
+    life.assignment.note_end(LogEnd(0), NOW_US, fixed.fixed_now_us)
+    assert life.stored()["as_of_us"] == NOW_US - DAY_US
+    life.assignment.note_mark(EndMark(NOW_US - 9, 1))
+    life.assignment.apply(messages(0), fixed)
+    life.assignment.note_end(LogEnd(2), NOW_US, fixed.fixed_now_us)
+    assert life.assignment.ask_end(NOW_US + SECOND_US)
+    life.assignment.note_end(LogEnd(2), NOW_US + SECOND_US, fixed.fixed_now_us)
+    assert life.stored()["as_of_us"] == NOW_US - DAY_US
+
+
 def test_an_open_transaction_holds_the_as_of_time_back(redis_url: str) -> None:
     """An open transaction holds the as-of time back: what lies behind the last stable offset was written before now,
     and is not readable yet."""

@@ -27,8 +27,7 @@ from tests.support.paths import ROOT
 # A kill and a start take some seconds; CALLMETER_TEST_GATEWAY_KILLS=20 has been seen to pass.
 KILLS = int(os.environ.get("CALLMETER_TEST_GATEWAY_KILLS", "4"))
 STARTED = "2026-06-10T10:00:00Z"
-# Worker and Redis drop by the time that it is what is past its retention, whatever the fixed clock says: full chunks of
-# calls would be gone as soon as the log's end has been met.
+# Redis drops by the time that it is what is past its retention, whatever the fixed clock says.
 FOREVER = {f"RETENTION__{level}": "3650d" for level in ("CALLS", "MINUTES", "FIVE_MINUTES", "HOURS")}
 SETTINGS = {"GATEWAY__AUTH": "false", "NOW": "2026-06-11T00:00:00Z", **FOREVER}
 STATS = {
