@@ -1,6 +1,7 @@
 """Lists for drop-downs: names of labels, values of one, series that a selector means, and what each metric is."""
 
 import re
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from aggregator.time_units import MINUTE_US
@@ -8,14 +9,15 @@ from api.prometheus.bad_query import BadQuery
 from api.prometheus.gen_ai_labels import LABELS as GEN_AI_LABELS
 from api.prometheus.matching import Matcher, matchers_of
 from api.prometheus.metrics import BOUND, DIMENSION_LABELS, METRICS, MODEL, NAME, PROJECT, family
-from api.prometheus.selection import metrics_meant, select, windows
+from api.prometheus.selection import NumberSource, each_series, metrics_meant, windows
 from api.prometheus.store_numbers import StoreNumbers
-from api.prometheus.vectors import Vector
+from api.prometheus.vectors import Labels, Vector
 
 # Values, or series, of one list: what Grafana asks for by itself. A list of series is 8 MB of JSON then.
 LISTED_MAX = 40_000
-# Series looked at for one list, each with one value: 200 bytes each.
-SERIES_LOOKED_AT_MAX = 200_000
+# Groups of calls that are read for one list, each with one value: 200 bytes each. A histogram has dozens of series of
+# each group.
+GROUPS_READ_MAX = 200_000
 _LIMIT = re.compile("[0-9]{1,19}")  # digits of 64 bits
 _CALLS, _COUNTED = "callmeter_calls_total", "callmeter_tokens_total"
 _OF_MODELS = "gen_ai.client.operation.duration_count"
@@ -82,34 +84,48 @@ async def label_values(
     asked = [matchers_of(one) for one in selectors] or [()]
     found: set[str] = set()
     for matchers in asked:
-        for one in await _increased(numbers, _named(matchers, label), start_us, end_us, label):
-            found.update(value for name, value in one.labels if name == label)
+
+        def take(some: Vector) -> bool:
+            found.update(value for one in _with_calls(some) for name, value in one if name == label)
+            return True
+
+        await _each(numbers, _named(matchers, label), (start_us, end_us), [label], take)
     return sorted(found)
 
 
-async def series(numbers: StoreNumbers, start_us: int, end_us: int, selectors: list[Any]) -> list[dict[str, str]]:
-    """The labels of all series with calls in a window that selectors mean; beyond LISTED_MAX not all of them.
+async def series(numbers: NumberSource, start_us: int, end_us: int, selectors: list[Any]) -> list[dict[str, str]]:
+    """The labels of all series with calls in a window that selectors mean; beyond LISTED_MAX some more than those.
 
     Raises BadQuery.
     """
-    found: dict[Any, None] = {}
+    found: dict[Labels, None] = {}
+
+    def take(some: Vector) -> bool:
+        found.update(dict.fromkeys(_with_calls(some)))
+        return len(found) <= LISTED_MAX
+
     for selector in selectors:
         matchers = matchers_of(selector)
         for name in metrics_meant(matchers):
             if len(found) <= LISTED_MAX:
                 only = (*matchers, Matcher(NAME, False, name))
-                found |= dict.fromkeys(one.labels for one in await _increased(numbers, only, start_us, end_us, None))
+                await _each(numbers, only, (start_us, end_us), None, take)
     return [dict(labels) for labels in found]
 
 
-async def _increased(
-    numbers: StoreNumbers, matchers: tuple[Matcher, ...], start_us: int, end_us: int, label: str | None
-) -> Vector:
-    within = windows([start_us], [end_us + MINUTE_US])
-    wanted = None if label is None else [label]
-    return [
-        one for one in await select(numbers, matchers, within, wanted, False, SERIES_LOOKED_AT_MAX) if one.values[0] > 0
-    ]
+async def _each(
+    numbers: NumberSource,
+    matchers: tuple[Matcher, ...],
+    window_us: tuple[int, int],
+    wanted: list[str] | None,
+    take: Callable[[Vector], bool],
+) -> None:
+    within = windows([window_us[0]], [window_us[1] + MINUTE_US])
+    await each_series(numbers, matchers, within, wanted, False, GROUPS_READ_MAX, take)
+
+
+def _with_calls(some: Vector) -> Iterator[Labels]:
+    return (one.labels for one in some if one.values[0] > 0)
 
 
 def _named(matchers: tuple[Matcher, ...], label: str) -> tuple[Matcher, ...]:

@@ -1,6 +1,6 @@
 """Plans what a selector and steps read: the views that tell its labels apart, and the intervals its windows need."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -81,9 +81,32 @@ async def select(
     cumulative: bool,
     series_max: int = SERIES_MAX,
 ) -> Vector:
-    """The increase of each series in each window. `wanted`: the labels that the query looks at, None: all.
+    """The increase of each series in each window, of no more than `series_max`. See `each_series`."""
+    found: Vector = []
 
-    `cumulative`: a series is absent while nothing of it has been counted.
+    def take(some: Vector) -> bool:
+        found.extend(some)
+        return len(found) <= series_max
+
+    await each_series(source, matchers, within, wanted, cumulative, series_max, take)
+    if len(found) > series_max:
+        raise BadQuery(f"the query has more than {series_max:,} series: aggregate, or match fewer", "execution", 422)
+    return found
+
+
+async def each_series(
+    source: NumberSource,
+    matchers: Sequence[Matcher],
+    within: Windows,
+    wanted: Collection[str] | None,
+    cumulative: bool,
+    groups_max: int,
+    take: Callable[[Vector], bool],
+) -> None:
+    """Give the increase of each series in each window to `take`, some at a time, until it wants no more (False).
+
+    `wanted`: the labels that the query looks at, None: all. `cumulative`: a series is absent while nothing of it has
+    been counted. `groups_max`: groups of calls that are read of a project at most. Raises BadQuery.
     """
     meant = metrics_meant(matchers)
     dimensions = dimensions_needed(matchers, wanted)
@@ -91,19 +114,15 @@ async def select(
         # What an operation is, its op's name says.
         dimensions |= OP * (wanted is None or OPERATION in wanted or bool(of_label(matchers, OPERATION)))
     others = [one for one in matchers if one.label != NAME]
-    found: Vector = []
     for project_id in await source.project_ids(matchers):
         kinds = [(name, metric) for name, of_name in meant.items() for metric in of_name]
         metrics = [metric for _, metric in kinds]
-        of_project = await source.numbers(project_id, metrics, dimensions, within.edges_us, series_max)
+        of_project = await source.numbers(project_id, metrics, dimensions, within.edges_us, groups_max)
         for (name, metric), numbers in zip(kinds, of_project, strict=True):
             for (view, model), values in numbers.by_group.items():
-                found += _series(name, metric, project_id, view, model, dimensions, values, within, others, cumulative)
-        if len(found) > series_max:
-            raise BadQuery(
-                f"the query has more than {series_max:,} series: aggregate, or match fewer", "execution", 422
-            )
-    return found
+                one = (name, metric, project_id, view, model, dimensions, values)
+                if not take(_series(*one, within, others, cumulative)):
+                    return
 
 
 def _series(

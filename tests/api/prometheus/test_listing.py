@@ -1,9 +1,19 @@
 """Lists are whole, or cut where a limit asks for it and say so, or refused with the limit there is."""
 
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
 import pytest
 
+from aggregator.rollups.views import View
 from api.prometheus.bad_query import BadQuery
-from api.prometheus.listing import LISTED_MAX, Listed, cut, first
+from api.prometheus.evaluation import parse
+from api.prometheus.listing import GROUPS_READ_MAX, LISTED_MAX, Listed, cut, first, series
+from api.prometheus.matching import Matcher
+from api.prometheus.metrics import Metric
+from api.prometheus.sampled_numbers import Group, Numbers
+from api.prometheus.selection import bounds_of
 
 
 @pytest.mark.parametrize(
@@ -49,3 +59,36 @@ def test_a_limit_is_a_number() -> None:
     for wrong in ("-1", "many", "1.5"):
         with pytest.raises(BadQuery, match="limit"):
             cut([], wrong)
+
+
+class Dense:
+    """A source of so many users, each with one call of each metric."""
+
+    def __init__(self, users: int) -> None:
+        self.views = [View(user_id=f"user-{number}") for number in range(users)]
+
+    async def project_ids(self, matchers: Sequence[Matcher]) -> list[str]:
+        return ["acme"]
+
+    async def numbers(
+        self, project_id: str, metrics: Sequence[Metric], dimensions: int, edges_us: Sequence[int], series_max: int
+    ) -> list[Numbers]:
+        assert len(self.views) <= series_max == GROUPS_READ_MAX
+        found = []
+        for metric in metrics:
+            one = np.ones((len(bounds_of(metric)), 1)) if metric.part == "bucket" else np.ones(1)
+            by_group: dict[Group, np.ndarray] = dict.fromkeys(((view, "") for view in self.views), one)
+            found.append(Numbers(by_group))
+        return found
+
+
+def test_a_histogram_of_too_many_series_is_listed_as_far_as_it_goes() -> None:
+    """One metric of more series than are looked at is no reason to refuse the list: its first are enough."""
+    selector = parse('{__name__=~"callmeter_call_latency_seconds_bucket|callmeter_calls_total"}')
+    few, many = (asyncio.run(series(Dense(users), 0, 60_000_000, [selector])) for users in (100, 5_000))
+    buckets = {one["le"] for one in few if "le" in one}
+    assert len(few) == 100 * (len(buckets) + 1)
+    assert 5_000 * len(buckets) > 200_000
+    assert LISTED_MAX < len(many) <= LISTED_MAX + len(buckets)
+    assert len({tuple(one.items()) for one in many}) == len(many)
+    assert first(many, None).is_cut
