@@ -44,7 +44,7 @@ class Folding(NamedTuple):
     engine: Engine = IN_PYTHON
 
     def now_us(self) -> int:
-        """What time it is for all that is kept and counted."""
+        """Return what time it is for all that is kept and counted."""
         return self.clock() if self.fixed_now_us is None else self.fixed_now_us
 
 

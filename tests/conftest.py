@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from callmeter.local.embedded_broker import EmbeddedBroker
 from tests.servers.clustered import lead_to
@@ -22,10 +22,11 @@ from tests.servers.redis_cluster import RedisCluster
 from tests.servers.redis_server import RedisServer
 from tests.servers.s3_server import S3Server
 
-# No test claims how long one example takes: on a busy machine hypothesis's 200 ms are soon over. `full`: ten times as
-# many datasets in the tests that compare with the brute-force model.
-settings.register_profile("usual", deadline=None)
-settings.register_profile("full", deadline=None)
+# No test claims how long an example takes, to be made or to be tried: on a busy machine hypothesis's 200 ms, and its
+# seconds for the first ten, are soon over. `full`: ten times as many datasets in the tests that compare with the
+# brute-force model.
+settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("full", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("usual")
 
 CLUSTERED = os.environ.get("CALLMETER_TEST_REDIS") == "cluster"

@@ -13,7 +13,7 @@ that was only slow does not switch over.
 import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -62,17 +62,26 @@ def live_namespace(client: redis.Redis, base: str) -> str:
 
 
 class LiveNamespace:
-    """Knows the live namespace for readers, who ask often: it is looked up at most once in LOOK_INTERVAL_S."""
+    """Knows the live namespace for readers, who ask often: it is looked up at most once in LOOK_INTERVAL_S.
 
-    def __init__(self, client: "redis.asyncio.Redis | redis.asyncio.RedisCluster", base: str) -> None:
+    `elapsed`: seconds since any instant.
+    """
+
+    def __init__(
+        self,
+        client: "redis.asyncio.Redis | redis.asyncio.RedisCluster",
+        base: str,
+        elapsed: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._client: Any = client
         self._base = base
+        self._elapsed = elapsed
         self._namespace = base
         self._looked_s: float | None = None
 
     async def look(self) -> str:
         """The namespace to read. Raises what the client raises."""
-        now_s = time.perf_counter()
+        now_s = self._elapsed()
         if self._looked_s is None or now_s - self._looked_s >= LOOK_INTERVAL_S:
             self._namespace = _namespace(await self._client.get(live_key(self._base)), self._base)
             self._looked_s = now_s

@@ -81,8 +81,8 @@ def test_records_of_transactions_at_the_end_are_passed_over(redis_url: str) -> N
 
 
 def test_a_fixed_clock_is_what_the_shard_is_as_of(redis_url: str) -> None:
-    """Where the clock is fixed, an end, a mark and messages say nothing later: else calls would be dropped by what
-    time it really is."""
+    """An end, a mark and messages say nothing later than a clock that is fixed: else calls would be dropped by the
+    real time."""
     life, fixed = Life(redis_url), FOLDING._replace(fixed_now_us=NOW_US - DAY_US)
     life.assignment.note_end(LogEnd(0), NOW_US, fixed.fixed_now_us)
     assert life.stored()["as_of_us"] == NOW_US - DAY_US

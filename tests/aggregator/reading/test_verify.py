@@ -213,14 +213,16 @@ def test_while_it_is_written(client: redis.Redis, redis_url: str) -> None:
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        for _ in range(3):
+        rounds = messages = 0
+        while rounds < 3 or messages <= 20:
+            rounds += 1
             found = verified(redis_url, T0_US, T0_US + HOUR_US)
             assert [(one.field, one.stored, one.recomputed) for one in found.differences] == [("calls", 2, 0)]
             assert found.unsettled_minutes <= 1
+            messages = int(client.get("{callmeter/calls/0}:next") or 0)
     finally:
         stop.set()
         writer.join()
-    assert int(client.get("{callmeter/calls/0}:next") or 0) > 20
 
 
 def test_pieces() -> None:

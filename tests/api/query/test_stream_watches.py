@@ -11,6 +11,8 @@ from api.query.stream_watches import StreamLimits, Update, Watcher, Watches
 from api.refusals import Refusal, StoreAway
 from tests.support.watched_questions import SOON, SOON_S, T_US, Question, quiet
 
+PATIENCE_S = 60.0
+
 
 async def asked_again(question: Question) -> None:
     """Return when the question has been asked twice more: what it says now has been heard."""
@@ -23,9 +25,9 @@ def test_thousands_of_watchers_cost_one_question() -> None:
     """All get the same bytes, and the question is asked as often as for one."""
 
     async def run() -> None:
-        question, watches = Question(), Watches(SOON, quiet())
+        question, watches, began_s = Question(), Watches(SOON, quiet()), asyncio.get_running_loop().time()
         watchers = [await watches.join("key", "p", question.ask, None) for _ in range(3_000)]
-        assert question.asked <= 3_000 * 0.001 / SOON_S + 500  # joining takes a while
+        assert question.asked <= (asyncio.get_running_loop().time() - began_s) / SOON_S + 1  # joining takes a while
         updates = await asyncio.gather(*(watcher.next() for watcher in watchers))
         assert len({id(update) for update in updates}) == 1
         assert len(watches) == 1
@@ -74,8 +76,8 @@ def test_a_slow_watcher_gets_the_newest_alone() -> None:
     asyncio.run(run())
 
 
-def resumed(change: Callable[[Question], None]) -> Update | None:
-    """Returns what a watcher gets that comes again, with the id of the first answer, after `change`."""
+def resumed(change: Callable[[Question], None], wait_s: float) -> Update | None:
+    """Returns what a watcher gets in that time that comes again, with the id of the first answer, after `change`."""
 
     async def run() -> Update | None:
         question, watches = Question(), Watches(SOON, quiet())
@@ -87,7 +89,7 @@ def resumed(change: Callable[[Question], None]) -> Update | None:
         await asked_again(question)
         back = await watches.join("key", "p", question.ask, first.as_of)
         try:
-            return await asyncio.wait_for(back.next(), 5 * SOON_S)
+            return await asyncio.wait_for(back.next(), wait_s)
         except TimeoutError:
             return None
         finally:
@@ -107,9 +109,9 @@ def test_resuming() -> None:
     def changed_as_of_the_same(question: Question) -> None:
         question.body = b"[2]"
 
-    assert resumed(lambda question: None) is None
+    assert resumed(lambda question: None, 5 * SOON_S) is None
     for change in (changed, changed_as_of_the_same):
-        update = resumed(change)
+        update = resumed(change, PATIENCE_S)
         assert update is not None
         assert b"[2]" in update.answer
 
@@ -121,7 +123,7 @@ def test_a_new_watch_sends_whatever_the_watcher_has() -> None:
     async def run() -> None:
         question = Question()
         watcher = await Watches(SOON, quiet()).join("key", "p", question.ask, "2026-05-28T20:26:40Z")
-        assert (await asyncio.wait_for(watcher.next(), 1)).as_of == "2026-05-28T20:26:40Z"
+        assert (await asyncio.wait_for(watcher.next(), PATIENCE_S)).as_of == "2026-05-28T20:26:40Z"
         watcher.leave()
 
     asyncio.run(run())
@@ -272,7 +274,7 @@ def test_a_watch_that_ends_ends_for_all_who_wait() -> None:
         hearing = [asyncio.ensure_future(hear(await watches.join("key", "p", question.ask, None))) for _ in range(50)]
         await asked_again(question)
         question.trouble = Refusal(422, (), "no", "no")
-        ended = await asyncio.wait_for(asyncio.gather(*hearing, return_exceptions=True), 5)
+        ended = await asyncio.wait_for(asyncio.gather(*hearing, return_exceptions=True), PATIENCE_S)
         assert {type(one) for one in ended} == {Refusal}
 
     asyncio.run(run())

@@ -14,12 +14,19 @@ from tests.pipeline.patience import wait_until
 from tests.pipeline.pipeline import Pipeline
 
 
+def stop_while_it_folds(pipeline: Pipeline, process: "subprocess.Popen[str]") -> None:
+    """Let a rebuild of small steps stand still in the middle: it would be done before another command has begun."""
+    assert wait_until(lambda: bool(pipeline.redis.keys(f"{{{pipeline.namespace}.2/*}}:next")), PATIENCE_S)
+    process.send_signal(signal.SIGSTOP)
+    assert process.poll() is None
+    assert not pipeline.redis.exists(live_key(pipeline.namespace))
+
+
 def test_killed_in_the_middle(pipeline: Pipeline) -> None:
     """A rebuild that is killed while it folds leaves all as it was; --abort tidies up and the next one works."""
     api = pipeline.start_api()
     with running(pipeline, *REBUILD, BATCH__MESSAGES_MAX="1") as process:
-        assert wait_until(lambda: bool(pipeline.redis.keys(f"{{{pipeline.namespace}.2/*}}:next")), PATIENCE_S)
-        assert process.poll() is None
+        stop_while_it_folds(pipeline, process)
         refused = rebuild(pipeline)
         assert refused.status == 1
         assert "another rebuild folds into" in refused.errors
@@ -40,8 +47,9 @@ def test_killed_in_the_middle(pipeline: Pipeline) -> None:
 def test_ended_while_it_runs(pipeline: Pipeline) -> None:
     """--abort ends a rebuild that runs: it stops and does not switch over."""
     with running(pipeline, *REBUILD, BATCH__MESSAGES_MAX="1") as process:
-        assert wait_until(lambda: bool(pipeline.redis.keys(f"{{{pipeline.namespace}.2/*}}:next")), PATIENCE_S)
+        stop_while_it_folds(pipeline, process)
         assert operate(pipeline.settings, "rebuild", "--abort").status == 0
+        process.send_signal(signal.SIGCONT)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 1
     assert "not switched over: " in errors

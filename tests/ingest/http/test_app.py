@@ -202,12 +202,12 @@ def test_no_broker() -> None:
     """Nothing is acknowledged without a broker, within the time that is given; what does not fit is refused at once."""
 
     async def delivered() -> None:
-        producer = AcknowledgedProducer("127.0.0.1:1", "calls", {}, bytes_max=10_000, acknowledged_s_max=0.3)
+        producer = AcknowledgedProducer("127.0.0.1:1", "calls", {}, bytes_max=10_000, acknowledged_s_max=1)
         try:
             with pytest.raises(Full):
                 await producer.deliver([KeyedMessage("a", b"x" * 10_000)])
             waiting = asyncio.create_task(producer.deliver([KeyedMessage("a", b"x" * 8_000)]))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0)  # until it waits
             with pytest.raises(Full):
                 await producer.deliver([KeyedMessage("a", b"x" * 8_000)])
             with pytest.raises(Unacknowledged):
