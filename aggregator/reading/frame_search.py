@@ -13,8 +13,8 @@ from aggregator.segments.unpacked_frame import Frames
 from aggregator.store.reader import UnknownLayout
 
 # What frames that are unpacked together come to, at least one block's. Of more, what each frame takes by itself is
-# little beside what its cells take, and all of them are in memory at once.
-TOGETHER_BYTES_MAX = 256 * 2**10
+# little beside what its cells take, and what they become would not stay in a processor's cache.
+TOGETHER_BYTES_MAX = 64 * 2**10
 
 
 class DamagedCells(UnknownLayout):

@@ -68,16 +68,16 @@ class Series:
         self.row_bytes = row_bytes
 
     def values(self, rows: bytes) -> Integers:
-        """Packed rows as values, shape (n, metrics)."""
+        """Packed rows as values, shape (n, metrics); in memory metric by metric, which is added up faster."""
         if self is OF_LATENCY:
             return np.frombuffer(rows, "<i8").reshape(-1, 1)
         packed = np.frombuffer(rows, _USAGE_TYPE)
-        values = np.empty((len(packed), len(USAGE_METRICS)), dtype=np.int64)
-        values[:, :_TOKENS] = packed["tokens"]
-        values[:, _TOKENS:-1] = packed["costs"]
-        np.add(values[:, -3], values[:, -2], out=values[:, -1])
-        np.maximum(values[:, -1], ABSENT, out=values[:, -1])  # two that are absent
-        return values
+        columns = np.empty((len(USAGE_METRICS), len(packed)), dtype=np.int64)
+        columns[:_TOKENS] = packed["tokens"].T
+        columns[_TOKENS:-1] = packed["costs"].T
+        np.add(columns[-3], columns[-2], out=columns[-1])
+        np.maximum(columns[-1], ABSENT, out=columns[-1])  # two that are absent
+        return columns.T
 
     def rows(self, values: Integers) -> bytes:
         """Packed rows of values, as `values` gives them."""

@@ -259,7 +259,8 @@ class Frames:
         starts = np.cumsum(sizes) - sizes
         count = int(sizes.sum())
         if count != len(values):
-            values = values[np.repeat(begins - starts, sizes) + np.arange(count)]
+            # Metric by metric in memory, as they are; an index in brackets would turn them.
+            values = values.T.take(np.repeat(begins - starts, sizes) + np.arange(count), axis=1).T
         return KINDS[kind].layout.of_segments(values, starts[sizes > 0])
 
     def _add_more(self, merged: Merged, entries: Integers, buckets: Integers, with_values: bool) -> None:
