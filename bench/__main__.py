@@ -35,11 +35,12 @@ BENCHMARKS = (
     "backups",
     "storage",
     "sealed_answers",
+    "facts",
     "soak",
     "freshness",
     "sketch",
 )
-ONLY_FULL = ("answers_10m", "scaling", "clickhouse", "storage", "sealed_answers", "soak")  # unless named
+ONLY_FULL = ("answers_10m", "scaling", "clickhouse", "storage", "sealed_answers", "facts", "soak")  # unless named
 
 Benchmark = Callable[[Scale], Iterator[Line]]
 

@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterable
 from datetime import datetime
 
+import msgspec
+
 from aggregator.calls.event import Event
 from aggregator.layout.keys import ShardName
 from aggregator.objects.opening import open_store
@@ -21,9 +23,11 @@ LATER = ShardLimits(seal_after_s=1_000 * DAY_S)
 AT_ONCE = ShardLimits(seal_after_s=-2 * DAY_S, move_after_s=-2 * DAY_S)
 
 
-def load_sealed(stage: Stage, shard: ShardName, events: Iterable[Event], end: datetime) -> float:
+def load_sealed(
+    stage: Stage, shard: ShardName, events: Iterable[Event], end: datetime, views_max: int = LATER.views_max
+) -> float:
     """Folds the events as of `end`, then seals and moves all there is; returns the processor time of that (s)."""
-    fold(stage.redis_server.url, shard, events, end, LATER)
+    fold(stage.redis_server.url, shard, events, end, msgspec.structs.replace(LATER, views_max=views_max))
     tell("sealing and moving")
     client = connect(stage.redis_server.url)
     access = objects_access(open_store(objects_url(stage)), AtOnce())
