@@ -24,8 +24,8 @@ from aggregator.time_units import DAY_S
 # Of one stretch of buckets, or of a sum over labels: a month of hours in 1,400 views. Beyond, the calls themselves are
 # looked at where there are fewer; else the answer would take more than a minute of both Redis and the api.
 FIELDS_READ_MAX = 20_000_000
-# More of a day is only read after a look at how many calls the day has: one takes about as long.
-FEW_FIELDS_MAX = 5_000
+# More of a day is only read after a look at how many calls the day has: to find those takes as long as so many.
+FEW_FIELDS_MAX = 10_000
 # Read before others have their turn: some 50 ms.
 FIELDS_IN_A_TURN_MAX = 20_000
 # Read, and merged, between two looks at what else there is to do: some milliseconds.
