@@ -109,6 +109,19 @@ def test_an_api_that_goes_away_and_comes_back(window: OpenWindow, running: Pipel
     expect(page.locator("#notice")).to_be_hidden(timeout=30_000)
 
 
+def test_an_answer_that_is_cut_off(window: OpenWindow) -> None:
+    """The page says of half an answer what it says of none, without the browser's own words."""
+    one = window()
+
+    def cut(route: Route) -> None:
+        body = route.fetch().body()
+        route.fulfill(status=200, content_type="application/json", body=body[: len(body) // 2])
+
+    one.page.route("**/projects", cut)
+    one.page.goto(one.url)
+    expect(one.page.locator("#notice")).to_have_text("The api cannot be reached.")
+
+
 def test_refused_questions_are_told(window: OpenWindow) -> None:
     """A question that the api refuses is told in the api's own words."""
     one = window()

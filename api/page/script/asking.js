@@ -5,6 +5,8 @@ const POLL_MS = 1_000,
   RETRY_MS_MIN = 1_000,
   RETRY_MS_MAX = 10_000;
 
+const NOT_REACHED = "The api cannot be reached.";
+
 export class Refused extends Error {
   constructor(status, sentence) {
     super(sentence);
@@ -40,11 +42,21 @@ async function send(path, options) {
     response = await fetch(path, { credentials: "omit", cache: "no-store", ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused(0, "The api cannot be reached.");
+    throw new Refused(0, NOT_REACHED);
   }
   if (response.ok) return response;
   if (response.status === 401) api.onkey();
   throw new Refused(response.status, await sentenceOf(response));
+}
+
+/** What a response says; a body that is cut off is as if the api had not been reached. */
+async function bodyOf(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused(0, NOT_REACHED);
+  }
 }
 
 async function sentenceOf(response) {
@@ -82,14 +94,14 @@ export async function ask(path, question, signal) {
     headers: headers({ "Content-Type": "application/json" }),
     signal,
   });
-  const answer = await response.json();
+  const answer = await bodyOf(response);
   if (question.project_id) noteFreshness(response);
   return answer;
 }
 
 /** `GET /projects`: those the key may read. */
 export async function askProjects() {
-  return (await (await send("/projects", { headers: headers({}) })).json()).projects;
+  return (await bodyOf(await send("/projects", { headers: headers({}) }))).projects;
 }
 
 /** How fresh the project's answers are, without any answer. */
