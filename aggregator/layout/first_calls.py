@@ -1,14 +1,16 @@
-"""The first calls of a busy minute, as a shard keeps them: of all its calls and of each op, by each order.
+"""The first calls of a busy minute, as a shard keeps them: of all its calls and of each view that many are of.
 
-`{tag}:P:first:D`, hash: minute (since 1970) in four bytes -> nothing: they are kept of this minute
-                         minute, and number of a view in four bytes -> MessagePack, for each of ORDERS
-                         [[record number, start, rank, record number, ...], floor]: each as how much it is above that of
-                         the call before; no rank where it is the start; the floor likewise, after the last call, as
-                         [start, rank], or [] for none
+`{tag}:P:busy:D`, hash: minute (since 1970) in four bytes -> in how many pieces its calls are (minute_calls.py), in
+                        digits: the minute is busy
+                        minute, and number of a view in four bytes -> MessagePack, for each of ORDERS
+                        [[record number, start, rank, record number, ...], floor]: each as how much it is above that of
+                        the call before; no rank where it is the start; the floor likewise, after the last call, as
+                        [start, rank], or [] for none
 
-A minute that has few calls has none of these: who wants its first calls reads all of them. Every call of the view that
-has a place in the order and comes before the floor (none: every one) is in the list, the best first; as
-many as fit, since most questions want no more.
+A minute that has few calls has none of these: who wants its first calls reads all of them. Nor has a view that has few;
+which calls of a busy minute are its own its pieces tell. Every call of the view that has a place in the order and
+comes before the floor (none: every one) is in the list, the best first. The newest are kept of all calls alone, as
+pieces say when each call began.
 """
 
 import msgspec

@@ -49,7 +49,8 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
                                   come for a while; and `table` (aggregator/layout/posting_pages.py); of pages that
                                   have moved into objects `moved` (aggregator/layout/moved_postings.py)
     {tag}:P:z:K:D         zset    the distinct refs of index K, by name, for prefixes
-    {tag}:P:first:D       hash    first calls of busy minutes of day D (aggregator/layout/first_calls.py)
+    {tag}:P:busy:D        hash    first calls of busy minutes of day D (aggregator/layout/first_calls.py), and which
+                                  calls are theirs (aggregator/layout/minute_calls.py)
     {tag}:P:open:T        hash    record number -> open call of trace T (aggregator/layout/open_calls.py)
 
 Outside the shards, two sets per namespace say which shards hold a project (`namespace:project:<id>`) and which there
@@ -144,8 +145,8 @@ class ShardKeys:
     def refs(self, project: int, index: str, day: int) -> str:
         return f"{self._tag}:{project}:z:{index}:{day}"
 
-    def first_calls(self, project: int, day: int) -> str:
-        return f"{self._tag}:{project}:first:{day}"
+    def busy_minutes(self, project: int, day: int) -> str:
+        return f"{self._tag}:{project}:busy:{day}"
 
     def open_calls(self, project: int, trace: bytes) -> bytes:
         return f"{self._tag}:{project}:open:".encode() + trace

@@ -7,13 +7,17 @@ calls themselves.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from aggregator.layout.keys import day_of
+from aggregator.reading.cells import CellsOfBuckets, add_cells
 from aggregator.reading.rollups import LevelBlock
-from aggregator.reading.value_rollups import DayViews, read_slots
+from aggregator.reading.value_rollups import FIELDS_PER_PIECE, DayViews, in_batches, read_slots
 from aggregator.rollups.accumulator import Merged
-from aggregator.rollups.levels import Level
+from aggregator.rollups.cell import place_of
+from aggregator.rollups.levels import MINUTES, Level
 from aggregator.rollups.orders import Order
 from aggregator.rollups.series import OF_LATENCY, OF_USAGE, USAGE_METRICS
-from aggregator.store.reader import StoreReader
+from aggregator.store.reader import ProjectShard, StoreReader
+from aggregator.time_units import MINUTE_US
 
 
 class Slot(NamedTuple):
@@ -45,6 +49,43 @@ async def read_bounds(reader: StoreReader, views: DayViews, slots: Sequence[Slot
     merged = Merged(len(slots))
     await read_slots(reader, views, by_block, merged)
     return {slots[at]: bound for at, bound in _bounds(merged, slots, order).items()}
+
+
+ViewMinute = tuple[ProjectShard, int, int]
+"""A minute (since 1970) in a shard, and a view."""
+
+
+class ViewBound(NamedTuple):
+    """The number that no call of a view exceeds, and how many calls there are."""
+
+    rank: int
+    calls: int
+
+
+async def read_view_bounds(
+    reader: StoreReader, views: DayViews, minutes: Sequence[int], order: Order
+) -> dict[ViewMinute, ViewBound]:
+    """Read the bounds of each view of these minutes by itself, in each shard."""
+    wanted = [
+        (shard, minute, numbers)
+        for shard, day, numbers in views
+        for minute in minutes
+        if day_of(minute * MINUTE_US) == day
+    ]
+    places = [(shard, minute, view) for shard, minute, numbers in wanted for view in numbers]
+    merged, bucket = Merged(len(places)), 0
+    for some in in_batches(wanted, [len(numbers) for *_, numbers in wanted], FIELDS_PER_PIECE):
+        cells: list[CellsOfBuckets] = []
+        for shard, minute, numbers in some:
+            block, slot = MINUTES.block_and_slot(minute)
+            of_minute = [place_of(slot, view) for view in numbers]
+            key = shard.keys.rollups(shard.project, MINUTES, block)
+            cells.append((key, of_minute, list(range(bucket, bucket + len(of_minute)))))
+            bucket += len(of_minute)
+        await add_cells(reader, cells, merged, latency_values=False, usage_values=False)
+        merged.condense()
+    bounds = _bounds(merged, [Slot(MINUTES, minute) for _, minute, _ in places], order)
+    return {places[at]: ViewBound(rank, merged.calls[at]) for at, rank in bounds.items()}
 
 
 def _bounds(merged: Merged, slots: Sequence[Slot], order: Order) -> Mapping[int, int]:

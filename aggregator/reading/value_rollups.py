@@ -160,7 +160,7 @@ async def _views(
     sizes = await reader.fetch([("HLEN", key) for key in keys])
     if sum(sizes) > VIEWS_COMPARED_MAX:
         raise TooMuchToRead(f"the window has more than {VIEWS_COMPARED_MAX:,} views to look through")
-    for some in _batches(keys, sizes, VIEWS_PER_PIECE):
+    for some in in_batches(keys, sizes, VIEWS_PER_PIECE):
         for fields in await reader.fetch([("HGETALL", key) for key in some]):
             found.append(_views_of(ViewDirectory(fields), wanted, dimension, buckets))
         await asyncio.sleep(0)  # others' answers
@@ -202,10 +202,10 @@ def _round_trips(slots: SlotsOfBlocks, found: Mapping[ShardDay, _Views]) -> Iter
         if block.day == day
         for at in range(0, len(within), at_once)
     ]
-    yield from _batches(pieces, [len(piece.slots) * len(piece.views) for piece in pieces], FIELDS_PER_PIECE)
+    yield from in_batches(pieces, [len(piece.slots) * len(piece.views) for piece in pieces], FIELDS_PER_PIECE)
 
 
-def _batches(all_of_them: Sequence[Part], sizes: Sequence[int], size_max: int) -> Iterator[list[Part]]:
+def in_batches(all_of_them: Sequence[Part], sizes: Sequence[int], size_max: int) -> Iterator[list[Part]]:
     """Parts in their order, as many in a batch as `size_max` allows, or one that is larger."""
     batch: list[Part] = []
     total = 0

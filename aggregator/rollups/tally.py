@@ -99,14 +99,16 @@ class RowChanges:
 class CallTally:
     """How many calls, how many failed, and rows by series: of the calls, and apart from them of the trees of roots.
 
-    `facets`: the same of those of them that have a facet, by facet.
+    `facets`: the same of those of them that have a facet, by facet. `numbers`: the record numbers of the calls, where
+    a batch counts them.
     """
 
-    __slots__ = ("_trees", "calls", "errors", "facets", "rows")
+    __slots__ = ("_trees", "calls", "errors", "facets", "numbers", "rows")
 
     def __init__(self) -> None:
         self.calls = 0
         self.errors = 0
+        self.numbers: list[int] = []
         self.rows = RowChanges()
         self.facets: dict[str, CallTally] = {}
         self._trees: RowChanges | None = None  # most groups of calls are of no roots

@@ -26,7 +26,6 @@ from aggregator.rollups.cell import (
 from aggregator.rollups.levels import MINUTES
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
 from aggregator.rollups.tally import PackedTally
-from aggregator.rollups.views import ALL_CALLS
 from aggregator.segments.frame import PackedOverflow
 from aggregator.writing.overflow import Overflow, take_rows_beside, without_rows
 from aggregator.writing.slot_gains import Gains, gains_by_slot
@@ -165,10 +164,11 @@ class Cells:
             absent[key][place].take_over(cell, beside, write)
         return stored
 
-    def calls_of(self, minute: ProjectMinute) -> int:
-        """How many calls there are of a minute that the last batch has changed."""
+    def calls_of(self, minute: ProjectMinute, views: Iterable[int]) -> list[int]:
+        """How many calls there are of each of these views of a minute, of those that are at hand; 0 of others."""
         block, slot = MINUTES.block_and_slot(minute[1])
-        return self._blocks[self._keys.rollups(minute[0], MINUTES, block)][first_place(slot) + ALL_CALLS].cell.calls
+        of_block, first = self._blocks.get(self._keys.rollups(minute[0], MINUTES, block), {}), first_place(slot)
+        return [0 if (one := of_block.get(first + view)) is None else one.cell.calls for view in views]
 
     def forget(self, key: str, places: Iterable[int]) -> None:
         """Drop cells that have been sealed, if they are at hand."""

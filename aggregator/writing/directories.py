@@ -6,7 +6,7 @@ from aggregator.layout.keys import day_of
 from aggregator.layout.slots import ProjectDay, ProjectMinute
 from aggregator.layout.write import ShardWrite
 from aggregator.rollups.tally import PackedTally, merge_tallies
-from aggregator.rollups.views import View, ViewDirectory
+from aggregator.rollups.views import ViewDirectory
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import MINUTE_US
 from aggregator.writing.batch_changes import BatchChanges, CallGroup
@@ -61,9 +61,9 @@ class Directories:
             write.set(self._keys.views(project, day_of(minute * MINUTE_US)), field, value)
         return views
 
-    def view_of_op(self, project: int, day: int, op_name: str) -> int | None:
-        """The number of the view of an op, on a day of the batch at hand; None where it has none."""
-        return self._directories[project, day].numbers.get(View(op_name=op_name))
+    def of_day(self, project: int, day: int) -> ViewDirectory:
+        """The directory of a day of the batch at hand."""
+        return self._directories[project, day]
 
     def _load(self, days: set[ProjectDay]) -> None:
         unknown = sorted(day for day in days if day not in self._directories)

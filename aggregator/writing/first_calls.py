@@ -1,16 +1,17 @@
 """Keeps the first calls of busy minutes at hand while calls are folded, so that nobody has to read all of them.
 
 Of a minute with few calls nothing is kept. When it gets many, all that it has is looked through once; from then on,
-what changes. Kept are those of all calls and of each op: other views are many, and each has few calls of a minute.
+what changes. Of a busy minute is kept which view each call is of, and, of each view that many of its calls are of, the
+first by each order: so who asks for the first calls of any view finds them, or few calls that they are among.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
+import numpy as np
+
 from aggregator.calls.call import Call
 from aggregator.layout.first_calls import (
-    FirstCalls,
-    Place,
     minute_field,
     no_first_calls,
     pack_first_calls,
@@ -18,82 +19,61 @@ from aggregator.layout.first_calls import (
     view_field,
 )
 from aggregator.layout.keys import MINUTE, ShardKeys, day_of
+from aggregator.layout.minute_calls import (
+    OP_ALONE,
+    UNKNOWN,
+    MinuteCalls,
+    minute_calls,
+    pack_minute_calls,
+    piece_field,
+    unpack_minute_calls,
+)
 from aggregator.layout.postings import block_field, unpack_block, unpack_latest
-from aggregator.layout.slots import ProjectMinute
+from aggregator.layout.slots import ProjectDay, ProjectMinute
 from aggregator.layout.write import Field, Key, ShardWrite
 from aggregator.rollups.levels import Retention
-from aggregator.rollups.orders import ORDERS, cost_of
-from aggregator.rollups.views import ALL_CALLS
+from aggregator.rollups.views import ALL_CALLS, OP, ViewDirectory
 from aggregator.time_units import MINUTE_US
 from aggregator.writing.batch_changes import BatchChanges
 from aggregator.writing.changes import day_expiry
+from aggregator.writing.combinations import Combination, Combinations, NumberedCall, Values, by_values
+from aggregator.writing.kept_view import KeptView, offer
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.unsealing import Read, Stored
 
 # A minute with more calls than this has been there before anything was kept, or is of a batch that large: it is read as
 # it always was. Some 5 µs each, once a minute.
 LOOKED_THROUGH_MAX = 100_000
-# Minutes whose first calls are at hand, a megabyte each where there are twenty ops; and minutes that have none.
+# Busy minutes at hand: of 10,000 calls and 20 views some 300 KB each; and minutes that have none.
 KEPT_AT_HAND_MAX = 16
 KNOWN_MAX = 20_000
 
-_Entry = tuple[int, int, int]
-"""Rank, start and record number of a call."""
-
-
-class _Kept:
-    """The first calls of a view by an order, and which these are."""
-
-    __slots__ = ("first", "listed")
-
-    def __init__(self, first: FirstCalls) -> None:
-        self.first = first
-        self.listed = {number for *_, number in first.entries}
-
-    def put(self, found: list[_Entry], changed: set[int], count_max: int) -> bool:
-        """Put entries of calls that have changed in their places instead of those they had; whether any differs.
-
-        All that come before the floor are given, and maybe others.
-        """
-        first = self.first
-        floor, entries = first.floor, first.entries
-        if floor is not None:
-            found = [entry for entry in found if entry[:2] > floor]
-        if moved := self.listed & changed:
-            entries = [entry for entry in entries if entry[2] not in moved]
-        elif not found:
-            return False
-        entries = sorted(entries + found, reverse=True)
-        if entries == first.entries:
-            return False
-        if len(entries) > count_max:
-            left_out = entries[count_max][:2]
-            first.floor = left_out if floor is None else max(floor, left_out)
-            del entries[count_max:]
-        first.entries = entries
-        self.listed = {number for *_, number in entries}
-        return True
-
 
 class _Minute:
-    """What is kept of a minute, by view and order. `is_whole`: views that are not here have no calls; else they may be
-    stored.
+    """What is at hand of a busy minute.
+
+    `is_whole`: what is not here is not stored either; else views that were `looked_for` are here. `kept`: views of
+    which something is kept; `refused`: those of which nothing will be. `pieces`: how many are stored; `calls`: what is
+    in them, None where it is not at hand.
     """
 
-    __slots__ = ("is_whole", "views")
+    __slots__ = ("calls", "is_whole", "kept", "looked_for", "pieces", "refused")
 
-    def __init__(self, is_whole: bool) -> None:
+    def __init__(self, is_whole: bool, pieces: int) -> None:
         self.is_whole = is_whole
-        self.views: dict[int, list[_Kept]] = {}
+        self.pieces = pieces
+        self.calls: list[MinuteCalls] | None = [] if is_whole else None
+        self.kept: dict[int, KeptView] = {}
+        self.looked_for: set[int] = set()
+        self.refused: set[int] = set()
 
 
 class BusyMinutes:
     """The busy minutes of a shard. After any doubt whether what was noted is stored, nothing here is right any more.
 
-    `read` gives what is there of fields by key. `latest` gives the
-    latest postings of a key and value that a batch has appended to, `calls_of` how many calls a minute has that it has
-    changed. `load` brings records to hand. `view_of` gives the
-    number of an op's view on a day, None where there is none.
+    `read` gives what is there of fields by key. `latest` gives the latest postings of a key and value that a batch has
+    appended to, `calls_of` how many calls a view of a minute has that it has changed. `load` brings records to hand.
+    `directory_of` gives the views of a day of the batch.
     """
 
     def __init__(
@@ -102,9 +82,9 @@ class BusyMinutes:
         limits: ShardLimits,
         read: Read,
         latest: Callable[[str, bytes], bytes | None],
-        calls_of: Callable[[ProjectMinute], int],
+        calls_of: Callable[[ProjectMinute, Iterable[int]], list[int]],
         load: Callable[[Iterable[int]], Mapping[int, Call]],
-        view_of: Callable[[int, int, str], int | None],
+        directory_of: Callable[[int, int], ViewDirectory],
     ) -> None:
         self._keys = keys
         self._limits = limits
@@ -112,8 +92,9 @@ class BusyMinutes:
         self._latest = latest
         self._calls_of = calls_of
         self._load = load
-        self._view_of = view_of
+        self._directory_of = directory_of
         self._minutes: dict[ProjectMinute, _Minute | None] = {}  # None: nothing is kept; those used last are last
+        self._combinations = Combinations()
 
     def absent(self, minutes: Iterable[ProjectMinute]) -> dict[Key, list[Field]]:
         """Return the fields of those minutes of which it is not known whether anything is kept: to be read."""
@@ -133,32 +114,30 @@ class BusyMinutes:
         write: ShardWrite,
     ) -> None:
         """Take in what a batch changes in these minutes. `stored`: of the absent fields, those that there are."""
-        kept: dict[ProjectMinute, list[tuple[int, Call]]] = {}
+        kept: dict[ProjectMinute, dict[Values, list[NumberedCall]]] = {}
         for minute in minutes:
             if self._known(minute, stored) is not None:
-                kept[minute] = []
+                kept[minute] = {}
             elif (numbers := self._newly_busy(minute, changes, write)) is not None:
-                self._minutes[minute] = _Minute(is_whole=True)
-                write.set(self._key(minute), minute_field(minute[1]), b"")
+                self._minutes[minute] = _Minute(is_whole=True, pieces=0)
                 found = self._load(numbers)
-                self._take(minute, [(number, found[number]) for number in numbers if number in found], write)
+                of_minute = by_values((number, found[number]) for number in numbers if number in found)
+                self._take(minute, of_minute, set(numbers), write)
                 write.expiries[self._key(minute)] = day_expiry(day_of(minute[1] * MINUTE_US), retention.calls_s)
         if kept:
-            for number in changes.records:
-                call = calls[number]
-                if call.started_us is not None:
-                    of_minute = kept.get((call.project, call.started_us // MINUTE_US))
-                    if of_minute is not None:
-                        of_minute.append((number, call))
+            for group, tally in changes.groups.items():
+                changed = kept.get(group[:2])
+                if changed is not None:
+                    changed[group[2:]] = [(number, calls[number]) for number in tally.numbers]
             for minute, changed in kept.items():
-                self._take(minute, changed, write)
+                self._take(minute, changed, _new_calls(minute, changes), write)
 
     def _known(self, minute: ProjectMinute, stored: Stored) -> _Minute | None:
         if minute in self._minutes:
             known = self._minutes.pop(minute)
         else:
-            is_kept = (self._key(minute), minute_field(minute[1])) in stored
-            known = _Minute(is_whole=False) if is_kept else None
+            pieces = stored.get((self._key(minute), minute_field(minute[1])))
+            known = None if pieces is None else _Minute(is_whole=False, pieces=int(pieces))
         self._minutes[minute] = known
         return known
 
@@ -166,10 +145,9 @@ class BusyMinutes:
         """The record numbers of all calls of a minute that a batch has made busy; else None."""
         project, number = minute
         day, value = day_of(number * MINUTE_US), minute_field(number)
-        postings = changes.postings.get((project, day))
-        if postings is None or value not in postings.get(MINUTE, ()):
+        if not _new_calls(minute, changes):
             return None
-        calls = self._calls_of(minute)
+        calls = self._calls_of(minute, [ALL_CALLS])[0]
         stored = self._latest(self._keys.postings(project, MINUTE, day), value)
         if stored is None or not self._limits.busy_calls_min <= calls <= LOOKED_THROUGH_MAX:
             return None
@@ -187,59 +165,116 @@ class BusyMinutes:
                 numbers += unpack_block(block)
         return numbers if len(numbers) == calls else None  # some have moved to pages: then nothing is kept
 
-    def _take(self, minute: ProjectMinute, changed: Sequence[tuple[int, Call]], write: ShardWrite) -> None:
-        by_op: dict[str, list[tuple[int, Call]]] = {}
-        for one in changed:
-            of_op = by_op.get(one[1].op_name)
-            if of_op is None:
-                by_op[one[1].op_name] = [one]
-            else:
-                of_op.append(one)
-        day = day_of(minute[1] * MINUTE_US)
-        by_view = {self._view_of(minute[0], day, op_name): of_op for op_name, of_op in by_op.items()}
-        views = self._views(minute, [ALL_CALLS, *(view for view in by_view if view is not None)])
-        # What is not among the first of its op is not among the first of all calls either.
-        of_all: list[list[_Entry]] = [[] for _ in ORDERS]
-        for view, of_view in by_view.items():
-            # On a day with too many ops, some have no view.
-            kept = [_Kept(first) for first in no_first_calls()] if view is None else views[view]
-            entries = _entries(of_view, [one.first.floor for one in kept])
-            for more, found in zip(of_all, entries, strict=True):
-                more += found
-            if view is not None:
-                self._take_in(minute, view, kept, entries, {number for number, _ in of_view}, write)
-        self._take_in(minute, ALL_CALLS, views[ALL_CALLS], of_all, {number for number, _ in changed}, write)
-
-    def _take_in(
-        self,
-        minute: ProjectMinute,
-        view: int,
-        kept: list[_Kept],
-        entries: Sequence[list[_Entry]],
-        changed: set[int],
-        write: ShardWrite,
+    def _take(
+        self, minute: ProjectMinute, changed: Mapping[Values, list[NumberedCall]], new: set[int], write: ShardWrite
     ) -> None:
-        """Put the entries of calls that have changed in their places in a view, by order, and store what differs."""
-        count_max = self._limits.first_calls_max
-        differs = [one.put(found, changed, count_max) for one, found in zip(kept, entries, strict=True)]
-        if any(differs):
-            packed = pack_first_calls([one.first for one in kept])
-            write.set(self._key(minute), view_field(minute[1], view), packed)
-
-    def _views(self, minute: ProjectMinute, wanted: Iterable[int]) -> dict[int, list[_Kept]]:
-        """Return what is kept of these views of a minute, and of others; read where it is not at hand."""
+        """Take in calls of a busy minute that have changed; `new`: those that no piece has yet."""
         known = self._minutes[minute]
         assert known is not None
-        absent = [view for view in wanted if view not in known.views]
+        day = minute[0], day_of(minute[1] * MINUTE_US)
+        directory, get = self._directory_of(*day), self._combinations.get
+        by_combination = [(get(day, values, directory), some) for values, some in changed.items()]
+        wanted = set[int]().union(*(combination.views for combination, _ in by_combination))
+        self._bring_views(minute, known, wanted)
+        if new:
+            self._append(minute, known, new, by_combination, write)
+        kept, count_max = known.kept, self._limits.first_calls_max
+        # Many combinations have views in common, of which something is kept: those of all users of an op.
+        offered: dict[tuple[int, ...], list[NumberedCall]] = {}
+        for combination, some in by_combination:
+            offered.setdefault(tuple([view for view in combination.views if view in kept]), []).extend(some)
+        for views, some in offered.items():
+            offer(some, [kept[view] for view in views], new, count_max)
+        if many := self._with_many(minute, known, wanted):
+            self._begin(day, known, self._calls(minute, known, write), many)
+        for view in wanted:
+            if view in kept and kept[view].take_in(count_max):
+                write.set(self._key(minute), view_field(minute[1], view), pack_first_calls(kept[view].first))
+
+    def _with_many(self, minute: ProjectMinute, known: _Minute, views: Iterable[int]) -> list[int]:
+        """The views of these of which nothing is kept yet though many calls are theirs."""
+        others = [view for view in views if view not in known.kept and view not in known.refused]
+        calls_min = self._limits.busy_calls_min
+        pairs = zip(others, self._calls_of(minute, others), strict=True)
+        return [view for view, calls in pairs if calls >= calls_min]
+
+    def _bring_views(self, minute: ProjectMinute, known: _Minute, wanted: Iterable[int]) -> None:
+        """Have what is kept of these views at hand."""
+        absent = [] if known.is_whole else [view for view in wanted if view not in known.looked_for]
         if absent:
             key = self._key(minute)
             fields: list[Field] = [view_field(minute[1], view) for view in absent]
-            stored = {} if known.is_whole else self._read({key: fields})
+            stored = self._read({key: fields})
             for view, field in zip(absent, fields, strict=True):
-                packed = stored.get((key, field))
-                by_order = no_first_calls() if packed is None else unpack_first_calls(packed)
-                known.views[view] = list(map(_Kept, by_order))
-        return known.views
+                if (packed := stored.get((key, field))) is not None:
+                    known.kept[view] = KeptView(view, unpack_first_calls(packed))
+            known.looked_for.update(absent)
+
+    def _append(
+        self,
+        minute: ProjectMinute,
+        known: _Minute,
+        new: set[int],
+        by_combination: Sequence[tuple[Combination, Sequence[NumberedCall]]],
+        write: ShardWrite,
+    ) -> None:
+        """Add a piece of the calls that are new."""
+        begin_us = minute[1] * MINUTE_US
+        numbers: list[int] = []
+        views: list[int] = []
+        starts_ms: list[int] = []
+        for combination, some in by_combination:
+            for number, call in some:
+                if number in new and call.started_us is not None:
+                    numbers.append(number)
+                    views.append(combination.named)
+                    starts_ms.append((call.started_us - begin_us) // 1_000)
+        if not numbers:
+            return
+        calls = minute_calls(numbers, views, starts_ms)
+        write.set(self._key(minute), piece_field(minute[1], known.pieces), pack_minute_calls(calls))
+        known.pieces += 1
+        write.set(self._key(minute), minute_field(minute[1]), known.pieces)
+        if known.calls is not None:
+            known.calls.append(calls)
+
+    def _begin(self, day: ProjectDay, known: _Minute, calls: MinuteCalls, views: Iterable[int]) -> None:
+        """Look once through all calls of these views, which are kept from now on."""
+        directory = self._directory_of(*day)
+        named, place = np.unique(calls.views, return_inverse=True)
+        is_told = bool(((named != UNKNOWN) & (named < OP_ALONE)).all())
+        by_number = self._combinations.by_number(day, directory)
+        begun: dict[int, KeptView] = {}
+        for view in views:
+            if is_told or view == ALL_CALLS or by_number[view].dimensions == OP:
+                begun[view] = KeptView(view, no_first_calls())
+            else:  # the directory is full: whose calls some are only their records tell
+                known.refused.add(view)
+        groups: dict[tuple[int, ...], int] = {}
+        of_named = []
+        for one in named.tolist():
+            theirs = tuple([view for view in self._combinations.views_of(day, one, directory) if view in begun])
+            of_named.append(groups.setdefault(theirs, len(groups)))
+        group_of = np.array(of_named)[place]
+        for theirs, group in groups.items():
+            if theirs:
+                numbers = calls.numbers[group_of == group].tolist()
+                found = self._load(numbers)
+                some = [(number, found[number]) for number in numbers if number in found]
+                offer(some, [begun[view] for view in theirs], found.keys(), self._limits.first_calls_max)
+        known.kept |= begun
+
+    def _calls(self, minute: ProjectMinute, known: _Minute, write: ShardWrite) -> MinuteCalls:
+        """All calls that pieces have, those of the batch with them."""
+        if known.calls is None:
+            key = self._key(minute)
+            fields: list[Field] = [piece_field(minute[1], piece) for piece in range(known.pieces)]
+            new = write.fields.get(key, {})
+            stored = self._read({key: [field for field in fields if field not in new]})
+            pieces = [new.get(field) or stored[key, field] for field in fields]
+            known.calls = [unpack_minute_calls([piece for piece in pieces if isinstance(piece, bytes)])]
+        known.calls = [MinuteCalls(*map(np.concatenate, zip(*known.calls, strict=True)))]
+        return known.calls[0]
 
     def trim(self) -> None:
         """Forget the minutes that were not used for longest."""
@@ -250,29 +285,11 @@ class BusyMinutes:
             del self._minutes[minute]
 
     def _key(self, minute: ProjectMinute) -> str:
-        return self._keys.first_calls(minute[0], day_of(minute[1] * MINUTE_US))
+        return self._keys.busy_minutes(minute[0], day_of(minute[1] * MINUTE_US))
 
 
-def _entries(changed: Sequence[tuple[int, Call]], floors: Sequence[Place | None]) -> list[list[_Entry]]:
-    """The entries of calls that have changed, by order: those that come before the floors, and some that do not.
-
-    Few of many thousands do, so they are sorted out order by order, without an object for each call. Ranks are those of
-    `rank_of`, by which it took twice as long (1.0 µs a call instead of 0.5).
-    """
-    newest, failing, slowest, dearest = (0 if floor is None else floor[0] for floor in floors)
-    started = [(number, call, at_us) for number, call in changed if (at_us := call.started_us) is not None]
-    ended = [(number, call, at_us, end_us) for number, call, at_us in started if (end_us := call.ended_us) is not None]
-    return [
-        [(at_us, at_us, number) for number, _, at_us in started if at_us >= newest],
-        [(at_us, at_us, number) for number, call, at_us, _ in ended if call.failed and at_us >= failing],
-        [
-            (latency_ms, at_us, number)
-            for number, _, at_us, end_us in ended
-            if (latency_ms := end_us // 1_000 - at_us // 1_000) >= slowest
-        ],
-        [
-            (cost, at_us, number)
-            for number, call, at_us, _ in ended
-            if call.usage and (cost := cost_of(call)) is not None and cost >= dearest
-        ],
-    ]
+def _new_calls(minute: ProjectMinute, changes: BatchChanges) -> set[int]:
+    """The record numbers of the calls of a minute that began to be counted in a batch."""
+    postings = changes.postings.get((minute[0], day_of(minute[1] * MINUTE_US)))
+    of_minute = None if postings is None else postings.get(MINUTE)
+    return set(map(int.from_bytes, () if of_minute is None else of_minute.get(minute_field(minute[1]), ())))

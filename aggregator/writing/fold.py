@@ -235,6 +235,7 @@ class Fold:
             tally = self.changes.groups.get(group)
             if tally is None:
                 tally = self.changes.groups[group] = CallTally()
+            tally.numbers.append(number)
             self._tallies[number] = tally
         return tally
 

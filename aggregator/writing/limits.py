@@ -21,12 +21,12 @@ class ShardLimits(msgspec.Struct, frozen=True):
     # Of record numbers that batches append to, with all that Python needs beside them: the indexes' values of the last
     # minutes at 1,000 calls a second, some 250 bytes each; one forgotten here is only read once more.
     posting_tails_bytes_max: int = 16 * 2**20
-    # How many calls of a project make a minute of a shard busy: its first calls are kept from then on, 13 KB with
-    # twenty ops. Where it has fewer, who asks for examples reads them all, in 5 µs each.
+    # How many calls of a project make a minute of a shard busy: from then on the views are kept that its calls are of,
+    # some 3 bytes a call, and the first calls of each view that has so many, 2 to 4 KB each. Where there are fewer, who
+    # asks for examples reads them all, in 5 µs each. From 1,000 on keeping took a third more of the worker's time.
     busy_calls_min: int = 4_000
-    # Of all calls of a busy minute, and of each op, by each order: as many as /calls/examples gives, unless it is asked
-    # for more. With 100 of them keeping takes twice the time.
-    first_calls_max: int = 20
+    # Of a view of a busy minute, by each order: as many as /calls/examples gives at most.
+    first_calls_max: int = 100
     # How long cells are left as they are after their hour, or six hours, or day, and what is hot after what came for
     # it; None: for ever.
     seal_after_s: int | None = None

@@ -67,9 +67,9 @@ class ShardState:
         self.starts = LatestStarts(keys)
         self.cells = Cells(keys, present, objects.frames)
         latest, calls_of = self.tails.latest, self.cells.calls_of
-        self.busy = BusyMinutes(keys, limits, present, latest, calls_of, self._load, self._view_of_op)
-        self.upkeep = Upkeep(store, retention, limits, present, objects, next_number, self._forget_moved)
         self.directories = Directories(store, limits.views_max)
+        self.busy = BusyMinutes(keys, limits, present, latest, calls_of, self._load, self.directories.of_day)
+        self.upkeep = Upkeep(store, retention, limits, present, objects, next_number, self._forget_moved)
         self.expiries = KnownExpiries()
         dropped = (int(fields.get(name, 0)) for name in ("chunks_dropped", "dropped_before_us"))
         self.expired = ExpiredChunks(store, retention, *dropped)
@@ -77,9 +77,6 @@ class ShardState:
     def _load(self, numbers: Iterable[int]) -> Mapping[int, Call]:
         load_numbers(numbers, self.records, self.store, self.frames)
         return self.records.calls
-
-    def _view_of_op(self, project: int, day: int, op_name: str) -> int | None:
-        return self.directories.view_of_op(project, day, op_name)
 
     def note_as_of(self, as_of_us: int | None) -> None:
         """All that was in the log before this instant is known, or will be with the batch at hand (None: not said)."""

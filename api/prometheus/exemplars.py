@@ -13,7 +13,7 @@ import promql_parser as promql
 
 from aggregator.calls.call import Call
 from aggregator.calls.packed_id import unpack_id
-from aggregator.reading.ranked_calls import RankedCall
+from aggregator.reading.ranking import RankedCall
 from aggregator.rollups.orders import Order
 from aggregator.rollups.series import USAGE_METRICS, usage_row
 from aggregator.time_units import SECOND_US

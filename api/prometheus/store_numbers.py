@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from aggregator.calls.call import Call
 from aggregator.layout.shown_rules import ShownRule, ShownRules
-from aggregator.reading.ranked_calls import RankedCall
+from aggregator.reading.ranking import RankedCall
 from aggregator.reading.rollups import TooMuchToRead, Wanted
 from aggregator.reading.view_rollups import BUCKETS_AT_ONCE_MAX, ViewRollups, read_view_rollups
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES, Retention

@@ -9,13 +9,14 @@ import msgspec
 from aggregator.calls.call import Call
 from aggregator.calls.packed_id import unpack_id
 from aggregator.reading.calls import select_minutes
-from aggregator.reading.ranked_calls import Ranking, RankingLimits, rank_calls, rank_selected, usage_of
+from aggregator.reading.first_calls import Window
+from aggregator.reading.ranked_calls import RankingLimits, rank_calls, rank_selected
+from aggregator.reading.ranking import Ranking, usage_of
 from aggregator.reading.slot_bounds import Slot
 from aggregator.reading.value_rollups import views_of_days
 from aggregator.rollups.levels import MINUTES, Retention
 from aggregator.rollups.orders import cost_of
 from aggregator.rollups.totals import PICO_PER_DOLLAR
-from aggregator.rollups.views import OP
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.time_units import DAY_US
 from aggregator.timestamps import format_utc
@@ -121,8 +122,8 @@ async def rank_examples(
     slots = [*_slots(covered), *filter(is_kept, cut)]
     days = range(start_us // DAY_US, (end_us - 1) // DAY_US + 1)
     views = await views_of_days(reader, project, days, wanted)
-    are_kept = wanted.dimensions in (0, OP)
-    return ranking, await rank_calls(reader, views, slots, question.order, ranking, is_kept, are_kept, limits)
+    window = Window(start_us, end_us)
+    return ranking, await rank_calls(reader, views, wanted, window, slots, question.order, ranking, is_kept, limits)
 
 
 def _slots(covered: Cover) -> list[Slot]:

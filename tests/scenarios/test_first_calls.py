@@ -3,16 +3,16 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from itertools import product
 from random import Random
 from typing import Any
 
-import pytest
 import redis
 import redis.asyncio
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from aggregator.calls.packed_id import unpack_id
+from aggregator.calls.event import Event
 from aggregator.reading.ranked_calls import RankingLimits
 from aggregator.rollups.orders import ORDERS, Order
 from aggregator.store.reader import StoreReader
@@ -25,13 +25,15 @@ from api.query.questions import CallFilter
 from tests.brute_force import examples as brute_force
 from tests.brute_force.model import fold
 from tests.brute_force.prices import PriceList
-from tests.support.folding import KEEP_ALL, PROJECT, T0_US, apply, complete, decoded, end, open_shard, start, tokens
+from tests.support.folding import KEEP_ALL, PROJECT, T0_US, apply, decoded, end, open_shard, start, tokens
 from tests.support.paths import CASES
 from tests.support.strategies import NOW
 
 Json = dict[str, Any]
 EXAMPLES = 60
-OPS = ("a", "b", "c")
+OPS = ("a", "b", "c", "op:v1", "op:v2")
+USERS = ("ann", "bob", "c")
+RUNS = ("run-1", "run-2")
 NOW_US = T0_US + 30 * 24 * HOUR_US
 
 
@@ -47,6 +49,10 @@ def messages_of(rng: Random) -> list[Json]:
             "started_at": format_utc(begun_us),
             "trace_id": f"trace-{number % 7}",
         }
+        if rng.random() < 0.6:
+            start["wb_user_id"] = rng.choice(USERS)
+        if rng.random() < 0.3:
+            start["wb_run_id"] = rng.choice(RUNS)
         if number and rng.random() < 0.3:  # what is below a call may count as its own until the call below comes
             start |= {"parent_id": f"call-{rng.randrange(number)}", "trace_id": "trace-0"}
         usage = {"gpt-4o": {"prompt_tokens": rng.choice((1, 10, 100)), "completion_tokens": 1}}
@@ -64,14 +70,20 @@ def messages_of(rng: Random) -> list[Json]:
 
 
 def questions(rng: Random) -> list[ExamplesQuestion]:
-    """All orders, over ops and windows; some windows cut their minutes."""
+    """All orders, over ops, users, runs, roots, and what they have in common; some windows cut their minutes."""
     found = []
     for order in ORDERS:
-        ops = rng.choice((None, None, ("a",), ("b",), ("a", "c"), ("missing",)))
         begin_us = T0_US + rng.choice((0, 0, -MINUTE_US, 20_500_000))
         end_us = T0_US + rng.choice((2 * MINUTE_US, HOUR_US, 90_000_000))
-        asked = CallFilter(op_names=ops, wb_user_ids=None)
-        found.append(ExamplesQuestion(PROJECT, begin_us, end_us, asked, order, rng.randrange(1, 6)))
+        ops = rng.choice((("a",), ("b",), ("a", "c"), ("op:*",), ("missing",)))
+        user, run = rng.choice((("ann",), ("bob", "c"))), rng.choice((("run-1",), ("run-2", "gone")))
+        asked = CallFilter(
+            op_names=rng.choice((None, ops)),
+            wb_user_ids=rng.choice((None, None, user)),
+            wb_run_ids=rng.choice((None, None, None, run)),
+            trace_roots_only=rng.random() < 0.2,
+        )
+        found.append(ExamplesQuestion(PROJECT, begin_us, end_us, asked, order, rng.randrange(1, 9)))
     return found
 
 
@@ -97,7 +109,14 @@ def expected(model_calls: Any, prices: PriceList, one: ExamplesQuestion) -> Json
         "end": format_utc(one.end_us),
         "kind": one.order.value,
         "limit": one.limit,
-        "filter": {} if one.filter.op_names is None else {"op_names": list(one.filter.op_names)},
+        "filter": {
+            **{
+                name: list(values)
+                for name in ("op_names", "wb_user_ids", "wb_run_ids")
+                if (values := getattr(one.filter, name)) is not None
+            },
+            "trace_roots_only": one.filter.trace_roots_only,
+        },
     }
     return brute_force.answer_examples(model_calls, prices, request)
 
@@ -120,7 +139,10 @@ def test_they_are_those_of_a_look_at_all_calls(redis_url: str) -> None:
         client.flushall()
         seal_after_s = rng.choice((None, -10 * DAY_S))
         limits = ShardLimits(
-            seal_after_s=seal_after_s, busy_calls_min=rng.randrange(1, 12), first_calls_max=rng.randrange(1, 6)
+            seal_after_s=seal_after_s,
+            busy_calls_min=rng.randrange(1, 12),
+            first_calls_max=rng.randrange(1, 6),
+            views_max=rng.choice((2_000, 2_000, 4)),
         )
         shard = open_shard(client, limits)
         messages = messages_of(rng)
@@ -141,39 +163,86 @@ def test_they_are_those_of_a_look_at_all_calls(redis_url: str) -> None:
     check()
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("op_name", [None, "rare"])
-def test_few_calls_of_a_busy_minute_are_read(redis_url: str, order: Order, op_name: str | None) -> None:
-    """However many a minute has: those kept are enough, of all calls and of an op that few are of."""
-    shard = open_shard(redis.Redis.from_url(redis_url), ShardLimits(busy_calls_min=1_000))
-    events = [
-        complete(
-            str(number),
-            number / 50,
-            number / 50 + number % 997,
-            {"gpt-4o": tokens(number % 1_009)},
-            op_name="rare" if number % 600 == 7 else f"op-{number % 5}",
-        )
-        for number in range(3_000)
-    ]
-    for at in range(0, 3_000, 500):
-        apply(shard, events[at : at + 500])
-    apply(shard, [start("failed", 1, op_name="rare"), end("failed", 2, failed=True)])
-    limits = RankingLimits(calls_read_max=250, newest_calls_read_max=250)
+FILTERS = {
+    "none": CallFilter(),
+    "op": CallFilter(op_names=("op-1",)),
+    "rare op": CallFilter(op_names=("rare",)),
+    "user": CallFilter(wb_user_ids=("user-1",)),
+    "rare user": CallFilter(wb_user_ids=("rare",)),
+    "run": CallFilter(wb_run_ids=("run-0",)),
+    "roots": CallFilter(trace_roots_only=True),
+    "op and user": CallFilter(op_names=("op-1", "op-2"), wb_user_ids=("user-1",)),
+    "op and rare user": CallFilter(op_names=("op-1",), wb_user_ids=("rare",)),
+}
+CALLS = 6_000
 
-    async def run() -> tuple[list[str], bool]:
+
+def busy_events() -> list[Event]:
+    """A minute of many calls, of views with many and with few of them."""
+    events = []
+    for number in range(CALLS):
+        told: Json = {} if number % 3 else {"run_id": f"run-{number % 2}"}
+        if number % 4 == 1:
+            told["parent_id"] = "somebody"
+        op_name, user_id = f"op-{number % 5}", f"user-{number % 7}"
+        if number % 600 == 7:
+            op_name, user_id = "rare", "rare"
+        elif number % 1_000 == 11:
+            op_name, user_id = "op-1", "rare"
+        began_s = number * 59 / CALLS
+        usage = {"gpt-4o": tokens(number % 1_009)}
+        told |= {"op_name": op_name, "user_id": user_id}
+        events.append(start(str(number), began_s, **told))
+        events.append(end(str(number), began_s + number % 997, usage=usage, failed=number % 50 == 0))
+    return events
+
+
+def ranked(
+    redis_url: str, asked: Sequence[tuple[CallFilter, Order]], end_us: int, limits: RankingLimits
+) -> list[tuple[list[int], bool]]:
+    """Returns what the first calls are ranked by, and whether they are complete, of each filter and order."""
+
+    async def run() -> list[tuple[list[int], bool]]:
         client = redis.asyncio.Redis.from_url(redis_url)
         reader = StoreReader(client, "callmeter")
         project = await reader.open_project(PROJECT)
-        asked = CallFilter(op_names=None if op_name is None else (op_name,))
-        question = ExamplesQuestion(PROJECT, T0_US, T0_US + MINUTE_US, asked, order, 20)
-        ranking, is_complete = await rank_examples(reader, project, question, NOW_US, KEEP_ALL, limits=limits)
+        found = []
+        for wanted, order in asked:
+            question = ExamplesQuestion(PROJECT, T0_US, end_us, wanted, order, 60)
+            ranking, is_complete = await rank_examples(reader, project, question, NOW_US, KEEP_ALL, limits=limits)
+            found.append(([one.rank for one in ranking.first], is_complete))
         await client.aclose()
-        return [unpack_id(one.call.packed_id) for one in ranking.first], is_complete
+        return found
 
-    found, is_complete = asyncio.run(run())
-    assert is_complete
-    if order is Order.FAILING:
-        assert found == ["failed"]
-    else:
-        assert len(found) == (20 if op_name is None else 5 if order is Order.DEAREST else 6)
+    return asyncio.run(run())
+
+
+def test_few_calls_of_a_busy_minute_are_read(redis_url: str) -> None:
+    """However many a minute has: those kept are enough, of views that many are of, and else those of the view."""
+    client, events = redis.Redis.from_url(redis_url), busy_events()
+    asked = list(product(FILTERS.values(), ORDERS))
+    found = []
+    for busy_calls_min, calls_read_max in ((CALLS + 1, CALLS), (400, 400)):
+        client.flushall()
+        shard = open_shard(client, ShardLimits(busy_calls_min=busy_calls_min))
+        for at in range(0, len(events), 1_000):
+            apply(shard, events[at : at + 1_000])
+        found.append(ranked(redis_url, asked, T0_US + MINUTE_US, RankingLimits(calls_read_max)))
+    everything, kept = found
+    assert all(is_complete for _, is_complete in everything)
+    assert kept == everything
+
+
+def test_minutes_that_promise_more_than_they_hold(redis_url: str) -> None:
+    """No more of them are looked through than a limit allows, where a full directory does not tell in which minutes a
+    user has calls; and the answer says so.
+    """
+    shard = open_shard(redis.Redis.from_url(redis_url), ShardLimits(busy_calls_min=4, first_calls_max=1, views_max=2))
+    for number in range(200):
+        begun_s = number // 5 * 60 + number % 5
+        user_id = "rare" if number == 199 else ("ann", "bob")[number % 2]
+        apply(shard, [start(str(number), begun_s, user_id=user_id), end(str(number), begun_s + 1)])
+    asked = [(CallFilter(wb_user_ids=("rare",)), Order.SLOWEST)]
+    within, beyond = (RankingLimits(calls_told_max=most) for most in (1_000, 50))
+    assert ranked(redis_url, asked, T0_US + HOUR_US, within) == [([1_000], True)]
+    assert not ranked(redis_url, asked, T0_US + HOUR_US, beyond)[0][1]

@@ -234,7 +234,7 @@ class _StateReader:
             return {f"{name} {rest}": {int(slot) for slot in kept}}
         if kind in ("x", "w"):
             return {f"{name} postings {parts[-1]}": self._postings(project, int(parts[-1]))}
-        assert kind in ("y", "z", "first"), rest  # the last goes by batches, too
+        assert kind in ("y", "z", "busy"), rest  # the last goes by batches, too
         return {f"{name} {rest}": kept} if kind == "z" else {}
 
     def _open_calls(self, fields: Mapping[bytes, bytes]) -> dict[tuple[str, str], Any]:

@@ -13,6 +13,7 @@ from aggregator.layout.write import ShardWrite
 from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import Fenced, ShardStore
 from aggregator.writing.batch_changes import Applied
+from aggregator.writing.limits import ShardLimits
 from aggregator.writing.shard import Shard
 from tests.servers.redis_server import RedisServer
 from tests.support.event_strategies import event_messages
@@ -240,10 +241,12 @@ def test_keys_expire_when_their_retention_has_passed(redis_url: str) -> None:
     client: Any = redis.Redis.from_url(redis_url)
     day = 20_515  # 2026-03-03
     hour_s = 3600
-    shard = open_shard(client, retention=Retention(1000 * 24 * hour_s, 2000 * 24 * hour_s, 0, 3000 * 24 * hour_s))
+    kept = Retention(1000 * 24 * hour_s, 2000 * 24 * hour_s, 0, 3000 * 24 * hour_s)
+    shard = open_shard(client, ShardLimits(busy_calls_min=2), retention=kept)
     apply(shard, [complete("a", usage={"gpt-4o": tokens(1)}), start("b")])
     expires_after_days = {
         "x:m:20515": 1000,
+        "busy:20515": 1000,
         "open:\0trace": 1000,
         "r:f:20515": 2000,  # never before a finer level
         "r:h:20515": 3000,

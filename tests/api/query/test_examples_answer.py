@@ -112,9 +112,7 @@ def test_nothing_is_read_where_nothing_is(folded: str) -> None:
     ("order", "limits", "read", "is_complete"),
     [
         (Order.NEWEST, RankingLimits(), 3_000, True),
-        (Order.NEWEST, RankingLimits(newest_calls_read_max=1_000), 1_000, False),
-        (Order.FAILING, RankingLimits(newest_calls_read_max=1_000), 3_000, True),  # one has failed
-        (Order.SLOWEST, RankingLimits(newest_calls_read_max=1_000), 3_000, True),
+        (Order.NEWEST, RankingLimits(calls_read_max=1_000), 1_000, False),
         (Order.SLOWEST, RankingLimits(calls_read_max=2_000), 2_000, False),
     ],
 )
