@@ -1,5 +1,6 @@
 """Whatever happens to the api or to Redis, a stream ends with what a question answers then."""
 
+import asyncio
 import json
 import random
 import socket
@@ -31,6 +32,7 @@ SOON_S = 0.05
 STEPS = 12
 # Answers and signs of life, five a second, until a stream must have caught up.
 EVENTS_MAX = 300
+SERVER_AND_THIS_REQUEST = 2  # tasks of the api's loop when nothing is watched any more
 QUESTION = {"project_id": PROJECT, "start": "-2h", "dimension": "op_name", "call_metrics": [{"metric": "latency_ms"}]}
 
 
@@ -42,6 +44,9 @@ def app_on(redis_url: str) -> Starlette:
     app = make_app(answers, OpenAccess(), ApiSettings(clock=lambda: NOW_US, streams=streams))
 
     async def close(_: Request) -> Response:
+        # A watch that goes on would connect again afterwards, and a loop with an open connection does not close.
+        while len(asyncio.all_tasks()) > SERVER_AND_THIS_REQUEST:
+            await asyncio.sleep(0.01)
         await client.aclose()
         return Response()
 
