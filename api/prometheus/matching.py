@@ -13,8 +13,8 @@ from promql_parser import MatchOp
 from api.prometheus.bad_query import BadQuery
 from api.prometheus.metrics import NAME
 
-# A longer pattern is a list of names that a filter of the other endpoints takes better.
-PATTERN_CHARACTERS_MAX = 1_000
+# A drop-down of Grafana with five hundred names chosen makes ten thousand; forty thousand values match in 0.2 s then.
+PATTERN_CHARACTERS_MAX = 20_000
 # Matchers of one selector: it has some ten labels, and each pattern may come to hold 8 MiB while it is matched.
 MATCHERS_MAX = 20
 
