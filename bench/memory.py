@@ -133,6 +133,8 @@ def _purposes(stage: Stage, key: bytes) -> list[tuple[str, float]]:
         return [(parts[2], 1), (f"{parts[2]}:{ALL_CALLS}", _part_of_all_calls(block))]
     if len(parts) > 1 and parts[1] == "views":
         return [("m", 1), ("views", 1)]
+    if len(parts) > 1 and parts[1] == "busy":
+        return [("busy", 1)]
     return [("calls", 1), ("indexes", 1)] if len(parts) > 1 and parts[1] in ("x", "y", "w", "z") else [("calls", 1)]
 
 

@@ -43,6 +43,8 @@ def _per_call(weigh: Weigh, calls: int) -> Iterator[Line]:
     yield alone("redis: per call, indexes only", "B", [indexes], figure="index_bytes_per_call")
     records = sizes["calls"] / calls - indexes
     yield alone("redis: per call, record and id only", "B", [records], figure="record_bytes_per_call")
+    busy = sizes["busy"] / calls
+    yield alone("redis: per call of a busy minute, its view and first calls", "B", [busy], figure="busy_bytes_per_call")
     yield alone(
         "redis: per call, rollups of all levels and views at 100/s",
         "B",

@@ -72,6 +72,7 @@ class Figures:
     record_bytes_per_call: float  # the record and its id
     index_bytes_per_call: float  # postings and refs, which go by the day
     view_bytes: float  # an entry of a day's directory of views
+    busy_bytes_per_call: float  # what is kept of a call of a busy minute, which goes by the day
     slot_bytes: Mapping[str, Curve]  # by level: a rollup without models, its latency sketch in it, by calls
     model_bytes: Mapping[str, Curve]  # by level: a model in a rollup, with its eight sketches, by its calls
     answer_floor_ms: float  # a question that finds nothing, one partition
@@ -111,6 +112,7 @@ def figures_of(sections: Mapping[str, Any]) -> Figures:
         record_bytes_per_call=_number(numbers, "record_bytes_per_call"),
         index_bytes_per_call=_number(numbers, "index_bytes_per_call"),
         view_bytes=_number(numbers, "view_bytes"),
+        busy_bytes_per_call=_number(numbers, "busy_bytes_per_call"),
         slot_bytes=_curves(numbers, "slot_bytes"),
         model_bytes=_curves(numbers, "model_bytes"),
         answer_floor_ms=_number(numbers, "answer_floor_ms"),

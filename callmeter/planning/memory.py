@@ -1,4 +1,6 @@
-"""How much Redis a load takes: call records, their indexes, rollups of each level, and directories of views."""
+"""How much Redis a load takes: call records, their indexes, rollups of each level, directories of views,
+and what is kept of busy minutes.
+"""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -6,7 +8,7 @@ from typing import NamedTuple
 from aggregator.layout.keys import CALLS_PER_CHUNK
 from aggregator.layout.sealed import piece_s
 from aggregator.rollups.levels import LEVELS
-from aggregator.time_units import DAY_S
+from aggregator.time_units import DAY_S, MINUTE_S
 from aggregator.writing.call_moving import CHUNKS_PER_FULL_OBJECT
 from aggregator.writing.limits import ShardLimits
 from callmeter.durations import format_duration
@@ -23,6 +25,7 @@ class Memory:
     indexes_bytes: float
     levels: dict[str, LevelBytes]
     directories_bytes: float
+    busy_minutes_bytes: float = 0.0
     objects_bytes: float = 0.0  # beside Redis
 
     @property
@@ -31,6 +34,7 @@ class Memory:
             self.records_bytes
             + self.indexes_bytes
             + self.directories_bytes
+            + self.busy_minutes_bytes
             + sum(one.total_bytes for one in self.levels.values())
         )
 
@@ -50,7 +54,7 @@ def needed_memory(load: Load, key: str, partitions: int, figures: Figures) -> Me
     one = project_memory(load.calls_per_s / load.projects / shards, load, figures)
     times = load.projects * shards
     levels = {letter: LevelBytes(*(times * size for size in sizes)) for letter, sizes in one.levels.items()}
-    beside = (one.directories_bytes * times, one.objects_bytes * times)
+    beside = (one.directories_bytes * times, one.busy_minutes_bytes * times, one.objects_bytes * times)
     return Memory(one.records_bytes * times, one.indexes_bytes * times, levels, *beside)
 
 
@@ -77,8 +81,14 @@ def project_memory(calls_per_s: float, load: Load, figures: Figures) -> Memory:
         indexes_bytes * indexes.in_redis,
         levels,
         directory_bytes(calls_per_s, load.mix, load.retention, figures),
+        calls_per_s * indexes_s * figures.busy_bytes_per_call if is_busy(calls_per_s) else 0.0,
         objects_bytes,
     )
+
+
+def is_busy(calls_per_s: float) -> bool:
+    """Return whether minutes of a project in a shard are busy at this rate."""
+    return calls_per_s * MINUTE_S >= ShardLimits().busy_calls_min
 
 
 class PartsLeft(NamedTuple):

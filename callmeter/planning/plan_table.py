@@ -138,7 +138,7 @@ def _redis_rows(load: Load, deployment: Deployment, plan: Plan) -> list[Row]:
     calls_kept = load.calls_per_s * kept.calls_s
     indexed = calls_kept + load.calls_per_s * DAY_S
     record_bytes, index_bytes = memory.records_bytes / calls_kept, memory.indexes_bytes / indexed
-    levels = []
+    busy_bytes, levels = memory.busy_minutes_bytes, []
     for level in LEVELS:
         sizes, kept_for = memory.levels[level.letter], format_duration(kept.level_s(level))
         because = f"{kept_for}; {_bytes(sizes.sketch_bytes)} of it is sketches"
@@ -163,6 +163,7 @@ def _redis_rows(load: Load, deployment: Deployment, plan: Plan) -> list[Row]:
         ),
         *levels,
         ("directories of views", _bytes(memory.directories_bytes), ""),
+        *([("busy minutes", _bytes(busy_bytes), "their first calls, for examples")] if busy_bytes else []),
         *(
             [("objects", _bytes(memory.objects_bytes), "in CALLMETER_SEGMENTS__URL, beside Redis")]
             if load.moves

@@ -32,6 +32,7 @@ SECTIONS: dict[str, Any] = {
             "record_bytes_per_call": 200.0,
             "index_bytes_per_call": 100.0,
             "view_bytes": 50.0,
+            "busy_bytes_per_call": 5.0,
             **{f"slot_bytes.{letter}.{calls}": size for letter in "mfh" for calls, size in ((1, 100), (10_000, 1_000))},
             **{f"model_bytes.{letter}.{calls}": size for letter in "mfh" for calls, size in ((1, 200), (100, 800))},
         },

@@ -87,7 +87,7 @@ def test_json_holds_the_plan() -> None:
     assert memory["records_bytes"] == pytest.approx(100 * (3_600 + 0.1 * 82_800) * 200)  # all but an hour is sealed
     of_levels = [memory["levels"][letter] for letter in "mfh"]
     assert all(set(sizes) == {"total_bytes", "sketch_bytes"} for sizes in of_levels)
-    parts = [memory[f"{part}_bytes"] for part in ("records", "indexes", "directories")]
+    parts = [memory[f"{part}_bytes"] for part in ("records", "indexes", "directories", "busy_minutes")]
     assert memory["total_bytes"] == pytest.approx(sum(parts) + sum(sizes["total_bytes"] for sizes in of_levels))
     assert answer["measured"][1] == {
         "benchmark": "scaling",

@@ -42,7 +42,15 @@ def test_memory() -> None:
         # All but the 100 + 200 bytes of a cell of one call is sketches.
         assert memory.levels[letter] == pytest.approx(LevelBytes(count * 4 * 1_800, count * 4 * 1_500))
     assert memory.directories_bytes == pytest.approx(401 * 4 * 50)
-    assert memory.total_bytes == pytest.approx(2.88e9 + 2.88e9 + sum(slots.values()) * 7_200 + 80_200)
+    assert memory.busy_minutes_bytes == pytest.approx(28_800_000 * 5)
+    assert memory.total_bytes == pytest.approx(2.88e9 + 2.88e9 + 0.144e9 + sum(slots.values()) * 7_200 + 80_200)
+
+
+def test_busy_minutes() -> None:
+    """Are those of a project in a shard with 4,000 calls; what is kept of them is not sealed."""
+    sealed = Load(4_000 / 60, mix=PLAIN, retention=DAY, seal_after_s=3_600)
+    assert plan_of(sealed).memory.busy_minutes_bytes == pytest.approx(2 * 4_000 * 1_440 * 5)
+    assert plan_of(replace(sealed, calls_per_s=3_999 / 60)).memory.busy_minutes_bytes == 0
 
 
 def test_what_is_finished_takes_what_sealing_leaves() -> None:
@@ -194,7 +202,7 @@ def test_project_that_is_too_large_for_one_master() -> None:
     """Slow but kept long: by trace, so that it can be spread."""
     plan = plan_of(Load(1_000, mix=PLAIN), Deployment(master_bytes=100e9))
     assert plan.key == "trace"
-    assert "The busiest project takes 7" in plan.warnings[0]  # 78,0xx GB of calls and a few of cells
+    assert "The busiest project takes 800 GB" in plan.warnings[0]  # 518 of records, 268 of indexes, 13 of busy minutes
     assert plan.memory.total_bytes <= plan.partitions * 70e9
 
 
