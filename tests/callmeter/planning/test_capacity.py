@@ -42,15 +42,7 @@ def test_memory() -> None:
         # All but the 100 + 200 bytes of a cell of one call is sketches.
         assert memory.levels[letter] == pytest.approx(LevelBytes(count * 4 * 1_800, count * 4 * 1_500))
     assert memory.directories_bytes == pytest.approx(401 * 4 * 50)
-    assert memory.busy_minutes_bytes == pytest.approx(28_800_000 * 5)
     assert memory.total_bytes == pytest.approx(2.88e9 + 2.88e9 + 0.144e9 + sum(slots.values()) * 7_200 + 80_200)
-
-
-def test_busy_minutes() -> None:
-    """Are those of a project in a shard with 4,000 calls; what is kept of them is not sealed."""
-    sealed = Load(4_000 / 60, mix=PLAIN, retention=DAY, seal_after_s=3_600)
-    assert plan_of(sealed).memory.busy_minutes_bytes == pytest.approx(2 * 4_000 * 1_440 * 5)
-    assert plan_of(replace(sealed, calls_per_s=3_999 / 60)).memory.busy_minutes_bytes == 0
 
 
 def test_what_is_finished_takes_what_sealing_leaves() -> None:
