@@ -9,12 +9,12 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
-from aggregator.objects.object_store import ObjectStore, Span, StoredObject
+from aggregator.objects.object_store import ForwardingStore, ObjectStore, Span
 
 log = logging.getLogger(__name__)
 
@@ -26,14 +26,14 @@ _LOOKS_PER_BOUND = 20
 _LEFT_OF_TEN = 9
 
 
-class CachedStore:
+class CachedStore(ForwardingStore):
     """An ObjectStore that reads parts of objects from files where it has read them before; `url`: which store it is.
 
     Where the directory cannot be written or read it is as if nothing were there, and it is logged once.
     """
 
     def __init__(self, store: ObjectStore, url: str, directory: Path, bytes_max: int) -> None:
-        self._store = store
+        super().__init__(store)
         self._url = url
         self._directory = directory
         self._bytes_max = bytes_max
@@ -54,18 +54,6 @@ class CachedStore:
                 self._keep(name, span, content)
             contents.append(content)
         return contents
-
-    def read_whole(self, name: str) -> bytes:
-        return self._store.read_whole(name)
-
-    def put(self, name: str, content: bytes) -> None:
-        self._store.put(name, content)
-
-    def delete(self, names: Iterable[str]) -> None:
-        self._store.delete(names)
-
-    def listed(self, prefix: str) -> list[StoredObject]:
-        return self._store.listed(prefix)
 
     def _kept(self, name: str, span: Span) -> bytes | None:
         """Return what is kept of a part; None: nothing that is whole."""

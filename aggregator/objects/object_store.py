@@ -48,3 +48,25 @@ class ObjectStore(Protocol):
 
     def listed(self, prefix: str) -> list[StoredObject]:
         """The objects whose names begin so, by name; `prefix` ends with a slash."""
+
+
+class ForwardingStore:
+    """An ObjectStore that passes all on to another one: what does a part of it otherwise is derived from it."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def put(self, name: str, content: bytes) -> None:
+        self._store.put(name, content)
+
+    def read(self, name: str, spans: Sequence[Span]) -> list[bytes]:
+        return self._store.read(name, spans)
+
+    def read_whole(self, name: str) -> bytes:
+        return self._store.read_whole(name)
+
+    def delete(self, names: Iterable[str]) -> None:
+        self._store.delete(names)
+
+    def listed(self, prefix: str) -> list[StoredObject]:
+        return self._store.listed(prefix)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aggregator.reading.batches import in_batches
 from aggregator.segments.columns import Integers
 from aggregator.segments.compression import CorruptFrame
 from aggregator.segments.unpacked_frame import Frames
@@ -49,7 +50,8 @@ class FoundFrames(NamedTuple):
 
 def found_in_frames(searches: Sequence[Search]) -> Iterator[FoundFrames]:
     """Yield what is found: of a place that several frames hold, what the newest says. Raises DamagedCells."""
-    for some in _together(searches):
+    sizes = [sum(len(frame.packed) for frame in one.frames) for one in searches]
+    for some in in_batches(searches, sizes, TOGETHER_BYTES_MAX):
         of = list(chain.from_iterable(one.frames for one in some))
         with named_damage(of):
             frames = Frames([one.packed for one in of])
@@ -58,20 +60,6 @@ def found_in_frames(searches: Sequence[Search]) -> Iterator[FoundFrames]:
             _, first = np.unique(positions, return_index=True)
             yield FoundFrames(frames, of, positions[first], buckets[first])
             positions, buckets = np.delete(positions, first), np.delete(buckets, first)
-
-
-def _together(searches: Sequence[Search]) -> Iterator[list[Search]]:
-    some: list[Search] = []
-    size_bytes = 0
-    for one in searches:
-        more = sum(len(frame.packed) for frame in one.frames)
-        if some and size_bytes + more > TOGETHER_BYTES_MAX:
-            yield some
-            some, size_bytes = [], 0
-        some.append(one)
-        size_bytes += more
-    if some:
-        yield some
 
 
 def _search(frames: Frames, searches: Sequence[Search]) -> tuple[Integers, Integers]:

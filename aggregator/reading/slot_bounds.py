@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from aggregator.layout.keys import day_of
+from aggregator.reading.batches import in_batches
 from aggregator.reading.cells import CellsOfBuckets, add_cells
 from aggregator.reading.rollups import LevelBlock
-from aggregator.reading.value_rollups import FIELDS_PER_PIECE, DayViews, in_batches, read_slots
+from aggregator.reading.value_rollups import FIELDS_PER_PIECE, DayViews, read_slots
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import place_of
 from aggregator.rollups.levels import MINUTES, Level

@@ -3,8 +3,9 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
+from aggregator.reading.batches import in_batches
 from aggregator.reading.cells import CellsOfBuckets, add_cells
 from aggregator.reading.rollups import (
     FEW_FIELDS_MAX,
@@ -32,7 +33,6 @@ VIEWS_PER_PIECE = 10_000
 # Distinct values in the window; 1 KB each while the answer is made.
 VALUES_READ_MAX = 50_000
 
-Part = TypeVar("Part")
 
 TOTAL = 0
 """The bucket of all calls of the filter; those of values follow."""
@@ -203,20 +203,6 @@ def _round_trips(slots: SlotsOfBlocks, found: Mapping[ShardDay, _Views]) -> Iter
         for at in range(0, len(within), at_once)
     ]
     yield from in_batches(pieces, [len(piece.slots) * len(piece.views) for piece in pieces], FIELDS_PER_PIECE)
-
-
-def in_batches(all_of_them: Sequence[Part], sizes: Sequence[int], size_max: int) -> Iterator[list[Part]]:
-    """Parts in their order, as many in a batch as `size_max` allows, or one that is larger."""
-    batch: list[Part] = []
-    total = 0
-    for part, size in zip(all_of_them, sizes, strict=True):
-        if batch and total + size > size_max:
-            yield batch
-            batch, total = [], 0
-        batch.append(part)
-        total += size
-    if batch:
-        yield batch
 
 
 def _cells_of(

@@ -29,7 +29,6 @@ class CallColumns(NamedTuple):
     is_root: NDArray[np.bool_]
     is_ended: NDArray[np.bool_]
     has_failed: NDArray[np.bool_]
-    is_stated: NDArray[np.bool_]
     texts: Integers
     belong_calls: Integers
     belong_models: Integers

@@ -134,7 +134,6 @@ class CallSelection:
             flags & PARENT == 0,
             flags & ENDED != 0,
             flags & FAILED != 0,
-            flags & STATES != 0,
             texts,
             belong_calls,
             belong_models,

@@ -1,10 +1,10 @@
 """Metrics of what a process does: batches, round trips to Redis, reads of objects. Their number does not grow."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from aggregator.objects.object_store import ObjectStore, Span, StoredObject
+from aggregator.objects.object_store import ForwardingStore, ObjectStore, Span
 
 # From a batch of a few messages to one of 32 MB on a slow machine.
 BATCH_BOUNDS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -31,9 +31,9 @@ class StoreMetrics:
         return None if store is None else _CountedStore(store, self._note_read)
 
 
-class _CountedStore:
+class _CountedStore(ForwardingStore):
     def __init__(self, store: ObjectStore, note_read: Callable[[], None]) -> None:
-        self._store = store
+        super().__init__(store)
         self._note_read = note_read
 
     def read(self, name: str, spans: Sequence[Span]) -> list[bytes]:
@@ -43,15 +43,6 @@ class _CountedStore:
     def read_whole(self, name: str) -> bytes:
         self._note_read()
         return self._store.read_whole(name)
-
-    def put(self, name: str, content: bytes) -> None:
-        self._store.put(name, content)
-
-    def delete(self, names: Iterable[str]) -> None:
-        self._store.delete(names)
-
-    def listed(self, prefix: str) -> list[StoredObject]:
-        return self._store.listed(prefix)
 
 
 def batch_histogram(registry: CollectorRegistry) -> Histogram:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
@@ -15,6 +16,12 @@ from tests.support.event_strategies import event_messages
 from tests.support.folding import ROOMY, TINY
 
 Json = dict[str, Any]
+# Shrinking takes minutes with servers; what is found is small, and noted in a form to paste.
+WITHOUT_SHRINKING = settings(
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 
 
 class Folding(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
@@ -13,7 +13,7 @@ from tests.brute_force.breakdown import answer_breakdown, answer_values
 from tests.brute_force.examples import answer_examples
 from tests.pipeline.in_process import InProcess
 from tests.pipeline.lifelike import Question
-from tests.scenarios.foldings import Folding, foldings
+from tests.scenarios.foldings import WITHOUT_SHRINKING, Folding, foldings
 from tests.support.answers import differences
 from tests.support.paths import CASES
 from tests.support.question_strategies import stats_requests
@@ -117,12 +117,7 @@ def test_answers_are_those_of_a_scan(product: InProcess) -> None:
     """Answers are those of a scan, in any filter, order, limit and dimension, with calls that collide in every way."""
     prices = PriceList.from_file(CASES / "prices.yaml")
 
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
+    @settings(WITHOUT_SHRINKING, max_examples=EXAMPLES)
     @given(foldings((0, 1, 2)), questions())
     def check(folding: Folding, asked: list[Question]) -> None:
         product.fold(folding.shards, folding.limits)

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import redis
 import redis.asyncio
-from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from aggregator.calls.event import CallStart, Event
@@ -25,7 +25,7 @@ from api.query.questions import CallFilter, MetricQuestion, StatsQuestion
 from api.refusals import Refusal
 from tests.brute_force import PriceList, fold
 from tests.pipeline.in_process import InProcess
-from tests.scenarios.foldings import Folding, Json, foldings
+from tests.scenarios.foldings import WITHOUT_SHRINKING, Folding, Json, foldings
 from tests.support.answers import differences
 from tests.support.folding import KEEP_ALL, NOW_US, SHARD, apply
 from tests.support.moving import AT_ONCE, FailingStore, moved_chunks, open_moving
@@ -62,12 +62,7 @@ def test_answers_are_those_of_a_scan(redis_url: str) -> None:
     asked = st.builds(lambda request, of: request | {"filter": of}, stats_requests(), dimension_filters())
     with InProcess(redis_url, NOW) as product:
 
-        @settings(
-            max_examples=EXAMPLES,
-            deadline=None,
-            phases=[Phase.generate],
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-        )
+        @settings(WITHOUT_SHRINKING, max_examples=EXAMPLES)
         @given(foldings((0, 1, 2)), st.lists(asked, min_size=QUESTIONS_PER_EXAMPLE, max_size=QUESTIONS_PER_EXAMPLE))
         def check(folding: Folding, requests: list[Json]) -> None:
             product.fold(folding.shards, folding.limits)

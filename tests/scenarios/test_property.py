@@ -6,13 +6,13 @@ from collections import Counter
 from datetime import datetime
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from tests.brute_force import Model, PriceList, fold
 from tests.pipeline.in_process import InProcess
 from tests.pipeline.lifelike import Question, lifelike_events, lifelike_questions
-from tests.scenarios.foldings import Folding, Json, batches, doubled, foldings, split_by_trace
+from tests.scenarios.foldings import WITHOUT_SHRINKING, Folding, Json, batches, doubled, foldings, split_by_trace
 from tests.support.answers import differences
 from tests.support.folding import ROOMY, TINY
 from tests.support.paths import CASES
@@ -64,13 +64,8 @@ def test_small_datasets(redis_url: str, capsys: pytest.CaptureFixture[str]) -> N
     tally: Counter[str] = Counter()
     examples = EXAMPLES_FULL if settings.get_current_profile_name() == FULL_PROFILE else EXAMPLES
     with InProcess(redis_url, NOW) as product:
-        # Without shrinking, which takes minutes here; what is found is small, and noted in a form to paste.
-        @settings(
-            max_examples=examples,
-            deadline=None,
-            phases=[Phase.generate],
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-        )
+
+        @settings(WITHOUT_SHRINKING, max_examples=examples)
         @given(foldings(), questions())
         def check(folding: Folding, asked: list[Question]) -> None:
             product.fold(folding.shards, folding.limits)
