@@ -183,10 +183,10 @@ class CallsOfViews:
             at = _PLACES[dimensions]
             values = {of_day[view][at] for view in views if view in of_day}
             held = [number for number, view in of_day.items() if view[at] in values]
+        is_told = named != UNKNOWN
         if dimensions == OP:
             held += [number + OP_ALONE for number in (of_day if ALL_CALLS in views else views)]
-            is_told = np.ones(len(named), dtype=np.bool_)
         else:
-            is_told = (named != UNKNOWN) & (named < OP_ALONE)
+            is_told &= named < OP_ALONE
         are_of: NDArray[np.bool_] = np.isin(named, held) | ~is_told
         return are_of

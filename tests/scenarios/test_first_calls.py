@@ -246,3 +246,15 @@ def test_minutes_that_promise_more_than_they_hold(redis_url: str) -> None:
     within, beyond = (RankingLimits(calls_told_max=most) for most in (1_000, 50))
     assert ranked(redis_url, asked, T0_US + HOUR_US, within) == [([1_000], True)]
     assert not ranked(redis_url, asked, T0_US + HOUR_US, beyond)[0][1]
+
+
+def test_an_op_that_a_full_directory_did_not_admit(redis_url: str) -> None:
+    """Calls of such an op are found: their busy minute does not tell which op they are of, so they are looked at."""
+    shard = open_shard(redis.Redis.from_url(redis_url), ShardLimits(busy_calls_min=4, first_calls_max=1, views_max=1))
+    for number in range(20):
+        op_name, user_id = ("first", "second")[number % 2], f"user-{number}"
+        apply(shard, [start(str(number), number, op_name=op_name, user_id=user_id), end(str(number), 2 * number)])
+    asked = [(CallFilter(op_names=("second",)), order) for order in (Order.SLOWEST, Order.NEWEST)]
+    found = ranked(redis_url, asked, T0_US + MINUTE_US, RankingLimits())
+    slowest = [number * 1_000 for number in range(19, 0, -2)]
+    assert found == [(slowest, True), ([T0_US + number * 1_000 for number in slowest], True)]
