@@ -32,6 +32,7 @@ BENCHMARKS = (
     "memory",
     "redis_sizes",
     "sealing",
+    "sealed_shards",
     "backups",
     "storage",
     "sealed_answers",
@@ -40,7 +41,17 @@ BENCHMARKS = (
     "freshness",
     "sketch",
 )
-ONLY_FULL = ("answers_10m", "scaling", "clickhouse", "storage", "sealed_answers", "facts", "soak")  # unless named
+# Unless named.
+ONLY_FULL = (
+    "answers_10m",
+    "scaling",
+    "clickhouse",
+    "sealed_shards",
+    "storage",
+    "sealed_answers",
+    "facts",
+    "soak",
+)
 
 Benchmark = Callable[[Scale], Iterator[Line]]
 

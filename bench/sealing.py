@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from aggregator.layout.keys import ShardKeys
+from aggregator.layout.keys import ShardKeys, ShardName
 from aggregator.layout.moved import CALLS_LETTER, OWNER, POSTINGS_LETTER
 from aggregator.layout.sealed import object_prefix
 from aggregator.objects.directory_store import DirectoryStore
@@ -44,12 +44,12 @@ def run(scale: Scale) -> Iterator[Line]:
         hot = _weighed(stage)
         tell(f"sealing {calls:,} calls")
         now_us = round(end.timestamp() * 1e6)
-        took_s = _seal(stage, now_us, NO_OBJECTS)
+        took_s = seal(stage, SHARD, now_us, NO_OBJECTS)
         sealed = _weighed(stage)
         with tempfile.TemporaryDirectory() as directory:
             objects = DirectoryStore(Path(directory))
-            moving_s = _seal(stage, now_us, objects_access(objects, AtOnce()))
-            moved, in_objects = _weighed(stage), _object_bytes(objects)
+            moving_s = seal(stage, SHARD, now_us, objects_access(objects, AtOnce()))
+            moved, in_objects = _weighed(stage), object_bytes(objects, SHARD)
     yield alone(
         "sealing: processor time of the worker a call", "us", [took_s / calls * 1e6], figure="sealing_us_per_call"
     )
@@ -90,9 +90,9 @@ def _moved_lines(part: str, calls: int, hot: float, moved: float, in_objects: fl
     yield alone(f"objects: {part}, / not sealed in Redis", "", [in_objects / hot], figure=f"object_share.{part}")
 
 
-def _object_bytes(objects: DirectoryStore) -> Counter[str]:
-    """Return what objects of each level, of calls, and of indexes, take."""
-    prefix = object_prefix(ShardKeys(SHARD).objects)
+def object_bytes(objects: DirectoryStore, shard: ShardName) -> Counter[str]:
+    """Return what a shard's objects of each level, of calls, and of indexes, take, by their letters."""
+    prefix = object_prefix(ShardKeys(shard).objects)
     found: Counter[str] = Counter()
     for one in objects.listed(prefix):
         name = one.name.removeprefix(prefix)
@@ -101,10 +101,10 @@ def _object_bytes(objects: DirectoryStore) -> Counter[str]:
     return found
 
 
-def _seal(stage: Stage, now_us: int, objects: ObjectsAccess) -> float:
-    """Seal all there is, and move it where there are objects; returns the processor time that took, in seconds."""
+def seal(stage: Stage, name: ShardName, now_us: int, objects: ObjectsAccess) -> float:
+    """Seal all that a shard has, and move it where there are objects; returns the processor time taken, in seconds."""
     client = connect(stage.redis_server.url)
-    shard = Shard(ShardStore(client, SHARD), prices(), RETENTION, AT_ONCE, objects)
+    shard = Shard(ShardStore(client, name), prices(), RETENTION, AT_ONCE, objects)
     begun_s = time.process_time()
     while shard.seal(now_us):
         pass
