@@ -9,6 +9,8 @@ import redis.asyncio.retry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from aggregator.store.shared_connections import SharedConnections
+
 # A server that is there connects within milliseconds; a wrong address must not hold a start for long.
 CONNECT_TIMEOUT_S = 3
 # The largest batch is applied within a second; a rewrite of the append-only file may stop a small server for some.
@@ -69,6 +71,14 @@ def connect(url: str, cluster: bool = False, on_round_trip: OnRoundTrip = None) 
     return client
 
 
+class SharingClient(redis.asyncio.Redis):
+    """A client of a single server that readers share; `shared`: the way for many commands at once."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.shared = SharedConnections(self.connection_pool, ANSWER_TIMEOUT_S)
+
+
 def connect_readers(
     url: str, cluster: bool = False, on_round_trip: OnRoundTrip = None
 ) -> "redis.asyncio.Redis | redis.asyncio.RedisCluster":
@@ -85,7 +95,7 @@ def connect_readers(
         **_TIMEOUTS,
     )
     _tell_round_trips(pool, on_round_trip)
-    return redis.asyncio.Redis.from_pool(pool)  # which `aclose` closes too
+    return SharingClient.from_pool(pool)  # which `aclose` closes too
 
 
 def _tell_round_trips(pool: Any, on_round_trip: OnRoundTrip) -> None:
@@ -96,6 +106,8 @@ def _tell_round_trips(pool: Any, on_round_trip: OnRoundTrip) -> None:
     tell = on_round_trip
 
     class Telling(kind):  # type: ignore[misc]
+        note_round_trip = staticmethod(tell)
+
         def send_packed_command(self, command: Any, check_health: bool = True) -> Any:
             tell()
             return super().send_packed_command(command, check_health)

@@ -1,7 +1,9 @@
 """Commands cut into pieces, sent one after the other: none makes Redis, or who reads its replies, stand still."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
+
+import hiredis
 
 Command = tuple[Any, ...]
 
@@ -13,28 +15,38 @@ PIECE_BYTES_MAX = 256 * 2**10
 _HEAD = 2
 
 
-def pieces(commands: Iterable[Command]) -> Iterator[list[tuple[int, Command]]]:
-    """Pieces of at least one command, each with the position of the command that it is, or is a part of.
+class Piece(NamedTuple):
+    """Commands, packed and as they are, each with the position of the command that it is, or is a part of."""
+
+    positions: list[int]
+    commands: list[Command]
+    packed: list[bytes]
+
+
+def pieces(commands: Iterable[Command]) -> Iterator[Piece]:
+    """Pieces of at least one command.
 
     An HMGET of too many fields is cut into several; the values they reply, put together, are its own.
     """
-    piece: list[tuple[int, Command]] = []
+    piece = Piece([], [], [])
     parts = size_bytes = 0
     for position, command in enumerate(commands):
-        for part in _cut(command):
-            part_bytes = sum(len(word) for word in part if isinstance(word, (str, bytes)))
-            if piece and (parts + len(part) > PIECE_PARTS_MAX or size_bytes + part_bytes > PIECE_BYTES_MAX):
+        for part in (command,) if len(command) <= PIECE_PARTS_MAX else _cut(command):
+            packed = hiredis.pack_command(part)
+            if piece.packed and (parts + len(part) > PIECE_PARTS_MAX or size_bytes + len(packed) > PIECE_BYTES_MAX):
                 yield piece
-                piece, parts, size_bytes = [], 0, 0
-            piece.append((position, part))
+                piece, parts, size_bytes = Piece([], [], []), 0, 0
+            piece.positions.append(position)
+            piece.commands.append(part)
+            piece.packed.append(packed)
             parts += len(part)
-            size_bytes += part_bytes
-    if piece:
+            size_bytes += len(packed)
+    if piece.packed:
         yield piece
 
 
 def _cut(command: Command) -> Iterator[Command]:
-    if len(command) <= PIECE_PARTS_MAX or command[0] != "HMGET":
+    if command[0] != "HMGET":
         yield command
         return
     step = PIECE_PARTS_MAX - _HEAD

@@ -31,6 +31,7 @@ from aggregator.store.generation import LiveNamespace
 from aggregator.store.pieces import Command as Command
 from aggregator.store.pieces import pieces
 from aggregator.store.recent_records import RecentRecords
+from aggregator.store.round_trips import RoundTrips
 
 # Projects of which it is remembered where they were, some 200 bytes each; forgotten all at once.
 OPENED_LAST_MAX = 10_000
@@ -95,6 +96,7 @@ class StoreReader:
         self._keyed_by_project = keyed_by_project
         self._turns = asyncio.Semaphore(READ_CONNECTIONS_MAX)
         self._client: Any = client
+        self._round_trips = RoundTrips(client)
         self._live = LiveNamespace(client, namespace)
         *_, self._shown_rules = alert_keys(namespace)
         self._eviction = EvictionWatch(client)
@@ -108,12 +110,9 @@ class StoreReader:
         """The replies to `commands`, in order: in one round trip, or in as many as they are pieces."""
         replies: list[Any] = []
         for piece in pieces(commands):
-            pipeline = self._client.pipeline(transaction=False)
-            for _, command in piece:
-                pipeline.execute_command(*command)
             async with self._turns:
-                found = await pipeline.execute()
-            for (position, _), reply in zip(piece, found, strict=True):
+                found = await self._round_trips.exchange(piece)
+            for position, reply in zip(piece.positions, found, strict=True):
                 if position < len(replies):
                     replies[position] += reply
                 else:

@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import redis.asyncio
-
 from aggregator.rollups.accumulator import BucketSeries, SeriesTotals
 from aggregator.rollups.totals import Totals
+from aggregator.store.connection import connect_readers
 from aggregator.store.reader import OpenedProject, StoreReader
 from tests.support.folding import PROJECT
 
@@ -23,7 +22,7 @@ def read(
     """Returns what `ask` answers about a project."""
 
     async def asked() -> Answer:
-        client = redis.asyncio.Redis.from_url(redis_url)
+        client = connect_readers(redis_url)
         try:
             reader = StoreReader(client, "callmeter", keyed_by_project)
             return await ask(reader, await reader.open_project(project_id))
