@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from aggregator.reading.cells import CellsOfBuckets, add_cells
 from aggregator.rollups.accumulator import COMPACT_BYTES_MIN, Merged
-from aggregator.rollups.cell import place_of
+from aggregator.rollups.cell import place_of, places_of
 from aggregator.rollups.levels import HOURS, Level
 from aggregator.rollups.views import (
     ALL_CALLS,
@@ -214,7 +214,7 @@ def _reads(wanted: Wanted, selected: Sequence[_Selected]) -> Iterator[CellsOfBuc
                 some = of_block[at : at + slots_at_once]
                 for first in range(0, len(views), FIELDS_AT_ONCE_MAX):
                     of_slot = views[first : first + FIELDS_AT_ONCE_MAX]
-                    places = [place_of(slot, view) for slot, _ in some for view in of_slot]
+                    places = places_of([slot for slot, _ in some], of_slot)
                     yield key, places, [bucket for _, bucket in some for _ in of_slot]
 
 

@@ -5,6 +5,8 @@ the cell too, and move beside it; rows there become, once they are many, a sketc
 row now and then is written again, but not all that is beside it. What a cell counts is its totals and its rows.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from aggregator.packing import Packing
@@ -51,6 +53,11 @@ def pack_cell(cell: Cell) -> bytes:
 def place_of(slot: int, view: int) -> bytes:
     """A slot of a block, and a view, as a field of the block's rollups."""
     return packed_place(first_place(slot) + view)
+
+
+def places_of(slots: Sequence[int], views: Sequence[int]) -> list[bytes]:
+    """The fields of all these views, slot by slot."""
+    return [((slot << VIEW_BITS) + view).to_bytes(5, "big") for slot in slots for view in views]
 
 
 def first_place(slot: int) -> int:

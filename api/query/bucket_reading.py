@@ -17,8 +17,8 @@ from aggregator.reading.calls import (
     calls_in_pieces,
     select_minutes,
 )
-from aggregator.reading.rollups import Slots, read_rollups
-from aggregator.reading.slot_versions import Versions, all_began_before, fingerprint, read_versions
+from aggregator.reading.rollups import LevelBlock, Slots, read_rollups
+from aggregator.reading.slot_versions import Versions, all_began_before, fingerprints, read_versions
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.call_columns import ValuesWanted
 from aggregator.rollups.tally import tally_of
@@ -92,13 +92,13 @@ async def rows_of_rollups(
     Reads stretch by stretch, with others' work between. Raises NotKept, TooMuchToRead, StateLost, and Refusal.
     """
     parts = stretches(buckets.edges_us)
-    read = [_ReadStretch([], [], []) for _ in parts]
     digest = _digest(buckets.question)
+    planned = [_stretch(digest, buckets.only(part), len(parts) > 1, minutes_reach_us) for part in parts]
+    read = [_ReadStretch([], [], [], {}) for _ in parts]
     for _ in range(READS_MAX):
         before = list(read)
-        for at, part in enumerate(parts):
-            stretch = _stretch(digest, buckets.only(part), len(parts) > 1, minutes_reach_us)
-            read[at] = await _rows_of_stretch(source, kept, stretch, before[at].rows, size)
+        for at, stretch in enumerate(planned):
+            read[at] = await _rows_of_stretch(source, kept, stretch, before[at], size)
             if not before[at].rows:
                 size.add(read[at].rows)
             # Of a project that is nowhere nothing is read, so that nothing else lets others go on.
@@ -118,54 +118,66 @@ def _parts(selected: Selected) -> Iterator[Selected]:
 
 
 class _Stretch(NamedTuple):
-    """Buckets that are read together: what each is read from, and under which key its rows are kept."""
+    """Buckets that are read together: what each is read from, the blocks of that, and under which key its rows are
+    kept.
+    """
 
     buckets: Buckets
     covers: list[Cover]
     sources: list[tuple[Slots, ...]]
+    blocks: list[LevelBlock]
     keys: list[BucketKey]
     takes_turns: bool
     minutes_reach_us: int
 
 
 class _ReadStretch(NamedTuple):
-    """The rows of a stretch's buckets, and the fingerprints of what they were read from, before and afterwards."""
+    """The rows of a stretch's buckets, and the fingerprints of what they were read from, before and afterwards;
+    afterwards all versions that were read.
+    """
 
     rows: list[BucketRows]
     prints: list[bytes]
     after: list[bytes]
+    versions: Versions
 
 
 def _stretch(digest: bytes, buckets: Buckets, takes_turns: bool, minutes_reach_us: int) -> _Stretch:
     covers = [cover(*edges) for edges in buckets.edges_us]
     sources = [one.slots + tuple(one.cut_slots) if one.cut_minutes else one.slots for one in covers]
-    keys = [BucketKey(digest, at, *edges) for at, edges in zip(buckets.timestamps, buckets.edges_us, strict=True)]
-    return _Stretch(buckets, covers, sources, keys, takes_turns, minutes_reach_us)
+    blocks = list(dict.fromkeys([slots.block for one in sources for slots in one]))
+    keys = [
+        BucketKey(digest, at, from_us, to_us)
+        for at, (from_us, to_us) in zip(buckets.timestamps, buckets.edges_us, strict=True)
+    ]
+    return _Stretch(buckets, covers, sources, blocks, keys, takes_turns, minutes_reach_us)
 
 
 async def _rows_of_stretch(
-    source: Source, kept: KeptBuckets, stretch: _Stretch, rows: list[BucketRows], size: AnswerSize
+    source: Source, kept: KeptBuckets, stretch: _Stretch, before: _ReadStretch, size: AnswerSize
 ) -> _ReadStretch:
-    """Return its rows: those given, where some have been read before and reading again what has changed is costly."""
-    versions = await _versions(source, stretch.sources)
+    """Return its rows: those of before, where nothing has changed since, or reading again what has is costly."""
+    versions = await read_versions(source.reader, source.project, stretch.blocks)
+    if before.rows and before.prints == before.after and versions == before.versions:
+        return before
     prints = _prints(stretch, versions)
     found = {at: of_one for at, key in enumerate(stretch.keys) if (of_one := kept.find(key, prints[at]))}
     fresh = [at for at in range(len(stretch.keys)) if at not in found]
     size.add_series(chain.from_iterable({of_one.series for of_one in found.values()}))
     is_costly = read_cost(stretch.buckets.question, [stretch.covers[at] for at in fresh]) > CHEAP_COST_MAX
-    if rows and (is_costly or source.facts.budget.looked_at > CHEAP_CALLS_MAX):
-        return _ReadStretch(rows, prints, prints)
+    if before.rows and (is_costly or source.facts.budget.looked_at > CHEAP_CALLS_MAX):
+        return _ReadStretch(before.rows, prints, prints, versions)
     if not fresh:
-        return _ReadStretch(list(found.values()), prints, prints)
+        return _ReadStretch(list(found.values()), prints, prints, versions)
     async with source.turns.turn(is_costly or stretch.takes_turns) as turn:
-        fresh_rows, versions = await _fresh_rows(source, stretch, fresh, versions, size, turn)
+        fresh_rows, versions_after = await _fresh_rows(source, stretch, fresh, versions, size, turn)
     found |= fresh_rows
-    after = _prints(stretch, versions)
+    after = prints if versions_after == versions else _prints(stretch, versions_after)
     for at in fresh:
         # What has changed while it was read may be of neither state.
         if prints[at] == after[at] and not _may_be_gone(stretch, at):
             kept.keep(stretch.keys[at], prints[at], found[at])
-    return _ReadStretch([found[at] for at in range(len(stretch.keys))], prints, after)
+    return _ReadStretch([found[at] for at in range(len(stretch.keys))], prints, after, versions_after)
 
 
 async def _fresh_rows(
@@ -181,11 +193,11 @@ async def _fresh_rows(
     if whole != covers:
         with suppress(NotKept):  # of views that are too many to be kept; the calls of a minute tell all the same
             merged = await _read(source, buckets, whole, turn)
-            after = await _versions(source, stretch.sources)
+            after = await read_versions(source.reader, source.project, stretch.blocks)
             if _with_whole_end(buckets, covers, after) == whole:
                 return dict(zip(fresh, await _make_rows(source, buckets, merged, size), strict=True)), after
     merged = await _read(source, buckets, covers, turn)
-    after = await _versions(source, stretch.sources)
+    after = await read_versions(source.reader, source.project, stretch.blocks)
     return dict(zip(fresh, await _make_rows(source, buckets, merged, size), strict=True)), after
 
 
@@ -203,16 +215,13 @@ def _with_whole_end(buckets: Buckets, covers: list[Cover], versions: Versions) -
 
 def _may_be_gone(stretch: _Stretch, at: int) -> bool:
     """Whether a bucket's minutes may be gone while their calls are not: no version tells that these have changed."""
-    return any(minute * MINUTE_US < stretch.minutes_reach_us for minute in stretch.covers[at].cut_minutes)
+    minutes = stretch.covers[at].cut_minutes
+    return bool(minutes) and minutes[0] * MINUTE_US < stretch.minutes_reach_us  # they ascend
 
 
 def _prints(stretch: _Stretch, versions: Versions) -> list[bytes]:
     """Return the fingerprint of each of its buckets, by these versions."""
-    return [fingerprint(one, versions) for one in stretch.sources]
-
-
-async def _versions(source: Source, sources: Sequence[Sequence[Slots]]) -> Versions:
-    return await read_versions(source.reader, source.project, (slots.block for one in sources for slots in one))
+    return fingerprints(stretch.sources, versions)
 
 
 async def _make_rows(source: Source, buckets: Buckets, merged: Merged, size: AnswerSize) -> list[BucketRows]:

@@ -57,9 +57,14 @@ def plan_reads(covers: Sequence[Cover]) -> ReadPlan:
     """All that buckets are read from, together; a bucket's position is that of its cover."""
     plan = ReadPlan({}, set())
     for position, (slots, cut_minutes) in enumerate(covers):
-        plan.cut_minutes.update(cut_minutes)
+        if cut_minutes:
+            plan.cut_minutes.update(cut_minutes)
         for block, within in slots:
-            plan.slots.setdefault(block, {}).update(dict.fromkeys(within, position))
+            of_block = plan.slots.setdefault(block, {})
+            if len(within) == 1:
+                of_block[within.start] = position
+            else:
+                of_block.update(dict.fromkeys(within, position))
     return plan
 
 

@@ -1,7 +1,7 @@
 """The rows of buckets as JSON: made bucket by bucket, so that they can be kept, and put together for an answer."""
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, groupby
 
 import msgspec
 
@@ -22,6 +22,8 @@ ANSWER_BYTES_MAX = 64 * 2**20
 
 _encode = msgspec.json.Encoder().encode
 _BEGIN = b'{"timestamp":"'
+# Stands for what an empty row begins with; no JSON has it.
+_HERE = b"\0"
 
 
 def make_rows(
@@ -69,19 +71,34 @@ def usage_json(
         if empty * (len(buckets) * len(series) - present_rows) > ANSWER_BYTES_MAX:
             raise _too_many_bytes()
     # All empty rows of a model are the same but for their timestamps, which come first and need no escaping.
-    ends = [
-        (name, _encode(empty_usage_row("", model, is_priced, metrics)).removeprefix(_BEGIN))
+    empty_rows = {
+        name: _HERE + _encode(empty_usage_row("", model, is_priced, metrics)).removeprefix(_BEGIN)
         for name, model, is_priced in models
-    ]
+    }
+    fillings: dict[tuple[bytes, ...], list[int | bytes]] = {}
     rows: list[bytes] = []
     for bucket, timestamp in zip(buckets, timestamps, strict=True):
         if bucket.series == series:
             rows += bucket.usage_rows
             continue
-        begin = _BEGIN + timestamp.encode()
-        present = dict(zip(bucket.series, bucket.usage_rows, strict=True))
-        rows += [present.get(name) or begin + end for name, end in ends]
+        filling = fillings.get(bucket.series)
+        if filling is None:
+            filling = fillings[bucket.series] = _filling(bucket.series, empty_rows)
+        begin, present = _BEGIN + timestamp.encode(), bucket.usage_rows
+        rows += [present[one] if isinstance(one, int) else one.replace(_HERE, begin) for one in filling]
     return _array(rows)
+
+
+def _filling(present: Sequence[bytes], empty_rows: Mapping[bytes, bytes]) -> list[int | bytes]:
+    """Return what the rows of a bucket with these series are: one of its own, or empty ones that follow each other."""
+    at = {name: position for position, name in enumerate(present)}
+    filling: list[int | bytes] = []
+    for is_present, names in groupby(empty_rows, key=at.__contains__):
+        if is_present:
+            filling += [at[name] for name in names]
+        else:
+            filling.append(b",".join([empty_rows[name] for name in names]))
+    return filling
 
 
 def _array(rows: list[bytes]) -> msgspec.Raw:

@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
 from aggregator.calls.call import Call
 from aggregator.rollups.accumulator import Merged
@@ -246,3 +248,17 @@ def test_every_bucket_has_a_row() -> None:
     of_model = usage_buckets(["1", "2", "3"], buckets, [tokens])
     assert [row["timestamp"] for row in of_model] == ["1", "2", "3"]
     assert [values(row) for row in of_model] == [[0, None, 0], [100, 100, 1], [0, None, 0]]
+
+
+@given(some.lists(some.sets(some.sampled_from("abcde"), max_size=5), min_size=1, max_size=6))
+def test_every_bucket_has_every_model(models_of: list[set[str]]) -> None:
+    """A bucket has a row for each model of the answer, in the order of their names, with zeros for those it lacks."""
+    timestamps, buckets = [f"2026-03-03T0{at}:00:00+00:00" for at in range(len(models_of))], Merged(len(models_of))
+    for at, models in enumerate(models_of):
+        buckets.add_calls(at, tally_of([call(1, usage={model: [at + 1, 0, at + 1, 0, 0, 1] for model in models})]))
+    rows = usage_buckets(timestamps, buckets, [ask("input_tokens", aggregations=("sum",))])
+    assert [(row["timestamp"], row["model"], row["sum_input_tokens"], row["count"]) for row in rows] == [
+        (timestamps[at], model, (at + 1) * (model in of_bucket), int(model in of_bucket))
+        for at, of_bucket in enumerate(models_of)
+        for model in sorted(set().union(*models_of))
+    ]

@@ -7,7 +7,7 @@ import redis
 
 from aggregator.layout.keys import ShardKeys
 from aggregator.reading.rollups import LevelBlock, Slots
-from aggregator.reading.slot_versions import fingerprint, read_versions
+from aggregator.reading.slot_versions import BlockVersions, fingerprint, fingerprints, read_versions
 from aggregator.rollups.levels import HOURS, LEVELS, MINUTES
 from aggregator.store.connection import connect
 from aggregator.store.reader import OpenedProject, StoreReader
@@ -68,3 +68,23 @@ def test_versions_expire_with_their_block(redis_url: str, client: redis.Redis) -
         block, _ = level.block_and_slot(T0_US // MINUTE_US)
         rollups, versions = keys.rollups(1, level, block), keys.versions(1, level, block)
         assert client.expiretime(rollups) == client.expiretime(versions) > 0
+
+
+def test_fingerprints_of_several_shards() -> None:
+    """A fingerprint has the versions of its slots in all shards, whatever is stored behind a version."""
+    versions = [b"%08d" % number for number in range(4)]
+    block, other = LevelBlock(MINUTES, 1), LevelBlock(HOURS, 0)
+    known = {
+        block: BlockVersions(60, [{b"7": versions[0], b"8": versions[1] + b"1772532059000000"}, {b"8": versions[2]}]),
+        other: BlockVersions(24, [{b"23": versions[3]}, {}]),
+    }
+    none = bytes(8)
+    of = [Slots(block, range(7, 9))], [Slots(other, range(23, 24)), Slots(block, range(8, 9))], [Slots(block, range(1))]
+    assert fingerprints(of, known) == [
+        b"".join([versions[0], versions[1], none, versions[2]]),
+        b"".join([versions[3], none, versions[1], versions[2]]),
+        none + none,
+    ]
+    assert fingerprints(of, known) == [fingerprint(slots, known) for slots in of]
+    assert known[block] == BlockVersions(60, [{b"8": versions[1], b"7": versions[0]}, {b"8": versions[2]}])
+    assert known[block] != BlockVersions(60, [{b"8": versions[2], b"7": versions[0]}, {b"8": versions[2]}])
