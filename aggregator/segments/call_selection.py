@@ -30,6 +30,7 @@ from aggregator.segments.call_table import (
     UNREADABLE,
     CallTable,
     Rest,
+    unpack_rows,
     unpack_table_of_calls,
 )
 from aggregator.segments.columns import Integers
@@ -146,7 +147,7 @@ class CallSelection:
 
     def _add_table(self, packed: bytes, frame: CallTable, rest: Rest, but_not: Collection[int]) -> None:
         """Take in the calls that a frame holds as columns."""
-        table = frame.rows()
+        table = unpack_rows(frame.rows, frame.of_times)
         is_in = self._are_wanted(frame, table)
         if but_not:
             is_in &= ~np.isin(table[NUMBER], list(but_not))
@@ -226,7 +227,7 @@ class CallSelection:
         """Return the call, the model and the vector of each row of those that are in and have ended."""
         of_ended = is_in.copy()
         of_ended[is_in] = is_ended
-        of_rows, vectors = unpack_vectors(frame.usage, sizes, of_ended)
+        of_rows, vectors = unpack_vectors(frame.usage, frame.of_usage, sizes, of_ended)
         models = _integers([self._place(model) for model in frame.usage.models])[of_rows]
         return np.repeat(is_ended.nonzero()[0], sizes[of_ended]), models, vectors
 

@@ -1,6 +1,7 @@
 """Compression of what is sealed, with a checksum: damaged bytes are told, never read."""
 
 import threading
+from collections.abc import Sequence
 
 import zstandard
 
@@ -21,6 +22,14 @@ class CorruptFrame(Exception):
 def compress(raw: bytes) -> bytes:
     """A frame of these bytes."""
     return zstandard.ZstdCompressor(level=COMPRESSION_LEVEL, write_checksum=True).compress(raw)
+
+
+def compress_parts(parts: Sequence[bytes]) -> bytes:
+    """A frame of these bytes, one part after the other: each is compressed by what its own bytes are like."""
+    compressor = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL, write_checksum=True)
+    packing = compressor.compressobj(size=sum(map(len, parts)))
+    packed = [packing.compress(part) + packing.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK) for part in parts]
+    return b"".join([*packed, packing.flush()])
 
 
 def decompress(packed: bytes) -> bytes:

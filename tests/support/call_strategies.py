@@ -78,3 +78,39 @@ def as_sent(call: Call) -> Call:
 def positive(usage: Usage) -> Usage:
     """Return the same numbers without signs."""
     return {model: list(map(abs, vector)) for model, vector in usage.items()}
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> dict[int, Call]:
+    """Records of calls that name each other as parents, mostly as a worker has them: in any order of numbers, begun and
+    ended soon after each other, with totals of all that is below them; or nearly so.
+    """
+    size = draw(st.integers(1, 10))
+    ids_of = draw(st.lists(ids | st.binary(min_size=17, max_size=17), min_size=size, max_size=size, unique=True))
+    numbers_of = draw(st.permutations(range(size)))
+    found: dict[int, Call] = {}
+    for place, number in enumerate(numbers_of):
+        begun_us = BEGIN_US + draw(st.integers(0, 40))
+        above = draw(st.integers(0, max(0, place - 1)) | st.integers(0, size - 1)) if place else None
+        found[number] = Call(
+            1,
+            ids_of[place],
+            begun_us,
+            begun_us,
+            draw(st.none() | st.integers(begun_us - 3, begun_us + 40)),
+            trace=ids_of[0] if draw(st.integers(0, 4)) else draw(ids),
+            parent=None if above is None else ids_of[above],
+            parent_number=None if above is None or not draw(st.integers(0, 6)) else numbers_of[above],
+            usage=draw(
+                st.dictionaries(models, st.lists(st.integers(0, 3), min_size=13, max_size=13), max_size=2) | usages
+            ),
+        )
+    for number in reversed(numbers_of):
+        above = found[number].parent_number
+        if above is not None and above != number and found[above].trace == found[number].trace:
+            total = found[above].total().copied()
+            total.merge(found[number].total())
+            found[above].subtree = total
+    if draw(st.booleans()):
+        found[draw(st.sampled_from(numbers_of))].subtree = draw(st.none() | subtrees)
+    return found
