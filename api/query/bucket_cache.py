@@ -6,6 +6,7 @@ A dashboard asks for nearly the same buckets every few seconds, and only the new
 from typing import NamedTuple
 
 from api.query.kept_by_version import KeptByVersion
+from api.query.under_way import UnderWay
 
 # A day of five-minute buckets with five models takes about 600 KB, so this holds what some two hundred dashboards show.
 KEPT_BYTES_MAX = 128 * 2**20
@@ -35,10 +36,11 @@ class BucketKey(NamedTuple):
 
 
 class KeptBuckets(KeptByVersion[BucketKey, BucketRows]):
-    """The rows used last."""
+    """The rows used last; which are being read, by key and fingerprint."""
 
     def __init__(self, bytes_max: int = KEPT_BYTES_MAX) -> None:
         super().__init__(bytes_max)
+        self.under_way = UnderWay[tuple[BucketKey, bytes]](waits=bytes_max > 0)
 
     def keep(self, key: BucketKey, fingerprint: bytes, rows: BucketRows) -> None:
         """Keep these rows, instead of what was kept under the key, as long as there is room."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from hashlib import blake2b
@@ -161,23 +161,42 @@ async def _rows_of_stretch(
     if before.rows and before.prints == before.after and versions == before.versions:
         return before
     prints = _prints(stretch, versions)
-    found = {at: of_one for at, key in enumerate(stretch.keys) if (of_one := kept.find(key, prints[at]))}
-    fresh = [at for at in range(len(stretch.keys)) if at not in found]
+    found = _kept_rows(kept, stretch, prints)
+    fresh = _others(stretch, found)
+    is_costly = _is_costly(stretch, fresh)
+    under_way = [] if is_costly or stretch.takes_turns else [(stretch.keys[at], prints[at]) for at in fresh]
+    if await kept.under_way.wait(under_way):  # then read by another, and kept; it costs no more to read less
+        found = _kept_rows(kept, stretch, prints)
+        fresh = _others(stretch, found)
+        under_way = [(stretch.keys[at], prints[at]) for at in fresh]
     size.add_series(chain.from_iterable({of_one.series for of_one in found.values()}))
-    is_costly = read_cost(stretch.buckets.question, [stretch.covers[at] for at in fresh]) > CHEAP_COST_MAX
     if before.rows and (is_costly or source.facts.budget.looked_at > CHEAP_CALLS_MAX):
         return _ReadStretch(before.rows, prints, prints, versions)
     if not fresh:
         return _ReadStretch(list(found.values()), prints, prints, versions)
-    async with source.turns.turn(is_costly or stretch.takes_turns) as turn:
-        fresh_rows, versions_after = await _fresh_rows(source, stretch, fresh, versions, size, turn)
-    found |= fresh_rows
-    after = prints if versions_after == versions else _prints(stretch, versions_after)
-    for at in fresh:
-        # What has changed while it was read may be of neither state.
-        if prints[at] == after[at] and not _may_be_gone(stretch, at):
-            kept.keep(stretch.keys[at], prints[at], found[at])
+    with kept.under_way.work(under_way):
+        async with source.turns.turn(is_costly or stretch.takes_turns) as turn:
+            fresh_rows, versions_after = await _fresh_rows(source, stretch, fresh, versions, size, turn)
+        found |= fresh_rows
+        after = prints if versions_after == versions else _prints(stretch, versions_after)
+        for at in fresh:
+            # What has changed while it was read may be of neither state.
+            if prints[at] == after[at] and not _may_be_gone(stretch, at):
+                kept.keep(stretch.keys[at], prints[at], found[at])
     return _ReadStretch([found[at] for at in range(len(stretch.keys))], prints, after, versions_after)
+
+
+def _kept_rows(kept: KeptBuckets, stretch: _Stretch, prints: Sequence[bytes]) -> dict[int, BucketRows]:
+    """Return those of its rows that are kept, by their positions."""
+    return {at: of_one for at, key in enumerate(stretch.keys) if (of_one := kept.find(key, prints[at]))}
+
+
+def _others(stretch: _Stretch, found: Mapping[int, BucketRows]) -> list[int]:
+    return [at for at in range(len(stretch.keys)) if at not in found]
+
+
+def _is_costly(stretch: _Stretch, fresh: Sequence[int]) -> bool:
+    return read_cost(stretch.buckets.question, [stretch.covers[at] for at in fresh]) > CHEAP_COST_MAX
 
 
 async def _fresh_rows(
