@@ -20,8 +20,9 @@ from aggregator.reading.rollups import (
 )
 from aggregator.rollups.accumulator import COMPACT_BYTES_MIN, Merged
 from aggregator.rollups.cell import place_of
+from aggregator.rollups.view import ROOT
 from aggregator.rollups.view_values import DimensionValue, views_by_value
-from aggregator.rollups.views import ALL_CALLS, ROOT, NotKept, ViewDirectory, ViewFilter, fields_to_select, select
+from aggregator.rollups.views import ALL_CALLS, NotKept, ViewDirectory, ViewFilter, fields_to_select, select
 from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 
 # Of one answer, in pieces: 2,000 values (CALLMETER_LIMITS__VIEWS) in every hour of a month are two seconds.

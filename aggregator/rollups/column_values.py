@@ -18,8 +18,8 @@ from aggregator.rollups.call_columns import (
     count_columns,
 )
 from aggregator.rollups.totals import Integers
+from aggregator.rollups.view import ERROR, MODEL, OP, ROOT, RUN, USER
 from aggregator.rollups.view_values import MORE, DimensionValue
-from aggregator.rollups.views import ERROR, MODEL, OP, ROOT, RUN, USER
 
 _TEXTS = {OP: OP_NAME, USER: USER_ID, RUN: RUN_ID, ERROR: ERROR_TEXT}
 

@@ -1,14 +1,8 @@
 """Which views tell the values of one dimension apart, for the calls that a filter lets through."""
 
+from aggregator.rollups.view import ERROR, MODEL, MORE_MODELS, OP, ROOT, RUN, USER
 from aggregator.rollups.views import (
-    ERROR,
-    MODEL,
-    MORE_MODELS,
     MORE_MODELS_FACET,
-    OP,
-    ROOT,
-    RUN,
-    USER,
     NotKept,
     View,
     ViewDirectory,

@@ -5,9 +5,9 @@ view per dimension it has a value in, and, when it has two or more, in the view 
 one dimension reads one view per value, a filter on several the combinations that match, and none of them reads call
 records.
 
-Views are numbered per project and UTC day; the directory of a day holds at most `views_max` of them per set of
-dimensions. A set that is full is marked: its further values are not kept that day, and a filter that would need them
-is refused.
+Views are numbered per project and UTC day (see view_numbers.py); the directory of a day holds at most `views_max` of
+them per set of dimensions. A set that is full is marked: its further values are not kept that day, and a filter that
+would need them is refused.
 
 Beside them, *facets* tell calls apart by what only their end tells, one value at a time: a model that a call belongs
 to, or the class of its error. A call is counted in the view of each facet it has, and in that of the facet together
@@ -23,22 +23,30 @@ from typing import NamedTuple
 
 import msgspec
 
+from aggregator.rollups.view import (
+    ERROR,
+    MODEL,
+    MORE_MODELS,
+    OP,
+    ROOT,
+    RUN,
+    USER,
+)
+from aggregator.rollups.view import View as View
+from aggregator.rollups.view import facet_dimension as facet_dimension
+from aggregator.rollups.view_numbers import ViewNumbers
+
 ALL_CALLS = 0  # the number of the view of all calls, in every directory
 
 # Combinations of values whose views are at hand, some 300 bytes each; forgotten all at once.
 ADMITTED_CACHED_MAX = 10_000
 
-# An op name, root or not, user and run each have a bit; a set of dimensions is their sum.
-OP, ROOT, USER, RUN = 1, 2, 4, 8
-# So has each kind of facet: a model, the class of an error, and models beyond the first of a call.
-MODEL, ERROR, MORE_MODELS = 16, 32, 64
 FACETS = MODEL | ERROR | MORE_MODELS
 # Names that are looked for in a directory before it is unpacked, together: to get ready takes 5 µs a character, seconds
 # for the megabyte that a request may have; a directory of 2,000 names is unpacked in some milliseconds.
 LOOKED_FOR_CHARACTERS_MAX = 4_000
 DIMENSION_SETS = range(1, 128)
 _SINGLE = frozenset({OP, ROOT, USER, RUN, MODEL, ERROR, MORE_MODELS})
-_FACET_BITS = {"m": MODEL, "e": ERROR, "+": MORE_MODELS}
 
 MORE_MODELS_FACET = "+"
 """The facet that counts a call once for each model it belongs to beyond the first."""
@@ -54,40 +62,9 @@ def error_facet(error_class: str) -> str:
     return "e" + error_class
 
 
-def facet_dimension(facet: str) -> int:
-    """The bit of a facet's kind."""
-    return _FACET_BITS[facet[0]]
-
-
 def facet_value(facet: str) -> str:
     """The model or class of error of a facet."""
     return facet[1:]
-
-
-class View(NamedTuple):
-    """The values a call must have. None: no value; with one value set, any; with several, none at all."""
-
-    op_name: str | None = None
-    root: bool | None = None
-    user_id: str | None = None
-    run_id: str | None = None
-    facet: str | None = None
-
-    @property
-    def dimensions(self) -> int:
-        """The set of dimensions that have a value."""
-        return (
-            OP * (self.op_name is not None)
-            + ROOT * (self.root is not None)
-            + USER * (self.user_id is not None)
-            + RUN * (self.run_id is not None)
-            + (0 if self.facet is None else facet_dimension(self.facet))
-        )
-
-    @property
-    def has_trees(self) -> bool:
-        """Whether its cells keep the usage of whole trees, too."""
-        return self.root is not None
 
 
 def views_of(op_name: str, root: bool, user_id: str | None, run_id: str | None) -> list[View]:
@@ -121,6 +98,7 @@ class ViewDirectory:
         self.numbers: dict[View, int] = {}
         self.full: set[int] = set()
         self._counts = dict.fromkeys(DIMENSION_SETS, 0)
+        self._free: ViewNumbers | None = None  # a reader needs none
         self.admitted: dict[tuple[str, bool, str | None, str | None, str | None], list[tuple[int, bool]]] = {}
         """What `admit_call` returned lately, by its values: once a set is full it stays so, and a view where it is."""
         for field, value in (stored or {}).items():
@@ -142,8 +120,9 @@ class ViewDirectory:
                 return None, {}
             self.full.add(dimensions)
             return None, {_FULL + str(dimensions).encode(): b"1"}
-        number = len(self.numbers) + 1
-        self.numbers[view] = number
+        if self._free is None:
+            self._free = ViewNumbers(self.numbers.items())
+        number = self.numbers[view] = self._free.draw(view)
         self._counts[dimensions] += 1
         return number, {_view_encoder.encode(view): str(number).encode()}
 

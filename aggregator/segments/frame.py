@@ -2,8 +2,9 @@
 
 Two parts, each MessagePack compressed by zstandard with a checksum: what the cells themselves hold, and what was beside
 them, which only percentiles need. Before them stand `F`, and how many bytes each part takes, 32 bits each,
-little-endian. Rows of all series of a kind stand together, series by series, and in each cell by cell. Only which order
-the rows of a cell have is lost.
+little-endian. Rows of all series of a kind stand together, series by series, and in each cell by cell. Which order
+the rows of a cell have is lost; of views of users also which rows were beside their cell, where there were no sketches.
+Rows that follow from those of other cells are not stored (see following.py).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,13 +19,16 @@ from aggregator.packing import Packing
 from aggregator.rollups.cell import Cell
 from aggregator.rollups.series import OF_LATENCY, OF_USAGE, Series, series_of
 from aggregator.rollups.totals import Totals
+from aggregator.rollups.view_numbers import are_facets, are_of_users
 from aggregator.segments.columns import Integers, pack_column, pack_table
 from aggregator.segments.compression import compress
+from aggregator.segments.following import Entries, Flags, picked_facets, users_that_follow
 from aggregator.segments.rows import PackedRows, pack_rows
 
 HEADER = Struct("<cII")
 MARK = b"F"
-HAS_TOTALS, HAS_LARGE, HAS_SKETCHES = 1, 2, 4
+HAS_TOTALS, HAS_LARGE, HAS_SKETCHES, FOLLOWS = 1, 2, 4, 8
+HAS_MORE = HAS_TOTALS | HAS_LARGE | HAS_SKETCHES
 KINDS = (OF_LATENCY, OF_USAGE)
 
 
@@ -43,12 +47,14 @@ class FullCell(NamedTuple):
 
 
 NO_OVERFLOW = PackedOverflow(b"", [])
+NO_LABELS = np.empty(0, dtype=np.int64)
 
 
 class CellColumns(msgspec.Struct, array_like=True):
     """What cells hold. A table of their places (as differences), calls and errors; names of series, latencies before
-    usage, and how many of the cells have each; a table of these entries, series by series: which cell (difference),
-    how many rows in it and beside it, what else there is. Rows and totals by kind of series, and totals of large rows.
+    usage, those of facets of users' combinations apart, and how many of the cells have each; a table of these entries,
+    series by series: which cell (difference), how many rows in it and beside it are stored, what else there is, and
+    whether rows follow from those of other cells. Rows and totals by kind of series, totals of large rows, and labels.
     """
 
     count: int
@@ -59,6 +65,7 @@ class CellColumns(msgspec.Struct, array_like=True):
     rows: list[PackedRows]
     totals: list[bytes]
     large: bytes
+    labels: bytes
 
 
 class BesideColumns(msgspec.Struct, array_like=True):
@@ -76,16 +83,17 @@ _encoder = msgspec.msgpack.Encoder()
 
 class _Of:
     """A series of some cells: which of them, in their order, with the rows in each; of those that have more than rows,
-    by their position here, what that is.
+    by their position here, what that is; of which the rows follow.
     """
 
-    __slots__ = ("cells", "more", "rows", "series")
+    __slots__ = ("cells", "follow", "more", "rows", "series")
 
     def __init__(self, name: bytes) -> None:
         self.series = series_of(name)
         self.cells: list[int] = []
         self.rows: list[bytes] = []
         self.more: dict[int, _More] = {}
+        self.follow: list[int] = []
 
 
 class _More(NamedTuple):
@@ -107,11 +115,12 @@ class _More(NamedTuple):
 
 def pack_frame(cells: Mapping[int, FullCell]) -> bytes:
     """The cells by place, sealed."""
-    places = sorted(cells)
-    in_order = [cells[place] for place in places]
-    by_name = _gathered(in_order)
-    names = sorted(by_name, key=lambda name: (KINDS.index(series_of(name)), name))
+    places = np.array(sorted(cells), dtype=np.int64)
+    in_order = [cells[place] for place in places.tolist()]
+    by_name = _gathered(in_order, are_facets(places).tolist())
+    names = sorted(by_name, key=lambda name: (KINDS.index(series_of(name[0])), name))
     gathered = [by_name[name] for name in names]
+    labels = _take_what_follows(gathered, places) if are_of_users(places).any() else NO_LABELS
     columns = CellColumns(
         count=len(places),
         cells=pack_table(
@@ -121,7 +130,7 @@ def pack_frame(cells: Mapping[int, FullCell]) -> bytes:
                 [full.cell.errors for full in in_order],
             ]
         ),
-        names=names,
+        names=[name for name, _ in names],
         cells_of_names=[len(of.cells) for of in gathered],
         entries=_entries(gathered),
         rows=[
@@ -133,15 +142,17 @@ def pack_frame(cells: Mapping[int, FullCell]) -> bytes:
             for kind, ours in _by_kind(gathered)
         ],
         large=LARGE_CODEC.pack([more.large for more in _more(gathered) if more.large is not None]),
+        labels=pack_column(labels),
     )
     parts = compress(_encoder.encode(columns)), _pack_beside(gathered)
     return HEADER.pack(MARK, *map(len, parts)) + b"".join(parts)
 
 
-def _gathered(cells: Iterable[FullCell]) -> dict[bytes, _Of]:
-    by_name: dict[bytes, _Of] = {}
-    for at, (cell, beside) in enumerate(cells):
-        of_cell = cell.rows
+def _gathered(cells: Iterable[FullCell], are_facets: Sequence[bool]) -> dict[tuple[bytes, bool], _Of]:
+    """Return what cells hold by series, that of facets apart."""
+    found: tuple[dict[bytes, _Of], dict[bytes, _Of]] = ({}, {})
+    for at, ((cell, beside), is_facet) in enumerate(zip(cells, are_facets, strict=True)):
+        by_name, of_cell = found[is_facet], cell.rows
         for name, rows in of_cell.items():  # nearly all that most cells have: this loop is much of what sealing takes
             of = by_name.get(name)
             if of is None:
@@ -150,13 +161,94 @@ def _gathered(cells: Iterable[FullCell]) -> dict[bytes, _Of]:
             of.rows.append(rows)
         if beside or cell.totals or cell.large:
             for name in {*cell.totals, *cell.large, *beside}:
-                of = by_name.setdefault(name, _Of(name))
+                of = by_name.get(name)
+                if of is None:
+                    of = by_name[name] = _Of(name)
                 if name not in of_cell:
                     of.cells.append(at)
                     of.rows.append(b"")
                 more = _More(cell.totals.get(name), cell.large.get(name), beside.get(name, NO_OVERFLOW))
                 of.more[len(of.cells) - 1] = more
-    return by_name
+    return {(name, bool(of_facets)): of for of_facets in (0, 1) for name, of in found[of_facets].items()}
+
+
+def _take_what_follows(gathered: Sequence[_Of], places: Integers) -> Integers:
+    """Take rows that follow from others; returns the labels of facets."""
+    labels = NO_LABELS
+    for kind, ours in _by_kind(gathered):
+        _join_rows(kind, ours, places)
+        of_combinations = [of for of in ours if not are_facets(places[of.cells[:1]]).any()]
+        if kind is OF_LATENCY and len(ours) == 2:
+            follow, labels = picked_facets(*(_as_entries(kind, [of], places) for of in ours))
+            _take(ours[1:], follow)
+        if of_combinations:
+            entries = _as_entries(kind, of_combinations, places)
+            _take(of_combinations, users_that_follow(kind, entries, *_all_totals(kind, of_combinations, entries)))
+    return labels
+
+
+def _join_rows(kind: Series, ours: Sequence[_Of], places: Integers) -> None:
+    """Put rows beside cells of users to those in the cells, where there are no sketches: their totals follow then."""
+    are_ours = are_of_users(places).tolist()
+    joined = [
+        (of, at, more)
+        for of in ours
+        for at, more in of.more.items()
+        if more.kind == HAS_TOTALS and more.beside.rows and are_ours[of.cells[at]]
+    ]
+    if joined:
+        rows = [more.beside.rows for _, _, more in joined]
+        sizes = _sizes(rows) // kind.row_bytes
+        totals = kind.layout.of_segments(kind.values(b"".join(rows)), np.cumsum(sizes) - sizes)
+        same = (totals == kind.layout.unpack(b"".join([more.totals or b"" for _, _, more in joined]))).all(axis=1)
+        for (of, at, more), is_same in zip(joined, same.tolist(), strict=True):
+            if is_same:
+                of.rows[at] += more.beside.rows
+                del of.more[at]
+
+
+def _as_entries(kind: Series, ours: Sequence[_Of], places: Integers) -> Entries:
+    lengths = [len(of.cells) for of in ours]
+    rows = list(chain.from_iterable(of.rows for of in ours))
+    plain = np.ones(len(rows), dtype=np.bool_)
+    begins = np.cumsum(lengths) - lengths
+    plain[[begin + at for begin, of in zip(begins.tolist(), ours, strict=True) for at in of.more]] = False
+    cells = np.array(list(chain.from_iterable(of.cells for of in ours)), dtype=np.int64)
+    return Entries(
+        np.repeat(np.arange(len(ours)), lengths),
+        places[cells],
+        _sizes(rows) // kind.row_bytes,
+        kind.values(b"".join(rows)),
+        plain,
+    )
+
+
+def _all_totals(kind: Series, ours: Sequence[_Of], entries: Entries) -> tuple[Integers, Flags]:
+    """Return the totals of all values of entries that have sketches, and which these are."""
+    has_totals = np.zeros(len(entries.places), dtype=np.bool_)
+    totals = np.empty((len(has_totals), kind.layout.width), dtype=np.int64)
+    begin = 0
+    for of in ours:
+        for at, more in of.more.items():
+            if more.totals is not None and more.large is None and more.beside.sketches:
+                has_totals[begin + at] = True
+                in_cell = kind.layout.of_values(kind.unpack(of.rows[at]))
+                kind.layout.merge(in_cell, kind.layout.unpack(more.totals)[0].tolist())
+                totals[begin + at] = in_cell
+        begin += len(of.cells)
+    return totals, has_totals
+
+
+def _take(ours: Sequence[_Of], follow: Flags) -> None:
+    """Note which entries follow, and leave nothing of them."""
+    begin = 0
+    for of in ours:
+        end = begin + len(of.cells)
+        of.follow = follow[begin:end].nonzero()[0].tolist()
+        for at in of.follow:
+            of.rows[at] = b""
+            of.more.pop(at, None)
+        begin = end
 
 
 def _by_kind(gathered: Sequence[_Of]) -> list[tuple[Series, list[_Of]]]:
@@ -178,6 +270,7 @@ def _entries(gathered: Sequence[_Of]) -> bytes:
         for at, more in of.more.items():
             beside[begin + at] = len(more.beside.rows) // of.series.row_bytes
             kinds[begin + at] = more.kind
+        kinds[begin:end][of.follow] |= FOLLOWS
         begin = end
     return pack_table([np.diff(cells, prepend=0), in_cell, beside, kinds])
 

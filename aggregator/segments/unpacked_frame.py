@@ -1,41 +1,24 @@
 """The cells of frames, unpacked as far as an answer needs them: whole cells, or many at once merged into buckets.
 
-Frames are unpacked several at a time: it takes some sixty steps of numpy, however few cells they have together.
+Frames are unpacked several at a time (see unpacked_columns.py).
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from functools import cached_property
-from itertools import chain, pairwise
-from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import Cell
-from aggregator.rollups.series import series_of
-from aggregator.segments.columns import Integers, unpack_columns, unpack_tables
-from aggregator.segments.compression import CorruptFrame, decompress
+from aggregator.segments.columns import Integers
 from aggregator.segments.frame import (
     HAS_LARGE,
-    HAS_SKETCHES,
+    HAS_MORE,
     HAS_TOTALS,
-    HEADER,
     KINDS,
-    LARGE_CODEC,
-    MARK,
-    BesideColumns,
-    CellColumns,
     FullCell,
     PackedOverflow,
 )
-from aggregator.segments.rows import PackedRows, unpack_rows
-
-_cells_decoder = msgspec.msgpack.Decoder(CellColumns)
-_beside_decoder = msgspec.msgpack.Decoder(BesideColumns)
-_Damage = (msgspec.MsgspecError, ValueError, IndexError)
-_PLACE_BITS = 40
-_NOTHING_BESIDE = BesideColumns([PackedRows() for _ in KINDS], 0, b"", b"")
+from aggregator.segments.unpacked_columns import PLACE_BITS, UnpackedColumns
 
 
 def unpack_frame(packed: bytes, wanted: Collection[int] | None = None) -> dict[int, FullCell]:
@@ -47,124 +30,15 @@ def unpack_frame(packed: bytes, wanted: Collection[int] | None = None) -> dict[i
     return dict(zip(places[is_here].tolist(), frame.full_cells(at[is_here].tolist()), strict=True))
 
 
-class _Beside(NamedTuple):
-    """Rows beside cells by kind of series, and where those of each entry begin and end; sketches, and where those of
-    each entry end.
-    """
-
-    rows: list[bytes]
-    row_begins: list[int]
-    row_ends: list[int]
-    sketches: list[bytes]
-    sketch_ends: list[int]
-
-
-class Frames:
-    """The cells of some frames, one frame's after the other's, by their position among all. Methods raise CorruptFrame.
-
-    An entry is a series of a cell. Entries lie frame by frame and in each series by series, and so do rows, totals and
-    what is beside cells, kind of series by kind.
-    """
-
-    def __init__(self, packed: Sequence[bytes]) -> None:
-        parts = [_parts(one) for one in packed]
-        self._packed_beside = [beside for _, beside in parts]
-        try:
-            self._unpack([_cells_decoder.decode(decompress(cells)) for cells, _ in parts])
-        except _Damage as why:
-            raise CorruptFrame(str(why)) from why
-
-    def _unpack(self, frames: Sequence[CellColumns]) -> None:
-        counts = [one.count for one in frames]
-        differences, calls, errors = unpack_tables([one.cells for one in frames], 3, counts)
-        self.places = _sums(differences, counts)
-        """The place of each cell; those of a frame ascend."""
-        self.frame_of = np.repeat(np.arange(len(frames)), counts)
-        """The frame that each cell is of."""
-        self._calls, self._errors = calls.tolist(), errors.tolist()
-        self._names = list(chain.from_iterable(one.names for one in frames))
-        cells_of_names = [*chain.from_iterable(one.cells_of_names for one in frames)]
-        self._counts = [sum(one.cells_of_names) for one in frames]
-        differences, self._in_cell, self._in_beside, self._kinds = unpack_tables(
-            [one.entries for one in frames], 4, self._counts
-        )
-        self._cells = _sums(differences, self._counts) + np.repeat(np.cumsum(counts) - counts, self._counts)
-        self._names_at = np.repeat(np.arange(len(self._names)), cells_of_names)
-        self._kinds_of = [KINDS.index(series_of(name)) for name in self._names]
-        kinds_at = np.array(self._kinds_of, dtype=np.int64)[self._names_at]
-        self._entries = [(kinds_at == at).nonzero()[0] for at in range(len(KINDS))]
-        self._cells_of = [
-            [
-                [cells for cells, name in zip(one.cells_of_names, one.names, strict=True) if series_of(name) is kind]
-                for one in frames
-            ]
-            for kind in KINDS
-        ]
-        self._values = self._unpacked_rows([one.rows for one in frames], self._in_cell)
-        self._row_begins, self._row_ends = self._spans(self._in_cell)
-        has_totals = (self._kinds & HAS_TOTALS != 0).astype(np.int64)
-        self._totals = self._unpacked_totals([one.totals for one in frames], has_totals)
-        self._totals_begins, self._totals_ends = self._spans(has_totals)
-        self._large = list(chain.from_iterable(LARGE_CODEC.unpack(one.large) for one in frames))
-
-    def _spans(self, sizes: Integers) -> tuple[Integers, Integers]:
-        """Return where the parts of each entry begin and end among those of its kind: so many each."""
-        ends = np.empty(len(sizes), dtype=np.int64)
-        for entries in self._entries:
-            ends[entries] = np.cumsum(sizes[entries])
-        return ends - sizes, ends
-
-    def _unpacked_rows(self, packed: Sequence[Sequence[PackedRows]], sizes: Integers) -> list[Integers]:
-        """Return rows by kind, as values."""
-        return [
-            unpack_rows(kind, [one[at] for one in packed], sizes[self._entries[at]], self._cells_of[at])
-            for at, kind in enumerate(KINDS)
-        ]
-
-    def _unpacked_totals(self, packed: Sequence[Sequence[bytes]], has_totals: Integers) -> list[Integers]:
-        """Return totals by kind, a row each."""
-        found = []
-        for at, kind in enumerate(KINDS):
-            ends = np.append(0, np.cumsum(has_totals[self._entries[at]]))
-            of_frames = np.diff(ends[np.append(0, np.cumsum([sum(cells) for cells in self._cells_of[at]]))]).tolist()
-            found.append(unpack_tables([one[at] for one in packed], kind.layout.width, of_frames).T)
-        return found
-
-    def _beside(self) -> _Beside:
-        try:
-            frames = [
-                _beside_decoder.decode(decompress(packed)) if packed else _NOTHING_BESIDE
-                for packed in self._packed_beside
-            ]
-            values = self._unpacked_rows([one.rows for one in frames], self._in_beside)
-            rows = [kind.rows(of_kind) for kind, of_kind in zip(KINDS, values, strict=True)]
-            kinds_at = np.array(self._kinds_of, dtype=np.int64)[self._names_at]
-            row_bytes = np.array([kind.row_bytes for kind in KINDS])[kinds_at]
-            row_begins, row_ends = (of_each * row_bytes for of_each in self._spans(self._in_beside))
-            sizes = unpack_columns([one.sketch_sizes for one in frames], [one.sketch_count for one in frames])
-            stored, ends = b"".join([one.sketches for one in frames]), [0, *np.cumsum(sizes).tolist()]
-            sketches = [stored[begin:end] for begin, end in pairwise(ends)]
-            metrics = np.array([kind.layout.metrics for kind in KINDS])[kinds_at]
-            sketch_ends = np.append(0, np.cumsum(metrics * (self._kinds & HAS_SKETCHES != 0)))
-            if len(sketches) != sketch_ends[-1] or ends[-1] != len(stored):
-                raise ValueError(f"{len(sketches)} sketches, where cells have {sketch_ends[-1]}")
-            return _Beside(rows, row_begins.tolist(), row_ends.tolist(), sketches, sketch_ends.tolist())
-        except _Damage as why:
-            raise CorruptFrame(str(why)) from why
-
-    @cached_property
-    def _large_at(self) -> list[int]:
-        """Return by entry where its totals of large rows are, if it has some."""
-        has_large = (self._kinds & HAS_LARGE != 0).astype(np.int64)
-        found: list[int] = (np.cumsum(has_large) - has_large).tolist()
-        return found
+class Frames(UnpackedColumns):
+    """The cells of some frames, one frame's after the other's, by position. Methods raise CorruptFrame."""
 
     def find(self, frames: Integers, places: Integers) -> Integers:
         """Return the positions of the cells of these places, each in the frame that is named with it; -1: none."""
         if not len(self.places):
             return np.full(len(places), -1, dtype=np.int64)
-        ours = (self.frame_of << _PLACE_BITS) + self.places
-        wanted = (frames << _PLACE_BITS) + places
+        ours = (self.frame_of << PLACE_BITS) + self.places
+        wanted = (frames << PLACE_BITS) + places
         at = np.minimum(np.searchsorted(ours, wanted), len(ours) - 1)
         found: Integers = np.where(ours[at] == wanted, at, -1)
         return found
@@ -175,6 +49,7 @@ class Frames:
         is_wanted = np.zeros(len(self.places), dtype=np.bool_)
         is_wanted[list(cells)] = True
         (entries,) = is_wanted[self._cells].nonzero()
+        self._pick(entries)
         rows = [kind.rows(values) for kind, values in zip(KINDS, self._values, strict=True)]
         totals = [kind.layout.packed(of_kind) for kind, of_kind in zip(KINDS, self._totals, strict=True)]
         beside_of = self._reading_beside(entries)
@@ -193,13 +68,13 @@ class Frames:
                 cell.totals[name] = totals[kind][totals_begin * width : totals_end * width]
             if has & HAS_LARGE:
                 cell.large[name] = self._large[self._large_at[entry]]
-            if has:
+            if has & HAS_MORE:
                 beside[name] = next(beside_of)
         return [cells[at] for at in positions]
 
     def _reading_beside(self, entries: Integers) -> Iterator[PackedOverflow]:
         """Yield what is beside the cells of those of some entries that have more than rows."""
-        full = entries[self._kinds[entries] != 0]
+        full = entries[self._kinds[entries] & HAS_MORE != 0]
         if not len(full):
             return
         beside = self._beside()
@@ -226,6 +101,7 @@ class Frames:
         for at, entries in enumerate(self._entries):
             of_kind = entries[ours[entries]]
             if len(of_kind):
+                self._pick(of_kind)
                 self._add_rows(merged, at, of_kind, of_entries[of_kind], wants_values[at])
                 self._add_more(merged, of_kind, of_entries[of_kind], wants_values[at])
 
@@ -234,6 +110,8 @@ class Frames:
         names_at = self._names_at[entries]
         is_new = np.ones(len(entries) + 1, dtype=np.bool_)
         is_new[1:-1] = (np.diff(entries) != 1) | (np.diff(names_at) != 0) | (np.diff(buckets) != 0)
+        # What follows from others has its rows where these have them, or apart.
+        is_new[1:-1] |= self._row_begins[entries[1:]] != self._row_ends[entries[:-1]]
         first, last = entries[is_new[:-1]], entries[is_new[1:]]
         begins, ends = self._row_begins[first], self._row_ends[last]
         series, width = KINDS[kind], len(KINDS[kind].layout.packed_none)
@@ -258,7 +136,7 @@ class Frames:
         values, sizes = self._values[kind], ends - begins
         starts = np.cumsum(sizes) - sizes
         count = int(sizes.sum())
-        if count != len(values):
+        if count != len(values) or (begins[1:] != ends[:-1]).any():
             # Metric by metric in memory, as they are; an index in brackets would turn them.
             values = values.T.take(np.repeat(begins - starts, sizes) + np.arange(count), axis=1).T
         return KINDS[kind].layout.of_segments(values, starts[sizes > 0])
@@ -267,7 +145,7 @@ class Frames:
         """Add what entries have besides rows and totals."""
         if not with_values and not self._large:
             return
-        is_full = self._kinds[entries] != 0
+        is_full = self._kinds[entries] & HAS_MORE != 0
         full = entries[is_full]
         beside_of = self._reading_beside(full) if with_values else None
         of_full = full, buckets[is_full], self._names_at[full], self._kinds[full]
@@ -276,19 +154,3 @@ class Frames:
                 merged.add_large(bucket, self._names[name_at], self._large[self._large_at[entry]])
             if beside_of is not None:
                 merged.add_beside(bucket, self._names[name_at], *next(beside_of))
-
-
-def _parts(packed: bytes) -> tuple[bytes, bytes]:
-    """Return the two parts of a frame, as they were packed."""
-    mark, size, beside_size = HEADER.unpack_from(packed) if len(packed) >= HEADER.size else (b"", 0, 0)
-    if mark != MARK or len(packed) != HEADER.size + size + beside_size:
-        raise CorruptFrame("it does not begin as a frame does, or is not as long as it says")
-    return packed[HEADER.size : HEADER.size + size], packed[HEADER.size + size :]
-
-
-def _sums(differences: Integers, counts: Sequence[int]) -> Integers:
-    """Return what differences add up to, from the beginning of each frame."""
-    reached = np.append(0, np.cumsum(differences))
-    begins = np.cumsum(counts) - counts
-    found: Integers = reached[1:] - np.repeat(reached[begins], counts)
-    return found

@@ -32,7 +32,8 @@ from aggregator.layout.postings import block_field, unpack_block, unpack_latest
 from aggregator.layout.slots import ProjectDay, ProjectMinute
 from aggregator.layout.write import Field, Key, ShardWrite
 from aggregator.rollups.levels import Retention
-from aggregator.rollups.views import ALL_CALLS, OP, ViewDirectory
+from aggregator.rollups.view import OP
+from aggregator.rollups.views import ALL_CALLS, ViewDirectory
 from aggregator.time_units import MINUTE_US
 from aggregator.writing.batch_changes import BatchChanges
 from aggregator.writing.changes import day_expiry

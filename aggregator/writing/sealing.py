@@ -32,14 +32,16 @@ from aggregator.objects.object_store import ObjectStoreAway
 from aggregator.rollups.cell import (
     CELL_CODEC,
     SKETCHES_CODEC,
-    VIEW_MASK,
+    VIEW_BITS,
     first_place,
     packed_place,
     rows_field,
     sketches_field,
     view_of,
 )
+from aggregator.rollups.view_numbers import groups_of
 from aggregator.rollups.views import ALL_CALLS
+from aggregator.segments.columns import Integers
 from aggregator.segments.compression import CorruptFrame
 from aggregator.segments.frame import FullCell, PackedOverflow, pack_frame
 from aggregator.segments.unpacked_frame import unpack_frame
@@ -51,11 +53,36 @@ from aggregator.writing.unsealing import Read, read_frames
 log = logging.getLogger(__name__)
 
 # Cells of one step, and so of a frame: some 30 ms of a worker. A frame is read whole, whichever cell is asked for.
-CELLS_PER_FRAME = 1_000
+CELLS_PER_FRAME = 1_500
 # Frames that one step takes in again, where cells of them have changed.
 FRAMES_MERGED_MAX = 2
 
 _PLACE_BYTES = len(packed_place(0))
+
+
+def in_sealing_order(places: Integers) -> Integers:
+    """Places in the order in which they are sealed: those of a user together, slot by slot; others view by view."""
+    return places[np.lexsort((places, groups_of(places)))]
+
+
+def frame_cells(places: Sequence[int]) -> int:
+    """Return how many of the first places, in sealing order, go into one frame, CELLS_PER_FRAME at most.
+
+    `places`: one more than that, if there are as many. What a user's cells in a slot have may follow from one another,
+    so they stay together; the cells of one user beside others, so that few frames are of the same views and slots. The
+    view of all calls, which is asked for most, has frames of its own.
+    """
+    ours = np.array(places, dtype=np.int64)
+    groups = groups_of(ours)
+    if groups[0] == ALL_CALLS:
+        return min(int((groups == ALL_CALLS).sum()), CELLS_PER_FRAME)
+    if len(places) <= CELLS_PER_FRAME:
+        return len(places)
+    for of in (groups, ours >> VIEW_BITS):
+        (ends,) = (of[1:] != of[:-1]).nonzero()
+        if len(ends):
+            return int(ends[-1]) + 1
+    return CELLS_PER_FRAME
 
 
 class Sealing:
@@ -123,7 +150,7 @@ class Sealing:
         names = [name for name in self._store.field_names(key) if len(name) == _PLACE_BYTES]
         places = np.frombuffer(b"".join([b"\0\0\0" + name for name in names]), ">i8")
         ours = places[(places >= first_place(slots.start)) & (places < first_place(slots.stop))]
-        self._at_hand, self._places = piece, ours[np.lexsort((ours, ours & VIEW_MASK))[::-1]].tolist()
+        self._at_hand, self._places = piece, in_sealing_order(ours)[::-1].tolist()
         [[stored]] = self._store.read_fields({key: [DIRECTORY_FIELD]}).values()
         self._frames_before = unpack_directory(stored).next_number
 
@@ -134,11 +161,12 @@ class Sealing:
         hot, fields = self._read_cells(key, places)
         cells = self._unpack_frames(key, merged) | hot
         write = ShardWrite(deletions={key: [*fields, *(one.field for one in merged)]})
-        in_order = sorted(cells, key=lambda place: (view_of(place), place)) if merged else list(hot)
+        in_order = in_sealing_order(np.fromiter(cells, dtype=np.int64, count=len(cells))).tolist()
         kept = [one for one in directory.ranges if one not in merged]
         number = directory.next_number
-        for at in range(0, len(in_order), CELLS_PER_FRAME):
-            of_frame = in_order[at : at + CELLS_PER_FRAME]
+        while in_order:
+            of_frame = in_order[: frame_cells(in_order[: CELLS_PER_FRAME + 1])]
+            del in_order[: len(of_frame)]
             kept.append(range_of(number, of_frame))
             write.set(key, kept[-1].field, pack_frame({place: cells[place] for place in of_frame}))
             number += 1
@@ -157,9 +185,8 @@ class Sealing:
         # What this piece has become so far holds none of the places that are left (see `_unpack_frames`).
         before = SealedDirectory(ranges=tuple(one for one in directory.ranges if one.number < self._frames_before))
         if not before.ranges:
-            taken = self._places[: -CELLS_PER_FRAME - 1 : -1]
-            if view_of(taken[0]) == ALL_CALLS:
-                taken = [place for place in taken if view_of(place) == ALL_CALLS]
+            taken = self._places[: -CELLS_PER_FRAME - 2 : -1]
+            taken = taken[: frame_cells(taken)]
             del self._places[-len(taken) :]
             return taken, []
         places: list[int] = []

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from aggregator.rollups.views import ERROR, MODEL, OP, ROOT, RUN, USER
+from aggregator.rollups.view import ERROR, MODEL, OP, ROOT, RUN, USER
 from api.query.questions import CallFilter, MetricQuestion
 
 BY_MODEL, BY_ERROR, BY_ROOT = "model", "error", "trace_root"

@@ -8,8 +8,9 @@ from aggregator.reading.value_rollups import TOTAL, VALUES_READ_MAX, ValueRollup
 from aggregator.rollups.call_columns import NO_BUCKET, CallColumns, ValuesWanted, count_columns
 from aggregator.rollups.column_values import count_by_value
 from aggregator.rollups.totals import Integers
+from aggregator.rollups.view import MODEL
 from aggregator.rollups.view_values import DimensionValue
-from aggregator.rollups.views import MODEL, ViewFilter
+from aggregator.rollups.views import ViewFilter
 from api.query.fact_reading import Facts, count_spans, spans_of
 
 

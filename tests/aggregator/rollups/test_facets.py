@@ -8,8 +8,9 @@ from aggregator.reading.view_rollups import views_by_combination
 from aggregator.rollups.facets import count_facets, error_facet_of
 from aggregator.rollups.series import LATENCY, pack_latency
 from aggregator.rollups.tally import CallTally
+from aggregator.rollups.view import ERROR, MODEL, OP, USER
 from aggregator.rollups.view_values import MORE, views_by_value
-from aggregator.rollups.views import ERROR, MODEL, OP, USER, NotKept, ViewDirectory, ViewFilter, select
+from aggregator.rollups.views import NotKept, ViewDirectory, ViewFilter, select
 from tests.support.folding import tokens
 
 USAGE = {"a": stated_vector(tokens(1)), "b": stated_vector(tokens(2))}

@@ -160,7 +160,7 @@ def test_admit_numbers_from_one() -> None:
     directory = ViewDirectory()
     assert [directory.admit(View(name), 9)[0] for name in ("a", "b", "a")] == [1, 2, 1]
     assert directory.admit(View("b"), 9)[1] == {}
-    assert directory.admit(View(user_id="b"), 9)[0] == 3
+    assert directory.admit(View(run_id="b"), 9)[0] == 3
 
 
 def test_admit_up_to_the_limit() -> None:
@@ -173,7 +173,7 @@ def test_admit_up_to_the_limit() -> None:
     assert directory.admit(View("c"), 2) == (None, {b"full:1": b"1"})
     assert directory.admit(View("d"), 2) == (None, {})
     assert directory.admit(View("a"), 2)[0] == 1
-    assert directory.admit(View(user_id="a"), 2)[0] == 3
+    assert directory.admit(View(run_id="a"), 2)[0] == 3
     assert directory.full == {1}
 
 

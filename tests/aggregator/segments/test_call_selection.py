@@ -17,8 +17,9 @@ from aggregator.rollups.call_columns import NO_BUCKET, ValuesWanted, count_colum
 from aggregator.rollups.column_values import count_by_value
 from aggregator.rollups.series import OF_LATENCY, OF_USAGE, series_of
 from aggregator.rollups.tally import tally_of
+from aggregator.rollups.view import ERROR, MODEL, OP, ROOT, RUN, USER
 from aggregator.rollups.view_values import DimensionValue
-from aggregator.rollups.views import ERROR, MODEL, OP, ROOT, RUN, USER, ViewFilter
+from aggregator.rollups.views import ViewFilter
 from aggregator.segments.call_frame import pack_calls
 from aggregator.segments.call_selection import CallSelection, WantedCalls
 from aggregator.segments.compression import CorruptFrame, compress

@@ -1,0 +1,143 @@
+"""Rows that follow from those of other cells of their frame, and so need not be stored.
+
+A cell of a user counts what the cells of the user's combinations in the same slot count together: it has their rows.
+A cell of a facet counts some calls of its combination: its latencies are told by a label at each of the combination's,
+the facet's place in the sixteen numbers that begin with the combination's. Which cells may belong together their places
+say (aggregator/rollups/view_numbers.py); that they do is compared, row by row, for each series of each cell, and what
+does not follow is stored. Where views of a kind were too many to be kept, a user has calls that no combination has.
+
+What follows is found in what the frame itself holds, whatever else has become of the places of other cells.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregator.rollups.series import Series
+from aggregator.rollups.view_numbers import are_users, blocks_of, combinations_of
+from aggregator.segments.columns import Integers
+
+Flags = NDArray[np.bool_]
+
+# Rows of a series that take the place of sketches, at most: they are merged one by one. A series of so many calls takes
+# some 3 kB with its sketches and totals, less than a byte a call.
+ROWS_FOR_SKETCHES_MAX = 4_096
+# Facets that claim the same call, as that of its model and that of its error do, are told apart in some rounds.
+_ROUNDS = 4
+# Odd numbers that rows are put in one order by, whatever that is.
+_ORDER = np.array([0x9E3779B97F4A7C15 * (2 * at + 1) % 2**63 | 1 for at in range(8)], dtype=np.int64)
+
+
+class Entries(NamedTuple):
+    """Series of cells, series by series and in each by place: which series, which place, how many rows; all rows; and
+    which have nothing but rows.
+    """
+
+    names: Integers
+    places: Integers
+    sizes: Integers
+    values: Integers
+    plain: Flags
+
+    @property
+    def row_ends(self) -> Integers:
+        """Return where the rows of each begin, and after them where the last ones end."""
+        return np.append(0, np.cumsum(self.sizes))
+
+
+def last_of_blocks(names: Integers, blocks: Integers) -> Integers:
+    """Return for each entry the last one of the same series, slot and block."""
+    (lasts,) = np.append((names[1:] != names[:-1]) | (blocks[1:] != blocks[:-1]), True).nonzero()
+    found: Integers = np.repeat(lasts, np.diff(lasts, prepend=-1))
+    return found
+
+
+def users_that_follow(series: Series, entries: Entries, totals: Integers, has_totals: Flags) -> Flags:
+    """Return which entries, of users, have the rows of those after them in their block, together.
+
+    `totals`: of all values of those that have sketches and `has_totals`, a row for each entry.
+    """
+    follow = np.zeros(len(entries.places), dtype=np.bool_)
+    lasts = last_of_blocks(entries.names, blocks_of(entries.places))
+    (users,) = (are_users(entries.places) & (lasts > np.arange(len(lasts)))).nonzero()
+    ends = entries.row_ends
+    of_parts = ends[lasts[users] + 1] - ends[users + 1]
+    plain = users[entries.plain[users] & (entries.sizes[users] == of_parts) & (of_parts > 0)]
+    follow[plain] = _same_rows(entries.values, ends[plain], entries.sizes[plain])
+    full = users[has_totals[users] & (of_parts > 0) & (of_parts <= ROWS_FOR_SKETCHES_MAX)]
+    if len(full):
+        begins, sizes = ends[full + 1], ends[lasts[full] + 1] - ends[full + 1]
+        starts = np.cumsum(sizes) - sizes
+        at = np.repeat(begins - starts, sizes) + np.arange(int(sizes.sum()))
+        follow[full] = (series.layout.of_segments(entries.values[at], starts) == totals[full]).all(axis=1)
+    return follow
+
+
+def _same_rows(values: Integers, begins: Integers, sizes: Integers) -> Flags:
+    """Return for each of some runs of rows whether the rows after it, as many, are the same in some order."""
+    if not len(begins):
+        return np.zeros(0, dtype=np.bool_)
+    starts = np.cumsum(sizes) - sizes
+    runs = np.repeat(np.arange(len(sizes)), sizes)
+    at = np.repeat(begins - starts, sizes) + np.arange(len(runs))
+    ours, others = values[at], values[at + np.repeat(sizes, sizes)]
+    in_order = [rows[np.lexsort((rows @ _ORDER[: rows.shape[1]], runs))] for rows in (ours, others)]
+    same: Flags = np.logical_and.reduceat((in_order[0] == in_order[1]).all(axis=1), starts)
+    return same
+
+
+class Picked(NamedTuple):
+    """Which facets have rows that labels tell, and the labels: of all rows of the combinations that have such facets,
+    in the order in which rows are stored.
+    """
+
+    follow: Flags
+    labels: Integers
+
+
+def picked_facets(combinations: Entries, facets: Entries) -> Picked:
+    """Return the facets whose latencies are some of those of their combination, each for itself."""
+    wanted = combinations_of(facets.places)
+    at = np.minimum(np.searchsorted(combinations.places, wanted), max(len(combinations.places) - 1, 0))
+    if not len(combinations.places):
+        return Picked(np.zeros(len(wanted), dtype=np.bool_), np.empty(0, dtype=np.int64))
+    # What a user's own cell has may follow from others.
+    follow = (combinations.places[at] == wanted) & ~are_users(wanted) & facets.plain
+    follow &= facets.sizes > 0
+    smallest_last = np.argsort(np.argsort(-facets.sizes, kind="stable")) + 1
+    has_facets = np.zeros(len(combinations.sizes), dtype=np.bool_)
+    has_facets[at[follow]] = True
+    of_row = np.repeat(np.arange(len(combinations.sizes)), combinations.sizes)
+    wanted_rows = has_facets[of_row]
+    of_row, latencies = of_row[wanted_rows], combinations.values[wanted_rows, 0]
+    facet_of_row = np.repeat(np.arange(len(facets.sizes)), facets.sizes)
+    labels = np.zeros(len(of_row), dtype=np.int64)
+    for left in reversed(range(_ROUNDS)):
+        (ours,) = follow[facet_of_row].nonzero()
+        facet = facet_of_row[ours]
+        of_all = np.concatenate([of_row, at[facet]])
+        values = np.concatenate([latencies, facets.values[ours, 0]])
+        rank = np.concatenate([np.zeros(len(of_row), dtype=np.int64), smallest_last[facet]])
+        order = np.lexsort((rank, values, of_all))
+        starts = np.append(True, np.diff(of_all[order]) != 0) | np.append(True, np.diff(values[order]) != 0)
+        starts = starts[: len(order)]
+        run = np.cumsum(starts) - 1
+        (begins,) = starts.nonzero()
+        is_facet = rank[order] > 0
+        of_combination = np.add.reduceat(~is_facet, begins, dtype=np.int64) if len(begins) else begins
+        (claims,) = is_facet.nonzero()
+        nth = claims - begins[run[claims]] - of_combination[run[claims]]
+        missing = nth >= of_combination[run[claims]]
+        claimer = facet[order[claims] - len(of_row)]
+        if not missing.any():
+            labels[order[begins[run[claims]] + nth]] = facets.places[claimer] - wanted[claimer]
+            break
+        if left > 1:
+            follow[claimer[missing]] = False
+        else:
+            follow &= ~np.isin(at, at[claimer[missing]])
+    is_labelled = np.zeros(len(combinations.sizes), dtype=np.bool_)
+    is_labelled[at[follow]] = True
+    stored = np.lexsort((latencies, of_row))
+    return Picked(follow, labels[stored][is_labelled[of_row[stored]]])
