@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aggregator.layout.keys import ShardKeys, ShardName
-from aggregator.layout.moved import CALLS_LETTER, OWNER, POSTINGS_LETTER
+from aggregator.layout.moved import CALLS_LETTER, MINUTES_LETTER, OWNER, POSTINGS_LETTER
 from aggregator.layout.sealed import object_prefix
 from aggregator.objects.directory_store import DirectoryStore
 from aggregator.rollups.levels import LEVELS
@@ -30,6 +30,9 @@ from bench.stage import Stage
 
 CALLS_PER_S = 10.0
 HOURS, HOURS_SHORT = 4, 1
+# Of busy minutes, of 6,000 calls each.
+BUSY_CALLS_PER_S = 100.0
+BUSY_MINUTES, BUSY_MINUTES_SHORT = 20, 2
 LATER = ShardLimits(seal_after_s=1_000 * DAY_S)
 AT_ONCE = ShardLimits(seal_after_s=-2 * DAY_S, move_after_s=-2 * DAY_S)
 
@@ -64,6 +67,19 @@ def run(scale: Scale) -> Iterator[Line]:
     parts |= {one.letter: (hot[one.letter], moved[one.letter], in_objects[one.letter]) for one in LEVELS}
     for part, sizes in parts.items():
         yield from _moved_lines(part, calls, *sizes)
+    seconds = 60 * (BUSY_MINUTES_SHORT if scale.short else BUSY_MINUTES)
+    yield from _busy_lines(scale.amount(round(BUSY_CALLS_PER_S * seconds), round(BUSY_CALLS_PER_S * seconds)))
+
+
+def _busy_lines(calls: int) -> Iterator[Line]:
+    """Lines of what is kept of busy minutes, before it is moved and after."""
+    end = last_minute()
+    with Stage(broker=False) as stage, tempfile.TemporaryDirectory() as directory:
+        fold(stage.redis_server.url, SHARD, events_at(calls, BUSY_CALLS_PER_S, end), end, LATER)
+        hot, objects = weigh(stage), DirectoryStore(Path(directory))
+        seal(stage, SHARD, round(end.timestamp() * 1e6), objects_access(objects, AtOnce()))
+        sizes = hot["busy"], weigh(stage)["busy"], object_bytes(objects, SHARD)[MINUTES_LETTER]
+    yield from _moved_lines("busy", calls, *sizes)
 
 
 def _weighed(stage: Stage) -> Sizes:

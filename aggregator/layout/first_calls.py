@@ -1,7 +1,8 @@
 """The first calls of a busy minute, as a shard keeps them: of all its calls and of each view that many are of.
 
 `{tag}:P:busy:D`, hash: minute (since 1970) in four bytes -> in how many pieces its calls are (minute_calls.py), in
-                        digits: the minute is busy
+                        digits: the minute is busy; or where all that is kept of it lies in an object
+                        (moved_minutes.py): then there is nothing else of it here
                         minute, and number of a view in four bytes -> MessagePack, for each of ORDERS
                         [[record number, start, rank, record number, ...], floor]: each as how much it is above that of
                         the call before; no rank where it is the start; the floor likewise, after the last call, as
@@ -95,3 +96,8 @@ def minute_field(minute: int) -> bytes:
 def view_field(minute: int, view: int) -> bytes:
     """The field of a view of a minute."""
     return minute_field(minute) + view.to_bytes(4, "big")
+
+
+def viewed(field: bytes) -> int | None:
+    """The view whose field of a minute this is; None for any other field."""
+    return int.from_bytes(field[4:], "big") if len(field) == len(view_field(0, 0)) else None

@@ -35,6 +35,8 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     {tag}:unsealed_postings  hash  P + ":" + D of postings that came since those of that day were last moved to pages
     {tag}:unmoved_postings  hash  P + ":" + D of pages of postings that are to go into objects -> nothing, or `begun`
                                   where some of them have
+    {tag}:unmoved_minutes hash    P + ":" + D of days with busy minutes that are to go into objects -> the names of
+                                  objects that some have come back from, by spaces
     {tag}:unmoved_calls   hash    chunks of calls whose frame is to go into an object -> when the newest of them began
     {tag}:unmoved         hash    blocks that have frames in Redis which are to go into objects -> nothing
     {tag}:objects         hash    name of an object -> which blocks point into it (aggregator/layout/moved.py)
@@ -50,7 +52,8 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
                                   have moved into objects `moved` (aggregator/layout/moved_postings.py)
     {tag}:P:z:K:D         zset    the distinct refs of index K, by name, for prefixes
     {tag}:P:busy:D        hash    first calls of busy minutes of day D (aggregator/layout/first_calls.py), and which
-                                  calls are theirs (aggregator/layout/minute_calls.py)
+                                  calls are theirs (aggregator/layout/minute_calls.py); of those that have moved into
+                                  objects, where they are (aggregator/layout/moved_minutes.py)
     {tag}:P:open:T        hash    record number -> open call of trace T (aggregator/layout/open_calls.py)
 
 Outside the shards, two sets per namespace say which shards hold a project (`namespace:project:<id>`) and which there
@@ -70,7 +73,7 @@ from typing import NamedTuple
 from aggregator.rollups.levels import Level
 from aggregator.time_units import DAY_US
 
-LAYOUT_VERSION = 12
+LAYOUT_VERSION = 13
 # Sealed together, and read together: of 256, a call takes 21.4 bytes of a frame and one alone is read in 0.53 ms on a
 # busy machine; of 512, 19.8 and 0.62; of 1,024, 18.9 and 0.80.
 CALLS_PER_CHUNK = 512
@@ -117,6 +120,7 @@ class ShardKeys:
         self.unsealed_postings = f"{self._tag}:unsealed_postings"
         self.unmoved = f"{self._tag}:unmoved"
         self.unmoved_postings = f"{self._tag}:unmoved_postings"
+        self.unmoved_minutes = f"{self._tag}:unmoved_minutes"
         self.unmoved_calls = f"{self._tag}:unmoved_calls"
         self.objects = f"{self._tag}:objects"
         self.retired = f"{self._tag}:retired"

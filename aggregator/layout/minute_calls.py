@@ -37,9 +37,13 @@ class MinuteCalls(NamedTuple):
 
 def minute_calls(numbers: Sequence[int], views: Sequence[int], starts_ms: Sequence[int]) -> MinuteCalls:
     """Calls of a minute, in the order of their record numbers."""
-    columns = [np.array(column, dtype=np.int64) for column in (numbers, views, starts_ms)]
-    order = np.argsort(columns[0])
-    return MinuteCalls(*(column[order] for column in columns))
+    return in_order(MinuteCalls(*(np.array(column, dtype=np.int64) for column in (numbers, views, starts_ms))))
+
+
+def in_order(calls: MinuteCalls) -> MinuteCalls:
+    """Put calls in the order of their record numbers."""
+    order = np.argsort(calls.numbers)
+    return MinuteCalls(*(column[order] for column in calls))
 
 
 def pack_minute_calls(calls: MinuteCalls) -> bytes:

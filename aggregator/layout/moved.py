@@ -2,7 +2,8 @@
 
 An object holds frames of blocks of one level and one UTC day, or frames of chunks of calls (sealed_calls.py) of which
 the newest began on that day: with `c` for a level, 0 for a project, and the chunk's number for the block's; or pages of
-postings of that day (moved_postings.py): with `x` for a level, and the day for the block's number.
+postings of that day (moved_postings.py): with `x` for a level, and the day for the block's number; or what is kept of
+busy minutes of that day (moved_minutes.py): with `b` for a level, and the day for the block's number.
 
 It is named `day-level-offset-random`, below the shard's tag as a path:
 `callmeter/calls/0/20514-h-1200-9f86d081884c7d65`. `{tag}:objects` has an entry for each object that a block points
@@ -36,6 +37,7 @@ _LEVELS = {level.letter: level for level in LEVELS}
 
 CALLS_LETTER = "c"
 POSTINGS_LETTER = "x"
+MINUTES_LETTER = "b"
 NO_PROJECT = 0  # chunks hold calls of all projects
 
 
@@ -99,7 +101,7 @@ def object_name(of: LevelDay, offset: int, drawn: str) -> str:
 
 
 def named_level_day(name: str) -> LevelDay:
-    """Return what an object of this name, which holds neither calls nor postings, holds."""
+    """Return what an object of this name, which holds frames of blocks, holds."""
     day, letter, _, _ = name.split("-")
     return LevelDay(_LEVELS[letter], int(day))
 
@@ -119,6 +121,16 @@ def is_of_postings(name: str) -> bool:
     return name.split("-")[1] == POSTINGS_LETTER
 
 
+def minutes_object_name(day: int, offset: int, drawn: str) -> str:
+    """The name of an object that holds busy minutes; see `object_name`."""
+    return f"{day}-{MINUTES_LETTER}-{offset}-{drawn}"
+
+
+def is_of_minutes(name: str) -> bool:
+    """Whether an object of this name holds busy minutes."""
+    return name.split("-")[1] == MINUTES_LETTER
+
+
 def is_of_calls(name: str) -> bool:
     """Whether an object of this name holds calls."""
     return name.split("-")[1] == CALLS_LETTER
@@ -126,7 +138,7 @@ def is_of_calls(name: str) -> bool:
 
 def kept_until_s(name: str, retention: Retention) -> int:
     """Return until when what an object of this name holds is kept (Unix s)."""
-    if is_of_calls(name) or is_of_postings(name):
+    if is_of_calls(name) or is_of_postings(name) or is_of_minutes(name):
         return (int(name.split("-")[0]) + 1) * DAY_S + retention.calls_s
     of = named_level_day(name)
     return of.end_s + retention.level_s(of.level)

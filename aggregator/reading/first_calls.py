@@ -18,6 +18,9 @@ from aggregator.layout.first_calls import (
 )
 from aggregator.layout.keys import day_of
 from aggregator.layout.minute_calls import OP_ALONE, UNKNOWN, MinuteCalls, piece_field, unpack_minute_calls
+from aggregator.layout.moved_minutes import MovedMinute, unpack_minute, unpack_place
+from aggregator.objects.frame_cache import DamagedObject, Located
+from aggregator.objects.object_store import ObjectStoreAway
 from aggregator.reading.cells import DamagedCells
 from aggregator.reading.rollups import read_directories
 from aggregator.reading.value_rollups import DayViews
@@ -58,7 +61,7 @@ async def read_busy_minutes(
 ) -> dict[ShardMinute, BusyMinute]:
     """Return what is kept of these minutes (since 1970) for the views of a filter; of the newest, of all calls alone.
 
-    Minutes that are not there are not busy.
+    Minutes that are not there are not busy. Raises DamagedCells.
     """
     wanted = [
         (shard, minute, [view for view in numbers if view == ALL_CALLS or order is not Order.NEWEST])
@@ -77,18 +80,38 @@ async def read_busy_minutes(
             for shard, minute, numbers in wanted
         ]
     )
-    return {
-        (shard, minute): BusyMinute(
-            int(pieces),
-            {
-                view: unpack_first_calls(packed)[ORDERS.index(order)]
-                for view, packed in zip(numbers, stored, strict=True)
-                if packed is not None
-            },
-        )
-        for (pieces, *stored), (shard, minute, numbers) in zip(replies, wanted, strict=True)
-        if pieces is not None
-    }
+    moved = await _read_moved(
+        reader, [(shard, minute, said) for (said, *_), (shard, minute, _) in zip(replies, wanted, strict=True)]
+    )
+    found: dict[ShardMinute, BusyMinute] = {}
+    for (said, *stored), (shard, minute, numbers) in zip(replies, wanted, strict=True):
+        if said is None:
+            continue
+        in_object = moved.get((shard, minute))
+        if in_object is not None:
+            stored = [in_object.first.get(view) for view in numbers]
+        first = {
+            view: unpack_first_calls(packed)[ORDERS.index(order)]
+            for view, packed in zip(numbers, stored, strict=True)
+            if packed is not None
+        }
+        found[shard, minute] = BusyMinute(int(said) if in_object is None else 1, first)
+    return found
+
+
+async def _read_moved(
+    reader: StoreReader, minutes: Iterable[tuple[ProjectShard, int, bytes | None]]
+) -> dict[ShardMinute, MovedMinute]:
+    """Return what is kept of those minutes whose fields say that they have moved. Raises DamagedCells."""
+    places: dict[ShardMinute, Located] = {}
+    for shard, minute, said in minutes:
+        if (place := unpack_place(said)) is not None:
+            places[shard, minute] = place.located(shard.keys.shard)
+    try:
+        sections = await reader.frames.read_aside(list(places.values())) if places else {}
+        return {minute: unpack_minute(sections[place]) for minute, place in places.items()}
+    except (ObjectStoreAway, DamagedObject, CorruptFrame) as why:
+        raise DamagedCells(str(why)) from why
 
 
 class CallsOfViews:
@@ -111,11 +134,14 @@ class CallsOfViews:
         keys = [shard.keys.busy_minutes(shard.project, day_of(minute * MINUTE_US)) for shard, minute in absent]
         replies = await self._reader.fetch(
             [
-                ("HMGET", key, *(piece_field(minute, piece) for piece in range(pieces)))
+                ("HMGET", key, minute_field(minute), *(piece_field(minute, piece) for piece in range(pieces)))
                 for key, ((_, minute), pieces) in zip(keys, absent.items(), strict=True)
             ]
         )
-        for key, shard_minute, stored in zip(keys, absent, replies, strict=True):
+        moved = await _read_moved(self._reader, [(*one, said) for one, (said, *_) in zip(absent, replies, strict=True)])
+        for key, shard_minute, (_, *stored) in zip(keys, absent, replies, strict=True):
+            if shard_minute in moved:
+                stored = [moved[shard_minute].calls]
             try:  # what has expired meanwhile is not there any more, nor are its calls
                 calls = unpack_minute_calls([piece for piece in stored if piece is not None])
             except CorruptFrame as why:

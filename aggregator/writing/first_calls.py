@@ -28,14 +28,18 @@ from aggregator.layout.minute_calls import (
     piece_field,
     unpack_minute_calls,
 )
+from aggregator.layout.moved_minutes import unpack_place
 from aggregator.layout.postings import block_field, unpack_block, unpack_latest
+from aggregator.layout.sealed import Location
 from aggregator.layout.slots import ProjectDay, ProjectMinute
 from aggregator.layout.write import Field, Key, ShardWrite
+from aggregator.objects.frame_cache import FrameCache
 from aggregator.rollups.levels import Retention
 from aggregator.rollups.view import OP
 from aggregator.rollups.views import ALL_CALLS, ViewDirectory
 from aggregator.time_units import MINUTE_US
 from aggregator.writing.batch_changes import BatchChanges
+from aggregator.writing.busy_minute import BusyMinute, bring_back
 from aggregator.writing.changes import day_expiry
 from aggregator.writing.combinations import Combination, Combinations, NumberedCall, Values, by_values
 from aggregator.writing.kept_view import KeptView, offer
@@ -50,31 +54,12 @@ KEPT_AT_HAND_MAX = 16
 KNOWN_MAX = 20_000
 
 
-class _Minute:
-    """What is at hand of a busy minute.
-
-    `is_whole`: what is not here is not stored either; else views that were `looked_for` are here. `kept`: views of
-    which something is kept; `refused`: those of which nothing will be. `pieces`: how many are stored; `calls`: what is
-    in them, None where it is not at hand.
-    """
-
-    __slots__ = ("calls", "is_whole", "kept", "looked_for", "pieces", "refused")
-
-    def __init__(self, is_whole: bool, pieces: int) -> None:
-        self.is_whole = is_whole
-        self.pieces = pieces
-        self.calls: list[MinuteCalls] | None = [] if is_whole else None
-        self.kept: dict[int, KeptView] = {}
-        self.looked_for: set[int] = set()
-        self.refused: set[int] = set()
-
-
 class BusyMinutes:
     """The busy minutes of a shard. After any doubt whether what was noted is stored, nothing here is right any more.
 
     `read` gives what is there of fields by key. `latest` gives the latest postings of a key and value that a batch has
     appended to, `calls_of` how many calls a view of a minute has that it has changed. `load` brings records to hand.
-    `directory_of` gives the views of a day of the batch.
+    `directory_of` gives the views of a day of the batch. `frames` reads minutes that have moved into objects.
     """
 
     def __init__(
@@ -86,6 +71,7 @@ class BusyMinutes:
         calls_of: Callable[[ProjectMinute, Iterable[int]], list[int]],
         load: Callable[[Iterable[int]], Mapping[int, Call]],
         directory_of: Callable[[int, int], ViewDirectory],
+        frames: FrameCache,
     ) -> None:
         self._keys = keys
         self._limits = limits
@@ -94,7 +80,8 @@ class BusyMinutes:
         self._calls_of = calls_of
         self._load = load
         self._directory_of = directory_of
-        self._minutes: dict[ProjectMinute, _Minute | None] = {}  # None: nothing is kept; those used last are last
+        self._frames = frames
+        self._minutes: dict[ProjectMinute, BusyMinute | None] = {}  # None: nothing is kept; those used last are last
         self._combinations = Combinations()
 
     def absent(self, minutes: Iterable[ProjectMinute]) -> dict[Key, list[Field]]:
@@ -113,14 +100,22 @@ class BusyMinutes:
         stored: Stored,
         retention: Retention,
         write: ShardWrite,
-    ) -> None:
-        """Take in what a batch changes in these minutes. `stored`: of the absent fields, those that there are."""
+    ) -> dict[ProjectMinute, str | None]:
+        """Take in what a batch changes in these minutes. `stored`: of the absent fields, those that there are.
+
+        Returns those of them that are busy, each with the name of the object that it has come back from, if it has.
+        Raises what reading raises.
+        """
         kept: dict[ProjectMinute, dict[Values, list[NumberedCall]]] = {}
+        busy: dict[ProjectMinute, str | None] = {}
         for minute in minutes:
-            if self._known(minute, stored) is not None:
+            place = self._bring(minute, stored, write)
+            if self._minutes[minute] is not None:
                 kept[minute] = {}
+                busy[minute] = None if place is None else place.name
             elif (numbers := self._newly_busy(minute, changes, write)) is not None:
-                self._minutes[minute] = _Minute(is_whole=True, pieces=0)
+                busy[minute] = None
+                self._minutes[minute] = BusyMinute(is_whole=True, pieces=0)
                 found = self._load(numbers)
                 of_minute = by_values((number, found[number]) for number in numbers if number in found)
                 self._take(minute, of_minute, set(numbers), write)
@@ -132,15 +127,26 @@ class BusyMinutes:
                     changed[group[2:]] = [(number, calls[number]) for number in tally.numbers]
             for minute, changed in kept.items():
                 self._take(minute, changed, _new_calls(minute, changes), write)
+        return busy
 
-    def _known(self, minute: ProjectMinute, stored: Stored) -> _Minute | None:
+    def _bring(self, minute: ProjectMinute, stored: Stored, write: ShardWrite) -> Location | None:
+        """Have at hand what is kept of a minute; where it lay in an object, and does so no more, it returns where."""
         if minute in self._minutes:
-            known = self._minutes.pop(minute)
+            self._minutes[minute] = self._minutes.pop(minute)
+            return None
+        key = self._key(minute)
+        said = stored.get((key, minute_field(minute[1])))
+        place = unpack_place(said)
+        if place is not None:
+            self._minutes[minute] = bring_back(minute[1], key, place, self._frames, write)
         else:
-            pieces = stored.get((self._key(minute), minute_field(minute[1])))
-            known = None if pieces is None else _Minute(is_whole=False, pieces=int(pieces))
-        self._minutes[minute] = known
-        return known
+            self._minutes[minute] = None if said is None else BusyMinute(is_whole=False, pieces=int(said))
+        return place
+
+    def forget(self, minutes: Iterable[ProjectMinute]) -> None:
+        """Have these minutes at hand no more: they have moved, or others are needed."""
+        for minute in minutes:
+            self._minutes.pop(minute, None)
 
     def _newly_busy(self, minute: ProjectMinute, changes: BatchChanges, write: ShardWrite) -> list[int] | None:
         """The record numbers of all calls of a minute that a batch has made busy; else None."""
@@ -192,14 +198,14 @@ class BusyMinutes:
             if view in kept and kept[view].take_in(count_max):
                 write.set(self._key(minute), view_field(minute[1], view), pack_first_calls(kept[view].first))
 
-    def _with_many(self, minute: ProjectMinute, known: _Minute, views: Iterable[int]) -> list[int]:
+    def _with_many(self, minute: ProjectMinute, known: BusyMinute, views: Iterable[int]) -> list[int]:
         """The views of these of which nothing is kept yet though many calls are theirs."""
         others = [view for view in views if view not in known.kept and view not in known.refused]
         calls_min = self._limits.busy_calls_min
         pairs = zip(others, self._calls_of(minute, others), strict=True)
         return [view for view, calls in pairs if calls >= calls_min]
 
-    def _bring_views(self, minute: ProjectMinute, known: _Minute, wanted: Iterable[int]) -> None:
+    def _bring_views(self, minute: ProjectMinute, known: BusyMinute, wanted: Iterable[int]) -> None:
         """Have what is kept of these views at hand."""
         absent = [] if known.is_whole else [view for view in wanted if view not in known.looked_for]
         if absent:
@@ -214,7 +220,7 @@ class BusyMinutes:
     def _append(
         self,
         minute: ProjectMinute,
-        known: _Minute,
+        known: BusyMinute,
         new: set[int],
         by_combination: Sequence[tuple[Combination, Sequence[NumberedCall]]],
         write: ShardWrite,
@@ -239,7 +245,7 @@ class BusyMinutes:
         if known.calls is not None:
             known.calls.append(calls)
 
-    def _begin(self, day: ProjectDay, known: _Minute, calls: MinuteCalls, views: Iterable[int]) -> None:
+    def _begin(self, day: ProjectDay, known: BusyMinute, calls: MinuteCalls, views: Iterable[int]) -> None:
         """Look once through all calls of these views, which are kept from now on."""
         directory = self._directory_of(*day)
         named, place = np.unique(calls.views, return_inverse=True)
@@ -265,7 +271,7 @@ class BusyMinutes:
                 offer(some, [begun[view] for view in theirs], found.keys(), self._limits.first_calls_max)
         known.kept |= begun
 
-    def _calls(self, minute: ProjectMinute, known: _Minute, write: ShardWrite) -> MinuteCalls:
+    def _calls(self, minute: ProjectMinute, known: BusyMinute, write: ShardWrite) -> MinuteCalls:
         """All calls that pieces have, those of the batch with them."""
         if known.calls is None:
             key = self._key(minute)
@@ -280,10 +286,8 @@ class BusyMinutes:
     def trim(self) -> None:
         """Forget the minutes that were not used for longest."""
         kept = [minute for minute, known in self._minutes.items() if known is not None]
-        for minute in [*kept[: max(0, len(kept) - KEPT_AT_HAND_MAX)]]:
-            del self._minutes[minute]
-        for minute in list(islice(self._minutes, max(0, len(self._minutes) - KNOWN_MAX))):
-            del self._minutes[minute]
+        self.forget(kept[: max(0, len(kept) - KEPT_AT_HAND_MAX)])
+        self.forget(list(islice(self._minutes, max(0, len(self._minutes) - KNOWN_MAX))))
 
     def _key(self, minute: ProjectMinute) -> str:
         return self._keys.busy_minutes(minute[0], day_of(minute[1] * MINUTE_US))

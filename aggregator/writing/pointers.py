@@ -1,26 +1,33 @@
 """Which pointers lead from a shard's blocks and chunks into an object."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from aggregator.layout.first_calls import minute_field
 from aggregator.layout.moved import (
     MovedObject,
     drop_pointers,
     is_of_calls,
+    is_of_minutes,
     is_of_postings,
     named_level_day,
     unpack_objects,
 )
+from aggregator.layout.moved_minutes import unpack_place
 from aggregator.layout.moved_postings import MOVED_FIELD, unpack_moved
 from aggregator.layout.sealed import DIRECTORY_FIELD, Location, unpack_directory
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, unpack_pointer
-from aggregator.layout.slots import Block
-from aggregator.layout.write import ShardWrite
+from aggregator.layout.slots import Block, ProjectDay
+from aggregator.layout.write import Field, ShardWrite
 from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import DAY_S, MINUTE_S
+
+MINUTES_PER_DAY = DAY_S // MINUTE_S
 
 
 class Pointers(NamedTuple):
-    """Where a block, a chunk, or a day of postings, points to in an object, by the number of frame or section.
+    """Where a block, a chunk, or a day of postings or busy minutes, points to in an object, by the number of frame or
+    section.
 
     `exists`: it has some at all.
     """
@@ -34,11 +41,18 @@ class Pointers(NamedTuple):
 
 def no_longer(store: ShardStore, names: Sequence[str], of: tuple[int, int], now_us: int, write: ShardWrite) -> None:
     """Note in `write` that a block, or a chunk, by project and number, points into these objects no more."""
-    if names:
-        [stored] = store.read_fields({store.keys.objects: names}).values()
-        present = {name.encode(): entry for name, entry in zip(names, stored, strict=True) if entry is not None}
+    no_longer_of(store, {name: [of] for name in names}, now_us, write)
+
+
+def no_longer_of(
+    store: ShardStore, of: Mapping[str, Sequence[tuple[int, int]]], now_us: int, write: ShardWrite
+) -> None:
+    """Note in `write` what points into objects no more: blocks or days, by the names of the objects."""
+    if of:
+        [stored] = store.read_fields({store.keys.objects: list(of)}).values()
+        present = {name.encode(): entry for name, entry in zip(of, stored, strict=True) if entry is not None}
         for name, entry in unpack_objects(present).items():
-            drop_pointers(name, entry, [of], store.keys, now_us, write)
+            drop_pointers(name, entry, of[name], store.keys, now_us, write)
 
 
 def read_pointers(store: ShardStore, name: str, entry: MovedObject) -> dict[tuple[int, int], Pointers]:
@@ -47,6 +61,8 @@ def read_pointers(store: ShardStore, name: str, entry: MovedObject) -> dict[tupl
         return _of_chunks(store, name, entry)
     if is_of_postings(name):
         return _of_days(store, name, entry)
+    if is_of_minutes(name):
+        return _of_minutes(store, name, entry)
     level = named_level_day(name).level
     keys = {store.keys.rollups(*Block(project, level, number)): (project, number) for project, number in entry.blocks}
     found = {}
@@ -74,4 +90,22 @@ def _of_days(store: ShardStore, name: str, entry: MovedObject) -> dict[tuple[int
         moved = [one for one in unpack_moved(stored) if one.name == name]
         frames = {section: one.location(section) for one in moved for section in one.sections}
         found[keys[str(key)]] = Pointers(stored is not None, frames)
+    return found
+
+
+def places_of_minutes(store: ShardStore, day: ProjectDay) -> dict[int, Location]:
+    """Find where the minutes of a day lie that have moved into objects, by their number in the day."""
+    first = day[1] * MINUTES_PER_DAY
+    fields: list[Field] = [minute_field(first + at) for at in range(MINUTES_PER_DAY)]
+    [stored] = store.read_fields({store.keys.busy_minutes(*day): fields}).values()
+    places = ((at, unpack_place(one)) for at, one in enumerate(stored) if one is not None)
+    return {at: place for at, place in places if place is not None}
+
+
+def _of_minutes(store: ShardStore, name: str, entry: MovedObject) -> dict[tuple[int, int], Pointers]:
+    """Minutes of a day may all have come back: nothing of the day points there then, until they move again."""
+    found = {}
+    for day in entry.blocks:
+        places = {at: place for at, place in places_of_minutes(store, day).items() if place.name == name}
+        found[day] = Pointers(bool(places), places)
     return found

@@ -68,8 +68,10 @@ class ShardState:
         self.cells = Cells(keys, present, objects.frames)
         latest, calls_of = self.tails.latest, self.cells.calls_of
         self.directories = Directories(store, limits.views_max)
-        self.busy = BusyMinutes(keys, limits, present, latest, calls_of, self._load, self.directories.of_day)
-        self.upkeep = Upkeep(store, retention, limits, present, objects, next_number, self._forget_moved)
+        directory_of, frames = self.directories.of_day, objects.frames
+        self.busy = BusyMinutes(keys, limits, present, latest, calls_of, self._load, directory_of, frames)
+        forget = self._forget_moved, self.busy.forget
+        self.upkeep = Upkeep(store, retention, limits, present, objects, next_number, *forget)
         self.expiries = KnownExpiries()
         dropped = (int(fields.get(name, 0)) for name in ("chunks_dropped", "dropped_before_us"))
         self.expired = ExpiredChunks(store, retention, *dropped)
@@ -91,10 +93,10 @@ class ShardState:
         touched, stored = self.cells.add(by_view, absent, write)
         self.starts.add(by_view, changes.latest_starts_us, stored, write)
         self.tails.append(changes, stored, self.retention, write)
-        self.busy.note(by_view, changes, self.records.calls, stored, self.retention, write)
+        busy = self.busy.note(by_view, changes, self.records.calls, stored, self.retention, write)
         changes.counters["rows_still_shown"] += self.cells.rows_still_shown - rows_still_shown
         note_blocks(touched, self.keys, self.retention, write)
-        records = changes.records, changes.postings, self.records.next_number
+        records = changes.records, changes.postings, busy, self.records.next_number
         self.upkeep.note(touched, *records, until_us, write)
         self.unpriced.add(changes.unpriced, self.keys, write)
 

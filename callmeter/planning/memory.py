@@ -68,8 +68,11 @@ def project_memory(calls_per_s: float, load: Load, figures: Figures) -> Memory:
     indexes_bytes = calls_per_s * indexes_s * figures.index_bytes_per_call
     # They are looked through once in so long as they are left where they came.
     indexes = parts_left(load, figures, "indexes", indexes_s, load.seal_after_s or 0)
+    busy_bytes = calls_per_s * indexes_s * figures.busy_bytes_per_call if is_busy(calls_per_s) else 0.0
+    busy = parts_left(load, figures, "busy", indexes_s, 0)
     levels: dict[str, LevelBytes] = {}
     objects_bytes = records_bytes * records.in_objects + indexes_bytes * indexes.in_objects
+    objects_bytes += busy_bytes * busy.in_objects
     for level in LEVELS:
         level_kept_s = load.retention.level_s(level) + level.block_s
         of_level = parts_left(load, figures, level.letter, level_kept_s, piece_s(level))
@@ -81,7 +84,7 @@ def project_memory(calls_per_s: float, load: Load, figures: Figures) -> Memory:
         indexes_bytes * indexes.in_redis,
         levels,
         directory_bytes(calls_per_s, load.mix, load.retention, figures),
-        calls_per_s * indexes_s * figures.busy_bytes_per_call if is_busy(calls_per_s) else 0.0,
+        busy_bytes * busy.in_redis,
         objects_bytes,
     )
 

@@ -10,6 +10,8 @@ from aggregator.calls.call import Call
 from aggregator.calls.packed_id import unpack_id
 from aggregator.layout import keys as layout
 from aggregator.layout.keys import CALLS_PER_CHUNK, ShardKeys, ShardName, day_of
+from aggregator.layout.minute_calls import unpack_minute_calls
+from aggregator.layout.moved_minutes import MINUTE_BYTES, unpack_minute, unpack_place
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, calls_of_chunk, read_call_frames
 from aggregator.objects.frame_cache import FrameCache
 from aggregator.objects.object_store import ObjectStore
@@ -88,6 +90,8 @@ class _Reading:
                 self._read_slots(int(project), key, rest.decode(), totals)
             elif kind in (b"x", b"w"):
                 self._read_postings(int(project), int(rest.rpartition(b":")[2]), totals)
+            elif kind == b"busy":
+                self._check_busy(int(project), key)
             elif kind == b"open":
                 for number, entry in self._state.hash(key).items():
                     own = msgspec.msgpack.decode(entry)[1]
@@ -112,6 +116,27 @@ class _Reading:
         for trace, numbers in postings.take(layout.TRACE, latest, blocks, traces).items():
             expected = [number for number, call in calls.items() if call.trace == trace and day_of(call.seen_us) == day]
             assert sorted(numbers) == sorted(expected)
+
+    def _check_busy(self, project: int, key: bytes) -> None:
+        """Checks that all calls of a busy minute are kept, each once, wherever that is."""
+        fields = self._state.hash(key)
+        for field, said in fields.items():
+            if len(field) == MINUTE_BYTES:
+                pieces = [piece for name, piece in fields.items() if name.startswith(field + b":")]
+                if (place := unpack_place(said)) is None:
+                    assert len(pieces) == int(said)
+                else:
+                    located = place.located(key.decode())
+                    pieces.append(unpack_minute(self._frames.read([located])[located]).calls)
+                kept = sorted(unpack_minute_calls(pieces).numbers.tolist())
+                assert kept == self._begun_in(project, int.from_bytes(field, "big"))
+
+    def _begun_in(self, project: int, minute: int) -> list[int]:
+        """Returns the calls of a minute."""
+        of_project = {number: call for number, call in self._calls.items() if call.project == project}
+        return sorted(
+            number for number, call in of_project.items() if call.started_us and call.started_us // MINUTE_US == minute
+        )
 
     def _read_slots(self, project: int, key: bytes, rest: str, totals: Totals) -> None:
         letter, block = rest.split(":")

@@ -27,8 +27,15 @@ RETENTION = Retention(*[100_000 * DAY_S] * 4)
 # Longer than anything takes, a worker that freezes too; a Redis that falls back further than half of it is wiped.
 GRACE_S = 1_000
 # Every cell and full chunk is sealed, and cells are moved, as soon as nothing else is to be done, also of a day that is
-# not over.
-LIMITS = ShardLimits(seal_after_s=-10 * DAY_S, move_after_s=-10 * DAY_S, objects_grace_s=GRACE_S, collect_every_s=1)
+# not over. Two calls make a minute busy.
+LIMITS = ShardLimits(
+    seal_after_s=-10 * DAY_S,
+    move_after_s=-10 * DAY_S,
+    objects_grace_s=GRACE_S,
+    collect_every_s=1,
+    busy_calls_min=2,
+    first_calls_max=1,
+)
 
 
 # What an object store is asked.

@@ -4,15 +4,19 @@ import asyncio
 import json
 from collections.abc import Sequence
 from itertools import product
+from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
 import redis
 import redis.asyncio
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from aggregator.calls.event import Event
+from aggregator.objects.frame_cache import FrameCache
+from aggregator.objects.object_store import ObjectStore
 from aggregator.reading.ranked_calls import RankingLimits
 from aggregator.rollups.orders import ORDERS, Order
 from aggregator.store.reader import StoreReader
@@ -26,7 +30,9 @@ from tests.brute_force import examples as brute_force
 from tests.brute_force.model import fold
 from tests.brute_force.prices import PriceList
 from tests.support.folding import KEEP_ALL, PROJECT, T0_US, apply, decoded, end, open_shard, start, tokens
+from tests.support.moving import FailingStore, check_pointers, open_moving
 from tests.support.paths import CASES
+from tests.support.sealing import seal_all
 from tests.support.strategies import NOW
 
 Json = dict[str, Any]
@@ -87,12 +93,12 @@ def questions(rng: Random) -> list[ExamplesQuestion]:
     return found
 
 
-def answered(redis_url: str, asked: Sequence[ExamplesQuestion]) -> list[Json]:
+def answered(redis_url: str, asked: Sequence[ExamplesQuestion], objects: ObjectStore | None = None) -> list[Json]:
     """Returns what the endpoint answers."""
 
     async def run() -> list[Json]:
         client = redis.asyncio.Redis.from_url(redis_url)
-        reader = StoreReader(client, "callmeter")
+        reader = StoreReader(client, "callmeter", frames=FrameCache(objects))
         project = await reader.open_project(PROJECT)
         bodies = [await answer_examples(reader, project, one, NOW_US, KEEP_ALL, no_link) for one in asked]
         await client.aclose()
@@ -127,9 +133,13 @@ def ranks(answer: Json) -> list[Any]:
     return [answer["complete"], *(call[rank] for call in answer["calls"])]
 
 
-def test_they_are_those_of_a_look_at_all_calls(redis_url: str) -> None:
-    """Answers are right in any order and batches, with repeats, late ends, crashes between batches, sealed blocks."""
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_they_are_those_of_a_look_at_all_calls(is_moved: bool, redis_url: str, tmp_path: Path) -> None:
+    """Answers are right in any order and batches, with repeats, late ends, crashes between batches, sealed blocks, and
+    where what is kept has moved into objects and comes back when it changes.
+    """
     client = redis.Redis.from_url(redis_url)
+    objects = FailingStore(tmp_path) if is_moved else None
     prices = PriceList.from_file(CASES / "prices.yaml")
 
     @settings(max_examples=EXAMPLES, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
@@ -143,22 +153,27 @@ def test_they_are_those_of_a_look_at_all_calls(redis_url: str) -> None:
             busy_calls_min=rng.randrange(1, 12),
             first_calls_max=rng.randrange(1, 6),
             views_max=rng.choice((2_000, 2_000, 4)),
+            move_after_s=-10 * DAY_S,
         )
-        shard = open_shard(client, limits)
+        shard = open_moving(client, objects, limits)
         messages = messages_of(rng)
         done = 0
         while done < len(messages):
             batch = messages[done : done + rng.choice((1, 3, 10, 40))]
             if rng.random() < 0.3:
-                shard = open_shard(client, limits)
+                shard = open_moving(client, objects, limits)
+            if rng.random() < 0.3:
+                seal_all(shard)
             apply(shard, [event for events in decoded(batch) for event in events])
             done += len(batch)
             if done >= len(messages) or rng.random() < 0.2:
                 model = fold([json.dumps(one).encode() for one in messages[:done]], prices, NOW)
                 calls = list(model.calls.started(PROJECT).values())
                 asked = questions(rng)
-                for one, answer in zip(asked, answered(redis_url, asked), strict=True):
+                for one, answer in zip(asked, answered(redis_url, asked, objects), strict=True):
                     assert ranks(answer) == ranks(expected(calls, prices, one)), (seed, one)
+        if objects is not None:
+            check_pointers(client, objects)
 
     check()
 

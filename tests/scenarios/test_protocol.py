@@ -20,6 +20,7 @@ from aggregator.objects.object_store import ObjectMissing
 from aggregator.writing import ids, posting_moving, posting_page_moving
 from tests.protocol.collecting_mutants import OBJECT_MUTANTS
 from tests.protocol.machine import Protocol
+from tests.protocol.minute_mutants import MINUTE_MUTANTS
 from tests.protocol.mutants import MUTANTS
 from tests.protocol.objects_machine import ObjectsProtocol
 from tests.protocol.restoring import Restoring, RestoringUnclosed
@@ -118,13 +119,13 @@ def test_restoring_keeps_workers_out() -> None:
         run_state_machine_as_test(seed(MUTANT_SEED)(RestoringUnclosed), settings=settings(MUTANT, max_examples=100))
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
+@pytest.mark.parametrize("mutant", [*MUTANTS, *MINUTE_MUTANTS])
 def test_every_rule_is_needed(mutant: str) -> None:
     """The protocol fails without any one of its rules, and the state machine notices."""
 
     @seed(MUTANT_SEEDS.get(mutant, MUTANT_SEED))
     class Mutant(Protocol):
-        parts: Parts = MUTANTS[mutant]
+        parts: Parts = (MUTANTS | MINUTE_MUTANTS)[mutant]
 
     # Wrong numbers, numbers of what is not there, or pointers into what is not there or is something else.
     with pytest.raises((AssertionError, KeyError, DamagedObject, ObjectMissing)):

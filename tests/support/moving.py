@@ -9,12 +9,17 @@ import pytest
 import redis
 
 from aggregator.calls.event import Event
+from aggregator.layout.first_calls import viewed
 from aggregator.layout.keys import ShardKeys
-from aggregator.layout.moved import CALLS_LETTER, NO_PROJECT, POSTINGS_LETTER, unpack_objects
+from aggregator.layout.minute_calls import in_order, unpack_minute_calls
+from aggregator.layout.moved import CALLS_LETTER, MINUTES_LETTER, NO_PROJECT, POSTINGS_LETTER, unpack_objects
+from aggregator.layout.moved_minutes import MINUTE_BYTES, unpack_minute, unpack_place
 from aggregator.layout.moved_postings import MOVED_FIELD, unpack_moved
+from aggregator.layout.posting_pages import named_day
 from aggregator.layout.sealed import DIRECTORY_FIELD, unpack_directory
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, MovedCalls, unpack_pointer
 from aggregator.objects.directory_store import DirectoryStore
+from aggregator.objects.frame_cache import FrameCache
 from aggregator.objects.object_store import ObjectStoreAway, Span
 from aggregator.rollups.levels import Retention
 from aggregator.segments.segment import SectionKey, check_segment
@@ -22,6 +27,7 @@ from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_S
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.objects_access import AtOnce, objects_access
+from aggregator.writing.pointers import MINUTES_PER_DAY
 from aggregator.writing.shard import Shard
 from tests.support.folding import KEEP_ALL, SHARD, apply, fold_all, prices, read_state
 from tests.support.sealing import agents_batches, blocks, seal_all
@@ -29,6 +35,10 @@ from tests.support.sealing import agents_batches, blocks, seal_all
 KEYS = ShardKeys(SHARD)
 AT_ONCE = ShardLimits(seal_after_s=-10 * DAY_S, move_after_s=-10 * DAY_S)
 PREFIX = "callmeter/calls/0/"
+
+
+Day = tuple[int, int]
+"""A project and a day."""
 
 
 class FailingStore(DirectoryStore):
@@ -149,8 +159,59 @@ def check_pointers(client: Any, objects: FailingStore) -> None:
             for section in moved.sections:
                 key_there = SectionKey(int(project), POSTINGS_LETTER, int(day), section)
                 assert found[key_there][1:] == moved.location(section)[1:]
-    assert {name: set(entry.blocks) for name, entry in entries.items()} == pointing
+    left = check_minutes(client, objects, pointing)
+    assert {name: set(entry.blocks) - left.get(name, set()) for name, entry in entries.items()} == pointing
     assert not set(entries) & {name.decode() for name in client.hkeys(KEYS.retired)}
+
+
+def check_minutes(client: Any, objects: FailingStore, pointing: dict[str, set[Day]]) -> dict[str, set[Day]]:
+    """Note days by the objects that their busy minutes are in; returns those by objects that none is in any more."""
+    for key in client.scan_iter(f"{SHARD.tag}:*:busy:*"):
+        project, _, day = key.decode().partition("}:")[2].split(":")
+        for field, said in client.hgetall(key).items():
+            place = unpack_place(said) if len(field) == MINUTE_BYTES else None
+            if place is None:
+                assert client.hexists(KEYS.unmoved_minutes, f"{project}:{day}")
+            else:
+                pointing.setdefault(place.name, set()).add((int(project), int(day)))
+                found = {
+                    one.key: one for one in check_segment(PREFIX + place.name, objects.read_whole(PREFIX + place.name))
+                }
+                number = int.from_bytes(field, "big") % MINUTES_PER_DAY
+                assert found[SectionKey(int(project), MINUTES_LETTER, int(day), number)][1:] == place[1:]
+                assert [one for one in client.hkeys(key) if one.startswith(field)] == [field]
+    left: dict[str, set[Day]] = {}
+    for field, names in client.hgetall(KEYS.unmoved_minutes).items():
+        for name in names.decode().split():
+            if named_day(field) not in pointing.get(name, set()):
+                left.setdefault(name, set()).add(named_day(field))
+    for name in left:
+        pointing.setdefault(name, set())
+    return left
+
+
+def busy_minutes(client: Any, objects: FailingStore) -> Any:
+    """Returns what is kept of busy minutes, wherever it lies: all calls, and by view the first ones."""
+    frames, found = FrameCache(objects), {}
+    for key in client.scan_iter(f"{SHARD.tag}:*:busy:*"):
+        fields = client.hgetall(key)
+        for field, said in fields.items():
+            if len(field) != MINUTE_BYTES:
+                continue
+            if (place := unpack_place(said)) is not None:
+                located = place.located(key.decode())
+                calls, first = unpack_minute(frames.read([located])[located])
+                pieces = [calls]
+            else:
+                pieces = [fields[field + b":" + piece.to_bytes(4, "big")] for piece in range(int(said))]
+                first = {
+                    view: one
+                    for name, one in fields.items()
+                    if name[:4] == field and (view := viewed(name)) is not None
+                }
+            of_minute = in_order(unpack_minute_calls(pieces))
+            found[key, field] = [column.tolist() for column in of_minute], dict(sorted(first.items()))
+    return found
 
 
 def check_any_order(seed: int, client: Any, objects: FailingStore, limits: ShardLimits) -> None:

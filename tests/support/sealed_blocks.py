@@ -24,6 +24,7 @@ NO_CONTENT = [
     "unsealed_calls",
     "unsealed_postings",
     "unmoved_postings",
+    "unmoved_minutes",
     "unmoved",
     "unmoved_calls",
     "objects",
