@@ -16,6 +16,7 @@ which are not sealed are fields of one hash of the shard, `project:level:block:p
 """
 
 from collections.abc import Collection
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -35,6 +36,8 @@ SEAL_BYTES = 8  # random: two directories never draw the same
 # By level, how many slots are sealed together: few enough that little waits, enough that they compress.
 _PIECE_SLOTS = {level: 72 if level is FIVE_MINUTES else level.block_slots for level in LEVELS}
 _LEVELS = {level.letter: level for level in LEVELS}
+# Of shards, some 300 bytes each: a long question asks for the path of one a hundred thousand times.
+_TAGS_CACHED_MAX = 10_000
 
 
 class Location(NamedTuple):
@@ -154,7 +157,11 @@ def range_of(number: int, places: Collection[int]) -> SealedRange:
 
 def object_prefix(key: str) -> str:
     """Return what the whole names of a shard's objects begin with: its tag as a path; `key`: any of the shard."""
-    tag = key[1 : key.index("}")]
+    return _as_path(key[1 : key.index("}")])
+
+
+@lru_cache(_TAGS_CACHED_MAX)
+def _as_path(tag: str) -> str:
     return quote(tag, safe="/").replace("..", "%2E%2E") + "/"
 
 

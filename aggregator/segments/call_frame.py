@@ -11,6 +11,7 @@ from itertools import compress as chosen
 from operator import attrgetter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aggregator.calls.call import Call, Subtree
 from aggregator.calls.usage_vector import Usage
@@ -50,6 +51,7 @@ from aggregator.segments.call_totals import (
     stated_of,
     total_of,
 )
+from aggregator.segments.columns import Integers
 from aggregator.segments.compression import CorruptFrame
 from aggregator.segments.id_columns import pack_ids, unpack_ids
 from aggregator.segments.usage_columns import fits, pack_usage, unpack_usage
@@ -134,22 +136,20 @@ def unpack_calls(packed: bytes, wanted: Collection[int] | None = None) -> dict[i
 
 def _is_plain(number: int, call: Call) -> bool:
     """Whether columns hold it."""
+    seen_us = call.seen_us
+    if call.started_us != seen_us or call.waiting is not None or call.waiting_output_refs is not None:
+        return False
+    ended_us = seen_us if call.ended_us is None else call.ended_us
+    above = number if call.parent_number is None else call.parent_number
     return (
-        call.started_us == call.seen_us
-        and call.waiting is None
-        and call.waiting_output_refs is None
-        and _is_half(call.seen_us)
-        and _is_half(call.ended_us)
-        and _is_half(number)
-        and _is_half(call.parent_number)
+        -_HALF <= seen_us < _HALF
+        and -_HALF <= ended_us < _HALF
+        and -_HALF <= number < _HALF
+        and -_HALF <= above < _HALF
         and call.project in _INT64
         and fits(call.usage)
         and (call.subtree is None or fits(call.subtree.usage))
     )
-
-
-def _is_half(number: int | None) -> bool:
-    return number is None or -_HALF <= number < _HALF
 
 
 def _flags(calls: Mapping[int, Call], rest: Rest, totals: list[Usage]) -> list[int]:
@@ -185,21 +185,17 @@ def _records(columns: CallTable, rest: Rest, wanted: Collection[int] | None) -> 
     """The records that columns hold, of those wanted. Of the others only what their totals need is looked at."""
     table = unpack_rows(columns.rows, columns.of_times)
     count = table.shape[1]
-    above = rows_above(table)
     asked = needed = np.ones(count, dtype=np.bool_)
     if wanted is not None:
-        asked = np.zeros(count, dtype=np.bool_)
+        asked = needed = np.zeros(count, dtype=np.bool_)
         asked[[row for row, number in enumerate(table[NUMBER].tolist()) if number in wanted]] = True
+    totals_follow = (asked & (table[FLAGS] & TOTAL != 0)).any()
+    if totals_follow:
+        above = rows_above(table)
         needed = needed_rows(asked, table[FLAGS], above)
-    sizes = np.append(table[ROWS], [size for _, size in rest.totals.values()]).astype(np.int64)
-    with_totals = np.append(needed, np.ones(len(rest.totals), dtype=np.bool_))
-    usage = unpack_usage(columns.usage, columns.of_usage, sizes, with_totals)
-    of_totals = usage[len(usage) - len(rest.totals) :]
-    totals = {
-        number: Subtree(of_total, unfinished)
-        for (number, (unfinished, _)), of_total in zip(rest.totals.items(), of_totals, strict=True)
-    }
-    add_totals(totals, table, above, needed, usage)
+    usage, totals = _usage(columns, table, rest, needed)
+    if totals_follow:
+        add_totals(totals, table, above, needed, usage)
     usage = list(chosen(usage, asked[needed].tolist()))
     (rows,) = asked.nonzero()
     places = [rows, *(index_of_ids(table[of_kind][rows], count) for of_kind in (TRACE, PARENT_ID))]
@@ -217,6 +213,22 @@ def _records(columns: CallTable, rest: Rest, wanted: Collection[int] | None) -> 
         call.stated = stated_of(call.total().usage) if flags & STATES else rest.stated.get(number)
         found[number] = call
     return found
+
+
+def _usage(
+    columns: CallTable, table: Integers, rest: Rest, needed: NDArray[np.bool_]
+) -> tuple[list[Usage], dict[int, Subtree]]:
+    """The usage of needed rows, and those of their totals that are stored, by number."""
+    numbers = set(table[NUMBER][needed].tolist())
+    stored = {number: unfinished for number, (unfinished, _) in rest.totals.items() if number in numbers}
+    sizes = np.append(table[ROWS], np.array([size for _, size in rest.totals.values()], dtype=np.int64))
+    with_totals = np.append(needed, np.array([number in numbers for number in rest.totals], dtype=np.bool_))
+    usage = unpack_usage(columns.usage, columns.of_usage, sizes, with_totals)
+    of_rows, of_totals = usage[: len(usage) - len(stored)], usage[len(usage) - len(stored) :]
+    return of_rows, {
+        number: Subtree(of_total, unfinished)
+        for (number, unfinished), of_total in zip(stored.items(), of_totals, strict=True)
+    }
 
 
 def _record(row: Sequence[int], ids: tuple[bytes, bytes, bytes], usage: Usage, texts: Sequence[str | None]) -> Call:

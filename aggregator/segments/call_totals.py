@@ -74,12 +74,12 @@ def add_totals(
     found: dict[int, Subtree], table: Integers, above: Integers, needed: _Flags, usages: Sequence[Usage]
 ) -> None:
     """Add to the totals by number those of needed rows that follow from others, those of the last rows first: what
-    follows from them is known then. `usages`: those of needed rows, and maybe more.
+    follows from them is known then. `usages`: those of needed rows.
     """
     (rows,) = needed.nonzero()
     columns = *table[[NUMBER, FLAGS, TRACE]][:, rows].tolist(), above[rows].tolist(), rows.tolist()
     below: dict[int, list[tuple[int, int, int, Usage]]] = {}
-    for number, flags, trace, row_above, row, usage in reversed(list(zip(*columns, usages, strict=False))):
+    for number, flags, trace, row_above, row, usage in reversed(list(zip(*columns, usages, strict=True))):
         if flags & TOTAL:
             total = Subtree({}, int(not flags & ENDED))
             add_usage(total.usage, usage)

@@ -54,7 +54,7 @@ class PackedUsage(msgspec.Struct, array_like=True):
 
 def fits(usage: Usage) -> bool:
     """Whether columns hold these numbers."""
-    return all(min(vector) >= _LOWEST and max(vector) <= _HIGHEST for vector in usage.values())
+    return not usage or (min(map(min, usage.values())) >= _LOWEST and max(map(max, usage.values())) <= _HIGHEST)
 
 
 def pack_usage(usages: Sequence[Usage]) -> tuple[PackedUsage, Numbers]:
