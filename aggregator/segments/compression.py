@@ -24,9 +24,9 @@ def compress(raw: bytes) -> bytes:
     return zstandard.ZstdCompressor(level=COMPRESSION_LEVEL, write_checksum=True).compress(raw)
 
 
-def compress_parts(parts: Sequence[bytes]) -> bytes:
+def compress_parts(parts: Sequence[bytes], level: int = COMPRESSION_LEVEL) -> bytes:
     """A frame of these bytes, one part after the other: each is compressed by what its own bytes are like."""
-    compressor = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL, write_checksum=True)
+    compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
     packing = compressor.compressobj(size=sum(map(len, parts)))
     packed = [packing.compress(part) + packing.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK) for part in parts]
     return b"".join([*packed, packing.flush()])
