@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from aggregator.rollups.accumulator import BucketSeries, Merged, SeriesTotals, Values
+from aggregator.rollups.row_quantiles import RowQuantiles
 from aggregator.rollups.series import COST_METRICS, OF_LATENCY, USAGE_METRICS, model_of
 from aggregator.rollups.totals import PICO_PER_DOLLAR, PRICED, ROWS, Totals
 from api.query.questions import MetricQuestion
@@ -29,9 +30,10 @@ def call_rows(timestamps: Sequence[str], merged: Merged, metrics: Sequence[Metri
     latencies = merged.totals(OF_LATENCY)
     places = [bucket for bucket, _ in latencies.keys]
     columns: dict[str, Column] = {"timestamp": list(timestamps)}
+    quantiles = _row_quantiles(latencies, merged, metrics)
     for metric in metrics:
         if metric.metric == "latency_ms":
-            columns |= _columns(metric, latencies, 0, ROWS, places, merged.values, len(timestamps))
+            columns |= _columns(metric, latencies, 0, ROWS, places, merged.values, quantiles, len(timestamps))
         else:
             ones = merged.calls if metric.metric == "call_count" else merged.errors
             columns |= _flag_columns(metric, ones, merged.calls)
@@ -47,11 +49,13 @@ def usage_rows(
         "timestamp": [timestamps[bucket] for bucket, _ in totals.keys],
         "model": [model_of(name) for _, name in totals.keys],
     }
+    quantiles = _row_quantiles(totals, merged, metrics)
     unpriced = [at for at, is_priced in enumerate(priced_rows(totals)) if not is_priced]
     for metric in metrics:
         is_cost = metric.metric in COST_METRICS
         counted = PRICED if is_cost else ROWS
-        found = _columns(metric, totals, USAGE_METRICS.index(metric.metric), counted, range(size), merged.values, size)
+        at = USAGE_METRICS.index(metric.metric)
+        found = _columns(metric, totals, at, counted, range(size), merged.values, quantiles, size)
         if is_cost:
             _make_null(found, unpriced)
         columns |= found
@@ -104,6 +108,7 @@ def _columns(
     counted: int,
     places: Sequence[int],
     values: Mapping[BucketSeries, Values],
+    quantiles: RowQuantiles | None,
     size: int,
 ) -> dict[str, Column]:
     """The columns of a metric; `places` says which row each key is in, `counted` which total counts its values."""
@@ -119,8 +124,14 @@ def _columns(
             column[place] = found[at]
         columns[key] = column
     if question.percentiles:
-        columns |= _percentile_columns(question, totals, metric, filled, values, size)
+        columns |= _percentile_columns(question, totals, metric, filled, values, quantiles, size)
     return columns
+
+
+def _row_quantiles(totals: SeriesTotals, merged: Merged, metrics: Sequence[MetricQuestion]) -> RowQuantiles | None:
+    """The quantiles of series that have rows alone; None where none are asked for."""
+    is_asked = any(metric.percentiles for metric in metrics)
+    return RowQuantiles(totals.series, totals.keys, merged.values) if is_asked else None
 
 
 def _percentile_columns(
@@ -129,6 +140,7 @@ def _percentile_columns(
     metric: int,
     filled: Iterable[tuple[int, int]],
     values: Mapping[BucketSeries, Values],
+    quantiles: RowQuantiles | None,
     size: int,
 ) -> dict[str, Column]:
     layout = totals.series.layout
@@ -137,7 +149,14 @@ def _percentile_columns(
     minima = _totals_column(totals, layout.minima + metric)
     maxima = _totals_column(totals, layout.maxima + metric)
     columns: list[Column] = [[None] * size for _ in wanted]
+    known = quantiles.quantiles(metric, wanted) if quantiles else []
+    place_of = quantiles.place_of if quantiles else {}
     for at, place in filled:
+        if (of_rows := place_of.get(totals.keys[at])) is not None:
+            for column, of_each in zip(columns, known, strict=True):
+                value = of_each[of_rows]
+                column[place] = value if scale == 1 or value is None else value / scale
+            continue
         of_series = values.get(totals.keys[at])
         # What is kept beside a cell may have expired a moment before the cell.
         found = of_series and of_series.quantiles(totals.series, metric, wanted, minima[at], maxima[at])
