@@ -19,9 +19,9 @@ class CorruptFrame(Exception):
     """Bytes that are not what was sealed."""
 
 
-def compress(raw: bytes) -> bytes:
+def compress(raw: bytes, level: int = COMPRESSION_LEVEL) -> bytes:
     """A frame of these bytes."""
-    return zstandard.ZstdCompressor(level=COMPRESSION_LEVEL, write_checksum=True).compress(raw)
+    return zstandard.ZstdCompressor(level=level, write_checksum=True).compress(raw)
 
 
 def compress_parts(parts: Sequence[bytes], level: int = COMPRESSION_LEVEL) -> bytes:

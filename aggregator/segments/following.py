@@ -9,6 +9,7 @@ does not follow is stored. Where views of a kind were too many to be kept, a use
 What follows is found in what the frame itself holds, whatever else has become of the places of other cells.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,16 @@ def last_of_blocks(names: Integers, blocks: Integers) -> Integers:
     (lasts,) = np.append((names[1:] != names[:-1]) | (blocks[1:] != blocks[:-1]), True).nonzero()
     found: Integers = np.repeat(lasts, np.diff(lasts, prepend=-1))
     return found
+
+
+def are_totals_of(series: Series, rows: Sequence[bytes], totals: Sequence[bytes]) -> list[bool]:
+    """Return of each of some packed totals whether they are those of packed rows, of at least one each."""
+    if not rows:
+        return []
+    sizes = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows)) // series.row_bytes
+    found = series.layout.of_segments(series.values(b"".join(rows)), np.cumsum(sizes) - sizes)
+    same: list[bool] = (found == series.layout.unpack(b"".join(totals))).all(axis=1).tolist()
+    return same
 
 
 def users_that_follow(series: Series, entries: Entries, totals: Integers, has_totals: Flags) -> Flags:

@@ -10,51 +10,50 @@ Rows that follow from those of other cells are not stored (see following.py).
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from struct import Struct
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from aggregator.packing import Packing
-from aggregator.rollups.cell import Cell
+from aggregator.rollups.cell import VIEW_MASK
 from aggregator.rollups.series import OF_LATENCY, OF_USAGE, Series, series_of
 from aggregator.rollups.totals import Totals
 from aggregator.rollups.view_numbers import are_facets, are_of_users
+from aggregator.rollups.views import ALL_CALLS
 from aggregator.segments.columns import Integers, pack_column, pack_table
 from aggregator.segments.compression import compress
-from aggregator.segments.following import Entries, Flags, picked_facets, users_that_follow
+from aggregator.segments.following import Entries, Flags, are_totals_of, picked_facets, users_that_follow
+from aggregator.segments.gathering import (
+    FOLLOWS,
+    HAS_TOTALS,
+    More,
+    OfSeries,
+    gather,
+)
+from aggregator.segments.gathering import FullCell as FullCell
+from aggregator.segments.gathering import PackedOverflow as PackedOverflow
 from aggregator.segments.rows import PackedRows, pack_rows
 
 HEADER = Struct("<cII")
 MARK = b"F"
-HAS_TOTALS, HAS_LARGE, HAS_SKETCHES, FOLLOWS = 1, 2, 4, 8
-HAS_MORE = HAS_TOTALS | HAS_LARGE | HAS_SKETCHES
 KINDS = (OF_LATENCY, OF_USAGE)
+# Rows of usage beside a cell that are put to those in it, at most, where there are no sketches; they take fewer bytes
+# than their totals, and are read nearly as fast. Of users' views all are, of the view of all calls, whose sums are
+# asked for most, none.
+JOINED_ROWS_MAX = 64
+# Of rollups, 2 to 3 % less than by level 3, for half a microsecond a call.
+COMPRESSION_LEVEL = 6
 
 
-class PackedOverflow(NamedTuple):
-    """What is beside a cell of one series: rows, and a sketch for each metric (or none at all)."""
-
-    rows: bytes
-    sketches: list[bytes]
-
-
-class FullCell(NamedTuple):
-    """A cell, and by series what is beside it."""
-
-    cell: Cell
-    beside: dict[bytes, PackedOverflow]
-
-
-NO_OVERFLOW = PackedOverflow(b"", [])
 NO_LABELS = np.empty(0, dtype=np.int64)
 
 
 class CellColumns(msgspec.Struct, array_like=True):
     """What cells hold. A table of their places (as differences), calls and errors; names of series, latencies before
     usage, those of facets of users' combinations apart, and how many of the cells have each; a table of these entries,
-    series by series: which cell (difference), how many rows in it and beside it are stored, what else there is, and
-    whether rows follow from those of other cells. Rows and totals by kind of series, totals of large rows, and labels.
+    series by series: which cell (difference), how many rows in it (of latencies alone less its calls) and beside it are
+    stored, what else there is, and whether rows follow. Rows and totals by kind of series, totals of large rows, and
+    labels.
     """
 
     count: int
@@ -81,45 +80,15 @@ LARGE_CODEC = Packing(list[Totals])
 _encoder = msgspec.msgpack.Encoder()
 
 
-class _Of:
-    """A series of some cells: which of them, in their order, with the rows in each; of those that have more than rows,
-    by their position here, what that is; of which the rows follow.
-    """
-
-    __slots__ = ("cells", "follow", "more", "rows", "series")
-
-    def __init__(self, name: bytes) -> None:
-        self.series = series_of(name)
-        self.cells: list[int] = []
-        self.rows: list[bytes] = []
-        self.more: dict[int, _More] = {}
-        self.follow: list[int] = []
-
-
-class _More(NamedTuple):
-    """What a cell has of a series besides rows."""
-
-    totals: bytes | None
-    large: Totals | None
-    beside: PackedOverflow
-
-    @property
-    def kind(self) -> int:
-        """Return what there is."""
-        return (
-            HAS_TOTALS * (self.totals is not None)
-            | HAS_LARGE * (self.large is not None)
-            | HAS_SKETCHES * bool(self.beside.sketches)
-        )
-
-
 def pack_frame(cells: Mapping[int, FullCell]) -> bytes:
     """The cells by place, sealed."""
     places = np.array(sorted(cells), dtype=np.int64)
     in_order = [cells[place] for place in places.tolist()]
-    by_name = _gathered(in_order, are_facets(places).tolist())
+    by_name = gather(in_order, are_facets(places).tolist())
     names = sorted(by_name, key=lambda name: (KINDS.index(series_of(name[0])), name))
     gathered = [by_name[name] for name in names]
+    for kind, ours in _by_kind(gathered):
+        _join_rows(kind, ours, places)
     labels = _take_what_follows(gathered, places) if are_of_users(places).any() else NO_LABELS
     columns = CellColumns(
         count=len(places),
@@ -132,7 +101,7 @@ def pack_frame(cells: Mapping[int, FullCell]) -> bytes:
         ),
         names=[name for name, _ in names],
         cells_of_names=[len(of.cells) for of in gathered],
-        entries=_entries(gathered),
+        entries=_entries(gathered, np.array([full.cell.calls for full in in_order], dtype=np.int64)),
         rows=[
             pack_rows(kind, list(chain.from_iterable(of.rows for of in ours)), [len(of.cells) for of in ours])
             for kind, ours in _by_kind(gathered)
@@ -144,39 +113,14 @@ def pack_frame(cells: Mapping[int, FullCell]) -> bytes:
         large=LARGE_CODEC.pack([more.large for more in _more(gathered) if more.large is not None]),
         labels=pack_column(labels),
     )
-    parts = compress(_encoder.encode(columns)), _pack_beside(gathered)
+    parts = compress(_encoder.encode(columns), COMPRESSION_LEVEL), _pack_beside(gathered)
     return HEADER.pack(MARK, *map(len, parts)) + b"".join(parts)
 
 
-def _gathered(cells: Iterable[FullCell], are_facets: Sequence[bool]) -> dict[tuple[bytes, bool], _Of]:
-    """Return what cells hold by series, that of facets apart."""
-    found: tuple[dict[bytes, _Of], dict[bytes, _Of]] = ({}, {})
-    for at, ((cell, beside), is_facet) in enumerate(zip(cells, are_facets, strict=True)):
-        by_name, of_cell = found[is_facet], cell.rows
-        for name, rows in of_cell.items():  # nearly all that most cells have: this loop is much of what sealing takes
-            of = by_name.get(name)
-            if of is None:
-                of = by_name[name] = _Of(name)
-            of.cells.append(at)
-            of.rows.append(rows)
-        if beside or cell.totals or cell.large:
-            for name in {*cell.totals, *cell.large, *beside}:
-                of = by_name.get(name)
-                if of is None:
-                    of = by_name[name] = _Of(name)
-                if name not in of_cell:
-                    of.cells.append(at)
-                    of.rows.append(b"")
-                more = _More(cell.totals.get(name), cell.large.get(name), beside.get(name, NO_OVERFLOW))
-                of.more[len(of.cells) - 1] = more
-    return {(name, bool(of_facets)): of for of_facets in (0, 1) for name, of in found[of_facets].items()}
-
-
-def _take_what_follows(gathered: Sequence[_Of], places: Integers) -> Integers:
+def _take_what_follows(gathered: Sequence[OfSeries], places: Integers) -> Integers:
     """Take rows that follow from others; returns the labels of facets."""
     labels = NO_LABELS
     for kind, ours in _by_kind(gathered):
-        _join_rows(kind, ours, places)
         of_combinations = [of for of in ours if not are_facets(places[of.cells[:1]]).any()]
         if kind is OF_LATENCY and len(ours) == 2:
             follow, labels = picked_facets(*(_as_entries(kind, [of], places) for of in ours))
@@ -187,27 +131,28 @@ def _take_what_follows(gathered: Sequence[_Of], places: Integers) -> Integers:
     return labels
 
 
-def _join_rows(kind: Series, ours: Sequence[_Of], places: Integers) -> None:
-    """Put rows beside cells of users to those in the cells, where there are no sketches: their totals follow then."""
-    are_ours = are_of_users(places).tolist()
+def _join_rows(kind: Series, ours: Sequence[OfSeries], places: Integers) -> None:
+    """Put rows beside cells to those in the cells, where there are no sketches: their totals follow then."""
+    are_ours, are_all = are_of_users(places).tolist(), (places & VIEW_MASK == ALL_CALLS).tolist()
+    most_bytes = JOINED_ROWS_MAX * kind.row_bytes if kind is OF_USAGE else 0
     joined = [
         (of, at, more)
         for of in ours
         for at, more in of.more.items()
-        if more.kind == HAS_TOTALS and more.beside.rows and are_ours[of.cells[at]]
+        if more.kind == HAS_TOTALS
+        and more.beside.rows
+        and (are_ours[of.cells[at]] or (len(more.beside.rows) <= most_bytes and not are_all[of.cells[at]]))
     ]
-    if joined:
-        rows = [more.beside.rows for _, _, more in joined]
-        sizes = _sizes(rows) // kind.row_bytes
-        totals = kind.layout.of_segments(kind.values(b"".join(rows)), np.cumsum(sizes) - sizes)
-        same = (totals == kind.layout.unpack(b"".join([more.totals or b"" for _, _, more in joined]))).all(axis=1)
-        for (of, at, more), is_same in zip(joined, same.tolist(), strict=True):
-            if is_same:
-                of.rows[at] += more.beside.rows
-                del of.more[at]
+    same = are_totals_of(
+        kind, [more.beside.rows for _, _, more in joined], [more.totals or b"" for _, _, more in joined]
+    )
+    for (of, at, more), is_same in zip(joined, same, strict=True):
+        if is_same:
+            of.rows[at] += more.beside.rows
+            del of.more[at]
 
 
-def _as_entries(kind: Series, ours: Sequence[_Of], places: Integers) -> Entries:
+def _as_entries(kind: Series, ours: Sequence[OfSeries], places: Integers) -> Entries:
     lengths = [len(of.cells) for of in ours]
     rows = list(chain.from_iterable(of.rows for of in ours))
     plain = np.ones(len(rows), dtype=np.bool_)
@@ -223,7 +168,7 @@ def _as_entries(kind: Series, ours: Sequence[_Of], places: Integers) -> Entries:
     )
 
 
-def _all_totals(kind: Series, ours: Sequence[_Of], entries: Entries) -> tuple[Integers, Flags]:
+def _all_totals(kind: Series, ours: Sequence[OfSeries], entries: Entries) -> tuple[Integers, Flags]:
     """Return the totals of all values of entries that have sketches, and which these are."""
     has_totals = np.zeros(len(entries.places), dtype=np.bool_)
     totals = np.empty((len(has_totals), kind.layout.width), dtype=np.int64)
@@ -239,7 +184,7 @@ def _all_totals(kind: Series, ours: Sequence[_Of], entries: Entries) -> tuple[In
     return totals, has_totals
 
 
-def _take(ours: Sequence[_Of], follow: Flags) -> None:
+def _take(ours: Sequence[OfSeries], follow: Flags) -> None:
     """Note which entries follow, and leave nothing of them."""
     begin = 0
     for of in ours:
@@ -251,16 +196,16 @@ def _take(ours: Sequence[_Of], follow: Flags) -> None:
         begin = end
 
 
-def _by_kind(gathered: Sequence[_Of]) -> list[tuple[Series, list[_Of]]]:
+def _by_kind(gathered: Sequence[OfSeries]) -> list[tuple[Series, list[OfSeries]]]:
     return [(kind, [of for of in gathered if of.series is kind]) for kind in KINDS]
 
 
-def _more(gathered: Iterable[_Of]) -> Iterable[_More]:
+def _more(gathered: Iterable[OfSeries]) -> Iterable[More]:
     """Return what entries have besides rows, in their order."""
     return chain.from_iterable((of.more[at] for at in sorted(of.more)) for of in gathered)
 
 
-def _entries(gathered: Sequence[_Of]) -> bytes:
+def _entries(gathered: Sequence[OfSeries], calls: Integers) -> bytes:
     cells = list(chain.from_iterable(of.cells for of in gathered))
     in_cell, beside, kinds = np.zeros((3, len(cells)), dtype=np.int64)
     begin = 0
@@ -271,11 +216,13 @@ def _entries(gathered: Sequence[_Of]) -> bytes:
             beside[begin + at] = len(more.beside.rows) // of.series.row_bytes
             kinds[begin + at] = more.kind
         kinds[begin:end][of.follow] |= FOLLOWS
+        if of.series is OF_LATENCY:
+            in_cell[begin:end] -= np.where(kinds[begin:end] == 0, calls[of.cells], 0)
         begin = end
     return pack_table([np.diff(cells, prepend=0), in_cell, beside, kinds])
 
 
-def _pack_beside(gathered: Sequence[_Of]) -> bytes:
+def _pack_beside(gathered: Sequence[OfSeries]) -> bytes:
     """Return what is beside cells, packed; nothing where there is none."""
     if not any(of.more for of in gathered):
         return b""
@@ -285,7 +232,7 @@ def _pack_beside(gathered: Sequence[_Of]) -> bytes:
         rows.append(pack_rows(kind, list(chain.from_iterable(of_each)), list(map(len, of_each))))
     sketches = list(chain.from_iterable(more.beside.sketches for more in _more(gathered)))
     columns = BesideColumns(rows, len(sketches), pack_column(_sizes(sketches)), b"".join(sketches))
-    return compress(_encoder.encode(columns))
+    return compress(_encoder.encode(columns), COMPRESSION_LEVEL)
 
 
 def _sizes(parts: Sequence[bytes]) -> Integers:

@@ -16,18 +16,8 @@ from aggregator.rollups.view_numbers import are_facets, blocks_of, combinations_
 from aggregator.segments.columns import Integers, unpack_columns, unpack_tables
 from aggregator.segments.compression import CorruptFrame, decompress
 from aggregator.segments.following import last_of_blocks
-from aggregator.segments.frame import (
-    FOLLOWS,
-    HAS_LARGE,
-    HAS_SKETCHES,
-    HAS_TOTALS,
-    HEADER,
-    KINDS,
-    LARGE_CODEC,
-    MARK,
-    BesideColumns,
-    CellColumns,
-)
+from aggregator.segments.frame import HEADER, KINDS, LARGE_CODEC, MARK, BesideColumns, CellColumns
+from aggregator.segments.gathering import FOLLOWS, HAS_LARGE, HAS_SKETCHES, HAS_TOTALS
 from aggregator.segments.rows import PackedRows, unpack_rows
 
 _cells_decoder = msgspec.msgpack.Decoder(CellColumns)
@@ -90,6 +80,9 @@ class UnpackedColumns:
             ]
             for kind in KINDS
         ]
+        plain = self._entries[KINDS.index(OF_LATENCY)]
+        plain = plain[self._kinds[plain] == 0]
+        self._in_cell[plain] += calls[self._cells[plain]]
         self._values = self._unpacked_rows([one.rows for one in frames], self._in_cell)
         self._row_begins, self._row_ends = self._spans(self._in_cell)
         self._labels = [one.labels for one in frames]

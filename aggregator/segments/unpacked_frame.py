@@ -10,14 +10,8 @@ import numpy as np
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import Cell
 from aggregator.segments.columns import Integers
-from aggregator.segments.frame import (
-    HAS_LARGE,
-    HAS_MORE,
-    HAS_TOTALS,
-    KINDS,
-    FullCell,
-    PackedOverflow,
-)
+from aggregator.segments.frame import KINDS, FullCell, PackedOverflow
+from aggregator.segments.gathering import HAS_LARGE, HAS_MORE, HAS_TOTALS
 from aggregator.segments.unpacked_columns import PLACE_BITS, UnpackedColumns
 
 

@@ -39,7 +39,7 @@ from aggregator.rollups.cell import (
     sketches_field,
     view_of,
 )
-from aggregator.rollups.view_numbers import groups_of
+from aggregator.rollups.view_numbers import are_of_users, groups_of
 from aggregator.rollups.views import ALL_CALLS
 from aggregator.segments.columns import Integers
 from aggregator.segments.compression import CorruptFrame
@@ -54,6 +54,8 @@ log = logging.getLogger(__name__)
 
 # Cells of one step, and so of a frame: some 30 ms of a worker. A frame is read whole, whichever cell is asked for.
 CELLS_PER_FRAME = 1_500
+# How many cells of a user a cell of another view counts as: it has the calls of many users.
+LARGE_CELL = 6
 # Frames that one step takes in again, where cells of them have changed.
 FRAMES_MERGED_MAX = 2
 
@@ -70,19 +72,21 @@ def frame_cells(places: Sequence[int]) -> int:
 
     `places`: one more than that, if there are as many. What a user's cells in a slot have may follow from one another,
     so they stay together; the cells of one user beside others, so that few frames are of the same views and slots. The
-    view of all calls, which is asked for most, has frames of its own.
+    view of all calls, which is asked for most, has frames of its own; views of ops and the like, whose cells are
+    large, have smaller ones.
     """
     ours = np.array(places, dtype=np.int64)
-    groups = groups_of(ours)
-    if groups[0] == ALL_CALLS:
-        return min(int((groups == ALL_CALLS).sum()), CELLS_PER_FRAME)
-    if len(places) <= CELLS_PER_FRAME:
-        return len(places)
-    for of in (groups, ours >> VIEW_BITS):
+    groups, are_users = groups_of(ours), are_of_users(ours)
+    are_alike = groups == ALL_CALLS if groups[0] == ALL_CALLS else are_users == are_users[0]
+    most = CELLS_PER_FRAME if are_users[0] else max(1, CELLS_PER_FRAME // LARGE_CELL)
+    alike = len(ours) if are_alike.all() else int(are_alike.argmin())
+    if alike <= most:
+        return alike
+    for of in (groups[: most + 1], ours[: most + 1] >> VIEW_BITS):
         (ends,) = (of[1:] != of[:-1]).nonzero()
         if len(ends):
             return int(ends[-1]) + 1
-    return CELLS_PER_FRAME
+    return most
 
 
 class Sealing:

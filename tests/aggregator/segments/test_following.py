@@ -12,6 +12,7 @@ from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import Cell, first_place
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, series_of
 from aggregator.rollups.view_numbers import USERS_FROM
+from aggregator.rollups.views import ALL_CALLS
 from aggregator.segments import following
 from aggregator.segments.frame import FullCell, PackedOverflow, pack_frame
 from aggregator.segments.unpacked_frame import Frames, unpack_frame
@@ -215,32 +216,25 @@ def test_sketches_give_way_to_rows_they_stand_for() -> None:
 def test_rows_that_come_to_the_same_are_not_the_same() -> None:
     """Totals alone say nothing of rows: a user whose values differ and add up to the same keeps its own."""
     ours, others = ([0, 30, 10, 20], [0, 30, 14, 16])
-    cells = {
-        USERS_FROM + at: FullCell(Cell(4, 0, {LATENCY: np.array(values, dtype="<i8").tobytes()}), {})
-        for at, values in ((0, ours), (16, others))
-    }
+    cells = {USERS_FROM + at: FullCell(latencies_of(*values), {}) for at, values in ((0, ours), (16, others))}
     check(cells, unpack_frame(pack_frame(cells)))
 
 
 @pytest.mark.parametrize("claimed", [1, 2])
 def test_calls_of_two_facets(claimed: int) -> None:
     """The call of a model and of an error is the model's by its label, and the error's own row is stored."""
-    rows = np.arange(20, dtype="<i8")
-    cells = {
-        USERS_FROM + at: FullCell(Cell(0, 0, {LATENCY: of.tobytes()}), {})
-        for at, of in ((16, rows), (17, rows[:claimed]), (18, rows[:15]), (19, rows[15:]))
-    }
+    rows = range(20)
+    facets = ((16, rows), (17, rows[:claimed]), (18, rows[:15]), (19, rows[15:]))
+    cells = {USERS_FROM + at: FullCell(latencies_of(*of), {}) for at, of in facets}
     check(cells, unpack_frame(pack_frame(cells)))
 
 
 def test_rounds_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Facets that claim the same calls again and again have their rows stored; those of other combinations follow."""
     monkeypatch.setattr(following, "_ROUNDS", 2)
-    rows = np.arange(20, dtype="<i8")
-    cells = {
-        USERS_FROM + at: FullCell(Cell(0, 0, {LATENCY: of.tobytes()}), {})
-        for at, of in ((16, rows), (17, rows[:9]), (18, rows[:15]), (32, rows), (33, rows[:7]))
-    }
+    rows = range(20)
+    facets = ((16, rows), (17, rows[:9]), (18, rows[:15]), (32, rows), (33, rows[:7]))
+    cells = {USERS_FROM + at: FullCell(latencies_of(*of), {}) for at, of in facets}
     check(cells, unpack_frame(pack_frame(cells)))
 
 
@@ -277,3 +271,28 @@ def test_as_many_rows_as_there_are_may_be_others() -> None:
     frame.add_to(merged, np.array([0, 1, 3]), np.zeros(3, dtype=np.int64), False, False)
     [totals] = merged.totals(OF_LATENCY).rows.tolist()
     assert OF_LATENCY.layout.sum(totals, 0) == 1 + 1 + 10
+
+
+@pytest.mark.parametrize(
+    ("view", "name", "count", "are_joined"),
+    [
+        (7, MODELS[0], 64, True),
+        (7, MODELS[0], 65, False),
+        (7, LATENCY, 17, False),
+        (ALL_CALLS, MODELS[0], 17, False),
+        (USERS_FROM + 16, MODELS[0], 500, True),
+        (USERS_FROM + 16, LATENCY, 500, True),
+    ],
+)
+def test_rows_beside_cells_are_joined_with_those_in_them(view: int, name: bytes, count: int, are_joined: bool) -> None:
+    """Totals that follow are left out; of all calls they stay, and where rows are many; wrong ones stay, too."""
+    kind, rng = series_of(name), np.random.default_rng(2)
+    rows = usage(rng, count) if name != LATENCY else rng.integers(0, 99, count).astype("<i8").tobytes()
+    totals = kind.layout.of_segments(kind.values(rows), np.zeros(1, dtype=np.int64))
+    for wrong in (0, 1):
+        totals[0, kind.layout.low] += wrong
+        cell = Cell(count, 0, {}, {name: kind.layout.packed(totals)})
+        full = FullCell(cell, {name: PackedOverflow(rows, [])})
+        found = unpack_frame(pack_frame({first_place(3) + view: full}))[first_place(3) + view]
+        assert bool(found.cell.rows) == (are_joined and not wrong)
+        check({1: full}, {1: found})
