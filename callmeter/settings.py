@@ -96,7 +96,7 @@ class SegmentSettings(_Section):
     )
     seal_after: DurationS = Field(
         default=parse_duration_s("1h"),
-        description="How long rollups are left as they are after their hour, six hours or day, and rollups and calls "
+        description="How long rollups are left as they are after their hour, or three hours, and rollups and calls "
         "after what last came for them, before they are sealed.",
     )
     url: Annotated[str, BeforeValidator(values.object_store_url)] = Field(

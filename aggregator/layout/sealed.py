@@ -11,11 +11,12 @@ number, first and last slot, first and last view; of one in an object also which
 begins there, how long it is, and the CRC-32 of its bytes. For example, of one frame, number 0, of the slots 0 to 59 in
 view 0: `94 c4 08 <8 bytes> 01 91 95 00 00 3b 00 00 90`.
 
-Slots are sealed in pieces: an hour of minutes, six hours of five-minute slots, a day of hours. Pieces that have cells
-which are not sealed are fields of one hash of the shard, `project:level:block:piece`.
+Slots are sealed in pieces: an hour of minutes, three hours of five-minute slots or of hours. Pieces that have cells
+which are not sealed are fields of one hash of the shard, `project:level:block:piece`. Of a block that has several, one
+more says by a number after the last that their frames are to be merged.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
@@ -27,14 +28,16 @@ from aggregator.layout.slots import Block
 from aggregator.objects.frame_cache import Located
 from aggregator.objects.object_store import Span
 from aggregator.rollups.cell import VIEW_BITS, VIEW_MASK, slot_of, view_of
-from aggregator.rollups.levels import FIVE_MINUTES, LEVELS, Level
-from aggregator.time_units import SECOND_US
+from aggregator.rollups.levels import FIVE_MINUTES, HOURS, LEVELS, MINUTES, Level
+from aggregator.time_units import HOUR_S, SECOND_US
 
 DIRECTORY_FIELD = b"zd"
 SEAL_BYTES = 8  # random: two directories never draw the same
 
-# By level, how many slots are sealed together: few enough that little waits, enough that they compress.
-_PIECE_SLOTS = {level: 72 if level is FIVE_MINUTES else level.block_slots for level in LEVELS}
+# By level, how much time is sealed together: little enough that little waits, enough that cells compress; what is of a
+# day is merged once that is over.
+_PIECE_S = {MINUTES: HOUR_S, FIVE_MINUTES: 3 * HOUR_S, HOURS: 3 * HOUR_S}
+_PIECE_SLOTS = {level: _PIECE_S[level] // level.slot_s for level in LEVELS}
 _LEVELS = {level.letter: level for level in LEVELS}
 # Of shards, some 300 bytes each: a long question asks for the path of one a hundred thousand times.
 _TAGS_CACHED_MAX = 10_000
@@ -166,7 +169,9 @@ def _as_path(tag: str) -> str:
 
 
 class Piece(NamedTuple):
-    """Consecutive slots of a block that are sealed together."""
+    """Consecutive slots of a block that are sealed together; or, by a number after the last, the merge of all of them,
+    which is due when the pieces are sealed.
+    """
 
     block: Block
     number: int
@@ -176,6 +181,11 @@ class Piece(NamedTuple):
         """Return the piece's slots in its block."""
         size = _PIECE_SLOTS[self.block.level]
         return range(self.number * size, (self.number + 1) * size)
+
+    @property
+    def is_merge(self) -> bool:
+        """Whether it stands for the merge of the block's pieces."""
+        return self.number >= self.block.level.block_slots // _PIECE_SLOTS[self.block.level]
 
     @property
     def end_us(self) -> int:
@@ -203,6 +213,17 @@ def piece_of(block: Block, slot: int) -> Piece:
 def pieces_of(block: Block) -> list[Piece]:
     """All pieces of a block."""
     return [Piece(block, number) for number in range(block.level.block_slots // _PIECE_SLOTS[block.level])]
+
+
+def merge_of(block: Block) -> Piece:
+    """Return what stands for the merge of all pieces of a block."""
+    return Piece(block, len(pieces_of(block)))
+
+
+def are_apart(block: Block, ranges: Iterable[SealedRange]) -> bool:
+    """Whether these frames of a block are of several pieces, each of one: nothing has been merged."""
+    pieces = {(piece_of(block, one.first_slot), piece_of(block, one.last_slot)) for one in ranges}
+    return len(pieces) > 1 and all(first == last for first, last in pieces)
 
 
 def named_piece(field: bytes) -> Piece:

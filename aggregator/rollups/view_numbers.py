@@ -82,6 +82,11 @@ def groups_of(places: Integers) -> Integers:
     return np.where(are_of_users(places), views & -_BLOCK, views)
 
 
+def last_of_group(view: int) -> int:
+    """Return the last number of the views that are sealed together with this one."""
+    return view | _BLOCK - 1 if USERS_FROM <= view < OTHERS_FROM else view
+
+
 def are_of_users(places: Integers) -> Flags:
     """Whether cells at these places are of views in a user's block."""
     views = places & NUMBERS_MAX - 1

@@ -27,7 +27,7 @@ class ShardLimits(msgspec.Struct, frozen=True):
     busy_calls_min: int = 4_000
     # Of a view of a busy minute, by each order: as many as /calls/examples gives at most.
     first_calls_max: int = 100
-    # How long cells are left as they are after their hour, or six hours, or day, and what is hot after what came for
+    # How long cells are left as they are after their hour, or three hours, and what is hot after what came for
     # it; None: for ever.
     seal_after_s: int | None = None
     # How long what was sealed stays in Redis after that: what comes late for many blocks then shares an object.

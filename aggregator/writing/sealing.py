@@ -8,7 +8,7 @@ batch, with all that it had (see unsealing.py), and its piece waits again.
 
 import logging
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from aggregator.layout.sealed import (
     Piece,
     SealedDirectory,
     SealedRange,
+    are_apart,
+    merge_of,
     named_piece,
     pack_directory,
     piece_of,
@@ -47,6 +49,7 @@ from aggregator.segments.frame import FullCell, PackedOverflow, pack_frame
 from aggregator.segments.unpacked_frame import unpack_frame
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.due import WaitingToSeal
+from aggregator.writing.merging import Merging
 from aggregator.writing.moving import Moving
 from aggregator.writing.unsealing import Read, read_frames
 
@@ -89,6 +92,15 @@ def frame_cells(places: Sequence[int]) -> int:
     return most
 
 
+def frames_of(places: Collection[int]) -> Iterator[list[int]]:
+    """Yield places frame by frame, as they are sealed."""
+    in_order = in_sealing_order(np.fromiter(places, dtype=np.int64, count=len(places))).tolist()
+    while in_order:
+        of_frame = in_order[: frame_cells(in_order[: CELLS_PER_FRAME + 1])]
+        del in_order[: len(of_frame)]
+        yield of_frame
+
+
 class Sealing:
     """The pieces of a shard that wait to be sealed, and how far the one at hand is.
 
@@ -107,6 +119,7 @@ class Sealing:
         self._at_hand: Piece | None = None
         self._places: list[int] = []
         self._frames_before = 0
+        self._merging = Merging(store, "", frames_of)
 
     def note(self, touched: Iterable[TouchedBlock], now_us: int, write: ShardWrite) -> None:
         """Let the pieces wait that a batch changes; new ones are added to what is written."""
@@ -121,7 +134,7 @@ class Sealing:
 
     def is_waiting(self, block: Block) -> bool:
         """Whether a part of a block is still to be sealed."""
-        return any(piece in self._waiting for piece in pieces_of(block))
+        return any(piece in self._waiting for piece in (*pieces_of(block), merge_of(block)))
 
     def step(self, now_us: int, clock_us: int) -> dict[str, list[int]]:
         """Seal some cells that are due by `now_us`; returns their places by key, none where nothing is due.
@@ -131,9 +144,13 @@ class Sealing:
         piece = self._at_hand or self._waiting.next_due(now_us)
         if piece is None:
             return {}
+        if piece.is_merge and self._at_hand is None:  # all that waits of its block first
+            piece = next((one for one in pieces_of(piece.block) if one in self._waiting), piece)
         key = self._store.keys.rollups(*piece.block)
         if self._at_hand is None:
             self._begin(piece, key)
+        if piece.is_merge and (merged := self._merging.step()) is not None:
+            return {key: merged}
         if self._places:
             try:
                 return {key: self._seal_some(piece.block, key, clock_us)}
@@ -145,11 +162,24 @@ class Sealing:
         self._at_hand = None
         write = ShardWrite(deletions={self._store.keys.unsealed: [piece.field]})
         self._moving.note(piece.block, clock_us, write)
+        self._note_merge(piece, key, write)
         self._store.replace(write)
         self._waiting.forget(piece)
         return {key: []}
 
+    def _note_merge(self, piece: Piece, key: str, write: ShardWrite) -> None:
+        """Let the merge of a block wait whose pieces are apart."""
+        merge = merge_of(piece.block)
+        [[stored]] = self._store.read_fields({key: [DIRECTORY_FIELD]}).values()
+        if not piece.is_merge and are_apart(piece.block, unpack_directory(stored).in_redis):
+            self._waiting.note(merge, 0)
+            write.set(self._store.keys.unsealed, merge.field, b"")
+
     def _begin(self, piece: Piece, key: str) -> None:
+        if piece.is_merge:
+            self._merging = Merging(self._store, key, frames_of)
+            self._at_hand, self._places = piece, []
+            return
         slots = piece.slots
         names = [name for name in self._store.field_names(key) if len(name) == _PLACE_BYTES]
         places = np.frombuffer(b"".join([b"\0\0\0" + name for name in names]), ">i8")
@@ -165,12 +195,9 @@ class Sealing:
         hot, fields = self._read_cells(key, places)
         cells = self._unpack_frames(key, merged) | hot
         write = ShardWrite(deletions={key: [*fields, *(one.field for one in merged)]})
-        in_order = in_sealing_order(np.fromiter(cells, dtype=np.int64, count=len(cells))).tolist()
         kept = [one for one in directory.ranges if one not in merged]
         number = directory.next_number
-        while in_order:
-            of_frame = in_order[: frame_cells(in_order[: CELLS_PER_FRAME + 1])]
-            del in_order[: len(of_frame)]
+        for of_frame in frames_of(cells):
             kept.append(range_of(number, of_frame))
             write.set(key, kept[-1].field, pack_frame({place: cells[place] for place in of_frame}))
             number += 1
