@@ -92,12 +92,15 @@ class MinuteMoving:
         """An object that has been begun, and that nothing points into yet."""
         return self._putting.under_way
 
-    def step(self, now_us: int) -> int:
-        """Do the next thing that is due, and quick; returns 0 where there is none."""
+    def step(self, now_us: int, clock_us: int) -> int:
+        """Do the next thing that is due by `now_us`, and quick; returns 0 where there is none.
+
+        `clock_us`: the time now, whatever has been read: since then what is retired is kept for long enough.
+        """
         if self._putting.is_off or self._putting.is_busy:
             return 0
         if self._putting.under_way is not None:
-            return self._finish(now_us)
+            return self._finish(now_us, clock_us)
         if not self._queue and not self._gathered and not self._look(now_us):
             return 0
         self._gather()
@@ -107,7 +110,7 @@ class MinuteMoving:
             self._begin()
         else:
             write = ShardWrite()
-            self._leave_whole(now_us, write)
+            self._leave_whole(clock_us, write)
             self._store.replace(write)
         return 1
 
@@ -157,7 +160,7 @@ class MinuteMoving:
         self._putting.begin(name, contents, self._gathered)
         self._contents, self._gathered = {}, {}
 
-    def _finish(self, now_us: int) -> int:
+    def _finish(self, now_us: int, clock_us: int) -> int:
         """Let minutes point into what has been put."""
         put = self._putting.take()
         if put is None:
@@ -165,10 +168,10 @@ class MinuteMoving:
             self._whole.clear()
             self._not_before_us = now_us + RETRY_US
             return 0
-        self._point(put, now_us)
+        self._point(put, clock_us)
         return len(put.sections)
 
-    def _point(self, put: Put[_Gathered], now_us: int) -> None:
+    def _point(self, put: Put[_Gathered], clock_us: int) -> None:
         """Let minutes point into an object, but for those that have changed meanwhile."""
         write, keys = ShardWrite(), self._store.keys
         for section in put.sections:
@@ -182,13 +185,13 @@ class MinuteMoving:
             pointing = tuple(sorted(set(map(_day_of, put.of))))
             write.set(keys.objects, put.name, pack_object(MovedObject(put.size_bytes, pointing)))
         else:
-            write.set(keys.retired, put.name, now_us)
+            write.set(keys.retired, put.name, clock_us)
         if not self._queue:
-            self._leave_whole(now_us, write)
+            self._leave_whole(clock_us, write)
         self._store.replace(write)
         self._moved(put.of)
 
-    def _leave_whole(self, now_us: int, write: ShardWrite) -> None:
+    def _leave_whole(self, clock_us: int, write: ShardWrite) -> None:
         """Let days of which nothing is left in Redis wait no more, nor point to where their minutes came back from."""
         gone: dict[str, list[tuple[int, int]]] = {}
         for day in self._whole:
@@ -199,7 +202,7 @@ class MinuteMoving:
             for name in left - still:
                 gone.setdefault(name, []).append(day)
         self._whole.clear()
-        no_longer_of(self._store, gone, now_us, write)
+        no_longer_of(self._store, gone, clock_us, write)
 
 
 def _day_of(minute: ProjectMinute) -> ProjectDay:

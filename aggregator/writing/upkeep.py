@@ -90,7 +90,7 @@ class Upkeep:
         moved = self._moving.step(clock_us, self._sealing.is_waiting) + self._call_moving.step(clock_us)
         moved += self._postings.move(now_us, clock_us, next_number, count_min)
         moved += self._page_moving.step(clock_us, self._postings.is_waiting)
-        moved += self._minute_moving.step(now_us)
+        moved += self._minute_moving.step(now_us, clock_us)
         movers = (self._moving, self._call_moving, self._page_moving, self._minute_moving)
         under_way = [one.under_way for one in movers if one.under_way is not None]
         return records + cells + moved + self._collecting.step(clock_us, under_way)

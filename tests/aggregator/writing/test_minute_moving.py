@@ -158,6 +158,16 @@ def test_what_changes_on_the_way(client: Any, objects: FailingStore) -> None:
     assert found == unmoved(client, objects, *batches)
 
 
+def test_retired_by_the_clock(client: Any, objects: FailingStore) -> None:
+    """What is retired while a backlog is read, or at a rebuild, is kept for as long as ever: from now on."""
+    shard = open_moving(client, objects, BUSY)
+    clock_us = NOW_US + 30 * DAY_US
+    for first in (0, 5):
+        apply(shard, calls(count=5, first=first))
+        seal_all(shard, clock_us)
+    assert set(client.hvals(KEYS.retired)) == {b"%d" % clock_us}
+
+
 @pytest.mark.parametrize("command", ["replace", "put"])
 @pytest.mark.parametrize("takes_effect", [False, True])
 def test_a_crash_at_each_step(
