@@ -31,6 +31,7 @@ class SharedConnections:
         self._answer_timeout_s = answer_timeout_s
         self._lines: list[_Line] = []
         self._opening = asyncio.Lock()
+        self._failed: tuple[float, Exception] | None = None  # when that was begun which failed last
 
     async def exchange(self, packed: Sequence[bytes]) -> list[Any]:
         """Return the replies to these commands, each of which is packed.
@@ -52,15 +53,27 @@ class SharedConnections:
         return None if idlest and idlest.waiting and len(there) < SHARED_MAX else idlest
 
     async def _opened(self, since_s: float = 0.0) -> "_Line":
-        """Return a connection, of those made since then, that others may have made meanwhile, or a new one."""
+        """Return a connection, of those made since then, that others may have made meanwhile, or a new one.
+
+        One is made after the other; of what has failed since they came, all who wait hear at once: a server that does
+        not even refuse takes seconds each time.
+        """
+        came_s = asyncio.get_running_loop().time()
         async with self._opening:
             if line := self._idlest(since_s):
                 return line
+            begun_s = asyncio.get_running_loop().time()
+            if self._failed is not None and self._failed[0] >= came_s:
+                raise self._failed[1].with_traceback(None)
             for lost in [line for line in self._lines if not line.is_open]:
                 self._lines.remove(lost)
                 await lost.connection.disconnect(nowait=True)
-                await self._pool.release(lost.connection)
-            line = _Line(await self._pool.get_connection(), self._answer_timeout_s)
+                await asyncio.shield(self._pool.release(lost.connection))  # whoever leaves meanwhile
+            try:
+                line = _Line(await self._pool.get_connection(), self._answer_timeout_s)
+            except Exception as why:
+                self._failed = begun_s, why
+                raise
             self._lines.append(line)
             return line
 

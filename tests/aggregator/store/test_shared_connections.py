@@ -12,7 +12,7 @@ import redis
 from aggregator.store import connection as redis_connection
 from aggregator.store.connection import SharingClient, connect_readers
 from aggregator.store.reader import StoreReader
-from aggregator.store.shared_connections import SHARED_MAX
+from aggregator.store.shared_connections import SHARED_MAX, SharedConnections
 from callmeter.local.embedded_redis import EmbeddedRedis
 
 pytestmark = pytest.mark.single_redis
@@ -180,3 +180,30 @@ def test_a_server_that_is_no_redis() -> None:
 def test_replies_that_nobody_asked_for() -> None:
     """The connection is given up; what was asked before is answered."""
     ask_of(too_much)
+
+
+class SilentPool:
+    """Connections to a server that does not even refuse them."""
+
+    def __init__(self) -> None:
+        self.tried = 0
+
+    async def get_connection(self) -> Any:
+        """Fail after a while."""
+        self.tried += 1
+        await asyncio.sleep(0.05)
+        raise redis.TimeoutError("no answer")
+
+
+def test_a_server_that_does_not_even_refuse() -> None:
+    """All who wait for a connection hear at once that there is none; who comes later tries again."""
+
+    async def ask() -> int:
+        pool = SilentPool()
+        shared = SharedConnections(pool, 1)
+        for _ in range(2):
+            found = await asyncio.gather(*(shared.exchange([b""]) for _ in range(ASKERS)), return_exceptions=True)
+            assert [str(one) for one in found] == ["no answer"] * ASKERS
+        return pool.tried
+
+    assert asyncio.run(ask()) <= 4
