@@ -159,7 +159,7 @@ def test_what_changes_on_the_way(client: Any, objects: FailingStore) -> None:
 
 
 def test_retired_by_the_clock(client: Any, objects: FailingStore) -> None:
-    """What is retired while a backlog is read, or at a rebuild, is kept for as long as ever: from now on."""
+    """An object that is retired while a backlog is read, or at a rebuild, is kept for as long as ever."""
     shard = open_moving(client, objects, BUSY)
     clock_us = NOW_US + 30 * DAY_US
     for first in (0, 5):
