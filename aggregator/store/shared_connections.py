@@ -47,9 +47,12 @@ class SharedConnections:
             return await (await self._opened(begun_s)).exchange(packed)
 
     def _idlest(self, since_s: float = 0.0) -> "_Line | None":
-        """Return the connection that has least to do, of those made since then; None: there is room for one more."""
-        there = [line for line in self._lines if line.is_open and line.made_s >= since_s]
-        idlest = min(there, key=lambda line: line.waiting, default=None)
+        """Return the connection that has least to do, of those made since then; None: there is none, or room for more.
+
+        Older ones that are open count too: else there would be more of them each time that one is lost.
+        """
+        there = [line for line in self._lines if line.is_open]
+        idlest = min((line for line in there if line.made_s >= since_s), key=lambda line: line.waiting, default=None)
         return None if idlest and idlest.waiting and len(there) < SHARED_MAX else idlest
 
     async def _opened(self, since_s: float = 0.0) -> "_Line":

@@ -77,6 +77,24 @@ def test_each_gets_its_own_replies(redis_url: str) -> None:
     client.close()
 
 
+def test_no_more_connections_when_some_are_lost(redis_url: str) -> None:
+    """All who had asked on a connection that is lost ask again on those that there may be, however often that is."""
+    fill(redis_url)
+    admin = redis.Redis.from_url(redis_url)
+
+    async def ask() -> None:
+        async with reading(redis_url) as reader:
+            for _ in range(5):
+                askers = (reader.fetch(squares_of(asker)) for asker in range(ASKERS))
+                assert await asyncio.gather(*askers) == [expected(asker) for asker in range(ASKERS)]
+                others = [int(one["id"]) for one in admin.client_list() if int(one["id"]) != admin.client_id()]
+                assert len(others) <= SHARED_MAX
+                admin.client_kill_filter(_id=str(min(others)))
+
+    asyncio.run(ask())
+    admin.close()
+
+
 def test_a_command_that_is_refused(redis_url: str) -> None:
     """The error of a refused command is of the kind that the client raises; what follows is answered."""
     fill(redis_url)
