@@ -18,7 +18,7 @@ from tests.support.moving import killed_at
 from tests.support.sealing import AT_ONCE, seal_all, some_calls, unsealed_fields
 
 MERGED = (FIVE_MINUTES, HOURS)
-EVENTS = some_calls(40, hours=9)  # of three pieces
+EVENTS = some_calls(16, hours=9)  # of three pieces
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def test_not_before_the_day_is_over(client: Any) -> None:
     shard = open_shard(client, ShardLimits(seal_after_s=HOUR_S))
     over_us = (T0_US // SECOND_US // DAY_S + 1) * DAY_S * SECOND_US
     came_us = over_us - 2 * HOUR_S * SECOND_US
-    shard.apply(EVENTS, 40, came_us, came_us, {})
+    shard.apply(EVENTS, 16, came_us, came_us, {})
     shard.touch(over_us - 1)
     seal_all(shard, over_us - 1)
     assert unsealed_fields(client) == []
@@ -83,14 +83,14 @@ def test_not_before_the_day_is_over(client: Any) -> None:
 @pytest.mark.parametrize("takes_effect", [False, True])
 def test_a_crash_at_each_step(takes_effect: bool, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next writer merges anew what is there, late calls with it, and all is said as before."""
-    late = some_calls(10, first=40, hours=9)
+    late = some_calls(4, first=16, hours=9)
     expected = fold_all(client, [EVENTS, late])
     client.flushall()
     apply(open_shard(client, AT_ONCE), EVENTS)
     number = 0
     while client.exists(ShardKeys(SHARD).unsealed):
         shard = open_shard(client, AT_ONCE)
-        with killed_at(monkeypatch, "replace", 4 + number % 7, takes_effect):
+        with killed_at(monkeypatch, "replace", 2 + 4 * number, takes_effect):  # a merge begins anew
             seal_all(shard)
         if number == 3:
             apply(open_shard(client, AT_ONCE), late)
