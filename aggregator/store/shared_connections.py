@@ -24,7 +24,7 @@ class CommandRefused(Exception):
 
 
 class SharedConnections:
-    """Commands to a single server, over connections of a pool; who has waited for so long (s) is told."""
+    """Commands to a single server, over connections of a pool; who waits is told if nothing comes for so long (s)."""
 
     def __init__(self, pool: Any, answer_timeout_s: float) -> None:
         self._pool = pool
@@ -102,7 +102,7 @@ class _Line(asyncio.Protocol):
         self._answer_timeout_s = answer_timeout_s
         self.is_open = True
         self._loop = asyncio.get_running_loop()
-        self.made_s = self._loop.time()
+        self.made_s = self._heard_s = self._loop.time()
         self._note_round_trip = getattr(connection, "note_round_trip", None)
         self._parser = hiredis.Reader(notEnoughData=_NOT_ALL_HERE)
         self._asked: deque[_Asked] = deque()
@@ -134,6 +134,7 @@ class _Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Give what has come to who has asked for it."""
+        self._heard_s = self._loop.time()
         self._parser.feed(data)
         try:
             while (reply := self._parser.gets()) is not _NOT_ALL_HERE:
@@ -169,11 +170,11 @@ class _Line(asyncio.Protocol):
         self._before.connection_lost(exc)  # whom the client waits for when it closes the connection
 
     def _look(self) -> None:
-        """Give the connection up where somebody has waited for too long."""
+        """Give the connection up where somebody waits and nothing has come for too long."""
         self._look_later = None
         if not self._asked:
             return
-        left_s = self._asked[0].sent_s + self._answer_timeout_s - self._loop.time()
+        left_s = max(self._asked[0].sent_s, self._heard_s) + self._answer_timeout_s - self._loop.time()
         if left_s > 0:
             self._look_later = self._loop.call_later(left_s, self._look)
         else:

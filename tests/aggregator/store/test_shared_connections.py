@@ -189,6 +189,21 @@ def test_a_server_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         ask_of(nothing)
 
 
+def test_a_reply_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for a large reply over a slow line gets it, as long as more of it comes."""
+    monkeypatch.setattr(redis_connection, "ANSWER_TIMEOUT_S", 0.4)
+    sent: list[bytes] = []
+
+    async def slowly(writer: asyncio.StreamWriter) -> None:
+        for _ in squares_of(1):
+            await asyncio.sleep(0.04)
+            sent.append(b":1\r\n")
+            writer.write(sent[-1])
+
+    ask_of(slowly)
+    assert len(sent) == len(squares_of(1))
+
+
 def test_a_server_that_is_no_redis() -> None:
     """Bytes that are no reply are an error of the kind that who asks knows."""
     with pytest.raises(redis.InvalidResponse, match="no reply"):
