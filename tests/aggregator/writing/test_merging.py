@@ -25,6 +25,7 @@ EVENTS = some_calls(16, hours=9)  # of three pieces
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each piece has several frames."""
     monkeypatch.setattr(sealing, "CELLS_PER_FRAME", 11)
+    monkeypatch.setattr(sealing, "LARGE_CELL", 1)
 
 
 def directory(client: Any, level: Level) -> SealedDirectory:
