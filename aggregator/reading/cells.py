@@ -17,10 +17,13 @@ from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, packed_place, rows_field, sketches_field
 from aggregator.rollups.series import LATENCY
 from aggregator.segments.frame import PackedOverflow
+from aggregator.store.pieces import PIECE_PARTS_MAX
 from aggregator.store.reader import StateLost, StoreReader
 
 # Blocks are sealed once an hour at most, each in some steps a second.
 READS_MAX = 10
+# Of one command, which has the directory too: one that is longer is cut into pieces, and Redis does others in between.
+_FIELDS_MAX = PIECE_PARTS_MAX - len(("HMGET", "key", DIRECTORY_FIELD)) - 1  # an even number
 
 
 CellsOfBuckets = tuple[str, list[bytes], list[int]]
@@ -81,6 +84,11 @@ async def read_cells(reader: StoreReader, wanted: Sequence[CellsOfBuckets]) -> l
 
 async def _found(reader: StoreReader, wanted: Sequence[CellsOfBuckets]) -> Found:
     found = Found([], [])
+    wanted = [
+        (key, places[at : at + _FIELDS_MAX], buckets[at : at + _FIELDS_MAX])
+        for key, places, buckets in wanted
+        for at in range(0, len(places), _FIELDS_MAX)
+    ]
     for _ in range(READS_MAX):
         wanted = await _read_some(reader, wanted, found)
         if not wanted:
@@ -185,10 +193,15 @@ async def _read_percentile_values(
             for name in wanted:
                 fields.append((rows_field(place.place, name), place.bucket, name))
                 fields.append((sketches_field(place.place, name), place.bucket, name))
+    asked = [
+        (key, fields[at : at + _FIELDS_MAX])
+        for key, fields in by_key.items()
+        for at in range(0, len(fields), _FIELDS_MAX)
+    ]
     replies = await reader.fetch(
-        [("HMGET", key, DIRECTORY_FIELD, *(field[0] for field in fields)) for key, fields in by_key.items()]
+        [("HMGET", key, DIRECTORY_FIELD, *(field[0] for field in fields)) for key, fields in asked]
     )
-    for (directory, *found), (key, fields) in zip(replies, by_key.items(), strict=True):
+    for (directory, *found), (key, fields) in zip(replies, asked, strict=True):
         if directory != directories[key]:
             raise StateLost("cells were sealed while they were read")
         for at in range(0, len(fields), 2):

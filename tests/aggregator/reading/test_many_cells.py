@@ -1,0 +1,80 @@
+"""Cells that are too many for one command are read right, whatever a writer seals between two of them."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import redis
+
+from aggregator.reading.cells import add_cells
+from aggregator.rollups.accumulator import Merged
+from aggregator.rollups.cell import place_of
+from aggregator.rollups.series import LATENCY
+from aggregator.store.connection import connect_readers
+from aggregator.store.pieces import PIECE_PARTS_MAX, pieces
+from aggregator.store.reader import Command, StateLost, StoreReader
+from tests.support.folding import SHARD, apply, complete, open_shard
+from tests.support.sealing import AT_ONCE, seal_all
+
+CALLS = 40
+
+
+class BetweenPieces(StoreReader):
+    """Lets something happen before every piece of what is read."""
+
+    before: Callable[[], object] = staticmethod(lambda: None)
+
+    async def fetch(self, commands: Sequence[Command]) -> list[Any]:
+        replies: list[Any] = []
+        for piece in pieces(commands):
+            self.before()
+            for position, reply in zip(piece.positions, await super().fetch(piece.commands), strict=True):
+                if position < len(replies):
+                    replies[position] += reply
+                else:
+                    replies.append(reply)
+        return replies
+
+
+def counted(redis_url: str, key: str, places: list[bytes], before: Callable[[], object]) -> tuple[list[int], int]:
+    """Returns how many calls cells have, and how many latencies percentiles are read from."""
+
+    async def read() -> tuple[list[int], int]:
+        client, merged = connect_readers(redis_url), Merged(1)
+        reader = BetweenPieces(client, SHARD.namespace)
+        reader.before = before
+        try:
+            await add_cells(reader, [(key, places, [0] * len(places))], merged, True, True)
+        finally:
+            await client.aclose()
+        return merged.calls, sum(map(len, merged.values[0, LATENCY].rows))
+
+    return asyncio.run(read())
+
+
+@pytest.mark.parametrize("seal_at", range(1, 6))
+def test_sealed_in_between(seal_at: int, redis_url: str) -> None:
+    """All cells count once, with all that is beside them, or it is told that they did not hold still."""
+    client: Any = redis.Redis.from_url(redis_url)
+    client.flushall()
+    shard = open_shard(client, AT_ONCE)
+    apply(shard, [complete(str(at), at, at + 2) for at in range(CALLS)])
+    [key] = [one.decode() for one in client.scan_iter(f"{SHARD.tag}:*:r:h:*")]
+    there = [field for field in client.hkeys(key) if len(field) == len(place_of(0, 0))]
+    places = [*(place_of(0, 50_000 + at) for at in range(3 * PIECE_PARTS_MAX)), *there]
+    expected = counted(redis_url, key, places, lambda: None)
+    assert expected[0] == [CALLS * len(there)]
+    rounds = 0
+
+    def before() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == seal_at:
+            seal_all(shard)
+
+    with suppress(StateLost):
+        assert counted(redis_url, key, places, before) == expected
+    assert rounds >= seal_at
+    client.close()
