@@ -74,17 +74,17 @@ async def read_busy_minutes(
             (
                 "HMGET",
                 shard.keys.busy_minutes(shard.project, day_of(minute * MINUTE_US)),
-                minute_field(minute),
                 *(view_field(minute, view) for view in numbers),
+                minute_field(minute),  # last, as a long command is cut into pieces: what it says to be here was read
             )
             for shard, minute, numbers in wanted
         ]
     )
     moved = await _read_moved(
-        reader, [(shard, minute, said) for (said, *_), (shard, minute, _) in zip(replies, wanted, strict=True)]
+        reader, [(shard, minute, said) for (*_, said), (shard, minute, _) in zip(replies, wanted, strict=True)]
     )
     found: dict[ShardMinute, BusyMinute] = {}
-    for (said, *stored), (shard, minute, numbers) in zip(replies, wanted, strict=True):
+    for (*stored, said), (shard, minute, numbers) in zip(replies, wanted, strict=True):
         if said is None:
             continue
         in_object = moved.get((shard, minute))
@@ -134,12 +134,12 @@ class CallsOfViews:
         keys = [shard.keys.busy_minutes(shard.project, day_of(minute * MINUTE_US)) for shard, minute in absent]
         replies = await self._reader.fetch(
             [
-                ("HMGET", key, minute_field(minute), *(piece_field(minute, piece) for piece in range(pieces)))
+                ("HMGET", key, *(piece_field(minute, piece) for piece in range(pieces)), minute_field(minute))
                 for key, ((_, minute), pieces) in zip(keys, absent.items(), strict=True)
             ]
         )
-        moved = await _read_moved(self._reader, [(*one, said) for one, (said, *_) in zip(absent, replies, strict=True)])
-        for key, shard_minute, (_, *stored) in zip(keys, absent, replies, strict=True):
+        moved = await _read_moved(self._reader, [(*one, said) for one, (*_, said) in zip(absent, replies, strict=True)])
+        for key, shard_minute, (*stored, _) in zip(keys, absent, replies, strict=True):
             if shard_minute in moved:
                 stored = [moved[shard_minute].calls]
             try:  # what has expired meanwhile is not there any more, nor are its calls

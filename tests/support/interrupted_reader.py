@@ -5,7 +5,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any, TypeVar
 
+from aggregator.objects.frame_cache import FrameCache
+from aggregator.objects.object_store import ObjectStore
 from aggregator.store.connection import connect_readers
+from aggregator.store.pieces import pieces
 from aggregator.store.reader import Command, OpenedProject, StateLost, StoreReader
 from aggregator.writing.shard import Shard
 from tests.support.folding import NOW_US, PROJECT, SHARD
@@ -18,8 +21,10 @@ STEPS_PER_COMMAND = 0.05  # else what moves is elsewhere whenever it is looked a
 class InterruptedReader(StoreReader):
     """Lets something happen before every command."""
 
-    def __init__(self, client: Any, namespace: str, before: Callable[[], object]) -> None:
-        super().__init__(client, namespace)
+    def __init__(
+        self, client: Any, namespace: str, before: Callable[[], object], objects: ObjectStore | None = None
+    ) -> None:
+        super().__init__(client, namespace, frames=FrameCache(objects))
         self._before = before
 
     async def fetch(self, commands: Sequence[Command]) -> list[Any]:
@@ -27,6 +32,21 @@ class InterruptedReader(StoreReader):
         for command in commands:
             self._before()
             replies += await super().fetch([command])
+        return replies
+
+
+class BetweenPieces(InterruptedReader):
+    """Lets something happen before every piece of the commands that are sent at once."""
+
+    async def fetch(self, commands: Sequence[Command]) -> list[Any]:
+        replies: list[Any] = []
+        for piece in pieces(commands):
+            self._before()
+            for position, reply in zip(piece.positions, await StoreReader.fetch(self, piece.commands), strict=True):
+                if position < len(replies):
+                    replies[position] += reply
+                else:
+                    replies.append(reply)
         return replies
 
 

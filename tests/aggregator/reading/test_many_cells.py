@@ -1,7 +1,7 @@
 """Cells that are too many for one command are read right, whatever a writer seals between two of them."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -13,29 +13,13 @@ from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import place_of
 from aggregator.rollups.series import LATENCY
 from aggregator.store.connection import connect_readers
-from aggregator.store.pieces import PIECE_PARTS_MAX, pieces
-from aggregator.store.reader import Command, StateLost, StoreReader
+from aggregator.store.pieces import PIECE_PARTS_MAX
+from aggregator.store.reader import StateLost
 from tests.support.folding import SHARD, apply, complete, open_shard
+from tests.support.interrupted_reader import BetweenPieces
 from tests.support.sealing import AT_ONCE, seal_all
 
 CALLS = 40
-
-
-class BetweenPieces(StoreReader):
-    """Lets something happen before every piece of what is read."""
-
-    before: Callable[[], object] = staticmethod(lambda: None)
-
-    async def fetch(self, commands: Sequence[Command]) -> list[Any]:
-        replies: list[Any] = []
-        for piece in pieces(commands):
-            self.before()
-            for position, reply in zip(piece.positions, await super().fetch(piece.commands), strict=True):
-                if position < len(replies):
-                    replies[position] += reply
-                else:
-                    replies.append(reply)
-        return replies
 
 
 def counted(redis_url: str, key: str, places: list[bytes], before: Callable[[], object]) -> tuple[list[int], int]:
@@ -43,8 +27,7 @@ def counted(redis_url: str, key: str, places: list[bytes], before: Callable[[], 
 
     async def read() -> tuple[list[int], int]:
         client, merged = connect_readers(redis_url), Merged(1)
-        reader = BetweenPieces(client, SHARD.namespace)
-        reader.before = before
+        reader = BetweenPieces(client, SHARD.namespace, before)
         try:
             await add_cells(reader, [(key, places, [0] * len(places))], merged, True, True)
         finally:

@@ -1,5 +1,6 @@
 """Moving busy minutes: what is kept of them goes into objects, and nothing it says changes, whatever ends it."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -11,10 +12,12 @@ from aggregator.layout.moved import MovedObject, is_of_minutes, unpack_objects
 from aggregator.layout.moved_minutes import MINUTE_BYTES
 from aggregator.objects.object_store import ObjectStoreAway
 from aggregator.reading.cells import DamagedCells
-from aggregator.reading.first_calls import read_busy_minutes
+from aggregator.reading.first_calls import CallsOfViews, read_busy_minutes
 from aggregator.rollups.levels import Retention
 from aggregator.rollups.orders import Order
-from aggregator.rollups.views import ALL_CALLS
+from aggregator.rollups.views import ALL_CALLS, ViewFilter
+from aggregator.store import pieces as store_pieces
+from aggregator.store.connection import connect_readers
 from aggregator.store.reader import StoreReader
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_S, DAY_US, HOUR_S, MINUTE_US, SECOND_US
@@ -22,6 +25,7 @@ from aggregator.writing import minute_moving
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.object_verification import shard_objects, verify_objects
 from tests.support.folding import NOW_US, PROJECT, SHARD, T0_US, apply, complete, end, start
+from tests.support.interrupted_reader import BetweenPieces
 from tests.support.moving import (
     AT_ONCE,
     KEYS,
@@ -156,6 +160,34 @@ def test_what_changes_on_the_way(client: Any, objects: FailingStore) -> None:
     check_pointers(client, objects)
     assert not client.exists(KEYS.unmoved_minutes)
     assert found == unmoved(client, objects, *batches)
+
+
+@pytest.mark.parametrize("moved_at", range(1, 6))
+def test_moved_while_pieces_are_read(
+    moved_at: int, client: Any, objects: FailingStore, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All calls of a minute are found that has so many pieces that they are not read at once."""
+    monkeypatch.setattr(store_pieces, "PIECE_PARTS_MAX", 4)
+    shard = open_moving(client, objects, BUSY)
+    for first in range(8):
+        apply(shard, calls(range(1), 1, first))
+    rounds: list[int] = []
+
+    def before() -> None:
+        rounds.append(1)
+        if len(rounds) == moved_at:
+            seal_all(shard)
+
+    async def told() -> int:
+        readers = connect_readers(redis_url)
+        project = await StoreReader(readers, SHARD.namespace).open_project(PROJECT)
+        found = CallsOfViews(BetweenPieces(readers, SHARD.namespace, before, objects), ViewFilter())
+        await found.bring({(project.shards[0], T0_US // MINUTE_US): 6})
+        await readers.aclose()
+        return found.told
+
+    assert asyncio.run(told()) == 8
+    assert len(rounds) > 1
 
 
 def test_retired_by_the_clock(client: Any, objects: FailingStore) -> None:
