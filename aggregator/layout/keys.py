@@ -30,6 +30,8 @@ Cluster. `P` is the project's number in the shard, `D` a UTC day since 1970, `V`
     {tag}:P:r:L:B         hash    place (slot in block B of level L: m, f, h; and V) -> packed Cell;
                                   place + "r" + series -> its rows beside the cell; place + "s" + series -> its sketches
                                   sealed cells: fields "z..." (aggregator/layout/sealed.py)
+                                  minutes that a coarser level lacks: field "o" (aggregator/layout/open_minutes.py)
+    {tag}:open_minutes    hash    P + ":" + D of days with minutes that the coarser levels lack -> which
     {tag}:unsealed_calls  hash    full chunks of calls that have records which are not sealed -> nothing
     {tag}:unsealed        hash    pieces of blocks that have cells which are not sealed -> nothing
     {tag}:unsealed_postings  hash  P + ":" + D of postings that came since those of that day were last moved to pages
@@ -73,7 +75,7 @@ from typing import NamedTuple
 from aggregator.rollups.levels import Level
 from aggregator.time_units import DAY_US
 
-LAYOUT_VERSION = 13
+LAYOUT_VERSION = 14
 # Sealed together, and read together: of 256, a call takes 21.1 bytes of a frame and one alone is read in 0.53 ms on a
 # busy machine; of 512, 19.5 and 0.62; of 1,024, 18.7 and 0.80.
 CALLS_PER_CHUNK = 512
@@ -115,6 +117,7 @@ class ShardKeys:
         self.id_pages = f"{self._tag}:idp"
         self.unpriced = f"{self._tag}:unpriced"
         self.unread = f"{self._tag}:unread"
+        self.open_minutes = f"{self._tag}:open_minutes"
         self.unsealed = f"{self._tag}:unsealed"
         self.unsealed_calls = f"{self._tag}:unsealed_calls"
         self.unsealed_postings = f"{self._tag}:unsealed_postings"

@@ -2,12 +2,14 @@
 
 A block's directory of what is sealed is read in the same command as its cells, so that a cell is found once: as it is,
 or in a frame. It is read again with all that is read later of the block in Redis; if it has changed, cells may have
-been sealed in between, and are read again.
+been sealed in between, and are read again. What a cell of a coarser level lacks of open minutes is read in the same
+command too; the cells of these minutes are read after it, and say what they say whenever that is.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from aggregator.layout.open_minutes import OPEN_FIELD, lacking
 from aggregator.layout.sealed import DIRECTORY_FIELD, unpack_directory
 from aggregator.objects.frame_cache import DamagedObject, Located
 from aggregator.objects.object_store import ObjectStoreAway
@@ -22,8 +24,8 @@ from aggregator.store.reader import StateLost, StoreReader
 
 # Blocks are sealed once an hour at most, each in some steps a second.
 READS_MAX = 10
-# Of one command, which has the directory too: one that is longer is cut into pieces, and Redis does others in between.
-_FIELDS_MAX = PIECE_PARTS_MAX - len(("HMGET", "key", DIRECTORY_FIELD)) - 1  # an even number
+# Of one command, which has the directory and the open minutes too: one that is longer is cut into pieces, and Redis does others in between.
+_FIELDS_MAX = PIECE_PARTS_MAX - len(("HMGET", "key", DIRECTORY_FIELD, OPEN_FIELD))  # an even number
 
 
 CellsOfBuckets = tuple[str, list[bytes], list[int]]
@@ -33,7 +35,7 @@ CellsOfBuckets = tuple[str, list[bytes], list[int]]
 class FoundCell(NamedTuple):
     """A cell that was found, where, and the bucket it belongs to; of a sealed one what is beside it.
 
-    `directory`: what was sealed of the block when it was read, as it is stored.
+    `directory`: what was sealed of the block when it was read, `open_minutes`: which minutes it lacked, as stored.
     """
 
     key: str
@@ -42,6 +44,7 @@ class FoundCell(NamedTuple):
     cell: Cell
     directory: bytes | None = None
     beside: Mapping[bytes, PackedOverflow] | None = None
+    open_minutes: bytes | None = None
 
 
 class Found(NamedTuple):
@@ -69,9 +72,14 @@ async def add_cells(
     return 0
 
 
-async def read_cells(reader: StoreReader, wanted: Sequence[CellsOfBuckets]) -> list[FoundCell]:
-    """The cells that are there, sealed or not. Raises StateLost where they never hold still, and DamagedCells."""
-    cells, found = await _found(reader, wanted)
+async def read_cells(
+    reader: StoreReader, wanted: Sequence[CellsOfBuckets], with_open_minutes: bool = True
+) -> list[FoundCell]:
+    """The cells that are there, sealed or not. Raises StateLost where they never hold still, and DamagedCells.
+
+    `with_open_minutes`: and those of minutes that coarser ones lack, each with the bucket of what lacks it.
+    """
+    cells, found = await _found(reader, wanted, with_open_minutes)
     for frames, of, positions, buckets in found:
         with named_damage(of):
             full_cells = frames.full_cells(positions.tolist())
@@ -82,7 +90,7 @@ async def read_cells(reader: StoreReader, wanted: Sequence[CellsOfBuckets]) -> l
     return cells
 
 
-async def _found(reader: StoreReader, wanted: Sequence[CellsOfBuckets]) -> Found:
+async def _found(reader: StoreReader, wanted: Sequence[CellsOfBuckets], with_open_minutes: bool = True) -> Found:
     found = Found([], [])
     wanted = [
         (key, places[at : at + _FIELDS_MAX], buckets[at : at + _FIELDS_MAX])
@@ -90,23 +98,28 @@ async def _found(reader: StoreReader, wanted: Sequence[CellsOfBuckets]) -> Found
         for at in range(0, len(places), _FIELDS_MAX)
     ]
     for _ in range(READS_MAX):
-        wanted = await _read_some(reader, wanted, found)
+        wanted = await _read_some(reader, wanted, found, with_open_minutes)
         if not wanted:
             return found
     raise StateLost("cells were sealed again and again while they were read")
 
 
-async def _read_some(reader: StoreReader, wanted: Sequence[CellsOfBuckets], found: Found) -> list[CellsOfBuckets]:
-    """Read cells into `found`; returns those to read again, all of a block or nothing."""
-    replies = await reader.fetch([("HMGET", key, DIRECTORY_FIELD, *places) for key, places, _ in wanted])
+async def _read_some(
+    reader: StoreReader, wanted: Sequence[CellsOfBuckets], found: Found, with_open_minutes: bool
+) -> list[CellsOfBuckets]:
+    """Read cells into `found`; returns those to read again, all of a block or nothing, and those of open minutes."""
+    replies = await reader.fetch([("HMGET", key, DIRECTORY_FIELD, OPEN_FIELD, *places) for key, places, _ in wanted])
     blocks: dict[str, _Block] = {}
-    for (directory, *values), one in zip(replies, wanted, strict=True):
+    for (directory, open_minutes, *values), one in zip(replies, wanted, strict=True):
         block = blocks.setdefault(one[0], _Block(directory))
         block.is_still &= block.directory == directory
         block.wanted.append(one)
+        if open_minutes is not None and with_open_minutes:
+            block.lacking += lacking(one[0], open_minutes, one[1], one[2])
         for packed, place, bucket in zip(values, one[1], one[2], strict=True):
             if packed is not None:
-                block.found.append(FoundCell(one[0], place, bucket, CELL_CODEC.unpack(packed), directory))
+                cell = CELL_CODEC.unpack(packed)
+                block.found.append(FoundCell(one[0], place, bucket, cell, directory, None, open_minutes))
             elif directory is not None:
                 block.absent.append(int.from_bytes(place, "big"))
                 block.buckets.append(bucket)
@@ -115,6 +128,7 @@ async def _read_some(reader: StoreReader, wanted: Sequence[CellsOfBuckets], foun
     for block in blocks.values():
         if block.is_still:
             found.cells.extend(block.found)
+            again += block.lacking
         else:
             again += block.wanted
     found.frames.extend(found_in_frames([block.search for block in blocks.values() if block.is_still and block.search]))
@@ -167,6 +181,7 @@ class _Block:
         self.directory = directory
         self.is_still = True
         self.wanted: list[CellsOfBuckets] = []
+        self.lacking: list[CellsOfBuckets] = []
         self.found: list[FoundCell] = []
         self.absent: list[int] = []
         self.buckets: list[int] = []
@@ -178,17 +193,18 @@ async def _read_percentile_values(
 ) -> int:
     """Add to each cell's bucket what percentiles are read from: rows in the cells and beside them, and sketches.
 
-    Returns how many fields beside cells were read. Raises StateLost where cells have been sealed meanwhile.
+    Returns how many fields beside cells were read. Raises StateLost where cells have been sealed meanwhile,
+    or minutes opened or added to them.
     """
     by_key: dict[str, list[tuple[bytes, int, bytes]]] = {}
-    directories: dict[str, bytes | None] = {}
+    states: dict[str, tuple[bytes | None, bytes | None]] = {}
     for place in places:
         wanted = [name for name in place.cell.overflow if (latency if name == LATENCY else usage) and into.wants(name)]
         for name, rows in place.cell.rows.items():
             if (latency if name == LATENCY else usage) and into.wants(name):
                 into.values_of(place.bucket, name).rows.append(rows)
         if wanted:
-            directories[place.key] = place.directory
+            states[place.key] = place.directory, place.open_minutes
             fields = by_key.setdefault(place.key, [])
             for name in wanted:
                 fields.append((rows_field(place.place, name), place.bucket, name))
@@ -199,11 +215,11 @@ async def _read_percentile_values(
         for at in range(0, len(fields), _FIELDS_MAX)
     ]
     replies = await reader.fetch(
-        [("HMGET", key, DIRECTORY_FIELD, *(field[0] for field in fields)) for key, fields in asked]
+        [("HMGET", key, DIRECTORY_FIELD, OPEN_FIELD, *(field[0] for field in fields)) for key, fields in asked]
     )
-    for (directory, *found), (key, fields) in zip(replies, asked, strict=True):
-        if directory != directories[key]:
-            raise StateLost("cells were sealed while they were read")
+    for (directory, open_minutes, *found), (key, fields) in zip(replies, asked, strict=True):
+        if (directory, open_minutes) != states[key]:
+            raise StateLost("cells were sealed, or minutes added to them, while they were read")
         for at in range(0, len(fields), 2):
             _, bucket, name = fields[at]
             rows, sketches = found[at : at + 2]

@@ -7,6 +7,7 @@ import msgspec
 
 from aggregator.calls.call import Call
 from aggregator.layout.keys import day_of
+from aggregator.layout.open_minutes import COARSER_LEVELS, OPEN_FIELD, open_minutes_of
 from aggregator.layout.slots import slots_of
 from aggregator.reading.calls import read_calls, select_minutes
 from aggregator.reading.cell_numbers import (
@@ -35,6 +36,8 @@ MINUTES_PER_READ = 5
 COMMANDS_PER_READ = 500
 # While a shard is being written, records and rollups are read at different moments: then all is read again.
 READS_MAX = 10
+
+_NOTHING: Mapping[int, int] = {}
 
 _MinuteView = tuple[int, int]
 """A minute (since 1970) and a view."""
@@ -123,7 +126,7 @@ async def _verify_shard(
         if tree:
             found += await verify_trees(reader, shard, calls, day, day_of(now_us))
     with_trees = {number for view, number in directory.numbers.items() if view.has_trees}
-    expected = _by_cell(shard, tallies, with_trees)
+    expected = _by_cell(shard, tallies, with_trees, await _open_minutes(reader, shard, day))
     names = {number: _view_text(view) for view, number in directory.numbers.items()} | {ALL_CALLS: "all calls"}
     for level in LEVELS:
         slots = piece.slots(level, now_us - retention.level_s(level) * SECOND_US)
@@ -179,14 +182,28 @@ def _count_call(call: Call, facet: str | None, tally: CallTally) -> None:
         tally.tree_rows.replace(tree_series, {}, call.tree_usage())
 
 
+async def _open_minutes(reader: StoreReader, shard: ProjectShard, day: int) -> dict[str, dict[int, int]]:
+    """The minutes that blocks of coarser levels lack, by key, with the first view that they lack of each."""
+    keys = [shard.keys.rollups(shard.project, level, day) for level in COARSER_LEVELS]
+    stored = await reader.fetch([("HGET", key, OPEN_FIELD) for key in keys])
+    return {key: open_minutes_of(day, one) for key, one in zip(keys, stored, strict=True)}
+
+
 def _by_cell(
-    shard: ProjectShard, tallies: Mapping[_MinuteView, CallTally], with_trees: Container[int]
+    shard: ProjectShard,
+    tallies: Mapping[_MinuteView, CallTally],
+    with_trees: Container[int],
+    lacking: Mapping[str, Mapping[int, int]],
 ) -> dict[_CellKey, PackedTally]:
-    """Return what each cell of each level should count; `with_trees`: views that count trees."""
+    """Return what each cell of each level should count; `with_trees`: views that count trees, `lacking`: minutes that
+    blocks lack from a view on.
+    """
     packed_tallies: dict[_CellKey, list[PackedTally]] = {}
     for (minute, view), tally in tallies.items():
         packed = tally.packed(view in with_trees)
         for slot in slots_of(shard.project, minute, shard.keys):
+            if view >= lacking.get(slot.key, _NOTHING).get(minute, view + 1):
+                continue
             packed_tallies.setdefault((slot.key, place_of(slot.number, view)), []).append(packed)
     return {cell_key: merge_tallies(of_cell) for cell_key, of_cell in packed_tallies.items()}
 
@@ -206,7 +223,8 @@ async def _verify_block(
     for views in sliced(names, COMMANDS_PER_READ):
         places = {place_of(slot, view): (slot, view) for view in views for slot in slots}
         fields = list(places)
-        there = {found.place: found for found in await read_cells(reader, [(key, fields, [0] * len(fields))])}
+        own = await read_cells(reader, [(key, fields, [0] * len(fields))], with_open_minutes=False)
+        there = {found.place: found for found in own}
         cells: dict[str, FoundCell] = {}
         for place, (slot, view) in places.items():
             found_cell = there.get(place, FoundCell(key, place, 0, Cell()))

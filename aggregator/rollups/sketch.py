@@ -47,6 +47,19 @@ def merged(stored: Sequence[bytes], values: Floats) -> bytes:
     return pack_centroids([_compressed(means, weights)])[0] if len(means) else b""
 
 
+def merge_each(groups: Sequence[Sequence[bytes]]) -> list[bytes]:
+    """Return one sketch of each group of stored ones; one that is alone in its group stays as it is stored."""
+    there = [[one for one in group if one] for group in groups]
+    several = [group for group in there if len(group) > 1]
+    unpacked = iter(unpack_each([one for group in several for one in group]))
+    joined = []
+    for group in several:
+        means, weights = zip(*[next(unpacked) for _ in group], strict=True)
+        joined.append(_compressed(np.concatenate(means), np.concatenate(weights)))
+    packed = iter(pack_centroids(joined))
+    return [next(packed) if len(group) > 1 else b"".join(group) for group in there]
+
+
 def take_out(stored: bytes, values: Sequence[float]) -> bytes:
     """Return what is stored of a sketch once `values`, which it counts, are counted no more.
 

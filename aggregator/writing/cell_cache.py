@@ -1,10 +1,9 @@
 """The cells a writer has at hand, and how a batch changes them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, chain, groupby
 from typing import NamedTuple
-
-import numpy as np
 
 from aggregator.layout.keys import ShardKeys
 from aggregator.layout.sealed import DIRECTORY_FIELD
@@ -13,10 +12,7 @@ from aggregator.layout.write import Field, Key, ShardWrite
 from aggregator.objects.frame_cache import FrameCache
 from aggregator.rollups.cell import (
     CELL_CODEC,
-    ROWS_BESIDE_MAX,
-    ROWS_IN_CELL_MAX,
     SKETCHES_CODEC,
-    Cell,
     first_place,
     pack_cell,
     packed_place,
@@ -24,61 +20,25 @@ from aggregator.rollups.cell import (
     sketches_field,
 )
 from aggregator.rollups.levels import MINUTES
-from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
+from aggregator.rollups.series import OF_LATENCY, OF_USAGE, series_of
 from aggregator.rollups.tally import PackedTally
-from aggregator.segments.frame import PackedOverflow
-from aggregator.writing.overflow import Overflow, take_rows_beside, without_rows
+from aggregator.writing.cached_cell import CachedCell, Gain, add_large, count, grow, take, take_beside
+from aggregator.writing.cell_sums import add_beside, sum_cells
+from aggregator.writing.overflow import Overflow
 from aggregator.writing.slot_gains import Gains, gains_by_slot
 from aggregator.writing.unsealing import Read, Stored, sealed_cells
-
-LATENCIES_BYTES_MAX = ROWS_IN_CELL_MAX * OF_LATENCY.row_bytes
-USAGE_BYTES_MAX = ROWS_IN_CELL_MAX * OF_USAGE.row_bytes
 
 # Of the cells that may be at hand, those that are kept when there are more.
 KEPT_OF_TEN = 9
 
 
-class _CachedCell:
-    """A cell at hand, where it is stored, and what is beside it of the series that batches needed."""
+class ClosedView(NamedTuple):
+    """A view of a slot whose minutes are added to coarser levels: its cells there, and its coarser ones, by key and
+    place.
+    """
 
-    __slots__ = ("batch", "cell", "key", "overflow", "place")
-
-    def __init__(self, key: str, place: bytes) -> None:
-        self.key = key
-        self.place = place
-        self.cell = Cell()
-        self.overflow: dict[bytes, Overflow] = {}
-        self.batch = 0  # the last one that it was in; 0: it has not been read yet
-
-    def take_over(self, cell: Cell, beside: Mapping[bytes, PackedOverflow], write: ShardWrite) -> None:
-        """Be what was sealed of this place: what was beside the cell is stored beside it again."""
-        self.cell = cell
-        for name, (rows, sketches) in beside.items():
-            self.overflow[name] = Overflow(rows, sketches)
-            write.set(self.key, rows_field(self.place, name), rows)
-            if sketches:
-                write.set(self.key, sketches_field(self.place, name), SKETCHES_CODEC.pack(sketches))
-
-
-_Gain = tuple[_CachedCell, PackedTally]
-"""A cell, and what it gains in the batch at hand."""
-
-
-class _Loss(NamedTuple):
-    """Rows of a series that a cell counts no more and that are not in the cell: packed ones, and large ones."""
-
-    cached: _CachedCell
-    name: bytes
-    rows: bytes
-    large: list[Row]
-
-
-class _Growth(NamedTuple):
-    """Rows of a series that are too many for their cell."""
-
-    cached: _CachedCell
-    name: bytes
-    rows: bytes
+    minutes: Sequence[tuple[str, int]]
+    coarser: Sequence[tuple[str, int]]
 
 
 class Cells:
@@ -92,7 +52,7 @@ class Cells:
         self._keys = keys
         self._read = read
         self._frames = frames
-        self._blocks: dict[str, dict[int, _CachedCell]] = {}
+        self._blocks: dict[str, dict[int, CachedCell]] = {}
         self._batches = 0
         self.rows_still_shown = 0
         """Rows that were replaced after they had been compressed: minimum, maximum, percentiles may still show them."""
@@ -102,20 +62,22 @@ class Cells:
         gained: Mapping[ProjectMinute, Mapping[int, PackedTally]],
         more: Mapping[Key, list[Field]],
         write: ShardWrite,
+        open_views: Mapping[ProjectMinute, int],
     ) -> tuple[dict[str, TouchedBlock], Stored]:
         """Count what a batch brings to each view, in all levels, and note what to store; returns the blocks by key.
 
-        And what there is of these `more` fields: they are read together with the cells.
+        `open_views`: of open minutes, from which view on they are counted in minutes alone. Returns also what there is
+        of these `more` fields: they are read together with the cells.
         """
         self._batches += 1
         blocks: dict[str, TouchedBlock] = {}
-        gains: list[_Gain] = []
-        for slot, of_slot in gains_by_slot(gained, self._keys):
+        gains: list[Gain] = []
+        for slot, of_slot in gains_by_slot(gained, self._keys, open_views):
             blocks.setdefault(slot.key, TouchedBlock(slot.block, set())).slots.add(slot.number)
             self._find(slot, of_slot, gains)
         stored = self._load([cached for cached, _ in gains if not cached.batch], more, write)
-        losses = [loss for cached, gain in gains if gain.lost or gain.lost_large for loss in _take(cached, gain)]
-        growths, large = _count(gains)
+        losses = [loss for cached, gain in gains if gain.lost or gain.lost_large for loss in take(cached, gain)]
+        growths, large = count(gains)
         self._load_overflow(
             [
                 *((cached, name) for cached, name, _, _ in losses),
@@ -124,36 +86,84 @@ class Cells:
             ]
         )
         for loss in losses:
-            self.rows_still_shown += _take_beside(loss, write)
+            self.rows_still_shown += take_beside(loss, write)
         for cached, name, rows in large:
-            _add_large(cached, name, rows, write)
+            add_large(cached, name, rows, write)
         for series in (OF_LATENCY, OF_USAGE):
-            _grow([growth for growth in growths if series_of(growth.name) is series], series, write)
-        for key, of_key in groupby(gains, lambda gain: gain[0].key):
-            fields = write.fields.setdefault(key, {})
-            for cached, _ in of_key:
-                cached.batch = self._batches
-                fields[cached.place] = pack_cell(cached.cell)
+            grow([growth for growth in growths if series_of(growth.name) is series], series, write)
+        self._write([cached for cached, _ in gains], write)
         return blocks, stored
 
-    def _find(self, slot: Slot, of_slot: Gains, gains: list[_Gain]) -> None:
+    def close(self, views: Sequence[ClosedView], beside_max: int, write: ShardWrite) -> tuple[int, int]:
+        """Add minutes to the coarser cells of the first of these views, at least one, and note what to store.
+
+        Returns of how many, and how many series have something beside the cells of these minutes: no more than
+        `beside_max`, but for a view that has more by itself.
+        """
+        self._batches += 1
+        finer = [[self._at(*place) for place in view.minutes] for view in views]
+        self._load([one for one in chain.from_iterable(finer) if not one.batch], {}, write)
+        for one in chain.from_iterable(finer):
+            one.batch = one.batch or self._batches
+        beside = list(accumulate(sum(len(one.cell.overflow) for one in of_view) for of_view in finer))
+        taken = max(1, bisect_right(beside, beside_max)) if views else 0
+        del finer[taken:]
+        coarser = [[self._at(*place) for place in view.coarser] for view in views[:taken]]
+        minutes = list(chain.from_iterable(finer))
+        self._load([one for one in chain.from_iterable(coarser) if not one.batch], {}, write)
+        self._load_overflow((one, name) for one in minutes for name in one.cell.overflow)
+        sums = sum_cells(finer)
+        gains = [
+            (one, PackedTally(total.cell.calls, total.cell.errors, total.cell.rows, {}))
+            for total, of_view in zip(sums, coarser, strict=True)
+            for one in of_view
+        ]
+        growths, _ = count(gains)
+        added = [
+            (one, total, name)
+            for total, of_view in zip(sums, coarser, strict=True)
+            for name in total.overflow
+            for one in of_view
+        ]
+        self._load_overflow(chain(((one.cached, one.name) for one in growths), ((one, name) for one, _, name in added)))
+        for series in (OF_LATENCY, OF_USAGE):
+            add_beside(series, [one for one in added if series_of(one[2]) is series], write)
+            grow([growth for growth in growths if series_of(growth.name) is series], series, write)
+        self._write(chain.from_iterable(coarser), write)
+        return taken, beside[taken - 1] if taken else 0
+
+    def _write(self, changed: Iterable[CachedCell], write: ShardWrite) -> None:
+        for key, of_key in groupby(changed, lambda one: one.key):
+            fields = write.fields.setdefault(key, {})
+            for cached in of_key:
+                cached.batch = self._batches
+                fields[cached.place] = pack_cell(cached.cell)
+
+    def _at(self, key: str, place: int) -> CachedCell:
+        block = self._blocks.setdefault(key, {})
+        cached = block.get(place)
+        if cached is None:
+            cached = block[place] = CachedCell(key, packed_place(place))
+        return cached
+
+    def _find(self, slot: Slot, of_slot: Gains, gains: list[Gain]) -> None:
         """Add the cells of a slot that gain anything to `gains`, each with what it gains."""
         block, first = self._blocks.setdefault(slot.key, {}), first_place(slot.number)
         for view, packed in of_slot.items():
             place = first + view
             cached = block.get(place)
             if cached is None:
-                cached = block[place] = _CachedCell(slot.key, packed_place(place))
+                cached = block[place] = CachedCell(slot.key, packed_place(place))
             gains.append((cached, packed))
 
-    def _load(self, unknown: Sequence[_CachedCell], more: Mapping[Key, list[Field]], write: ShardWrite) -> Stored:
+    def _load(self, unknown: Sequence[CachedCell], more: Mapping[Key, list[Field]], write: ShardWrite) -> Stored:
         wanted = dict(more)
         for cached in unknown:
             wanted.setdefault(cached.key, [DIRECTORY_FIELD]).append(cached.place)
         if not wanted:
             return {}
         stored = self._read(wanted)
-        absent: dict[str, dict[int, _CachedCell]] = {}
+        absent: dict[str, dict[int, CachedCell]] = {}
         for cached in unknown:
             packed = stored.get((cached.key, cached.place))
             if packed is not None:
@@ -176,7 +186,7 @@ class Cells:
         for place in places:
             block.pop(place, None)
 
-    def _load_overflow(self, needed: Iterable[tuple[_CachedCell, bytes]]) -> None:
+    def _load_overflow(self, needed: Iterable[tuple[CachedCell, bytes]]) -> None:
         """Load what is beside cells, of series that have something there and are not at hand yet."""
         unknown = {
             (cached.key, cached.place, name): cached
@@ -209,90 +219,3 @@ class Cells:
             self._blocks[key] = kept
             if not kept:
                 del self._blocks[key]
-
-
-def _take(cached: _CachedCell, packed: PackedTally) -> Iterator[_Loss]:
-    """Take rows that are counted no more out of their cell; yields those that are not in it."""
-    rows_of = cached.cell.rows
-    for name in dict.fromkeys([*packed.lost, *packed.lost_large]):
-        missing = packed.lost.get(name, b"")
-        if missing and name in rows_of:
-            rows_of[name], missing = without_rows(rows_of[name], missing, series_of(name).row_bytes)
-            if not rows_of[name]:
-                del rows_of[name]
-        large = packed.lost_large.get(name, [])
-        if missing or large:
-            yield _Loss(cached, name, missing, large)
-
-
-def _take_beside(loss: _Loss, write: ShardWrite) -> int:
-    """Take rows out of what is beside their cell; returns how many may still show in minimum, maximum, percentiles."""
-    cached, name, rows, large = loss
-    overflow = cached.overflow.get(name)
-    if overflow is None:  # nothing was read: the block was past its retention
-        return 0
-    still_shown = take_rows_beside(cached.cell, overflow, name, rows, large)
-    write.set(cached.key, rows_field(cached.place, name), overflow.rows)
-    if still_shown:
-        write.set(cached.key, sketches_field(cached.place, name), SKETCHES_CODEC.pack(overflow.sketches))
-    return still_shown
-
-
-def _count(
-    gains: Iterable[_Gain],
-) -> tuple[list[_Growth], list[tuple[_CachedCell, bytes, list[Row]]]]:
-    """Add what cells gain to the cells; returns rows that are too many for theirs, and rows that are too large."""
-    growths: list[_Growth] = []
-    large: list[tuple[_CachedCell, bytes, list[Row]]] = []
-    for cached, packed in gains:
-        cell = cached.cell
-        rows_of = cell.rows
-        cell.calls += packed.calls
-        cell.errors += packed.errors
-        for name, rows in packed.rows.items():
-            known = rows_of.get(name)
-            if known is not None:
-                rows = known + rows
-            if len(rows) <= (LATENCIES_BYTES_MAX if name == LATENCY else USAGE_BYTES_MAX):
-                rows_of[name] = rows
-            else:
-                growths.append(_Growth(cached, name, rows))
-                if known is not None:
-                    del rows_of[name]
-        if packed.large:
-            large += [(cached, name, of_series) for name, of_series in packed.large.items()]
-    return growths, large
-
-
-def _grow(growths: list[_Growth], series: Series, write: ShardWrite) -> None:
-    """Add rows to the totals of their cells, all at once, and to what is beside these."""
-    if not growths:
-        return
-    layout = series.layout
-    sizes = np.array([len(growth.rows) // series.row_bytes for growth in growths])
-    gained = layout.of_segments(series.values(b"".join(growth.rows for growth in growths)), np.cumsum(sizes) - sizes)
-    before = b"".join(growth.cached.cell.totals.get(growth.name, layout.packed_none) for growth in growths)
-    after = layout.merged(layout.unpack(before), gained).astype("<i8").tobytes()
-    width = len(layout.packed_none)
-    full = []
-    for at, (cached, name, rows) in enumerate(growths):
-        cached.cell.totals[name] = after[at * width : (at + 1) * width]
-        overflow = cached.overflow.setdefault(name, Overflow())
-        overflow.rows += rows
-        if len(overflow.rows) > ROWS_BESIDE_MAX * series.row_bytes:
-            full.append((cached, name, overflow))
-    Overflow.compress_all([overflow for _, _, overflow in full], series)
-    for cached, name, overflow in full:
-        write.set(cached.key, sketches_field(cached.place, name), SKETCHES_CODEC.pack(overflow.sketches))
-    for cached, name, _ in growths:
-        write.set(cached.key, rows_field(cached.place, name), cached.overflow[name].rows)
-
-
-def _add_large(cached: _CachedCell, name: bytes, rows: list[Row], write: ShardWrite) -> None:
-    """Count rows that are too large to be packed: exact totals of any size, and at once in the sketches."""
-    series = series_of(name)
-    series.layout.merge(cached.cell.large.setdefault(name, series.layout.none()), series.layout.of_values(rows))
-    overflow = cached.overflow.setdefault(name, Overflow())
-    overflow.compress(series, rows)
-    write.set(cached.key, sketches_field(cached.place, name), SKETCHES_CODEC.pack(overflow.sketches))
-    write.set(cached.key, rows_field(cached.place, name), overflow.rows)

@@ -53,7 +53,7 @@ def fold_batch(batch: Batch, state: ShardState) -> FoldedBatch:
     changes = fold.finish()
     state.waiting.note(events, fields, records, write)
     until_us = min(batch.now_us, state.as_of_us)
-    state.write_changes(changes, known, until_us, write)
+    state.write_changes(changes, known, until_us, batch.now_us, write)
     changes.counters.update(batch.counters)  # some may be negative: what was unpriced may not be counted any more
     dropped = set(state.expired.drop(until_us, known.records, records.calls, write))
     state.kept.note(batch.now_us, state.keys, write)

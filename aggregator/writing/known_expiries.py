@@ -1,6 +1,6 @@
 """Which expiries are set already: a key is told its expiry once, and again only when it moves."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from aggregator.layout.write import Field, Key, ShardWrite, Value
@@ -32,6 +32,11 @@ class KnownExpiries:
         written = {*write.fields, *write.names, *write.new_versions} - emptied
         self._expiries.update((key, at_unix_s) for key, at_unix_s in write.expiries.items() if key in written)
         for key in emptied:
+            self._expiries.pop(key, None)
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """Forget the expiries of keys that have been told otherwise."""
+        for key in keys:
             self._expiries.pop(key, None)
 
     def trim(self, size_max: int) -> None:

@@ -27,6 +27,19 @@ class ShardLimits(msgspec.Struct, frozen=True):
     busy_calls_min: int = 4_000
     # Of a view of a busy minute, by each order: as many as /calls/examples gives at most.
     first_calls_max: int = 100
+    # Calls of a project that a batch must bring for a minute that it begins to be counted in the minute's cells alone
+    # until it is over: of a project with fewer, batches rewrite so few coarser cells that adding them up later saves
+    # nothing.
+    open_calls_min: int = 8
+    # A minute that is over for longer when its first call comes is counted in all levels at once: of a backlog each
+    # minute comes in a few batches.
+    open_within_s: int = 600
+    # Minutes are added to coarser levels when their five minutes have been over for so long: most calls have ended.
+    close_after_s: int = 60
+    # Of a project: each is read by who asks for coarser slots, one more cell a view.
+    open_minutes_max: int = 30
+    # Of a shard: five-minute slots that have open minutes; of each its views are at hand, some 60 bytes each a minute.
+    open_slots_max: int = 2_000
     # How long cells are left as they are after their hour, or three hours, and what is hot after what came for
     # it; None: for ever.
     seal_after_s: int | None = None

@@ -8,7 +8,7 @@ batch, with all that it had (see unsealing.py), and its piece waits again.
 
 import logging
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -41,6 +41,7 @@ from aggregator.rollups.cell import (
     sketches_field,
     view_of,
 )
+from aggregator.rollups.levels import MINUTES
 from aggregator.rollups.view_numbers import are_of_users, groups_of
 from aggregator.rollups.views import ALL_CALLS
 from aggregator.segments.columns import Integers
@@ -105,14 +106,20 @@ class Sealing:
     """The pieces of a shard that wait to be sealed, and how far the one at hand is.
 
     `seal_after_s`: how long a piece is left after its end, and after what came late for it; None: for ever. `moving` is
-    told of what is sealed, `frames` reads what is in objects.
+    told of what is sealed, `frames` reads what is in objects, `are_open` says whether a block of minutes has open ones.
     Methods raise what the store raises; after that nothing here is right any more.
     """
 
     def __init__(
-        self, store: ShardStore, seal_after_s: int | None, read: Read, frames: FrameCache, moving: Moving
+        self,
+        store: ShardStore,
+        seal_after_s: int | None,
+        read: Read,
+        frames: FrameCache,
+        moving: Moving,
+        are_open: Callable[[Block], bool],
     ) -> None:
-        self._store = store
+        self._store, self._are_open = store, are_open
         self._read, self._frames, self._moving = read, frames, moving
         [waiting] = store.read_hashes([store.keys.unsealed])
         self._waiting = WaitingToSeal(map(named_piece, waiting), lambda piece: piece.end_us, seal_after_s)
@@ -147,6 +154,10 @@ class Sealing:
         if piece.is_merge and self._at_hand is None:  # all that waits of its block first
             piece = next((one for one in pieces_of(piece.block) if one in self._waiting), piece)
         key = self._store.keys.rollups(*piece.block)
+        if piece.block.level is MINUTES and self._are_open(piece.block):  # who closes them looks for their cells here
+            self._at_hand = None
+            self._waiting.note(piece, now_us)
+            return {}
         if self._at_hand is None:
             self._begin(piece, key)
         if piece.is_merge and (merged := self._merging.step()) is not None:

@@ -152,7 +152,7 @@ class Shard:
         repriced = reprice_calls(fold, numbers, oldest_us, state.records, self._store, state.frames)
         changes = fold.finish()
         if repriced:
-            state.write_changes(changes, known, min(now_us, state.as_of_us), write)
+            state.write_changes(changes, known, min(now_us, state.as_of_us), now_us, write)
             count(changes.counters, state.records.next_number, state.as_of_us, self._keys, write)
             self._store.replace(write)
         state.forget_excess(write, changes.records, ())
@@ -180,6 +180,8 @@ class Shard:
             return 0
         state = self._state
         until_us = min(now_us, state.as_of_us)
+        if closed := state.close(until_us, now_us):  # before it is sealed
+            return closed
         numbers = range(state.expired.first_number, state.records.next_number)
         sealed = state.upkeep.step(until_us, now_us, numbers.stop, count_min, state.cells.forget)
         return sealed + state.ids.move(until_us, numbers, count_min)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from aggregator.layout.slots import ProjectDay, ProjectMinute, TouchedBlock
+from aggregator.layout.slots import Block, ProjectDay, ProjectMinute, TouchedBlock
 from aggregator.layout.write import ShardWrite
 from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore
@@ -23,7 +23,7 @@ class Upkeep:
     """Upkeep of one shard, as far as Redis holds it. Methods raise what the store raises; then make it anew.
 
     `next_number`: that of the next new record. `postings_moved` is told what is written where postings move,
-    `minutes_moved` which busy minutes have.
+    `minutes_moved` which busy minutes have; `are_open` says whether a block of minutes has open ones.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class Upkeep:
         next_number: int,
         postings_moved: Callable[[ShardWrite], None],
         minutes_moved: Callable[[Iterable[ProjectMinute]], None],
+        are_open: Callable[[Block], bool],
     ) -> None:
         seal_after_s = limits.seal_after_s
         self._moving = Moving(store, objects, retention, seal_after_s or 0, limits.move_after_s)
@@ -45,7 +46,7 @@ class Upkeep:
         self._postings = PostingMoving(store, seal_after_s, next_number, retention, self._page_moving, postings_moved)
         self._minute_moving = MinuteMoving(store, objects, seal_after_s or 0, limits.move_after_s, minutes_moved)
         self._call_sealing = CallSealing(store, seal_after_s, objects.frames, self._call_moving)
-        self._sealing = Sealing(store, seal_after_s, read, objects.frames, self._moving)
+        self._sealing = Sealing(store, seal_after_s, read, objects.frames, self._moving, are_open)
 
     def note(
         self,

@@ -19,6 +19,7 @@ from aggregator.writing.posting_tails import PostingTails
 from aggregator.writing.records import Records
 from aggregator.writing.shard import Shard
 from ingest.kafka.partition import Partition
+from tests.protocol.closing_mutants import CLOSING_MUTANTS
 from tests.protocol.memory_log import MemorySource
 from tests.protocol.memory_objects import MemoryObjects
 from tests.protocol.memory_redis import Hash
@@ -253,7 +254,7 @@ class ForwardSource(MemorySource):
     def seek(self, partition: Partition, offset: int | None) -> None: ...
 
 
-MUTANTS = {
+MUTANTS = CLOSING_MUTANTS | {
     "no offset check": Parts(store=UncheckedStore),
     "deleted before sealed": Parts(store=DeletingFirstStore),
     "deleted before moved": Parts(store=ForgettingFirstStore),

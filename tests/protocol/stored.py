@@ -12,11 +12,12 @@ from aggregator.layout import keys as layout
 from aggregator.layout.keys import CALLS_PER_CHUNK, ShardKeys, ShardName, day_of
 from aggregator.layout.minute_calls import unpack_minute_calls
 from aggregator.layout.moved_minutes import MINUTE_BYTES, unpack_minute, unpack_place
+from aggregator.layout.open_minutes import OPEN_FIELD, open_minutes_of
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, calls_of_chunk, read_call_frames
 from aggregator.objects.frame_cache import FrameCache
 from aggregator.objects.object_store import ObjectStore
 from aggregator.rollups.cell import CELL_CODEC
-from aggregator.rollups.levels import LEVELS
+from aggregator.rollups.levels import LEVELS, MINUTES
 from aggregator.rollups.series import LATENCY, is_of_trees, model_of, series_of
 from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory
 from aggregator.time_units import DAY_S, MINUTE_US
@@ -78,6 +79,7 @@ class _Reading:
 
     def _read_days(self, totals: Totals) -> None:
         """Reads what lies in keys of their own by project, and most by day."""
+        lacking: list[tuple[Slot, Slot]] = []
         for key in self._state.keys:
             if not key.startswith(self._tag):
                 continue
@@ -88,6 +90,7 @@ class _Reading:
             kind, _, rest = rest.partition(b":")
             if kind == b"r":
                 self._read_slots(int(project), key, rest.decode(), totals)
+                lacking += self._lacking(int(project), key, rest.decode())
             elif kind in (b"x", b"w"):
                 self._read_postings(int(project), int(rest.rpartition(b":")[2]), totals)
             elif kind == b"busy":
@@ -99,6 +102,24 @@ class _Reading:
                         totals.open_calls.add((project_id, unpack_id(own)))
                     call = self._calls[int(number)]
                     assert call.total().unfinished or not call.is_started  # something waits for its start
+
+        for slot, minute in lacking:
+            if minute in totals.slots:
+                totals.slots.setdefault(slot, Counted()).add(totals.slots[minute])
+
+    def _lacking(self, project: int, key: bytes, rest: str) -> Iterator[tuple[Slot, Slot]]:
+        """Yields the slots of a coarser block that lack a minute, each with that."""
+        letter, block = rest.split(":")
+        opened = open_minutes_of(int(block), self._state.hash(key).get(OPEN_FIELD))
+        if opened:
+            directory = ViewDirectory(self._state.hash(self._keys.views(project, int(block)).encode()))
+            views = {number: view for view, number in directory.numbers.items()} | {ALL_CALLS: View()}
+        for minute, first_view in opened.items():
+            for number, view in views.items():
+                if number >= first_view:
+                    begins_us, slot_us = minute * MINUTE_US, _LEVELS[letter].slot_us
+                    coarser = Slot(self._project_ids[project], letter, view, begins_us // slot_us * slot_us)
+                    yield coarser, coarser._replace(level=MINUTES.letter, begins_us=begins_us)
 
     def _read_postings(self, project: int, day: int, totals: Totals) -> None:
         """Reads those of minutes, and that those of traces are of the calls of these traces."""

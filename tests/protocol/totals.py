@@ -38,6 +38,16 @@ class Counted:
     rows: Counter[str] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)
 
+    def add(self, more: "Counted") -> None:
+        """Adds what another slot counts."""
+        self.calls += more.calls
+        self.errors += more.errors
+        self.finished += more.finished
+        self.latency_ms_sum += more.latency_ms_sum
+        self.latencies_ms = sorted(self.latencies_ms + more.latencies_ms)
+        self.rows.update(more.rows)
+        self.tokens.update(more.tokens)
+
 
 @dataclass
 class Totals:

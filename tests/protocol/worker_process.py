@@ -26,9 +26,11 @@ NAMESPACE = "model"
 RETENTION = Retention(*[100_000 * DAY_S] * 4)
 # Longer than anything takes, a worker that freezes too; a Redis that falls back further than half of it is wiped.
 GRACE_S = 1_000
-# Every cell and full chunk is sealed, and cells are moved, as soon as nothing else is to be done, also of a day that is
-# not over. Two calls make a minute busy.
+# Every minute is opened, and closed as soon as nothing else is to be done; then every cell and full chunk is sealed,
+# and cells are moved, also of a day that is not over. Two calls make a minute busy.
 LIMITS = ShardLimits(
+    open_calls_min=0,
+    open_within_s=100_000 * DAY_S,
     seal_after_s=-10 * DAY_S,
     move_after_s=-10 * DAY_S,
     objects_grace_s=GRACE_S,

@@ -17,7 +17,7 @@ from aggregator.layout import id_pages, postings
 from aggregator.layout.hash_pages import PageTable
 from aggregator.objects.frame_cache import DamagedObject
 from aggregator.objects.object_store import ObjectMissing
-from aggregator.writing import ids, posting_moving, posting_page_moving
+from aggregator.writing import closing, ids, posting_moving, posting_page_moving
 from tests.protocol.collecting_mutants import OBJECT_MUTANTS
 from tests.protocol.machine import Protocol
 from tests.protocol.minute_mutants import MINUTE_MUTANTS
@@ -92,6 +92,12 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in ("PAGES_PER_SECTION", "SECTIONS_PER_OBJECT_MAX"):
         monkeypatch.setattr(posting_page_moving, limit, 2)
     monkeypatch.setattr(posting_page_moving, "ENTRIES_AGAIN_MIN", 1)
+
+
+@pytest.fixture(autouse=True)
+def few_cells_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Minutes are closed in several steps."""
+    monkeypatch.setattr(closing, "CELLS_PER_STEP", 4)
 
 
 @pytest.fixture(autouse=True)

@@ -63,7 +63,7 @@ class DictionaryStore:
             minute = (DAY * 24 + int.from_bytes(place[:2], "big")) * 60
             minutes.setdefault((1, minute), {})[int.from_bytes(place[2:], "big")] = one.packed()
         write = ShardWrite()
-        self.cells.add(minutes, {}, write)
+        self.cells.add(minutes, {}, write, {})
         changed: Kept = {}
         for of_block, fields in write.fields.items():
             for field, value in fields.items():

@@ -22,7 +22,7 @@ from aggregator.objects.frame_cache import FrameCache
 from aggregator.objects.object_store import ObjectStore
 from aggregator.prices.book import UNPRICED, PriceBook, Timeline
 from aggregator.prices.file import load_price_file
-from aggregator.rollups.levels import LEVELS, Retention
+from aggregator.rollups.levels import LEVELS, MINUTES, Retention
 from aggregator.rollups.views import ALL_CALLS, MORE_MODELS_FACET, View, ViewDirectory, model_facet
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_S, MINUTE_US, SECOND_US
@@ -32,7 +32,8 @@ from aggregator.writing.limits import ShardLimits
 from aggregator.writing.records import Records
 from aggregator.writing.shard import Shard
 from ingest.decoding.single import decode_message
-from tests.support.cell_state import cells_of
+from tests.support.keys_of_shard import keys_of
+from tests.support.open_cells import whole_cells
 from tests.support.paths import CASES
 from tests.support.sealed_blocks import NO_CONTENT, unsealed
 from tests.support.stored_ids import named_calls
@@ -51,6 +52,8 @@ TINY = ShardLimits(
     **_CACHED,
     posting_tails_bytes_max=1,
     busy_calls_min=2,
+    open_calls_min=0,
+    open_within_s=3650 * DAY_S,  # minutes are opened by each batch, and closed before the next one
     seal_after_s=-10 * DAY_S,  # everything is sealed before the next batch, which takes it out again
 )
 
@@ -164,7 +167,7 @@ def read_state(client: redis.Redis, objects: ObjectStore | None = None) -> Json:
 class _StateReader:
     def __init__(self, client: Any, objects: ObjectStore | None) -> None:
         self._objects = objects
-        self._kept = _all_keys(client)
+        self._kept = keys_of(client, SHARD.tag)
         self._projects = {int(number): name.decode() for name, number in self._kept.get("projects", {}).items()}
         self._names = named_calls(SHARD.tag, self._kept, self._projects, FrameCache(objects))
 
@@ -229,7 +232,15 @@ class _StateReader:
             day = int(block) * level.block_s // DAY_S
             numbers = ViewDirectory(self._kept[f"{project}:views:{day}"]).numbers
             views = {number: view for view, number in numbers.items()} | {ALL_CALLS: "all"}
-            return {f"{name} {rest}": cells_of(unsealed(kept, SHARD.tag, self._objects), views)}
+            cells = whole_cells(
+                kept,
+                level,
+                int(block),
+                views,
+                lambda fields: unsealed(fields, SHARD.tag, self._objects),
+                lambda hour: self._kept.get(f"{project}:r:{MINUTES.letter}:{hour}", {}),
+            )
+            return {f"{name} {rest}": cells}
         if kind == "v":
             return {f"{name} {rest}": {int(slot) for slot in kept}}
         if kind in ("x", "w"):
@@ -273,22 +284,6 @@ class _StateReader:
         for name, kept in self._kept.items():
             if name.startswith("calls:"):
                 yield from calls_of_chunk(SHARD.tag, 0, kept, FrameCache(self._objects)).values()
-
-
-def _all_keys(client: Any) -> dict[str, Any]:
-    """The shard's keys without its tag, in order (trace ids as Latin-1), and what they hold."""
-    keys = sorted(key for key in client.keys("*") if key.startswith(SHARD.tag.encode()))
-    pipeline = client.pipeline(transaction=False)
-    for key in keys:
-        if key.endswith(b":next"):
-            pipeline.get(key)
-        elif b":z:" in key:
-            pipeline.zrange(key, 0, -1)
-        else:
-            pipeline.hgetall(key)
-    return {
-        key.decode("latin-1")[len(SHARD.tag) + 1 :]: kept for key, kept in zip(keys, pipeline.execute(), strict=True)
-    }
 
 
 def _subtree(subtree: Subtree) -> tuple[Json, int]:

@@ -20,6 +20,7 @@ NO_CONTENT = [
     "waiting",
     "log",
     "attempt",
+    "open_minutes",
     "unsealed",
     "unsealed_calls",
     "unsealed_postings",
@@ -44,7 +45,7 @@ def unsealed(block: Mapping[bytes, bytes], key: str = "", objects: ObjectStore |
         located = one.location and one.location.located(key)
         cells |= unpack_frame(frames.read([located])[located] if located else block[one.field])
     # No place's first byte is a letter: it counts slots in 256.
-    fields = {field: value for field, value in block.items() if not field.startswith(b"z")}
+    fields = {field: value for field, value in block.items() if not field.startswith((b"z", b"o"))}
     hot = {field for field in fields if len(field) == PLACE_BYTES}
     for place, (cell, beside) in cells.items():
         packed = packed_place(place)

@@ -19,7 +19,7 @@ MIDNIGHT = DAY * 1440
 def calls_by_cell(gained: dict[tuple[int, int], dict[int, PackedTally]]) -> dict[tuple[int, str, int, int, int], int]:
     """Returns what a batch writes: by project, level, block, slot and view, how many calls."""
     write = ShardWrite()
-    blocks, _ = Cells(KEYS, lambda wanted: {}, FrameCache(None)).add(gained, {}, write)
+    blocks, _ = Cells(KEYS, lambda wanted: {}, FrameCache(None)).add(gained, {}, write, {})
     assert set(blocks) == set(write.fields)
     found = {}
     for key, fields in write.fields.items():
@@ -76,7 +76,7 @@ def test_gains_are_never_changed() -> None:
     tallies = {at: tally([at], {"a": [UNPRICED, LARGE], "b": [PRICED] * 20}) for at in (0, 5, 9)}
     gained = {(1, MIDNIGHT + at): {0: one.packed()} for at, one in tallies.items()}
     write = ShardWrite()
-    Cells(KEYS, lambda wanted: {}, FrameCache(None)).add(gained, {}, write)
+    Cells(KEYS, lambda wanted: {}, FrameCache(None)).add(gained, {}, write, {})
     assert gained == {(1, MIDNIGHT + at): {0: one.packed()} for at, one in tallies.items()}
     hours = write.fields[KEYS.rollups(1, HOURS, DAY)]
     cell = CELL_CODEC.unpack(hours[place_of(0, 0)])  # type: ignore[arg-type]

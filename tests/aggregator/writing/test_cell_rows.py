@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aggregator.rollups.cell import ROWS_BESIDE_MAX, ROWS_IN_CELL_MAX, place_of
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, model_series
 from aggregator.rollups.tally import CallTally
-from aggregator.writing import cell_cache as cells
+from aggregator.writing import cached_cell as cells
 from tests.support.cell_store import DictionaryStore, tally, values_of
 from tests.support.cell_values import CELL, KEY, LARGE, LARGE_COST, PRICED, UNPRICED, A
 from tests.support.vectors import usage_row

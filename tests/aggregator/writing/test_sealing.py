@@ -133,7 +133,7 @@ def test_steps_back_while_folding_is_behind(
     monkeypatch.setattr(shard_module, "PUT_OFF_MAX", put_off_max)
     monkeypatch.setattr(sealing, "CELLS_PER_FRAME", 1)
     due_s = 60 * HOUR_S
-    shard = open_shard(client, ShardLimits(seal_after_s=HOUR_S))
+    shard = open_shard(client, ShardLimits(seal_after_s=HOUR_S, open_slots_max=0))
     shard.apply([complete(f"call-{at}", at_s=60 * at) for at in range(20)], 20, T0_US, T0_US, {})
     before = len(unsealed_fields(client))
     late = [complete(f"late-{at}", at_s=due_s) for at in range(80)]
