@@ -24,7 +24,8 @@ from aggregator.store.reader import StateLost, StoreReader
 
 # Blocks are sealed once an hour at most, each in some steps a second.
 READS_MAX = 10
-# Of one command, which has the directory and the open minutes too: one that is longer is cut into pieces, and Redis does others in between.
+# Of one command, which has the directory and the open minutes too: a longer one is cut into pieces, and Redis does
+# others in between.
 _FIELDS_MAX = PIECE_PARTS_MAX - len(("HMGET", "key", DIRECTORY_FIELD, OPEN_FIELD))  # an even number
 
 
@@ -92,13 +93,13 @@ async def read_cells(
 
 async def _found(reader: StoreReader, wanted: Sequence[CellsOfBuckets], with_open_minutes: bool = True) -> Found:
     found = Found([], [])
-    wanted = [
-        (key, places[at : at + _FIELDS_MAX], buckets[at : at + _FIELDS_MAX])
-        for key, places, buckets in wanted
-        for at in range(0, len(places), _FIELDS_MAX)
-    ]
     for _ in range(READS_MAX):
-        wanted = await _read_some(reader, wanted, found, with_open_minutes)
+        cut = [
+            (key, places[at : at + _FIELDS_MAX], buckets[at : at + _FIELDS_MAX])
+            for key, places, buckets in wanted
+            for at in range(0, len(places), _FIELDS_MAX)
+        ]
+        wanted = await _read_some(reader, cut, found, with_open_minutes)
         if not wanted:
             return found
     raise StateLost("cells were sealed again and again while they were read")
