@@ -36,7 +36,12 @@ RESTORING_EXAMPLES = 50
 MUTANT_EXAMPLES_MAX = 3_000
 # Of some that were tried, those that notice within seconds what is hardest to meet; 3,000 examples may not.
 MUTANT_SEED = 5
-MUTANT_SEEDS = {"no new fence": 6, "reads of any state": 7}
+MUTANT_SEEDS = {
+    "no new fence": 6,
+    "reads of any state": 7,
+    "sealed unchecked": 6,
+    "minutes change while they move": 6,
+}
 
 CHAOS_EXAMPLES = int(os.environ.get("CALLMETER_TEST_PROTOCOL_EXAMPLES", 0))
 
