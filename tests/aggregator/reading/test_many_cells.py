@@ -66,7 +66,7 @@ def test_sealed_in_between(seal_at: int, redis_url: str) -> None:
 
 @pytest.mark.parametrize("close_at", range(1, 7))
 def test_closed_in_between(close_at: int, redis_url: str) -> None:
-    """What hours lack is added once, from minutes or from hours, or it is told that they did not hold still."""
+    """Hours get what they lack once, from minutes or from hours, or it is told that they did not hold still."""
     client: Any = redis.Redis.from_url(redis_url)
     client.flushall()
     shard = open_shard(client, OPEN)
