@@ -95,53 +95,26 @@ def level_day_of(block: Block) -> LevelDay:
     return LevelDay(block.level, block.number * block.level.block_s // DAY_S)
 
 
-def object_name(of: LevelDay, offset: int, drawn: str) -> str:
-    """A name below the shard's; `drawn`: random digits, never drawn twice."""
-    return f"{of.day}-{of.level.letter}-{offset}-{drawn}"
+def object_name(day: int, letter: str, offset: int, drawn: str) -> str:
+    """A name below the shard's; `letter`: of a level or another kind, `drawn`: random digits, never drawn twice."""
+    return f"{day}-{letter}-{offset}-{drawn}"
 
 
-def named_level_day(name: str) -> LevelDay:
-    """Return what an object of this name, which holds frames of blocks, holds."""
-    day, letter, _, _ = name.split("-")
-    return LevelDay(_LEVELS[letter], int(day))
+def letter_of(name: str) -> str:
+    """The letter of the level, or of the other kind, that an object of this name holds something of."""
+    return name.split("-")[1]
 
 
-def calls_object_name(day: int, offset: int, drawn: str) -> str:
-    """The name of an object that holds calls; see `object_name`."""
-    return f"{day}-{CALLS_LETTER}-{offset}-{drawn}"
-
-
-def postings_object_name(day: int, offset: int, drawn: str) -> str:
-    """The name of an object that holds postings; see `object_name`."""
-    return f"{day}-{POSTINGS_LETTER}-{offset}-{drawn}"
-
-
-def is_of_postings(name: str) -> bool:
-    """Whether an object of this name holds postings."""
-    return name.split("-")[1] == POSTINGS_LETTER
-
-
-def minutes_object_name(day: int, offset: int, drawn: str) -> str:
-    """The name of an object that holds busy minutes; see `object_name`."""
-    return f"{day}-{MINUTES_LETTER}-{offset}-{drawn}"
-
-
-def is_of_minutes(name: str) -> bool:
-    """Whether an object of this name holds busy minutes."""
-    return name.split("-")[1] == MINUTES_LETTER
-
-
-def is_of_calls(name: str) -> bool:
-    """Whether an object of this name holds calls."""
-    return name.split("-")[1] == CALLS_LETTER
+def level_of(name: str) -> Level:
+    """The level of an object of this name, which holds frames of blocks."""
+    return _LEVELS[letter_of(name)]
 
 
 def kept_until_s(name: str, retention: Retention) -> int:
     """Return until when what an object of this name holds is kept (Unix s)."""
-    if is_of_calls(name) or is_of_postings(name) or is_of_minutes(name):
-        return (int(name.split("-")[0]) + 1) * DAY_S + retention.calls_s
-    of = named_level_day(name)
-    return of.end_s + retention.level_s(of.level)
+    of_calls = letter_of(name) in (CALLS_LETTER, POSTINGS_LETTER, MINUTES_LETTER)
+    kept_s = retention.calls_s if of_calls else retention.level_s(level_of(name))
+    return (int(name.split("-")[0]) + 1) * DAY_S + kept_s
 
 
 def block_field(block: Block) -> bytes:

@@ -16,16 +16,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from aggregator.layout.slots import ProjectDay
+from aggregator.layout.slots import MINUTES_PER_DAY
 from aggregator.rollups.cell import VIEW_MASK, first_place, packed_place
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES, Level
-from aggregator.time_units import DAY_S, MINUTE_S
+from aggregator.time_units import MINUTE_S
 
 OPEN_FIELD = b"o"
 COARSER_LEVELS = (FIVE_MINUTES, HOURS)
 
 MINUTES_PER_SLOT = FIVE_MINUTES.slot_s // MINUTE_S
-_MINUTES_PER_DAY = DAY_S // MINUTE_S
 SLOTS_PER_HOUR = HOURS.slot_s // FIVE_MINUTES.slot_s
 
 
@@ -38,7 +37,7 @@ class OpenSlot(NamedTuple):
 
     def minutes_of(self, day: int) -> list[int]:
         """Return its open minutes, since 1970."""
-        first = day * _MINUTES_PER_DAY + self.number * MINUTES_PER_SLOT
+        first = day * MINUTES_PER_DAY + self.number * MINUTES_PER_SLOT
         return [first + at for at in range(MINUTES_PER_SLOT) if self.minutes >> at & 1]
 
 
@@ -53,24 +52,13 @@ def unpack_open_slots(stored: bytes | None) -> list[OpenSlot]:
 
 def day_and_slot(minute: int) -> tuple[int, int]:
     """The day (since 1970) of a minute (since 1970), and its five-minute slot of that day."""
-    day, of_day = divmod(minute, _MINUTES_PER_DAY)
+    day, of_day = divmod(minute, MINUTES_PER_DAY)
     return day, of_day // MINUTES_PER_SLOT
 
 
 def bit_of(minute: int) -> int:
     """The bit of a minute (since 1970) in its five-minute slot."""
     return 1 << minute % MINUTES_PER_SLOT
-
-
-def day_field(day: ProjectDay) -> bytes:
-    """A project's day as a field of the hash of those that have open minutes."""
-    return b"%d:%d" % day
-
-
-def named_day(field: bytes) -> ProjectDay:
-    """The project and the day that `day_field` named."""
-    project, _, day = field.partition(b":")
-    return int(project), int(day)
 
 
 def lacking(

@@ -28,22 +28,10 @@ from aggregator.layout.hash_pages import (
     place_of,
 )
 from aggregator.layout.postings import pack_gaps, unpack_gaps
-from aggregator.layout.slots import ProjectDay
 
 _HASH_BYTES = 8
 _COUNT_BYTES = 2
 _ENTRY_BYTES_MAX = 255
-
-
-def day_field(day: ProjectDay) -> bytes:
-    """The field of a day of a project in the hashes that say of which days postings, or pages, are to be moved."""
-    return b"%d:%d" % day
-
-
-def named_day(field: bytes) -> ProjectDay:
-    """The day that `day_field` named."""
-    project, day = map(int, field.split(b":"))
-    return project, day
 
 
 class Entry(NamedTuple):

@@ -1,15 +1,34 @@
-"""Which slot of which block a minute is stored in, at each level."""
+"""Which day, and which slot of which block at each level, a minute is stored in."""
 
 from typing import NamedTuple
 
-from aggregator.layout.keys import ShardKeys
+from aggregator.layout.keys import ShardKeys, day_of
 from aggregator.rollups.levels import LEVELS, Level
+from aggregator.time_units import DAY_S, MINUTE_S, MINUTE_US
+
+MINUTES_PER_DAY = DAY_S // MINUTE_S
 
 ProjectMinute = tuple[int, int]
 """A project and a minute (since 1970)."""
 
 ProjectDay = tuple[int, int]
 """A project and a UTC day (since 1970)."""
+
+
+def day_of_minute(minute: ProjectMinute) -> ProjectDay:
+    """Return the day that a minute of a project is in."""
+    return minute[0], day_of(minute[1] * MINUTE_US)
+
+
+def day_field(day: ProjectDay) -> bytes:
+    """Return a day of a project as a field of hashes that say something of such days."""
+    return b"%d:%d" % day
+
+
+def named_day(field: bytes) -> ProjectDay:
+    """Return the day that `day_field` named."""
+    project, _, day = field.partition(b":")
+    return int(project), int(day)
 
 
 class Block(NamedTuple):

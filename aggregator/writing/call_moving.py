@@ -6,13 +6,12 @@ frames of many chunks of a day are put as one object, beside the folding; then, 
 place of each frame that is still as it was put. Whatever ends this before leaves an object that nothing points into.
 """
 
-import secrets
 import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from aggregator.layout.keys import day_of
-from aggregator.layout.moved import CALLS_LETTER, NO_PROJECT, MovedObject, calls_object_name, pack_object
+from aggregator.layout.moved import CALLS_LETTER, NO_PROJECT, MovedObject, pack_object
 from aggregator.layout.sealed import Location
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, MovedCalls, pack_pointer, unpack_pointer
 from aggregator.layout.write import ShardWrite
@@ -22,7 +21,7 @@ from aggregator.time_units import DAY_US, SECOND_US
 from aggregator.writing.due import NEVER_US
 from aggregator.writing.objects_access import ObjectsAccess
 from aggregator.writing.pointers import no_longer
-from aggregator.writing.putting import NAME_BYTES, OBJECT_BYTES_MAX, RETRY_US, Put, Putting
+from aggregator.writing.putting import OBJECT_BYTES_MAX, RETRY_US, Put, Putting
 
 # Frames of some 13 KB that are read in one round trip.
 CHUNKS_PER_READ = 100
@@ -132,8 +131,7 @@ class CallMoving:
                 del self._unmoved[chunk]
             return
         day = day_of(self._unmoved[taken[0]].newest_us)
-        name = calls_object_name(day, self._store.continued_offset, secrets.token_hex(NAME_BYTES))
-        self._putting.begin(name, contents, taken)
+        self._putting.begin(day, CALLS_LETTER, contents, taken)
 
     def _read_frames(self, chunks: Sequence[int]) -> dict[SectionKey, bytes]:
         """Frames that are in Redis, as many as an object may hold."""

@@ -18,7 +18,7 @@ from aggregator.layout.first_calls import (
     unpack_first_calls,
     view_field,
 )
-from aggregator.layout.keys import MINUTE, ShardKeys, day_of
+from aggregator.layout.keys import MINUTE, ShardKeys
 from aggregator.layout.minute_calls import (
     OP_ALONE,
     UNKNOWN,
@@ -31,7 +31,7 @@ from aggregator.layout.minute_calls import (
 from aggregator.layout.moved_minutes import unpack_place
 from aggregator.layout.postings import block_field, unpack_block, unpack_latest
 from aggregator.layout.sealed import Location
-from aggregator.layout.slots import ProjectDay, ProjectMinute
+from aggregator.layout.slots import ProjectDay, ProjectMinute, day_of_minute
 from aggregator.layout.write import Field, Key, ShardWrite
 from aggregator.objects.frame_cache import FrameCache
 from aggregator.rollups.levels import Retention
@@ -119,7 +119,7 @@ class BusyMinutes:
                 found = self._load(numbers)
                 of_minute = by_values((number, found[number]) for number in numbers if number in found)
                 self._take(minute, of_minute, set(numbers), write)
-                write.expiries[self._key(minute)] = day_expiry(day_of(minute[1] * MINUTE_US), retention.calls_s)
+                write.expiries[self._key(minute)] = day_expiry(day_of_minute(minute)[1], retention.calls_s)
         if kept:
             for group, tally in changes.groups.items():
                 changed = kept.get(group[:2])
@@ -150,8 +150,7 @@ class BusyMinutes:
 
     def _newly_busy(self, minute: ProjectMinute, changes: BatchChanges, write: ShardWrite) -> list[int] | None:
         """The record numbers of all calls of a minute that a batch has made busy; else None."""
-        project, number = minute
-        day, value = day_of(number * MINUTE_US), minute_field(number)
+        (project, day), value = day_of_minute(minute), minute_field(minute[1])
         if not _new_calls(minute, changes):
             return None
         calls = self._calls_of(minute, [ALL_CALLS])[0]
@@ -178,7 +177,7 @@ class BusyMinutes:
         """Take in calls of a busy minute that have changed; `new`: those that no piece has yet."""
         known = self._minutes[minute]
         assert known is not None
-        day = minute[0], day_of(minute[1] * MINUTE_US)
+        day = day_of_minute(minute)
         directory, get = self._directory_of(*day), self._combinations.get
         by_combination = [(get(day, values, directory), some) for values, some in changed.items()]
         wanted = set[int]().union(*(combination.views for combination, _ in by_combination))
@@ -290,11 +289,11 @@ class BusyMinutes:
         self.forget(list(islice(self._minutes, max(0, len(self._minutes) - KNOWN_MAX))))
 
     def _key(self, minute: ProjectMinute) -> str:
-        return self._keys.busy_minutes(minute[0], day_of(minute[1] * MINUTE_US))
+        return self._keys.busy_minutes(*day_of_minute(minute))
 
 
 def _new_calls(minute: ProjectMinute, changes: BatchChanges) -> set[int]:
     """The record numbers of the calls of a minute that began to be counted in a batch."""
-    postings = changes.postings.get((minute[0], day_of(minute[1] * MINUTE_US)))
+    postings = changes.postings.get(day_of_minute(minute))
     of_minute = None if postings is None else postings.get(MINUTE)
     return set(map(int.from_bytes, () if of_minute is None else of_minute.get(minute_field(minute[1]), ())))

@@ -8,26 +8,23 @@ points into, and the day's minutes are looked at anew.
 """
 
 import logging
-import secrets
 from collections.abc import Callable, Iterable, Mapping
 
 from aggregator.layout.first_calls import minute_field, viewed
-from aggregator.layout.keys import day_of
 from aggregator.layout.minute_calls import in_order, pack_minute_calls, piece_field, unpack_minute_calls
-from aggregator.layout.moved import MINUTES_LETTER, MovedObject, minutes_object_name, pack_object
+from aggregator.layout.moved import MINUTES_LETTER, MovedObject, pack_object
 from aggregator.layout.moved_minutes import MINUTE_BYTES, MovedMinute, pack_minute, pack_place, unpack_place
-from aggregator.layout.posting_pages import day_field, named_day
 from aggregator.layout.sealed import Location
-from aggregator.layout.slots import ProjectDay, ProjectMinute
+from aggregator.layout.slots import MINUTES_PER_DAY, ProjectDay, ProjectMinute, day_field, day_of_minute, named_day
 from aggregator.layout.write import Field, ShardWrite
 from aggregator.segments.compression import CorruptFrame
 from aggregator.segments.segment import SectionKey
 from aggregator.store.shard_store import ShardStore
-from aggregator.time_units import DAY_US, MINUTE_US, SECOND_US
+from aggregator.time_units import DAY_US, SECOND_US
 from aggregator.writing.due import NEVER_US
 from aggregator.writing.objects_access import ObjectsAccess
-from aggregator.writing.pointers import MINUTES_PER_DAY, no_longer_of, places_of_minutes
-from aggregator.writing.putting import NAME_BYTES, OBJECT_BYTES_MAX, RETRY_US, Put, Putting
+from aggregator.writing.pointers import no_longer_of, places_of_minutes
+from aggregator.writing.putting import OBJECT_BYTES_MAX, RETRY_US, Put, Putting
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +73,7 @@ class MinuteMoving:
         store is set, for when one is.
         """
         for minute, name in minutes.items():
-            day = _day_of(minute)
+            day = day_of_minute(minute)
             for minutes_of in (self._queue, self._contents, self._gathered, self._putting.of or {}):
                 minutes_of.pop(minute, None)
             self._whole.discard(day)
@@ -138,7 +135,7 @@ class MinuteMoving:
         """Make sections of some minutes that are queued, and are not in objects."""
         for minute in list(self._queue)[:MINUTES_PER_STEP]:
             fields = self._queue.pop(minute)
-            key, head = self._store.keys.busy_minutes(*_day_of(minute)), minute_field(minute[1])
+            key, head = self._store.keys.busy_minutes(*day_of_minute(minute)), minute_field(minute[1])
             [values] = self._store.read_fields({key: [*fields]}).values()
             found = {field: value for field, value in zip(fields, values, strict=True) if value is not None}
             if head not in found or unpack_place(found[head]) is not None:
@@ -152,12 +149,11 @@ class MinuteMoving:
 
     def _begin(self) -> None:
         contents = {
-            SectionKey(minute[0], MINUTES_LETTER, _day_of(minute)[1], minute[1] % MINUTES_PER_DAY): section
+            SectionKey(minute[0], MINUTES_LETTER, day_of_minute(minute)[1], minute[1] % MINUTES_PER_DAY): section
             for minute, section in self._contents.items()
         }
-        day = _day_of(next(iter(self._gathered)))[1]
-        name = minutes_object_name(day, self._store.continued_offset, secrets.token_hex(NAME_BYTES))
-        self._putting.begin(name, contents, self._gathered)
+        day = day_of_minute(next(iter(self._gathered)))[1]
+        self._putting.begin(day, MINUTES_LETTER, contents, self._gathered)
         self._contents, self._gathered = {}, {}
 
     def _finish(self, now_us: int, clock_us: int) -> int:
@@ -177,12 +173,12 @@ class MinuteMoving:
         for section in put.sections:
             minute = section.key.project, section.key.block * MINUTES_PER_DAY + section.key.number
             if minute in put.of:
-                key = keys.busy_minutes(*_day_of(minute))
+                key = keys.busy_minutes(*day_of_minute(minute))
                 place = Location(put.name, section.offset, section.length, section.checksum)
                 write.set(key, minute_field(minute[1]), pack_place(place))
                 write.deletions.setdefault(key, []).extend(put.of[minute])
         if put.of:
-            pointing = tuple(sorted(set(map(_day_of, put.of))))
+            pointing = tuple(sorted(set(map(day_of_minute, put.of))))
             write.set(keys.objects, put.name, pack_object(MovedObject(put.size_bytes, pointing)))
         else:
             write.set(keys.retired, put.name, clock_us)
@@ -203,10 +199,6 @@ class MinuteMoving:
                 gone.setdefault(name, []).append(day)
         self._whole.clear()
         no_longer_of(self._store, gone, clock_us, write)
-
-
-def _day_of(minute: ProjectMinute) -> ProjectDay:
-    return minute[0], day_of(minute[1] * MINUTE_US)
 
 
 def _whole_minute(minute: int, found: Mapping[bytes, bytes]) -> MovedMinute:

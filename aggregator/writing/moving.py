@@ -15,7 +15,6 @@ from aggregator.layout.moved import (
     block_field,
     level_day_of,
     named_block,
-    object_name,
     pack_object,
 )
 from aggregator.layout.sealed import (
@@ -35,7 +34,7 @@ from aggregator.time_units import SECOND_US
 from aggregator.writing.due import NEVER_US
 from aggregator.writing.objects_access import ObjectsAccess
 from aggregator.writing.pointers import no_longer
-from aggregator.writing.putting import NAME_BYTES, OBJECT_BYTES_MAX, RETRY_US, Put, Putting
+from aggregator.writing.putting import OBJECT_BYTES_MAX, RETRY_US, Put, Putting
 
 # Small projects share an object; its entry, which names them, is written again when one of them is sealed anew.
 BLOCKS_PER_OBJECT_MAX = 1_000
@@ -153,9 +152,8 @@ class Moving:
             for block in blocks:
                 del self._unmoved[block]
             return
-        offset = self._store.continued_offset
-        name = object_name(level_day_of(blocks[0]), offset, secrets.token_hex(NAME_BYTES))
-        self._putting.begin(name, contents, blocks)
+        of = level_day_of(blocks[0])
+        self._putting.begin(of.day, of.level.letter, contents, blocks)
 
     def _read_frames(self, blocks: Sequence[Block]) -> dict[SectionKey, bytes]:
         """Frames that are in Redis, as many as an object may hold."""

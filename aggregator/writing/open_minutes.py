@@ -19,12 +19,10 @@ from aggregator.layout.open_minutes import (
     OpenSlot,
     bit_of,
     day_and_slot,
-    day_field,
-    named_day,
     pack_open_slots,
     unpack_open_slots,
 )
-from aggregator.layout.slots import Block, ProjectDay, ProjectMinute, TouchedBlock
+from aggregator.layout.slots import Block, ProjectDay, ProjectMinute, TouchedBlock, day_field, named_day
 from aggregator.layout.write import Field, Key, ShardWrite
 from aggregator.rollups.cell import VIEW_MASK, first_place, packed_place
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES, Retention

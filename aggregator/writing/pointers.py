@@ -5,24 +5,22 @@ from typing import NamedTuple
 
 from aggregator.layout.first_calls import minute_field
 from aggregator.layout.moved import (
+    CALLS_LETTER,
+    MINUTES_LETTER,
+    POSTINGS_LETTER,
     MovedObject,
     drop_pointers,
-    is_of_calls,
-    is_of_minutes,
-    is_of_postings,
-    named_level_day,
+    letter_of,
+    level_of,
     unpack_objects,
 )
 from aggregator.layout.moved_minutes import unpack_place
 from aggregator.layout.moved_postings import MOVED_FIELD, unpack_moved
 from aggregator.layout.sealed import DIRECTORY_FIELD, Location, unpack_directory
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, unpack_pointer
-from aggregator.layout.slots import Block, ProjectDay
+from aggregator.layout.slots import MINUTES_PER_DAY, Block, ProjectDay
 from aggregator.layout.write import Field, ShardWrite
 from aggregator.store.shard_store import ShardStore
-from aggregator.time_units import DAY_S, MINUTE_S
-
-MINUTES_PER_DAY = DAY_S // MINUTE_S
 
 
 class Pointers(NamedTuple):
@@ -57,13 +55,11 @@ def no_longer_of(
 
 def read_pointers(store: ShardStore, name: str, entry: MovedObject) -> dict[tuple[int, int], Pointers]:
     """The pointers into an object of each block that its entry names, by project and number."""
-    if is_of_calls(name):
-        return _of_chunks(store, name, entry)
-    if is_of_postings(name):
-        return _of_days(store, name, entry)
-    if is_of_minutes(name):
-        return _of_minutes(store, name, entry)
-    level = named_level_day(name).level
+    return _OF_LETTERS.get(letter_of(name), _of_blocks)(store, name, entry)
+
+
+def _of_blocks(store: ShardStore, name: str, entry: MovedObject) -> dict[tuple[int, int], Pointers]:
+    level = level_of(name)
     keys = {store.keys.rollups(*Block(project, level, number)): (project, number) for project, number in entry.blocks}
     found = {}
     for key, [stored] in store.read_fields({key: [DIRECTORY_FIELD] for key in keys}).items():
@@ -109,3 +105,6 @@ def _of_minutes(store: ShardStore, name: str, entry: MovedObject) -> dict[tuple[
         places = {at: place for at, place in places_of_minutes(store, day).items() if place.name == name}
         found[day] = Pointers(bool(places), places)
     return found
+
+
+_OF_LETTERS = {CALLS_LETTER: _of_chunks, POSTINGS_LETTER: _of_days, MINUTES_LETTER: _of_minutes}

@@ -15,15 +15,13 @@ from aggregator.layout.moved_postings import MOVED_FIELD, unpack_moved
 from aggregator.layout.posting_pages import (
     Entry,
     block_index,
-    day_field,
     entries_of,
     hash_of,
-    named_day,
     pages_to_rewrite,
     rewrite,
 )
 from aggregator.layout.postings import block_field, latest_of_blocks, unpack_block, unpack_latest
-from aggregator.layout.slots import ProjectDay
+from aggregator.layout.slots import ProjectDay, day_field, named_day
 from aggregator.layout.write import Field, ShardWrite
 from aggregator.rollups.levels import Retention
 from aggregator.store.shard_store import ShardStore

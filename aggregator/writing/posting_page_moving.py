@@ -6,15 +6,13 @@ projects are put as one object, those of a large one as several, one after the o
 place of the pages in one fenced step. Whatever ends this before leaves an object that nothing points into.
 """
 
-import secrets
 from collections.abc import Callable
 from typing import NamedTuple
 
 from aggregator.layout.hash_pages import TABLE_FIELD, PageTable, unpack_table
-from aggregator.layout.moved import POSTINGS_LETTER, MovedObject, pack_object, postings_object_name
+from aggregator.layout.moved import POSTINGS_LETTER, MovedObject, pack_object
 from aggregator.layout.moved_postings import MOVED_FIELD, MovedPages, pack_moved, sections_of, unpack_moved
-from aggregator.layout.posting_pages import day_field, named_day
-from aggregator.layout.slots import ProjectDay
+from aggregator.layout.slots import ProjectDay, day_field, named_day
 from aggregator.layout.write import ShardWrite
 from aggregator.rollups.levels import Retention
 from aggregator.segments.segment import SectionKey
@@ -23,7 +21,7 @@ from aggregator.time_units import DAY_US, SECOND_US
 from aggregator.writing.changes import day_expiry
 from aggregator.writing.due import NEVER_US
 from aggregator.writing.objects_access import ObjectsAccess
-from aggregator.writing.putting import NAME_BYTES, OBJECT_BYTES_MAX, RETRY_US, Put, Putting
+from aggregator.writing.putting import OBJECT_BYTES_MAX, RETRY_US, Put, Putting
 
 # A look-up reads a section, of some 600 bytes a page; the pointer to each takes ten bytes of Redis.
 PAGES_PER_SECTION = 16
@@ -155,8 +153,7 @@ class PostingPageMoving:
             for day in nothing:
                 self._forget(day)
         if parts:
-            name = postings_object_name(days[0][1], self._store.continued_offset, secrets.token_hex(NAME_BYTES))
-            self._putting.begin(name, contents, parts)
+            self._putting.begin(days[0][1], POSTINGS_LETTER, contents, parts)
 
     def _part(self, day: ProjectDay) -> _Part | None:
         """Return what of a day is next to be moved; None where there is nothing, or too little."""

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
-from aggregator.layout.moved import OWNER
+from aggregator.layout.moved import OWNER, object_name
 from aggregator.layout.sealed import object_prefix
 from aggregator.layout.write import ShardWrite
 from aggregator.objects.object_store import AlreadyThere, ObjectMissing, ObjectStore, ObjectStoreAway
@@ -19,7 +19,7 @@ from aggregator.writing.objects_access import ObjectsAccess
 log = logging.getLogger(__name__)
 
 # Random digits of a name: two never draw the same.
-NAME_BYTES = 8
+_NAME_BYTES = 8
 
 
 # Read between two batches, in some 10 ms, and held in memory until it is put. A day of 864,000 calls has 32 MiB.
@@ -75,14 +75,18 @@ class Putting(Generic[Of]):
         """Whether one is under way that is not there yet."""
         return self._under is not None and not self._under.put.done()
 
-    def begin(self, name: str, contents: Mapping[SectionKey, bytes], of: Of) -> None:
-        """Let an object be put, after the one that says whose all are. Raises what the shard's store raises."""
+    def begin(self, day: int, letter: str, contents: Mapping[SectionKey, bytes], of: Of) -> None:
+        """Let an object be put, after the one that says whose all are; `letter`: that of its level, or other kind.
+
+        Raises what the shard's store raises.
+        """
         assert self._objects is not None
         assert self._aside is not None
+        name = object_name(day, letter, self._store.continued_offset, secrets.token_hex(_NAME_BYTES))
         objects_key = self._store.keys.objects
         names = self._store.field_names(objects_key)
         if OWNER.encode() not in names:
-            self._store.replace(ShardWrite(fields={objects_key: {OWNER: secrets.token_hex(NAME_BYTES)}}))
+            self._store.replace(ShardWrite(fields={objects_key: {OWNER: secrets.token_hex(_NAME_BYTES)}}))
         [[owner]] = self._store.read_fields({objects_key: [OWNER]}).values()
         assert owner is not None
         put = partial(_put, self._objects, object_prefix(objects_key), name, contents, owner, len(names) > 1)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import redis
 
 from aggregator.layout.keys import ShardName
-from aggregator.layout.moved import is_of_calls
+from aggregator.layout.moved import CALLS_LETTER, letter_of
 from aggregator.layout.sealed import object_prefix
 from aggregator.objects.object_store import ObjectStore
 from aggregator.objects.opening import open_store
@@ -36,7 +36,7 @@ def wait_until_moved(trial: Trial, redis_url: str) -> None:
     shards = [ShardStore(client, ShardName(trial.namespace(), trial.topic, one)) for one in range(PARTITIONS)]
 
     def has_moved() -> bool:
-        return any(not is_of_calls(name) for store in shards for name in shard_objects(store)[0])
+        return any(letter_of(name) != CALLS_LETTER for store in shards for name in shard_objects(store)[0])
 
     trial.wait(has_moved, "something has moved into objects")
 
@@ -58,7 +58,7 @@ def moved(trial: Trial, workers: Sequence[Program], redis_url: str, objects: Obj
         for state in verify_objects(store, objects, entries):
             if state.wrong:
                 raise ChaosFailed(f"{state.name}: {state.wrong}")
-            found[CALLS if is_of_calls(state.name.removeprefix(prefix)) else ROLLUPS] += 1
+            found[CALLS if letter_of(state.name.removeprefix(prefix)) == CALLS_LETTER else ROLLUPS] += 1
     return found
 
 

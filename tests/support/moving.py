@@ -15,9 +15,9 @@ from aggregator.layout.minute_calls import in_order, unpack_minute_calls
 from aggregator.layout.moved import CALLS_LETTER, MINUTES_LETTER, NO_PROJECT, POSTINGS_LETTER, unpack_objects
 from aggregator.layout.moved_minutes import MINUTE_BYTES, unpack_minute, unpack_place
 from aggregator.layout.moved_postings import MOVED_FIELD, unpack_moved
-from aggregator.layout.posting_pages import named_day
 from aggregator.layout.sealed import DIRECTORY_FIELD, unpack_directory
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, MovedCalls, unpack_pointer
+from aggregator.layout.slots import MINUTES_PER_DAY, named_day
 from aggregator.objects.directory_store import DirectoryStore
 from aggregator.objects.frame_cache import FrameCache
 from aggregator.objects.object_store import ObjectStoreAway, Span
@@ -27,7 +27,6 @@ from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_S
 from aggregator.writing.limits import ShardLimits
 from aggregator.writing.objects_access import AtOnce, objects_access
-from aggregator.writing.pointers import MINUTES_PER_DAY
 from aggregator.writing.shard import Shard
 from tests.support.folding import KEEP_ALL, SHARD, apply, fold_all, prices, read_state
 from tests.support.sealing import agents_batches, blocks, seal_all

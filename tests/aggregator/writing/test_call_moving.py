@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from aggregator.layout.moved import is_of_calls, unpack_objects
+from aggregator.layout.moved import CALLS_LETTER, letter_of, unpack_objects
 from aggregator.layout.sealed_calls import CALL_FRAME_FIELD, unpack_pointer
 from aggregator.objects.frame_cache import FrameCache
 from aggregator.rollups.levels import Retention
@@ -80,7 +80,7 @@ def nine_calls(client: Any, objects: FailingStore) -> Shard:
 
 def objects_of_calls(client: Any) -> set[str]:
     """The objects of calls that something points into."""
-    return {name for name in unpack_objects(client.hgetall(KEYS.objects)) if is_of_calls(name)}
+    return {name for name in unpack_objects(client.hgetall(KEYS.objects)) if letter_of(name) == CALLS_LETTER}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -254,7 +254,9 @@ def test_others_read_them(client: Any, objects: FailingStore) -> None:
     assert other.started(PROJECT, [b"\0call-1", b"\0call-8", b"\0unknown"]) == {b"\0call-1": 0, b"\0call-8": 0}
     store = ShardStore(client, SHARD)
     states = list(verify_objects(store, objects, shard_objects(store)[0]))
-    assert [(one.pointers, one.wrong) for one in states if is_of_calls(one.name.removeprefix(PREFIX))] == [(2, [])]
+    assert [
+        (one.pointers, one.wrong) for one in states if letter_of(one.name.removeprefix(PREFIX)) == CALLS_LETTER
+    ] == [(2, [])]
     frame = client.hget(KEYS.calls(0), CALL_FRAME_FIELD)
     client.hset(KEYS.calls(1), CALL_FRAME_FIELD, frame)
     assert [one.wrong for one in verify_objects(store, objects, shard_objects(store)[0]) if one.wrong]

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import redis
 
-from aggregator.layout.moved import OWNER, is_of_postings, unpack_objects
+from aggregator.layout.moved import OWNER, POSTINGS_LETTER, letter_of, unpack_objects
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_S, SECOND_US
 from aggregator.writing.collecting import Collecting, list_objects
@@ -45,7 +45,7 @@ def with_retired(client: Any, objects: FailingStore) -> set[str]:
     shard = open_moving(client, objects)
     apply(shard, some_calls(60))
     seal_all(shard)
-    before = {name for name in names(objects) if not is_of_postings(name)}
+    before = {name for name in names(objects) if letter_of(name) != POSTINGS_LETTER}
     apply(shard, some_calls(60, 60))
     seal_all(shard)
     assert set(retired(client)) == before
@@ -87,7 +87,7 @@ def test_retired_when_its_blocks_expire(client: Any, objects: FailingStore) -> N
     apply(shard, some_calls(60))
     seal_all(shard)
     everything = names(objects)
-    hours = {name for name in everything if "-h-" in name or is_of_postings(name)}
+    hours = {name for name in everything if "-h-" in name or letter_of(name) == POSTINGS_LETTER}
     client.delete(*(key for key in blocks(client) if b":r:m:" in key or b":r:f:" in key))
     expired_us = NOW_US + 3_700 * DAY_S * SECOND_US
     keep_up(client, objects, expired_us)

@@ -8,7 +8,7 @@ import pytest
 
 from aggregator.calls.event import Event
 from aggregator.layout.keys import day_of
-from aggregator.layout.moved import MovedObject, is_of_minutes, unpack_objects
+from aggregator.layout.moved import MINUTES_LETTER, MovedObject, letter_of, unpack_objects
 from aggregator.layout.moved_minutes import MINUTE_BYTES
 from aggregator.objects.object_store import ObjectStoreAway
 from aggregator.reading.cells import DamagedCells
@@ -76,7 +76,7 @@ def unmoved(client: Any, objects: FailingStore, *batches: list[Event]) -> Any:
 
 def names_of_minutes(client: Any) -> set[str]:
     """Returns the objects that busy minutes are in, as Redis says."""
-    return {name for name in entries(client) if is_of_minutes(name)}
+    return {name for name in entries(client) if letter_of(name) == MINUTES_LETTER}
 
 
 def entries(client: Any) -> dict[str, MovedObject]:
@@ -117,7 +117,7 @@ def test_all_of_a_day(client: Any, objects: FailingStore, redis_url: str) -> Non
     store = ShardStore(client, SHARD)
     states = list(verify_objects(store, objects, shard_objects(store)[0]))
     assert not [one.wrong for one in states if one.wrong]
-    assert sum(one.pointers for one in states if is_of_minutes(one.name.removeprefix(PREFIX))) == MINUTES
+    assert sum(one.pointers for one in states if letter_of(one.name.removeprefix(PREFIX)) == MINUTES_LETTER) == MINUTES
 
 
 def test_what_changes_comes_back(client: Any, objects: FailingStore) -> None:

@@ -9,7 +9,7 @@ import pytest
 from aggregator.layout import postings
 from aggregator.layout.hash_pages import TABLE_FIELD
 from aggregator.layout.keys import THREAD, day_of
-from aggregator.layout.moved import is_of_postings, unpack_objects
+from aggregator.layout.moved import POSTINGS_LETTER, letter_of, unpack_objects
 from aggregator.layout.moved_postings import MOVED_FIELD, MovedPages, unpack_moved
 from aggregator.reading.calls import IndexValues, select_by_index
 from aggregator.reading.records import DamagedCalls
@@ -221,7 +221,7 @@ def test_moved_pages_expire(client: Any, objects: FailingStore) -> None:
     seal_all(shard, soon_us)
     key = KEYS.posting_pages(1, soon)
     assert client.expiretime(key) == expires_at == (soon + 2) * DAY_S
-    names = {name for name in unpack_objects(client.hgetall(KEYS.objects)) if is_of_postings(name)}
+    names = {name for name in unpack_objects(client.hgetall(KEYS.objects)) if letter_of(name) == POSTINGS_LETTER}
     assert names
     client.delete(key)
     limits = msgspec.structs.replace(AT_ONCE, collect_every_s=0)
@@ -240,7 +240,7 @@ def test_damage_is_told(client: Any, objects: FailingStore, redis_url: str, tmp_
     seal_all(shard)
     store = ShardStore(client, SHARD)
     states = list(verify_objects(store, objects, shard_objects(store)[0]))
-    of_postings = [one for one in states if is_of_postings(one.name.removeprefix(PREFIX))]
+    of_postings = [one for one in states if letter_of(one.name.removeprefix(PREFIX)) == POSTINGS_LETTER]
     assert sum(one.pointers for one in of_postings) == sum(len(one.lengths) for one in moved(client))
     assert not [one.wrong for one in states if one.wrong]
     names = [f"thread-{at}" for at in range(10)]
