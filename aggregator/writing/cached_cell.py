@@ -1,6 +1,6 @@
 """A cell that a writer has at hand: what it gains and loses, in itself and beside it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from aggregator.rollups.cell import (
 )
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
 from aggregator.rollups.tally import PackedTally
+from aggregator.rollups.totals import Integers
 from aggregator.segments.frame import PackedOverflow
 from aggregator.writing.overflow import Overflow, take_rows_beside, without_rows
 
@@ -46,6 +47,9 @@ class CachedCell:
             if sketches:
                 write.set(self.key, sketches_field(self.place, name), SKETCHES_CODEC.pack(sketches))
 
+
+CachedSeries = tuple[CachedCell, bytes]
+"""A cell, and the name of a series of it."""
 
 Gain = tuple[CachedCell, PackedTally]
 """A cell, and what it gains in the batch at hand."""
@@ -125,23 +129,36 @@ def grow(growths: list[Growth], series: Series, write: ShardWrite) -> None:
     """Add rows to the totals of their cells, all at once, and to what is beside these."""
     if not growths:
         return
-    layout = series.layout
+    grown = [(growth.cached, growth.name) for growth in growths]
     sizes = np.array([len(growth.rows) // series.row_bytes for growth in growths])
-    gained = layout.of_segments(series.values(b"".join(growth.rows for growth in growths)), np.cumsum(sizes) - sizes)
-    before = b"".join(growth.cached.cell.totals.get(growth.name, layout.packed_none) for growth in growths)
-    after = layout.merged(layout.unpack(before), gained).astype("<i8").tobytes()
+    gained = series.layout.of_segments(
+        series.values(b"".join(growth.rows for growth in growths)), np.cumsum(sizes) - sizes
+    )
+    add_totals(series, grown, gained)
+    for cached, name, rows in growths:
+        cached.overflow.setdefault(name, Overflow()).rows += rows
+    write_beside(series, grown, (), write)
+
+
+def add_totals(series: Series, of: Sequence[CachedSeries], gained: Integers) -> None:
+    """Add totals, a row for each, to those of these series of cells."""
+    layout = series.layout
+    before = b"".join(cached.cell.totals.get(name, layout.packed_none) for cached, name in of)
+    after = layout.packed(layout.merged(layout.unpack(before), gained))
     width = len(layout.packed_none)
-    full = []
-    for at, (cached, name, rows) in enumerate(growths):
+    for at, (cached, name) in enumerate(of):
         cached.cell.totals[name] = after[at * width : (at + 1) * width]
-        overflow = cached.overflow.setdefault(name, Overflow())
-        overflow.rows += rows
-        if len(overflow.rows) > ROWS_BESIDE_MAX * series.row_bytes:
-            full.append((cached, name, overflow))
-    Overflow.compress_all([overflow for _, _, overflow in full], series)
-    for cached, name, overflow in full:
-        write.set(cached.key, sketches_field(cached.place, name), SKETCHES_CODEC.pack(overflow.sketches))
-    for cached, name, _ in growths:
+
+
+def write_beside(series: Series, of: Sequence[CachedSeries], merged: Iterable[CachedSeries], write: ShardWrite) -> None:
+    """Compress rows beside cells that have become too many, and note what is beside these cells; `merged`: of which the
+    sketches have changed already.
+    """
+    full = [one for one in of if len(one[0].overflow[one[1]].rows) > ROWS_BESIDE_MAX * series.row_bytes]
+    Overflow.compress_all([cached.overflow[name] for cached, name in full], series)
+    for cached, name in (*full, *merged):
+        write.set(cached.key, sketches_field(cached.place, name), SKETCHES_CODEC.pack(cached.overflow[name].sketches))
+    for cached, name in of:
         write.set(cached.key, rows_field(cached.place, name), cached.overflow[name].rows)
 
 

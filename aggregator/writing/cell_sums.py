@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from aggregator.layout.write import ShardWrite
-from aggregator.rollups.cell import ROWS_BESIDE_MAX, SKETCHES_CODEC, Cell, rows_field, sketches_field
+from aggregator.rollups.cell import Cell
 from aggregator.rollups.series import OF_LATENCY, OF_USAGE, Series, series_of
 from aggregator.rollups.sketch import merge_each
-from aggregator.writing.cached_cell import CachedCell
+from aggregator.writing.cached_cell import CachedCell, CachedSeries, add_totals, write_beside
 from aggregator.writing.overflow import Overflow
 
 
@@ -84,27 +84,18 @@ def add_beside(series: Series, added: Sequence[tuple[CachedCell, CellSum, bytes]
     layout = series.layout
     both = [(cached, total, name) for cached, total, name in added if name in total.cell.totals]
     if both:
-        before = b"".join([cached.cell.totals.get(name, layout.packed_none) for cached, _, name in both])
-        more = b"".join([total.cell.totals[name] for _, total, name in both])
-        after = layout.packed(layout.merged(layout.unpack(before), layout.unpack(more)))
-        for (cached, _, name), one in zip(both, _packed_rows(after, len(both)), strict=True):
-            cached.cell.totals[name] = one
-    pairs: list[tuple[Overflow, list[Overflow]]] = []
+        gained = layout.unpack(b"".join([total.cell.totals[name] for _, total, name in both]))
+        add_totals(series, [(cached, name) for cached, _, name in both], gained)
+    merged: dict[CachedSeries, list[Overflow]] = {}
     for cached, total, name in added:
         if name in total.cell.large:
             layout.merge(cached.cell.large.setdefault(name, layout.none()), total.cell.large[name])
         overflow, more_beside = cached.overflow.setdefault(name, Overflow()), total.overflow[name]
         overflow.rows += more_beside.rows
         if more_beside.sketches:
-            pairs.append((overflow, [Overflow(b"", overflow.sketches), more_beside]))
-    _merge_sketches(series, pairs)
-    full = [cached.overflow[name] for cached, _, name in added]
-    Overflow.compress_all([one for one in full if len(one.rows) > ROWS_BESIDE_MAX * series.row_bytes], series)
-    for cached, _, name in added:
-        overflow = cached.overflow[name]
-        write.set(cached.key, rows_field(cached.place, name), overflow.rows)
-        if overflow.sketches:
-            write.set(cached.key, sketches_field(cached.place, name), SKETCHES_CODEC.pack(overflow.sketches))
+            merged[cached, name] = [Overflow(b"", overflow.sketches), more_beside]
+    _merge_sketches(series, [(cached.overflow[name], both_of) for (cached, name), both_of in merged.items()])
+    write_beside(series, [(cached, name) for cached, _, name in added], merged, write)
 
 
 def _merge_sketches(series: Series, pairs: Sequence[tuple[Overflow, list[Overflow]]]) -> None:
