@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -38,6 +39,29 @@ def counted(redis_url: str, key: str, places: list[bytes], before: Callable[[], 
     return asyncio.run(read())
 
 
+def still_counted(
+    redis_url: str,
+    key: str,
+    places: list[bytes],
+    expected: tuple[list[int], int],
+    at: int,
+    happens: Callable[[], object],
+) -> int:
+    """Checks that cells count what they did, or do not hold still, if something happens before a piece of the commands;
+    returns how many pieces there were."""
+    pieces = 0
+
+    def before() -> None:
+        nonlocal pieces
+        pieces += 1
+        if pieces == at:
+            happens()
+
+    with suppress(StateLost):
+        assert counted(redis_url, key, places, before) == expected
+    return pieces
+
+
 @pytest.mark.parametrize("seal_at", range(1, 6))
 def test_sealed_in_between(seal_at: int, redis_url: str) -> None:
     """All cells count once, with all that is beside them, or it is told that they did not hold still."""
@@ -50,17 +74,7 @@ def test_sealed_in_between(seal_at: int, redis_url: str) -> None:
     places = [*(place_of(0, 50_000 + at) for at in range(3 * PIECE_PARTS_MAX)), *there]
     expected = counted(redis_url, key, places, lambda: None)
     assert expected[0] == [CALLS * len(there)]
-    rounds = 0
-
-    def before() -> None:
-        nonlocal rounds
-        rounds += 1
-        if rounds == seal_at:
-            seal_all(shard)
-
-    with suppress(StateLost):
-        assert counted(redis_url, key, places, before) == expected
-    assert rounds >= seal_at
+    assert still_counted(redis_url, key, places, expected, seal_at, partial(seal_all, shard)) >= seal_at
     client.close()
 
 
@@ -79,16 +93,7 @@ def test_closed_in_between(close_at: int, redis_url: str) -> None:
     places = [*(place_of(10, 50_000 + at) for at in range(3 * PIECE_PARTS_MAX)), *(place_of(10, one) for one in views)]
     expected = counted(redis_url, key, places, lambda: None)
     assert expected[0] == [2 * CALLS * len(views)]
-    rounds = 0
-
-    def before() -> None:
-        nonlocal rounds
-        rounds += 1
-        if rounds == close_at:
-            close_all(shard)
-
-    with suppress(StateLost):
-        assert counted(redis_url, key, places, before) == expected
+    still_counted(redis_url, key, places, expected, close_at, partial(close_all, shard))
     close_all(shard)
     assert counted(redis_url, key, places, lambda: None) == expected
     client.close()

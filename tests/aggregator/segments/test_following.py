@@ -17,6 +17,7 @@ from aggregator.segments import following
 from aggregator.segments.frame import FullCell, PackedOverflow, pack_frame
 from aggregator.segments.unpacked_frame import Frames, unpack_frame
 from tests.support.cell_state import totals_of
+from tests.support.merged_frames import check_merged
 
 MODELS = (b":gpt-4o", b":o3", b"^o3")
 USERS = (USERS_FROM, USERS_FROM + 2_048)
@@ -135,34 +136,7 @@ def test_many_at_once_count_as_each_does(
     packed = [pack_frame(one) for one in many]
     each = [full for one in packed for _, full in sorted(unpack_frame(one).items())]
     buckets = {at: data.draw(st.integers(0, 1)) for at in range(len(each)) if data.draw(st.booleans())}
-    together, one_by_one = Merged(2, trees), Merged(2, trees)
-    positions, in_buckets = (np.array([*some], dtype=np.int64) for some in (buckets, buckets.values()))
-    Frames(packed).add_to(together, positions, in_buckets, latency_values, usage_values)
-    for at, bucket in buckets.items():
-        cell, beside = each[at]
-        one_by_one.add_cell(bucket, cell)
-        for name in {*cell.rows, *beside}:
-            if one_by_one.wants(name) and (latency_values if name == LATENCY else usage_values):
-                one_by_one.values_of(bucket, name).rows.append(cell.rows.get(name, b""))
-                if name in beside:
-                    one_by_one.add_beside(bucket, name, *beside[name])
-    assert told(together) == told(one_by_one)
-
-
-def told(merged: Merged) -> object:
-    """All that was counted, rows in an order of their own."""
-    totals = {
-        key: found.large.get(key, row)
-        for kind in (OF_LATENCY, OF_USAGE)
-        for found in [merged.totals(kind)]
-        for key, row in zip(found.keys, found.rows.tolist(), strict=True)
-    }
-    values = {
-        key: (sorted(series_of(key[1]).unpack(b"".join(of.rows))), sorted(of.sketches))
-        for key, of in merged.values.items()
-        if any(of.rows) or of.sketches
-    }
-    return merged.calls, merged.errors, totals, values
+    check_merged(packed, each, buckets, trees, latency_values, usage_values)
 
 
 def usage(rng: np.random.Generator, count: int) -> bytes:

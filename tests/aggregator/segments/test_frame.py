@@ -5,13 +5,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import Cell
-from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, series_of
+from aggregator.rollups.series import LATENCY, OF_USAGE, series_of
 from aggregator.rollups.totals import ABSENT, Totals
 from aggregator.segments.compression import CorruptFrame
 from aggregator.segments.frame import FullCell, PackedOverflow, pack_frame
 from aggregator.segments.unpacked_frame import Frames, unpack_frame
+from tests.support.merged_frames import check_merged
 
 NAMES = (LATENCY, b":gpt-4o", b":", b"^gpt-4o")
 PRICES = (2_500_000, -1_250_000, 600_000)
@@ -128,22 +128,6 @@ def test_damage_is_found() -> None:
             unpack_frame(packed[:at])
 
 
-def said(merged: Merged) -> object:
-    """Returns all that was counted, in an order of its own."""
-    totals = {
-        key: found.large.get(key, row)
-        for kind in (OF_LATENCY, OF_USAGE)
-        for found in [merged.totals(kind)]
-        for key, row in zip(found.keys, found.rows.tolist(), strict=True)
-    }
-    values = {
-        key: (sorted(series_of(key[1]).unpack(b"".join(of.rows))), sorted(of.sketches))
-        for key, of in merged.values.items()
-        if any(of.rows) or of.sketches
-    }
-    return merged.calls, merged.errors, totals, values
-
-
 @given(st.lists(frames, min_size=1, max_size=3), st.data(), st.booleans(), st.booleans(), st.booleans())
 @settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=60)
 def test_many_at_once_count_as_each_does(
@@ -152,18 +136,7 @@ def test_many_at_once_count_as_each_does(
     """Cells that are added to buckets from their frames come to what they come to one by one; so do their values."""
     cells = [of_one[place] for of_one in many for place in sorted(of_one)]
     buckets = {at: data.draw(st.integers(0, 1)) for at in range(len(cells)) if data.draw(st.booleans())}
-    together, one_by_one = Merged(2, trees), Merged(2, trees)
-    positions, in_buckets = (np.array([*some], dtype=np.int64) for some in (buckets, buckets.values()))
-    Frames([pack_frame(one) for one in many]).add_to(together, positions, in_buckets, latency_values, usage_values)
-    for at, bucket in buckets.items():
-        cell, beside = cells[at]
-        one_by_one.add_cell(bucket, cell)
-        for name in {*cell.rows, *beside}:
-            if one_by_one.wants(name) and (latency_values if name == LATENCY else usage_values):
-                one_by_one.values_of(bucket, name).rows.append(cell.rows.get(name, b""))
-                if name in beside:
-                    one_by_one.add_beside(bucket, name, *beside[name])
-    assert said(together) == said(one_by_one)
+    check_merged([pack_frame(one) for one in many], cells, buckets, trees, latency_values, usage_values)
 
 
 @given(st.lists(frames, min_size=1, max_size=4))
