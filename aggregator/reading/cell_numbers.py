@@ -7,7 +7,7 @@ from aggregator.rollups.series import LATENCY, USAGE_METRICS, is_of_trees, model
 from aggregator.rollups.sketch import centroids
 from aggregator.rollups.tally import PackedTally
 from aggregator.rollups.totals import PRICED, ROWS, Totals
-from aggregator.segments.frame import PackedOverflow
+from aggregator.segments.gathering import PackedOverflow
 
 
 def values_in_overflow(name: bytes, overflow: PackedOverflow) -> list[int]:

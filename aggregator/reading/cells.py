@@ -18,7 +18,7 @@ from aggregator.reading.frame_search import DamagedCells as DamagedCells
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import CELL_CODEC, SKETCHES_CODEC, Cell, packed_place, rows_field, sketches_field
 from aggregator.rollups.series import LATENCY
-from aggregator.segments.frame import PackedOverflow
+from aggregator.segments.gathering import PackedOverflow
 from aggregator.store.pieces import PIECE_PARTS_MAX
 from aggregator.store.reader import StateLost, StoreReader
 

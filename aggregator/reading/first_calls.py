@@ -25,8 +25,8 @@ from aggregator.reading.cells import DamagedCells
 from aggregator.reading.rollups import read_directories
 from aggregator.reading.value_rollups import DayViews
 from aggregator.rollups.orders import ORDERS, Order
-from aggregator.rollups.view import OP, ROOT, RUN, USER
-from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory, ViewFilter, may_be_selected
+from aggregator.rollups.view import OP, ROOT, RUN, USER, View
+from aggregator.rollups.views import ALL_CALLS, ViewDirectory, ViewFilter, may_be_selected
 from aggregator.segments.compression import CorruptFrame
 from aggregator.store.reader import ProjectShard, StoreReader
 from aggregator.time_units import MINUTE_US

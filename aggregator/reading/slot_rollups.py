@@ -10,8 +10,8 @@ from aggregator.rollups.cell import place_of
 from aggregator.rollups.levels import Level
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Series, model_of
 from aggregator.rollups.totals import Totals
-from aggregator.rollups.view import ERROR, MODEL, OP, ROOT, RUN, USER
-from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory
+from aggregator.rollups.view import ERROR, MODEL, OP, ROOT, RUN, USER, View
+from aggregator.rollups.views import ALL_CALLS, ViewDirectory
 from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 
 # Cells of one round trip and one piece: some 10 MB while they are merged.

@@ -26,7 +26,8 @@ from aggregator.rollups.levels import HOURS, LEVELS, Level, Retention
 from aggregator.rollups.series import LATENCY, USAGE_METRICS, series_of, tree_series
 from aggregator.rollups.tally import CallTally, PackedTally, merge_tallies
 from aggregator.rollups.totals import PRICED, ROWS
-from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory, facet_views_of, views_of
+from aggregator.rollups.view import View
+from aggregator.rollups.views import ALL_CALLS, ViewDirectory, facet_views_of, views_of
 from aggregator.store.reader import Command, OpenedProject, ProjectShard, StateLost, StoreReader
 from aggregator.time_units import MINUTE_US, SECOND_US
 from aggregator.timestamps import format_utc

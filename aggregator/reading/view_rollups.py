@@ -7,8 +7,8 @@ from aggregator.reading.cells import CellsOfBuckets, add_cells
 from aggregator.reading.rollups import TooMuchToRead, Wanted, read_directories
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import place_of
-from aggregator.rollups.view import MODEL, OP, RUN, USER
-from aggregator.rollups.views import ALL_CALLS, FACETS, NotKept, View, ViewDirectory, covers
+from aggregator.rollups.view import MODEL, OP, RUN, USER, View
+from aggregator.rollups.views import ALL_CALLS, FACETS, NotKept, ViewDirectory, covers
 from aggregator.store.reader import OpenedProject, ProjectShard, StoreReader
 
 # Series of one answer, before labels are added up: some KB each for every hundred steps.

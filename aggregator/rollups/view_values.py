@@ -1,16 +1,7 @@
 """Which views tell the values of one dimension apart, for the calls that a filter lets through."""
 
-from aggregator.rollups.view import ERROR, MODEL, MORE_MODELS, OP, ROOT, RUN, USER
-from aggregator.rollups.views import (
-    MORE_MODELS_FACET,
-    NotKept,
-    View,
-    ViewDirectory,
-    ViewFilter,
-    covers,
-    facet_dimension,
-    facet_value,
-)
+from aggregator.rollups.view import ERROR, MODEL, MORE_MODELS, OP, ROOT, RUN, USER, View, facet_dimension
+from aggregator.rollups.views import MORE_MODELS_FACET, NotKept, ViewDirectory, ViewFilter, covers, facet_value
 
 DimensionValue = str | bool | None
 """A value of a dimension: an op name, user or run; True for trace roots and False for others; None: no value."""

@@ -31,9 +31,8 @@ from aggregator.rollups.view import (
     ROOT,
     RUN,
     USER,
+    View,
 )
-from aggregator.rollups.view import View as View
-from aggregator.rollups.view import facet_dimension as facet_dimension
 from aggregator.rollups.view_numbers import ViewNumbers
 
 ALL_CALLS = 0  # the number of the view of all calls, in every directory

@@ -26,12 +26,11 @@ from aggregator.segments.following import Entries, Flags, are_totals_of, picked_
 from aggregator.segments.gathering import (
     FOLLOWS,
     HAS_TOTALS,
+    FullCell,
     More,
     OfSeries,
     gather,
 )
-from aggregator.segments.gathering import FullCell as FullCell
-from aggregator.segments.gathering import PackedOverflow as PackedOverflow
 from aggregator.segments.rows import PackedRows, pack_rows
 
 HEADER = Struct("<cII")

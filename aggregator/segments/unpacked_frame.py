@@ -10,8 +10,8 @@ import numpy as np
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import Cell
 from aggregator.segments.columns import Integers
-from aggregator.segments.frame import KINDS, FullCell, PackedOverflow
-from aggregator.segments.gathering import HAS_LARGE, HAS_MORE, HAS_TOTALS
+from aggregator.segments.frame import KINDS
+from aggregator.segments.gathering import HAS_LARGE, HAS_MORE, HAS_TOTALS, FullCell, PackedOverflow
 from aggregator.segments.unpacked_columns import PLACE_BITS, UnpackedColumns
 
 

@@ -18,7 +18,7 @@ from aggregator.rollups.cell import (
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, series_of
 from aggregator.rollups.tally import PackedTally
 from aggregator.rollups.totals import Integers
-from aggregator.segments.frame import PackedOverflow
+from aggregator.segments.gathering import PackedOverflow
 from aggregator.writing.overflow import Overflow, take_rows_beside, without_rows
 
 LATENCIES_BYTES_MAX = ROWS_IN_CELL_MAX * OF_LATENCY.row_bytes

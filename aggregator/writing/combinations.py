@@ -6,7 +6,8 @@ from typing import NamedTuple
 from aggregator.calls.call import Call
 from aggregator.layout.minute_calls import OP_ALONE, UNKNOWN
 from aggregator.layout.slots import ProjectDay
-from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory, views_of
+from aggregator.rollups.view import View
+from aggregator.rollups.views import ALL_CALLS, ViewDirectory, views_of
 
 # Combinations of values whose views are at hand, some 500 bytes each; forgotten all at once.
 COMBINATIONS_MAX = 10_000

@@ -25,7 +25,8 @@ from aggregator.rollups.cell import VIEW_MASK
 from aggregator.rollups.view_numbers import last_of_group
 from aggregator.rollups.views import ALL_CALLS
 from aggregator.segments.compression import CorruptFrame
-from aggregator.segments.frame import FullCell, pack_frame
+from aggregator.segments.frame import pack_frame
+from aggregator.segments.gathering import FullCell
 from aggregator.segments.unpacked_frame import Frames
 from aggregator.store.shard_store import ShardStore
 

@@ -46,7 +46,8 @@ from aggregator.rollups.view_numbers import are_of_users, groups_of
 from aggregator.rollups.views import ALL_CALLS
 from aggregator.segments.columns import Integers
 from aggregator.segments.compression import CorruptFrame
-from aggregator.segments.frame import FullCell, PackedOverflow, pack_frame
+from aggregator.segments.frame import pack_frame
+from aggregator.segments.gathering import FullCell, PackedOverflow
 from aggregator.segments.unpacked_frame import unpack_frame
 from aggregator.store.shard_store import ShardStore
 from aggregator.writing.due import WaitingToSeal

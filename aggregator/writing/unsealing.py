@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from aggregator.layout.sealed import DIRECTORY_FIELD, SealedRange, unpack_directory
 from aggregator.layout.write import Field, Key
 from aggregator.objects.frame_cache import FrameCache
-from aggregator.segments.frame import FullCell
+from aggregator.segments.gathering import FullCell
 from aggregator.segments.unpacked_frame import unpack_frame
 
 Stored = Mapping[tuple[Key, Field], bytes]

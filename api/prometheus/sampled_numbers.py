@@ -10,8 +10,8 @@ import numpy as np
 
 from aggregator.reading.view_rollups import ALL, ViewRollups
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, USAGE_METRICS, Series, model_of
-from aggregator.rollups.view import OP
-from aggregator.rollups.views import View, facet_value
+from aggregator.rollups.view import OP, View
+from aggregator.rollups.views import facet_value
 from api.prometheus.metrics import LATENCY_MS, Metric
 from api.prometheus.vectors import Values
 

@@ -5,8 +5,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from aggregator.rollups.view import OP
-from aggregator.rollups.views import View
+from aggregator.rollups.view import OP, View
 from aggregator.time_units import MINUTE_US
 from api.prometheus.bad_query import BadQuery
 from api.prometheus.gen_ai_labels import OPERATION

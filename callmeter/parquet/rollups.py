@@ -7,8 +7,8 @@ import pyarrow as pa
 from aggregator.reading.slot_rollups import SlotRollup
 from aggregator.rollups.series import COST_METRICS, OF_LATENCY, OF_USAGE, TOKEN_METRICS
 from aggregator.rollups.totals import PRICED, ROWS, Totals
-from aggregator.rollups.view import ERROR, MODEL, OP, ROOT, RUN, USER
-from aggregator.rollups.views import View, facet_value
+from aggregator.rollups.view import ERROR, MODEL, OP, ROOT, RUN, USER, View
+from aggregator.rollups.views import facet_value
 from callmeter.parquet.usage_lists import Row, UsageLists, usd, whole
 
 _USAGE = UsageLists(("calls", "priced_calls", *TOKEN_METRICS), COST_METRICS)

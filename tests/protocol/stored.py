@@ -19,7 +19,8 @@ from aggregator.objects.object_store import ObjectStore
 from aggregator.rollups.cell import CELL_CODEC
 from aggregator.rollups.levels import LEVELS, MINUTES
 from aggregator.rollups.series import LATENCY, is_of_trees, model_of, series_of
-from aggregator.rollups.views import ALL_CALLS, View, ViewDirectory
+from aggregator.rollups.view import View
+from aggregator.rollups.views import ALL_CALLS, ViewDirectory
 from aggregator.time_units import DAY_S, MINUTE_US
 from tests.protocol.memory_redis import State
 from tests.protocol.totals import CallName, Counted, Slot, Totals

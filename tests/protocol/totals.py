@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from aggregator.rollups.levels import LEVELS
-from aggregator.rollups.views import View, error_facet, facet_views_of, model_facet, views_of
+from aggregator.rollups.view import View
+from aggregator.rollups.views import error_facet, facet_views_of, model_facet, views_of
 from aggregator.time_units import MINUTE_US, SECOND_US
 from tests.protocol.sent import BEGAN, FAILURE, End, Sent, Start, Told
 

@@ -23,7 +23,8 @@ from aggregator.objects.object_store import ObjectStore
 from aggregator.prices.book import UNPRICED, PriceBook, Timeline
 from aggregator.prices.file import load_price_file
 from aggregator.rollups.levels import LEVELS, MINUTES, Retention
-from aggregator.rollups.views import ALL_CALLS, MORE_MODELS_FACET, View, ViewDirectory, model_facet
+from aggregator.rollups.view import View
+from aggregator.rollups.views import ALL_CALLS, MORE_MODELS_FACET, ViewDirectory, model_facet
 from aggregator.store.shard_store import ShardStore
 from aggregator.time_units import DAY_S, MINUTE_US, SECOND_US
 from aggregator.writing.batch_changes import BatchChanges

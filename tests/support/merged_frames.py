@@ -6,7 +6,7 @@ import numpy as np
 
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, series_of
-from aggregator.segments.frame import FullCell
+from aggregator.segments.gathering import FullCell
 from aggregator.segments.unpacked_frame import Frames
 
 

@@ -6,7 +6,7 @@ from aggregator.layout.sealed import DIRECTORY_FIELD, unpack_directory
 from aggregator.objects.frame_cache import FrameCache
 from aggregator.objects.object_store import ObjectStore
 from aggregator.rollups.cell import SKETCHES_CODEC, pack_cell, packed_place, rows_field, sketches_field
-from aggregator.segments.frame import FullCell
+from aggregator.segments.gathering import FullCell
 from aggregator.segments.unpacked_frame import unpack_frame
 
 # Keys of a shard that say how the rest is kept, not what it is.

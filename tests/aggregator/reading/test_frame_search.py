@@ -6,7 +6,8 @@ from aggregator.reading import frame_search
 from aggregator.reading.frame_search import BlockFrame, DamagedCells, Search, found_in_frames
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import Cell
-from aggregator.segments.frame import FullCell, pack_frame
+from aggregator.segments.frame import pack_frame
+from aggregator.segments.gathering import FullCell
 
 
 def frame(key: str, number: int, calls: dict[int, int]) -> BlockFrame:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.rollups import view_numbers
+from aggregator.rollups.view import View
 from aggregator.rollups.view_numbers import (
     NUMBERS_MAX,
     OTHERS_FROM,
@@ -16,7 +17,7 @@ from aggregator.rollups.view_numbers import (
     combinations_of,
     groups_of,
 )
-from aggregator.rollups.views import View, model_facet
+from aggregator.rollups.views import model_facet
 
 USER = View(user_id="u")
 named = st.sampled_from(["a", "b", "c"])

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregator.rollups.view import View
 from aggregator.rollups.views import (
     ALL_CALLS,
     NotKept,
-    View,
     ViewDirectory,
     ViewFilter,
     fields_to_select,

@@ -14,7 +14,8 @@ from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, series
 from aggregator.rollups.view_numbers import USERS_FROM
 from aggregator.rollups.views import ALL_CALLS
 from aggregator.segments import following
-from aggregator.segments.frame import FullCell, PackedOverflow, pack_frame
+from aggregator.segments.frame import pack_frame
+from aggregator.segments.gathering import FullCell, PackedOverflow
 from aggregator.segments.unpacked_frame import Frames, unpack_frame
 from tests.support.cell_state import totals_of
 from tests.support.merged_frames import check_merged

@@ -9,7 +9,8 @@ from aggregator.rollups.cell import Cell
 from aggregator.rollups.series import LATENCY, OF_USAGE, series_of
 from aggregator.rollups.totals import ABSENT, Totals
 from aggregator.segments.compression import CorruptFrame
-from aggregator.segments.frame import FullCell, PackedOverflow, pack_frame
+from aggregator.segments.frame import pack_frame
+from aggregator.segments.gathering import FullCell, PackedOverflow
 from aggregator.segments.unpacked_frame import Frames, unpack_frame
 from tests.support.merged_frames import check_merged
 

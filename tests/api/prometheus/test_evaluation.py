@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aggregator.rollups.view import OP
-from aggregator.rollups.views import View
+from aggregator.rollups.view import OP, View
 from aggregator.time_units import MINUTE_US
 from api.prometheus.bad_query import BadQuery
 from api.prometheus.evaluation import POINTS_MAX, Evaluation, Result, Steps, check_points, parse, range_steps

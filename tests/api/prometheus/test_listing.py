@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from aggregator.rollups.views import View
+from aggregator.rollups.view import View
 from api.prometheus.bad_query import BadQuery
 from api.prometheus.evaluation import parse
 from api.prometheus.listing import GROUPS_READ_MAX, LISTED_MAX, Listed, cut, first, series
