@@ -19,7 +19,7 @@ from aggregator.reading.rollups import (
     read_directories,
 )
 from aggregator.rollups.accumulator import COMPACT_BYTES_MIN, Merged
-from aggregator.rollups.cell import place_of
+from aggregator.rollups.cell import places_of
 from aggregator.rollups.view import ROOT
 from aggregator.rollups.view_values import DimensionValue, views_by_value
 from aggregator.rollups.views import ALL_CALLS, NotKept, ViewDirectory, ViewFilter, fields_to_select, select
@@ -215,6 +215,6 @@ def _cells_of(
         buckets = [bucket for _, bucket in views] * len(slots)
         if slot_buckets is not None:
             buckets = [slot_buckets[block][slot] for slot in slots for _ in views]
-        places = [place_of(slot, view) for slot in slots for view, _ in views]
+        places = places_of(slots, [view for view, _ in views])
         wanted.append((shard.keys.rollups(shard.project, *block), places, buckets))
     return wanted

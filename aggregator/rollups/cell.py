@@ -5,12 +5,13 @@ the cell too, and move beside it; rows there become, once they are many, a sketc
 row now and then is written again, but not all that is beside it. What a cell counts is its totals and its rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
+import numpy as np
 
 from aggregator.packing import Packing
-from aggregator.rollups.totals import Totals
+from aggregator.rollups.totals import Integers, Totals
 
 # Rows of a series that are kept in its cell: more would outweigh the totals, which are 400 bytes, and all are written
 # whenever the cell is; with fewer, those beside it are written more often.
@@ -20,6 +21,9 @@ ROWS_BESIDE_MAX = 512
 # A place is a slot of a block, and below it, in so many bits, the number of a view on its day.
 VIEW_BITS = 24
 VIEW_MASK = (1 << VIEW_BITS) - 1
+_PLACE_BYTES = 5
+# What goes before a place, so that it is a word.
+_WORD_BEGIN = bytes(8 - _PLACE_BYTES)
 
 
 class Cell(msgspec.Struct, array_like=True, gc=False):
@@ -57,7 +61,7 @@ def place_of(slot: int, view: int) -> bytes:
 
 def places_of(slots: Sequence[int], views: Sequence[int]) -> list[bytes]:
     """The fields of all these views, slot by slot."""
-    return [((slot << VIEW_BITS) + view).to_bytes(5, "big") for slot in slots for view in views]
+    return [((slot << VIEW_BITS) + view).to_bytes(_PLACE_BYTES, "big") for slot in slots for view in views]
 
 
 def first_place(slot: int) -> int:
@@ -77,7 +81,13 @@ def view_of(place: int) -> int:
 
 def packed_place(place: int) -> bytes:
     """A place as a field."""
-    return place.to_bytes(5, "big")
+    return place.to_bytes(_PLACE_BYTES, "big")
+
+
+def places_among(fields: Iterable[bytes]) -> Integers:
+    """The places of the cells that some fields of a block are; others are of what is beside cells, or sealed."""
+    places = [_WORD_BEGIN + field for field in fields if len(field) == _PLACE_BYTES]
+    return np.frombuffer(b"".join(places), ">i8").astype(np.int64)
 
 
 def rows_field(place: bytes, name: bytes) -> bytes:

@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-import numpy as np
-
 from aggregator.layout.keys import ShardKeys, day_of
 from aggregator.layout.open_minutes import (
     COARSER_LEVELS,
@@ -24,7 +22,7 @@ from aggregator.layout.open_minutes import (
 )
 from aggregator.layout.slots import Block, ProjectDay, ProjectMinute, TouchedBlock, day_field, named_day
 from aggregator.layout.write import Field, Key, ShardWrite
-from aggregator.rollups.cell import VIEW_MASK, first_place, packed_place
+from aggregator.rollups.cell import VIEW_MASK, first_place, places_among
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, MINUTES, Retention
 from aggregator.rollups.views import ALL_CALLS
 from aggregator.time_units import DAY_S, MINUTE_US, SECOND_US
@@ -40,7 +38,6 @@ GIVEN_UP_US = 5 * MINUTE_US
 # Minutes that are known to have been counted before; one that is forgotten is looked for once more.
 COUNTED_MAX = 10_000
 
-_PLACE_BYTES = len(packed_place(0))
 _NO_SLOTS: Mapping[int, OpenSlot] = {}
 
 
@@ -251,8 +248,7 @@ class OpenMinutes:
 
     def _find_views(self, block: Block) -> None:
         """Read which views the open minutes of a block have: nothing of them is sealed."""
-        names = [one for one in self._names(self._keys.rollups(*block)) if len(one) == _PLACE_BYTES]
-        places = np.array([int.from_bytes(name, "big") for name in names], dtype=np.int64)
+        places = places_among(self._names(self._keys.rollups(*block)))
         for within in range(MINUTES.block_slots):
             minute = block.project, block.number * MINUTES.block_slots + within
             if minute not in self._views and self._first_view(minute) is not None:

@@ -37,6 +37,7 @@ from aggregator.rollups.cell import (
     VIEW_BITS,
     first_place,
     packed_place,
+    places_among,
     rows_field,
     sketches_field,
     view_of,
@@ -63,8 +64,6 @@ CELLS_PER_FRAME = 1_500
 LARGE_CELL = 6
 # Frames that one step takes in again, where cells of them have changed.
 FRAMES_MERGED_MAX = 2
-
-_PLACE_BYTES = len(packed_place(0))
 
 
 def in_sealing_order(places: Integers) -> Integers:
@@ -193,8 +192,7 @@ class Sealing:
             self._at_hand, self._places = piece, []
             return
         slots = piece.slots
-        names = [name for name in self._store.field_names(key) if len(name) == _PLACE_BYTES]
-        places = np.frombuffer(b"".join([b"\0\0\0" + name for name in names]), ">i8")
+        places = places_among(self._store.field_names(key))
         ours = places[(places >= first_place(slots.start)) & (places < first_place(slots.stop))]
         self._at_hand, self._places = piece, in_sealing_order(ours)[::-1].tolist()
         [[stored]] = self._store.read_fields({key: [DIRECTORY_FIELD]}).values()
