@@ -22,7 +22,11 @@ PARTITIONS = (Partition("calls", 0),)
 # How many commands of a batch, which has about twenty, a worker sends before another one comes in.
 STEPS = (1, 2, 3, 5, 8, 13, 20)
 STEPS_MORE = (0, 3, 6, 10)
-LOST_MEANWHILE = (0, 1, 2)
+# Up to where all is read, and nothing written.
+UNTIL_WRITING = -1
+# All that came since the worker froze: then it finds Redis as it had left it.
+SINCE_FROZEN = -1
+LOST_MEANWHILE = (0, 1, SINCE_FROZEN)
 STEPS_LAST = (0, TO_THE_END)
 LOST_LATER = (0, 0, 0, 2, 5, 10, 20, 40)
 COMMANDS = (
@@ -38,7 +42,10 @@ COMMANDS = (
     "scan_fields",
     "keep_alive",
 )
+OVERTAKINGS = tuple(product(COMMANDS, (0, 3, 10, UNTIL_WRITING), LOST_MEANWHILE, STEPS_LAST))
 BATCHES = (1, 2, 3)
+# How often a worker finds nothing to read before the next message comes.
+IDLE = (1, 2, 3, 5)
 GAPS = (0, 0, 0, 2)
 # How many transactions Redis loses: those of the last second, or all there ever were.
 LOST = (1, 1, 1, 2, 2, 3, 4, 6, 10, TO_THE_END)
@@ -111,17 +118,23 @@ class Protocol(RuleBasedStateMachine):
         self.now_us += SECOND_US
         self.workers[worker].run(messages_max)
 
-    @rule(worker=workers, moment=st.sampled_from(tuple(product(COMMANDS, STEPS_MORE, LOST_MEANWHILE, STEPS_LAST))))
+    @rule(worker=workers, moment=st.sampled_from(OVERTAKINGS))
     def overtake(self, worker: int, moment: tuple[str, int, int, int]) -> None:
-        """The worker freezes at a moment that matters and the other one does a batch. Then it goes on, and Redis may
-        forget on the way.
+        """The worker freezes at a moment that matters and the other one does a batch: the second time, if it had to
+        learn first that it had been overtaken itself. Then the first one goes on, and Redis may forget on the way.
         """
         command, steps_more, lost, steps_last = moment
         self.work_until(worker, command)
-        self.work(1 - worker, 2)
-        if steps_more:
+        states = len(self.server.states)
+        for _ in range(2):
+            self.work(1 - worker, 2)
+        if steps_more == UNTIL_WRITING:
+            self.work_until(worker, "watch")
+        elif steps_more:
             self.workers[worker].run(2, steps_more)
-        if lost:
+        if lost == SINCE_FROZEN:
+            lost = len(self.server.states) - states
+        if lost > 0:
             self.forget(lost)
         if steps_last:
             self.workers[worker].run(2, steps_last)
@@ -136,8 +149,7 @@ class Protocol(RuleBasedStateMachine):
         """Messages come one by one, long after each other, each for what may be in objects by then; then Redis may
         forget some of it.
         """
-        if not self.workers[worker].source.will_hold(partition):
-            self.workers[worker].source.rebalances.append(partition)
+        self._assign(worker, partition)
         for sent in messages:
             self.produce(partition, [sent], 0)
             for _ in range(2):
@@ -145,6 +157,20 @@ class Protocol(RuleBasedStateMachine):
             self.keep_up(worker, TO_THE_END)
         if lost:
             self.forget(lost)
+
+    @rule(
+        worker=workers,
+        partition=st.sampled_from(PARTITIONS),
+        messages=st.lists(st.sampled_from(MESSAGES), min_size=2, max_size=4),
+        idle=st.sampled_from(IDLE),
+    )
+    def trickle(self, worker: int, partition: Partition, messages: list[Sent], idle: int) -> None:
+        """Messages come one by one, each in the middle of what is sealed and moved because none came for a while."""
+        self._assign(worker, partition)
+        for sent in messages:
+            self.produce(partition, [sent], 0)
+            for _ in range(idle):
+                self.work(worker, 3)
 
     @rule()
     def wait(self) -> None:
@@ -215,6 +241,10 @@ class Protocol(RuleBasedStateMachine):
             assert self._next_offset(partition) == self.log.end(partition)
             registered = self._totals(self.server.state, ShardName(NAMESPACE, *partition)).registered
             assert registered == self._fold(partition, self.log.end(partition)).registered
+
+    def _assign(self, worker: int, partition: Partition) -> None:
+        if not self.workers[worker].source.will_hold(partition):
+            self.workers[worker].source.rebalances.append(partition)
 
     def _totals(self, state: State, shard: ShardName) -> Totals:
         """Returns what Redis and the objects hold; raises where one of them lacks what the other points into."""

@@ -98,9 +98,9 @@ class MemoryStore(ShardStore):
 
     def _read_hashes(self, command: str, keys: Iterable[Key]) -> list[Hash]:
         """A pipeline: one connection, but others may come between its commands."""
-        incarnation = self._server.incarnation
         found = []
         offsets = [self._look(command).string(_bytes(self.keys.next))]
+        incarnation = self._server.incarnation
         for key in keys:
             found.append(dict(self._look("", incarnation).hash(_bytes(key))))
         offsets.append(self._look("", incarnation).string(_bytes(self.keys.next)))

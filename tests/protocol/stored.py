@@ -148,6 +148,7 @@ class _Reading:
                 if (place := unpack_place(said)) is None:
                     assert len(pieces) == int(said)
                 else:
+                    assert not pieces, "calls are beside the place of those in an object, where nobody looks for them"
                     located = place.located(key.decode())
                     pieces.append(unpack_minute(self._frames.read([located])[located]).calls)
                 kept = sorted(unpack_minute_calls(pieces).numbers.tolist())

@@ -70,6 +70,8 @@ def test_a_stated_key_needs_no_store() -> None:
         (f"{LINE}\n{LINE}", "line 2: key .* is there twice"),
         ("".join(f"cm_{n}_0 x\n" for n in range(STATED_KEYS_MAX + 1)), "at most 1,000"),
     ],
+    # The keys are new in every process, the tests' names are not.
+    ids=["one word", "five words", "no key", "scopes", "no project", "twice", "too many"],
 )
 def test_what_is_wrong_is_said(text: str, why: str) -> None:
     """The line is named, and the key is not repeated."""
