@@ -15,6 +15,8 @@ DEV_INSTALLED := $(VENV)/.installed-dev
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 KAFKA_LIBS := .servers/kafka-libs
 COPY_JARS := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies
+# Files of tests run in so many processes, each with servers of its own; 0: in one, as for a debugger.
+TEST_PROCESSES ?= 2
 PYTEST_ARGS ?=
 QUICK := tests/aggregator tests/ingest/decoding tests/api/contract/test_stats_request.py tests/api/contract/test_usage_request.py tests/api/query tests/callmeter/planning tests/test_architecture.py
 CHAOS_ARGS ?=
@@ -28,8 +30,8 @@ setup: $(INSTALLED) ## a virtual environment in .venv with callmeter and what re
 demo: setup ## everything on this machine, with synthetic calls flowing, at an address that is printed
 	@$(BIN)/callmeter demo
 
-test: system lint ## all there is to test, on real servers; installs what a fresh machine lacks; half an hour on two cores, 2 GB of disk
-	$(BIN)/pytest $(PYTEST_ARGS)
+test: system lint ## all there is to test, on real servers; installs what a fresh machine lacks; less than half an hour on two cores, 2 GB of disk
+	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 test-quick: lint ## a subset without Java and chaos, on the embedded broker and Redis, in under three minutes
 	CALLMETER_TEST_BROKER=embedded $(BIN)/pytest -q $(QUICK) $(PYTEST_ARGS)

@@ -10,11 +10,13 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
 
+from callmeter.local import loopback_port
 from callmeter.local.embedded_broker import EmbeddedBroker
 from tests.servers.clustered import lead_to
 from tests.servers.kafka_server import KafkaServer
@@ -37,6 +39,7 @@ HAS_CHROMIUM = any(shutil.which(name) for name in CHROMIUM_NAMES)
 HAS_TMUX = shutil.which("tmux") is not None
 LEFT_OUT = pytest.StashKey[Counter[str]]()
 KAFKA_START_S = pytest.StashKey[float]()
+LEFT_OUT_NAME, KAFKA_START_NAME = "left out", "Apache Kafka started in, s"
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +106,35 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=[item for item, _ in left_out])
     items[:] = [item for item in items if not _left_out_because(item)]
     config.stash[LEFT_OUT] = Counter(reason for _, reason in left_out)
+
+
+def pytest_configure() -> None:
+    """Let each of several test processes draw ports from its own part of the range: those of servers that have not
+    started yet are free to all."""
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = (loopback_port.LAST_PORT - loopback_port.FIRST_PORT) // count
+    loopback_port.FIRST_PORT += number * ports
+    loopback_port.LAST_PORT = loopback_port.FIRST_PORT + ports - 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what is to be said at the end to the process that says it, where tests run in several."""
+    told: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        told[KAFKA_START_NAME] = session.config.stash.get(KAFKA_START_S, None)
+        left_out = session.config.stash.get(LEFT_OUT, None)
+        told[LEFT_OUT_NAME] = dict(left_out or {})
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what a process handed over. All leave out the same tests."""
+    told = getattr(node, "workeroutput", {})
+    if told.get(KAFKA_START_NAME) is not None:
+        node.config.stash[KAFKA_START_S] = told[KAFKA_START_NAME]
+    if LEFT_OUT_NAME in told:
+        node.config.stash[LEFT_OUT] = Counter(told[LEFT_OUT_NAME])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
