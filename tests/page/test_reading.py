@@ -10,6 +10,10 @@ from tests.page.history import PROJECT
 pytestmark = pytest.mark.browser
 
 VIEW = f"?project={PROJECT}"
+FOCUSED = """(() => {
+    const one = document.activeElement;
+    return [one.id || one.className || one.tagName, getComputedStyle(one).outlineStyle];
+})()"""
 PAINT_MS_MAX = 300
 DRAWN_MS_MAX = 100
 # On a machine that is busy with other tests one look out of several counts.
@@ -59,12 +63,22 @@ def test_by_keys_alone(window: OpenWindow) -> None:
     page.keyboard.press("?")
     page.keyboard.press("Escape")
     expect(page.locator("#help-dialog")).to_be_hidden()
-    seen = set()
+    seen: list[str] = []
     for _ in range(25):
         page.keyboard.press("Tab")
-        seen.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
-        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
-    assert {"project-box", "range", "live", "compare", "theme", "help", "filter-box", "roots"} <= seen
+        name, outline = page.evaluate(FOCUSED)
+        seen.append(name)
+        assert outline != "none", seen
+    assert {"project-box", "range", "live", "compare", "theme", "help", "filter-box", "roots"} <= set(seen)
+
+
+def test_what_is_offered_takes_no_tab(window: OpenWindow) -> None:
+    """A list of filters that is offered is gone through by arrows: Tab leads on to what comes next."""
+    page = window().open(VIEW)
+    page.locator("#filter-box").focus()
+    expect(page.locator("#filter-options")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.locator("#roots")).to_be_focused()
 
 
 def test_it_is_there_at_once(window: OpenWindow) -> None:

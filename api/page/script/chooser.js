@@ -14,7 +14,9 @@ export function chooser(place, { id, label, placeholder, options, onchoose, keep
     settled = "",
     asking = null,
     timer = 0;
-  const list = h("ul.options", { id: `${id}-options`, role: "listbox", "aria-label": label, hidden: true });
+  // A list that is scrolled takes the focus by itself, in Chromium, and is gone as soon as the box has lost it.
+  const attributes = { id: `${id}-options`, role: "listbox", "aria-label": label, tabindex: "-1", hidden: true };
+  const list = h("ul.options", attributes);
   const box = h("input", {
     id: `${id}-box`,
     type: "text",
