@@ -86,7 +86,10 @@ def connect_readers(
     if cluster:
         # To each node. This client refuses one too many instead of waiting: who reads waits for a turn before, and who
         # looks up keys has the other half.
-        return redis.asyncio.RedisCluster.from_url(url, max_connections=2 * READ_CONNECTIONS_MAX, **_TIMEOUTS)
+        clustered = redis.asyncio.RedisCluster.from_url(url, max_connections=2 * READ_CONNECTIONS_MAX, **_TIMEOUTS)
+        of_nodes = clustered.connection_kwargs
+        of_nodes["connection_class"] = _telling_closed(of_nodes["connection_class"])
+        return clustered
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
         max_connections=READ_CONNECTIONS_MAX,
@@ -94,8 +97,25 @@ def connect_readers(
         retry=redis.asyncio.retry.Retry(NoBackoff(), 1),  # one more try finds a server that has just come back
         **_TIMEOUTS,
     )
+    pool.connection_class = _telling_closed(pool.connection_class)
     _tell_round_trips(pool, on_round_trip)
     return SharingClient.from_pool(pool)  # which `aclose` closes too
+
+
+def _telling_closed(kind: Any) -> Any:
+    """Return this kind of asynchronous connection, made to say where it has been closed that Redis is away.
+
+    uvloop raises a RuntimeError, which its client takes for a fault of whoever asks, where asyncio raises an OSError.
+    """
+
+    class TellingClosed(kind):  # type: ignore[misc]
+        async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+            try:
+                await super().send_packed_command(command, check_health)
+            except RuntimeError as why:
+                raise redis.ConnectionError(f"the connection was closed: {why}") from why
+
+    return TellingClosed
 
 
 def _tell_round_trips(pool: Any, on_round_trip: OnRoundTrip) -> None:
