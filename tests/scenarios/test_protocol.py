@@ -136,6 +136,8 @@ def test_restoring_keeps_workers_out() -> None:
     assert is_noticed(RestoringUnclosed, WRONG)
 
 
+# A search is not about time: on a slow machine that does much else one may take minutes.
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("mutant", [*MUTANTS, *MINUTE_MUTANTS])
 def test_every_rule_is_needed(mutant: str) -> None:
     """The protocol fails without any one of its rules, and the state machine notices."""
