@@ -1,10 +1,11 @@
 """Rows that follow from those of other cells of their frame, and so need not be stored.
 
-A cell of a user counts what the cells of the user's combinations in the same slot count together: it has their rows.
+A cell of a user counts what the cells of the user's combinations in the same slot count together: it has their rows,
+and a few besides where combinations were too many to be kept: these are stored.
 A cell of a facet counts some calls of its combination: its latencies are told by a label at each of the combination's,
 the facet's place in the sixteen numbers that begin with the combination's. Which cells may belong together their places
 say (aggregator/rollups/view_numbers.py); that they do is compared, row by row, for each series of each cell, and what
-does not follow is stored. Where views of a kind were too many to be kept, a user has calls that no combination has.
+does not follow is stored.
 
 What follows is found in what the frame itself holds, whatever else has become of the places of other cells.
 """
@@ -64,38 +65,68 @@ def are_totals_of(series: Series, rows: Sequence[bytes], totals: Sequence[bytes]
     return same
 
 
-def users_that_follow(series: Series, entries: Entries, totals: Integers, has_totals: Flags) -> Flags:
-    """Return which entries, of users, have the rows of those after them in their block, together.
+class Following(NamedTuple):
+    """Which entries have the rows of others, and of each what it has besides: how many rows, and these."""
 
-    `totals`: of all values of those that have sketches and `has_totals`, a row for each entry.
+    follow: Flags
+    rest_sizes: Integers
+    rest: Integers
+
+
+def users_that_follow(series: Series, entries: Entries, totals: Integers, has_totals: Flags) -> Following:
+    """Return which entries, of users, have the rows of those after them in their block, and some besides.
+
+    `totals`: of all values of those that have sketches and `has_totals`, a row for each entry. These follow only where
+    they have no row besides.
     """
     follow = np.zeros(len(entries.places), dtype=np.bool_)
+    rest_sizes = np.zeros(len(follow), dtype=np.int64)
     lasts = last_of_blocks(entries.names, blocks_of(entries.places))
     (users,) = (are_users(entries.places) & (lasts > np.arange(len(lasts)))).nonzero()
     ends = entries.row_ends
     of_parts = ends[lasts[users] + 1] - ends[users + 1]
-    plain = users[entries.plain[users] & (entries.sizes[users] == of_parts) & (of_parts > 0)]
-    follow[plain] = _same_rows(entries.values, ends[plain], entries.sizes[plain])
+    is_plain = entries.plain[users] & (entries.sizes[users] >= of_parts) & (of_parts > 0)
+    plain = users[is_plain]
+    have_parts, rest_of, rest = _rest_of(entries.values, ends[plain], entries.sizes[plain], of_parts[is_plain])
+    follow[plain] = have_parts
+    rest_sizes[plain] = np.bincount(rest_of, minlength=len(plain))
     full = users[has_totals[users] & (of_parts > 0) & (of_parts <= ROWS_FOR_SKETCHES_MAX)]
     if len(full):
         begins, sizes = ends[full + 1], ends[lasts[full] + 1] - ends[full + 1]
         starts = np.cumsum(sizes) - sizes
         at = np.repeat(begins - starts, sizes) + np.arange(int(sizes.sum()))
         follow[full] = (series.layout.of_segments(entries.values[at], starts) == totals[full]).all(axis=1)
-    return follow
+    return Following(follow, rest_sizes, rest)
 
 
-def _same_rows(values: Integers, begins: Integers, sizes: Integers) -> Flags:
-    """Return for each of some runs of rows whether the rows after it, as many, are the same in some order."""
+def _rest_of(
+    values: Integers, begins: Integers, sizes: Integers, part_sizes: Integers
+) -> tuple[Flags, Integers, Integers]:
+    """Return for each of some runs of rows whether it has all rows that follow it, so many; and what such runs have
+    besides: of which run each is, in their order, and these rows.
+    """
     if not len(begins):
-        return np.zeros(0, dtype=np.bool_)
-    starts = np.cumsum(sizes) - sizes
-    runs = np.repeat(np.arange(len(sizes)), sizes)
-    at = np.repeat(begins - starts, sizes) + np.arange(len(runs))
-    ours, others = values[at], values[at + np.repeat(sizes, sizes)]
-    in_order = [rows[np.lexsort((rows @ _ORDER[: rows.shape[1]], runs))] for rows in (ours, others)]
-    same: Flags = np.logical_and.reduceat((in_order[0] == in_order[1]).all(axis=1), starts)
-    return same
+        return np.zeros(0, dtype=np.bool_), np.zeros(0, dtype=np.int64), values[:0]
+    both = sizes + part_sizes
+    starts = np.cumsum(both) - both
+    runs = np.repeat(np.arange(len(both)), both)
+    at = np.repeat(begins - starts, both) + np.arange(len(runs))
+    are_parts = np.arange(len(runs)) >= (starts + sizes)[runs]
+    rows = values[at]
+    keys = rows @ _ORDER[: rows.shape[1]]
+    order = np.lexsort((keys, runs))
+    runs, keys, rows, are_parts = runs[order], keys[order], rows[order], are_parts[order]
+    is_new = np.append(True, (np.diff(runs) != 0) | (np.diff(keys) != 0))
+    (firsts,) = is_new.nonzero()
+    of_firsts = runs[firsts]
+    left = np.diff(firsts, append=len(runs)) - 2 * np.add.reduceat(are_parts, firsts, dtype=np.int64)
+    # Different rows of one key would be taken for the same; there are none, but by design.
+    are_same = is_new | np.append(True, (rows[1:] == rows[:-1]).all(axis=1))
+    fails = np.bincount(of_firsts[left < 0], minlength=len(both)) + np.bincount(runs[~are_same], minlength=len(both))
+    have_parts: Flags = fails == 0
+    left[~have_parts[of_firsts]] = 0
+    rest = np.repeat(firsts, left)
+    return have_parts, runs[rest], rows[rest]
 
 
 class Picked(NamedTuple):

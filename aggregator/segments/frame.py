@@ -22,7 +22,7 @@ from aggregator.rollups.view_numbers import are_facets, are_of_users
 from aggregator.rollups.views import ALL_CALLS
 from aggregator.segments.columns import Integers, pack_column, pack_table
 from aggregator.segments.compression import compress
-from aggregator.segments.following import Entries, Flags, are_totals_of, picked_facets, users_that_follow
+from aggregator.segments.following import Entries, Flags, Following, are_totals_of, picked_facets, users_that_follow
 from aggregator.segments.gathering import (
     FOLLOWS,
     HAS_TOTALS,
@@ -123,10 +123,11 @@ def _take_what_follows(gathered: Sequence[OfSeries], places: Integers) -> Intege
         of_combinations = [of for of in ours if not are_facets(places[of.cells[:1]]).any()]
         if kind is OF_LATENCY and len(ours) == 2:
             follow, labels = picked_facets(*(_as_entries(kind, [of], places) for of in ours))
-            _take(ours[1:], follow)
+            _take(ours[1:], follow, {})
         if of_combinations:
             entries = _as_entries(kind, of_combinations, places)
-            _take(of_combinations, users_that_follow(kind, entries, *_all_totals(kind, of_combinations, entries)))
+            found = users_that_follow(kind, entries, *_all_totals(kind, of_combinations, entries))
+            _take(of_combinations, found.follow, _as_rows(kind, found))
     return labels
 
 
@@ -183,14 +184,22 @@ def _all_totals(kind: Series, ours: Sequence[OfSeries], entries: Entries) -> tup
     return totals, has_totals
 
 
-def _take(ours: Sequence[OfSeries], follow: Flags) -> None:
-    """Note which entries follow, and leave nothing of them."""
+def _as_rows(kind: Series, found: Following) -> dict[int, bytes]:
+    """Return what entries have besides what they follow from, as they are stored, by position."""
+    (places,) = found.rest_sizes.nonzero()
+    rows = kind.rows(found.rest)
+    ends = (np.cumsum(found.rest_sizes[places]) * kind.row_bytes).tolist()
+    return {at: rows[begin:end] for at, begin, end in zip(places.tolist(), [0, *ends], ends, strict=False)}
+
+
+def _take(ours: Sequence[OfSeries], follow: Flags, rests: Mapping[int, bytes]) -> None:
+    """Note which entries follow, and leave nothing of them but what they have besides, by position."""
     begin = 0
     for of in ours:
         end = begin + len(of.cells)
         of.follow = follow[begin:end].nonzero()[0].tolist()
         for at in of.follow:
-            of.rows[at] = b""
+            of.rows[at] = rests.get(begin + at, b"")
             of.more.pop(at, None)
         begin = end
 

@@ -14,6 +14,7 @@ from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, series
 from aggregator.rollups.view_numbers import USERS_FROM
 from aggregator.rollups.views import ALL_CALLS
 from aggregator.segments import following
+from aggregator.segments.columns import Integers
 from aggregator.segments.frame import pack_frame
 from aggregator.segments.gathering import FullCell, PackedOverflow
 from aggregator.segments.unpacked_frame import Frames, unpack_frame
@@ -76,8 +77,10 @@ def frames(draw: st.DrawFn) -> dict[int, FullCell]:
                 found[first + combination] = draw(cells(rows))
                 for facet, of_facet in facets.items():
                     found[first + combination + facet] = draw(cells(of_facet))
-            if draw(st.integers(0, 3)) == 0:
-                together[LATENCY, (draw(latencies),)] += 1
+            for row in draw(st.just([]) | st.lists(latencies, max_size=3)):
+                together[LATENCY, (row,)] += 1
+            for row in draw(st.just([]) | st.lists(usages, max_size=2)):
+                together[draw(st.sampled_from(MODELS)), row] += 1
             rows_of_user: Values = {}
             for name, row in draw(st.permutations(sorted(together.elements()))):
                 rows_of_user.setdefault(name, []).append(row)
@@ -172,6 +175,16 @@ def test_what_follows_takes_next_to_nothing() -> None:
     assert len(pack_frame(cells)) < of_parts + 60 + 400 / 8 + 100
 
 
+def test_what_a_user_has_besides_is_all_that_is_stored_of_it() -> None:
+    """Rows that no combination has take what they are, not what all rows of the user are."""
+    cells, besides = a_user(400), a_user(4, seed=2)[USERS_FROM].cell.rows
+    together = {name: besides[name] + rows for name, rows in cells[USERS_FROM].cell.rows.items()}
+    with_besides = cells | {USERS_FROM: FullCell(Cell(808, 0, together), {})}
+    packed = pack_frame(with_besides)
+    check(with_besides, unpack_frame(packed))
+    assert len(packed) < len(pack_frame(cells)) + sum(map(len, besides.values()))
+
+
 def test_sketches_give_way_to_rows_they_stand_for() -> None:
     """Combinations have all rows, up to 4,096 of a series; sketches stay where there are more, or a minimum differs."""
     for count, shift, gives_way in ((2_048, 0, True), (2_049, 0, False), (2_048, 1, False)):
@@ -192,6 +205,15 @@ def test_rows_that_come_to_the_same_are_not_the_same() -> None:
     """Totals alone say nothing of rows: a user whose values differ and add up to the same keeps its own."""
     ours, others = ([0, 30, 10, 20], [0, 30, 14, 16])
     cells = {USERS_FROM + at: FullCell(latencies_of(*values), {}) for at, values in ((0, ours), (16, others))}
+    check(cells, unpack_frame(pack_frame(cells)))
+
+
+@pytest.mark.parametrize("order", [following._ORDER, following._ORDER * 0], ids=["as-it-is", "all-alike"])
+@pytest.mark.parametrize("ours", [(5, 5, 7), (5, 5, 5, 7, 9), (5, 7, 9), (5, 5, 9), (7, 7, 7, 5), (5, 7)])
+def test_how_often_counts(monkeypatch: pytest.MonkeyPatch, ours: tuple[int, ...], order: Integers) -> None:
+    """A user has each row as often as its combinations, or keeps its own: also where rows are put in no order."""
+    monkeypatch.setattr(following, "_ORDER", order)
+    cells = {USERS_FROM + at: FullCell(latencies_of(*of), {}) for at, of in ((0, ours), (16, (5, 7)), (32, (5,)))}
     check(cells, unpack_frame(pack_frame(cells)))
 
 
