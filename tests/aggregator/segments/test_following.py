@@ -77,10 +77,9 @@ def frames(draw: st.DrawFn) -> dict[int, FullCell]:
                 found[first + combination] = draw(cells(rows))
                 for facet, of_facet in facets.items():
                     found[first + combination + facet] = draw(cells(of_facet))
-            for row in draw(st.just([]) | st.lists(latencies, max_size=3)):
-                together[LATENCY, (row,)] += 1
-            for row in draw(st.just([]) | st.lists(usages, max_size=2)):
-                together[draw(st.sampled_from(MODELS)), row] += 1
+            together.update((LATENCY, (latency,)) for latency in draw(st.lists(latencies, max_size=2)))
+            for usage_row in draw(st.lists(usages, max_size=2)):
+                together[draw(st.sampled_from(MODELS)), usage_row] += 1
             rows_of_user: Values = {}
             for name, row in draw(st.permutations(sorted(together.elements()))):
                 rows_of_user.setdefault(name, []).append(row)
