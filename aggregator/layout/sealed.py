@@ -23,12 +23,14 @@ from urllib.parse import quote
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from aggregator.layout.slots import Block
 from aggregator.objects.frame_cache import Located
 from aggregator.objects.object_store import Span
 from aggregator.rollups.cell import VIEW_BITS, VIEW_MASK, slot_of, view_of
 from aggregator.rollups.levels import FIVE_MINUTES, HOURS, LEVELS, MINUTES, Level
+from aggregator.rollups.totals import Integers
 from aggregator.time_units import HOUR_S, SECOND_US
 
 DIRECTORY_FIELD = b"zd"
@@ -73,6 +75,33 @@ class SealedRange(NamedTuple):
         """Return where the frame is in the hash of its block."""
         return b"z%d" % self.number
 
+    def meets(self, first_slot: int, last_slot: int, first_view: int, last_view: int) -> bool:
+        """Whether it has slots and views of these: frames of other views, nearly all, have not."""
+        return (
+            self.first_slot <= last_slot
+            and first_slot <= self.last_slot
+            and self.first_view <= last_view
+            and first_view <= self.last_view
+        )
+
+    def holds(self, first_slot: int, last_slot: int, first_view: int, last_view: int) -> bool:
+        """Whether it has all of these slots and views."""
+        return (
+            self.first_slot <= first_slot
+            and last_slot <= self.last_slot
+            and self.first_view <= first_view
+            and last_view <= self.last_view
+        )
+
+    def has(self, slots: Integers, views: Integers) -> NDArray[np.bool_]:
+        """Of each slot and its view whether it has them."""
+        return (
+            (slots >= self.first_slot)
+            & (slots <= self.last_slot)
+            & (views >= self.first_view)
+            & (views <= self.last_view)
+        )
+
 
 class SealedDirectory(msgspec.Struct, frozen=True):
     """The frames of a block."""
@@ -103,17 +132,11 @@ class SealedDirectory(msgspec.Struct, frozen=True):
     def of_places(self, places: Collection[int]) -> list[SealedRange]:
         """The frames that may hold one of these places, the newest last."""
         wanted = np.fromiter(places, dtype=np.int64, count=len(places))
+        if not len(wanted):
+            return []
         slots, views = wanted >> VIEW_BITS, wanted & VIEW_MASK
-        return [
-            one
-            for one in self.ranges
-            if (
-                (slots >= one.first_slot)
-                & (slots <= one.last_slot)
-                & (views >= one.first_view)
-                & (views <= one.last_view)
-            ).any()
-        ]
+        ends = int(slots.min()), int(slots.max()), int(views.min()), int(views.max())
+        return [one for one in self.ranges if one.meets(*ends) and (one.holds(*ends) or one.has(slots, views).any())]
 
 
 class _Stored(msgspec.Struct, array_like=True, frozen=True):

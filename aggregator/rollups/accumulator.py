@@ -1,13 +1,13 @@
 """Cells and single calls merged into what the buckets of an answer are made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from aggregator.rollups.cell import ROWS_BESIDE_MAX, Cell
 from aggregator.rollups.packed_sketch import Floats
-from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Row, Series, is_of_trees, series_of
+from aggregator.rollups.series import KINDS, LATENCY, OF_LATENCY, OF_USAGE, Row, Series, is_of_trees, series_of
 from aggregator.rollups.sketch import centroids, merged, quantiles
 from aggregator.rollups.tally import CallTally
 from aggregator.rollups.totals import ABSENT, Integers, Totals
@@ -97,11 +97,21 @@ class Merged:
 
     `size_bytes`: how much that is, about.
 
-    `trees`: usage is that of roots with all that is below them, not that of the calls themselves.
+    `trees`: usage is that of roots with all that is below them, not that of the calls themselves. `kinds`: the kinds of
+    series that anything is asked of; `sums_alone`: those of which nothing but counts and sums is, so that other totals
+    may be left out.
     """
 
-    def __init__(self, buckets: int, trees: bool = False) -> None:
+    def __init__(
+        self,
+        buckets: int,
+        trees: bool = False,
+        kinds: Collection[Series] = KINDS,
+        sums_alone: Collection[Series] = (),
+    ) -> None:
         self.trees = trees
+        self.kinds = kinds
+        self.sums_alone = sums_alone
         self.calls = [0] * buckets
         self.errors = [0] * buckets
         self.values: dict[BucketSeries, Values] = {}
@@ -232,8 +242,8 @@ class Merged:
         return found + sum(_LARGE_BYTES * len(large) for large in self._large.values())
 
     def wants(self, name: bytes) -> bool:
-        """Whether a series is of the kind of usage that is asked for, or of latencies."""
-        return name == LATENCY or is_of_trees(name) == self.trees
+        """Whether a series is of a kind that is asked for, and its usage that of trees or of calls, as asked."""
+        return series_of(name) in self.kinds and (name == LATENCY or is_of_trees(name) == self.trees)
 
     def values_of(self, bucket: int, name: bytes) -> Values:
         """The values of a series, to add to."""
@@ -270,7 +280,7 @@ class Merged:
             packed = b"".join([b"".join(pieces) for pieces in ours.values()])
             starts = _starts(ours, series.row_bytes if of_rows else len(layout.packed_none))
             more = (
-                layout.of_segments(series.values(packed), starts)
+                layout.of_segments(series.values(packed), starts, series in self.sums_alone)
                 if of_rows
                 else layout.merged_segments(layout.unpack(packed), starts)
             )

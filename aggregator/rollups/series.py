@@ -97,6 +97,7 @@ class Series:
 
 OF_LATENCY = Series(Layout(1, 1), 8)
 OF_USAGE = Series(Layout(len(USAGE_METRICS), _TOKENS), _USAGE_ROW.size)
+KINDS = (OF_LATENCY, OF_USAGE)
 
 
 def series_of(name: bytes) -> Series:

@@ -42,6 +42,7 @@ class Layout:
         # What is one: for a cost, a dollar.
         self.one = np.array([1] * costs_at + [PICO_PER_DOLLAR] * (metrics - costs_at), dtype=np.int64)
         self.packed_none = np.array(self.none(), dtype="<i8").tobytes()
+        self._extremes_of_none = np.array(self.none()[self.ones :], dtype=np.int64)
 
     def sum(self, totals: Totals, metric: int) -> int:
         """The sum of a metric."""
@@ -117,29 +118,39 @@ class Layout:
             totals[high] += totals[low] >> _LOW_BITS
             totals[low] &= _LOW
 
-    def of_segments(self, values: Integers, starts: Integers) -> Integers:
-        """Totals of consecutive values, shape (n, metrics), a row for each segment; segments begin at `starts`."""
+    def of_segments(self, values: Integers, starts: Integers, sums_alone: bool = False) -> Integers:
+        """Totals of consecutive values, shape (n, metrics), a row for each segment; segments begin at `starts`.
+
+        `sums_alone`: all but counts and sums is as of no values.
+        """
         found = np.empty((len(starts), self.width), dtype=np.int64)
         if not len(starts):
             return found
-        costs = values[:, self.costs_at :]
-        present = costs >= 0
-        counted, lowest = values, values
+        by_metric, sizes = values.T, np.diff(starts, append=len(values))
+        counted, lowest, priced = by_metric, by_metric, sizes
+        present = by_metric[self.costs_at :] >= 0
         if not present.all():
-            counted, lowest = values.copy(), values.copy()
-            counted[:, self.costs_at :][~present] = 0
-            lowest[:, self.costs_at :][~present] = _MOST
-        found[:, ROWS] = np.diff(np.append(starts, len(values)))
-        found[:, PRICED] = np.add.reduceat(present[:, 0], starts, dtype=np.int64) if costs.size else 0
-        np.add.reduceat(counted & _LOW, starts, axis=0, out=found[:, self.low : self.high])
-        np.add.reduceat(counted >> _LOW_BITS, starts, axis=0, out=found[:, self.high : self.ones])
-        found[:, self.ones : self.zeros] = np.add.reduceat(values == self.one, starts, axis=0, dtype=np.int64)
-        found[:, self.zeros : self.minima] = np.add.reduceat(values == 0, starts, axis=0, dtype=np.int64)
-        np.minimum.reduceat(lowest, starts, axis=0, out=found[:, self.minima : self.maxima])
-        np.maximum.reduceat(values, starts, axis=0, out=found[:, self.maxima :])
-        maxima = found[:, self.maxima + self.costs_at :]
-        maxima[maxima == ABSENT] = _LEAST
+            counted, lowest = by_metric.copy(), by_metric.copy()
+            counted[self.costs_at :][~present] = 0
+            lowest[self.costs_at :][~present] = _MOST
+            priced = np.add.reduceat(present[0], starts, dtype=np.int64)
+        found[:, ROWS], found[:, PRICED] = sizes, priced if self.costs_at < self.metrics else 0
+        if max(int(counted.max()), -int(counted.min())) * int(sizes.max()) <= _MOST:
+            found[:, self.low : self.high] = np.add.reduceat(counted, starts, axis=1).T
+            found[:, self.high : self.ones] = 0
+        else:
+            found[:, self.low : self.high] = np.add.reduceat(counted & _LOW, starts, axis=1).T
+            found[:, self.high : self.ones] = np.add.reduceat(counted >> _LOW_BITS, starts, axis=1).T
         self._carry_all(found)
+        found[:, self.ones :] = self._extremes_of_none
+        if not sums_alone:
+            for at, same in (self.ones, by_metric == self.one[:, np.newaxis]), (self.zeros, by_metric == 0):
+                for metric in same.any(axis=1).nonzero()[0].tolist():  # of few
+                    found[:, at + metric] = np.add.reduceat(same[metric], starts, dtype=np.int64)
+            found[:, self.minima : self.maxima] = np.minimum.reduceat(lowest, starts, axis=1).T
+            maxima = np.maximum.reduceat(by_metric, starts, axis=1).T
+            maxima[:, self.costs_at :][maxima[:, self.costs_at :] == ABSENT] = _LEAST
+            found[:, self.maxima :] = maxima
         return found
 
     def merged(self, left: Integers, right: Integers) -> Integers:

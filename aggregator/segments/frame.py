@@ -16,7 +16,7 @@ import numpy as np
 
 from aggregator.packing import Packing
 from aggregator.rollups.cell import VIEW_MASK
-from aggregator.rollups.series import OF_LATENCY, OF_USAGE, Series, series_of
+from aggregator.rollups.series import KINDS, OF_LATENCY, OF_USAGE, Series, series_of
 from aggregator.rollups.totals import Totals
 from aggregator.rollups.view_numbers import are_facets, are_of_users
 from aggregator.rollups.views import ALL_CALLS
@@ -35,7 +35,6 @@ from aggregator.segments.rows import PackedRows, pack_rows
 
 HEADER = Struct("<cII")
 MARK = b"F"
-KINDS = (OF_LATENCY, OF_USAGE)
 # Rows of usage beside a cell that are put to those in it, at most, where there are no sketches; they take fewer bytes
 # than their totals, and are read nearly as fast. Of users' views all are, of the view of all calls, whose sums are
 # asked for most, none.

@@ -3,7 +3,8 @@
 Frames are unpacked several at a time: it takes some sixty steps of numpy, however few cells they have together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import chain, pairwise
 from typing import NamedTuple
@@ -11,12 +12,12 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from aggregator.rollups.series import OF_LATENCY, series_of
+from aggregator.rollups.series import KINDS, OF_LATENCY, series_of
 from aggregator.rollups.view_numbers import are_facets, blocks_of, combinations_of
 from aggregator.segments.columns import Integers, unpack_columns, unpack_tables
 from aggregator.segments.compression import CorruptFrame, decompress
 from aggregator.segments.following import last_of_blocks
-from aggregator.segments.frame import HEADER, KINDS, LARGE_CODEC, MARK, BesideColumns, CellColumns
+from aggregator.segments.frame import HEADER, LARGE_CODEC, MARK, BesideColumns, CellColumns
 from aggregator.segments.gathering import FOLLOWS, HAS_LARGE, HAS_SKETCHES, HAS_TOTALS
 from aggregator.segments.rows import PackedRows, unpack_rows
 
@@ -49,10 +50,8 @@ class UnpackedColumns:
     def __init__(self, packed: Sequence[bytes]) -> None:
         parts = [_parts(one) for one in packed]
         self._packed_beside = [beside for _, beside in parts]
-        try:
+        with _told_damage():
             self._unpack([_cells_decoder.decode(decompress(cells)) for cells, _ in parts])
-        except _DAMAGE as why:
-            raise CorruptFrame(str(why)) from why
 
     def _unpack(self, frames: Sequence[CellColumns]) -> None:
         counts = [one.count for one in frames]
@@ -83,13 +82,14 @@ class UnpackedColumns:
         plain = self._entries[KINDS.index(OF_LATENCY)]
         plain = plain[self._kinds[plain] == 0]
         self._in_cell[plain] += calls[self._cells[plain]]
-        self._values = self._unpacked_rows([one.rows for one in frames], self._in_cell)
+        self._stored_rows = [one.rows for one in frames]
+        self._unpacked_values: dict[int, Integers] = {}
         self._row_begins, self._row_ends = self._spans(self._in_cell)
         self._labels = [one.labels for one in frames]
         self._find_what_follows()
-        has_totals = (self._kinds & HAS_TOTALS != 0).astype(np.int64)
-        self._totals = self._unpacked_totals([one.totals for one in frames], has_totals)
-        self._totals_begins, self._totals_ends = self._spans(has_totals)
+        self._has_totals = (self._kinds & HAS_TOTALS != 0).astype(np.int64)
+        self._stored_totals = [one.totals for one in frames]
+        self._totals_begins, self._totals_ends = self._spans(self._has_totals)
         self._large = list(chain.from_iterable(LARGE_CODEC.unpack(one.large) for one in frames))
 
     def _find_what_follows(self) -> None:
@@ -117,10 +117,8 @@ class UnpackedColumns:
         sizes = self._in_cell[parents]
         frames = self.frame_of[self._cells[parents]]
         counts = np.bincount(frames, weights=sizes, minlength=len(self._labels)).astype(np.int64)
-        try:
+        with _told_damage():
             labels = unpack_columns(self._labels, counts.tolist())
-        except _DAMAGE as why:
-            raise CorruptFrame(str(why)) from why
         ends = np.cumsum(sizes)
         rows = np.repeat(self._row_begins[parents] - (ends - sizes), sizes) + np.arange(len(labels))
         is_labelled = labels > 0
@@ -128,10 +126,10 @@ class UnpackedColumns:
         at = np.searchsorted(picked, targets)
         if (at == len(picked)).any() or (picked[at] != targets).any():
             raise CorruptFrame("rows are of facets that there are not")
-        values = self._values[KINDS.index(OF_LATENCY)]
+        values = self._values(KINDS.index(OF_LATENCY))
         ends = len(values) + np.cumsum(np.bincount(at, minlength=len(picked)))
         self._row_begins[self._picked], self._row_ends[self._picked] = np.append(len(values), ends[:-1]), ends
-        self._values[KINDS.index(OF_LATENCY)] = np.concatenate(
+        self._unpacked_values[KINDS.index(OF_LATENCY)] = np.concatenate(
             [values, values[rows[is_labelled][np.argsort(at, kind="stable")]]]
         )
         self._are_picked = True
@@ -143,30 +141,32 @@ class UnpackedColumns:
             ends[entries] = np.cumsum(sizes[entries])
         return ends - sizes, ends
 
-    def _unpacked_rows(self, packed: Sequence[Sequence[PackedRows]], sizes: Integers) -> list[Integers]:
-        """Return rows by kind, as values."""
-        return [
-            unpack_rows(kind, [one[at] for one in packed], sizes[self._entries[at]], self._cells_of[at])
-            for at, kind in enumerate(KINDS)
-        ]
+    def _values(self, kind: int) -> Integers:
+        """Return the rows of a kind, as values."""
+        if kind not in self._unpacked_values:
+            with _told_damage():
+                self._unpacked_values[kind] = self._unpacked_rows(kind, self._stored_rows, self._in_cell)
+        return self._unpacked_values[kind]
 
-    def _unpacked_totals(self, packed: Sequence[Sequence[bytes]], has_totals: Integers) -> list[Integers]:
-        """Return totals by kind, a row each."""
-        found = []
-        for at, kind in enumerate(KINDS):
-            ends = np.append(0, np.cumsum(has_totals[self._entries[at]]))
-            of_frames = np.diff(ends[np.append(0, np.cumsum([sum(cells) for cells in self._cells_of[at]]))]).tolist()
-            found.append(unpack_tables([one[at] for one in packed], kind.layout.width, of_frames).T)
-        return found
+    def _unpacked_rows(self, kind: int, packed: Sequence[Sequence[PackedRows]], sizes: Integers) -> Integers:
+        of_frames = [one[kind] for one in packed]
+        return unpack_rows(KINDS[kind], of_frames, sizes[self._entries[kind]], self._cells_of[kind])
+
+    def _totals(self, kind: int) -> Integers:
+        """Return the totals of a kind, a row each."""
+        ends = np.append(0, np.cumsum(self._has_totals[self._entries[kind]]))
+        of_frames = np.diff(ends[np.append(0, np.cumsum([sum(cells) for cells in self._cells_of[kind]]))]).tolist()
+        with _told_damage():
+            return unpack_tables([one[kind] for one in self._stored_totals], KINDS[kind].layout.width, of_frames).T
 
     def _beside(self) -> _Beside:
-        try:
+        with _told_damage():
             frames = [
                 _beside_decoder.decode(decompress(packed)) if packed else _NOTHING_BESIDE
                 for packed in self._packed_beside
             ]
-            values = self._unpacked_rows([one.rows for one in frames], self._in_beside)
-            rows = [kind.rows(of_kind) for kind, of_kind in zip(KINDS, values, strict=True)]
+            packed_rows = [one.rows for one in frames]
+            rows = [kind.rows(self._unpacked_rows(at, packed_rows, self._in_beside)) for at, kind in enumerate(KINDS)]
             kinds_at = np.array(self._kinds_of, dtype=np.int64)[self._names_at]
             row_bytes = np.array([kind.row_bytes for kind in KINDS])[kinds_at]
             row_begins, row_ends = (of_each * row_bytes for of_each in self._spans(self._in_beside))
@@ -178,8 +178,6 @@ class UnpackedColumns:
             if len(sketches) != sketch_ends[-1] or ends[-1] != len(stored):
                 raise ValueError(f"{len(sketches)} sketches, where cells have {sketch_ends[-1]}")
             return _Beside(rows, row_begins.tolist(), row_ends.tolist(), sketches, sketch_ends.tolist())
-        except _DAMAGE as why:
-            raise CorruptFrame(str(why)) from why
 
     @cached_property
     def _large_at(self) -> list[int]:
@@ -187,6 +185,15 @@ class UnpackedColumns:
         has_large = (self._kinds & HAS_LARGE != 0).astype(np.int64)
         found: list[int] = (np.cumsum(has_large) - has_large).tolist()
         return found
+
+
+@contextmanager
+def _told_damage() -> Iterator[None]:
+    """Raise CorruptFrame where it turns out that bytes are not those of a frame."""
+    try:
+        yield
+    except _DAMAGE as why:
+        raise CorruptFrame(str(why)) from why
 
 
 def _parts(packed: bytes) -> tuple[bytes, bytes]:

@@ -9,8 +9,8 @@ import numpy as np
 
 from aggregator.rollups.accumulator import Merged
 from aggregator.rollups.cell import Cell
+from aggregator.rollups.series import KINDS
 from aggregator.segments.columns import Integers
-from aggregator.segments.frame import KINDS
 from aggregator.segments.gathering import HAS_LARGE, HAS_MORE, HAS_TOTALS, FullCell, PackedOverflow
 from aggregator.segments.unpacked_columns import PLACE_BITS, UnpackedColumns
 
@@ -44,8 +44,8 @@ class Frames(UnpackedColumns):
         is_wanted[list(cells)] = True
         (entries,) = is_wanted[self._cells].nonzero()
         self._pick(entries)
-        rows = [kind.rows(values) for kind, values in zip(KINDS, self._values, strict=True)]
-        totals = [kind.layout.packed(of_kind) for kind, of_kind in zip(KINDS, self._totals, strict=True)]
+        rows = [kind.rows(self._values(at)) for at, kind in enumerate(KINDS)]
+        totals = [kind.layout.packed(self._totals(at)) for at, kind in enumerate(KINDS)]
         beside_of = self._reading_beside(entries)
         spans = self._row_begins, self._row_ends, self._totals_begins, self._totals_ends
         of_entries = self._cells, self._names_at, self._kinds, *spans
@@ -109,9 +109,10 @@ class Frames(UnpackedColumns):
         first, last = entries[is_new[:-1]], entries[is_new[1:]]
         begins, ends = self._row_begins[first], self._row_ends[last]
         series, width = KINDS[kind], len(KINDS[kind].layout.packed_none)
-        of_rows = series.layout.packed(self._totals_of_rows(kind, begins, ends))
-        stored = series.layout.packed(self._totals[kind])
-        rows = series.rows(self._values[kind]) if with_values else b""
+        sums_alone = series in merged.sums_alone
+        of_rows = series.layout.packed(self._totals_of_rows(kind, begins, ends, sums_alone))
+        stored = series.layout.packed(self._totals(kind))
+        rows = series.rows(self._values(kind)) if with_values else b""
         spans = begins, ends, self._totals_begins[first], self._totals_ends[last]
         at = 0
         for name_at, bucket, begin, end, totals_begin, totals_end in np.stack(
@@ -125,15 +126,15 @@ class Frames(UnpackedColumns):
                     merged.add_values(bucket, name, rows[begin * series.row_bytes : end * series.row_bytes])
             merged.add_packed(bucket, name, b"", totals)
 
-    def _totals_of_rows(self, kind: int, begins: Integers, ends: Integers) -> Integers:
+    def _totals_of_rows(self, kind: int, begins: Integers, ends: Integers, sums_alone: bool) -> Integers:
         """Return the totals of runs of rows, of those that have any."""
-        values, sizes = self._values[kind], ends - begins
+        values, sizes = self._values(kind), ends - begins
         starts = np.cumsum(sizes) - sizes
         count = int(sizes.sum())
         if count != len(values) or (begins[1:] != ends[:-1]).any():
             # Metric by metric in memory, as they are; an index in brackets would turn them.
             values = values.T.take(np.repeat(begins - starts, sizes) + np.arange(count), axis=1).T
-        return KINDS[kind].layout.of_segments(values, starts[sizes > 0])
+        return KINDS[kind].layout.of_segments(values, starts[sizes > 0], sums_alone)
 
     def _add_more(self, merged: Merged, entries: Integers, buckets: Integers, with_values: bool) -> None:
         """Add what entries have besides rows and totals."""

@@ -31,6 +31,7 @@ from api.query.fact_reading import Facts, count_spans, spans_of
 from api.query.questions import StatsQuestion
 from api.query.read_cost import CHEAP_CALLS_MAX, CHEAP_COST_MAX, read_cost, stretches
 from api.query.read_plan import Cover, cover, plan_reads
+from api.query.rows import series_needed
 from api.query.rows_json import AnswerSize, keys_of, make_rows
 from api.query.turns import Turn, Turns
 
@@ -261,7 +262,7 @@ def _digest(question: StatsQuestion) -> bytes:
 
 async def _read(source: Source, buckets: Buckets, covers: Sequence[Cover], turn: Turn) -> Merged:
     question, plan = buckets.question, plan_reads(covers)
-    merged = Merged(len(covers), question.filter.trace_roots_only)
+    merged = Merged(len(covers), question.filter.trace_roots_only, *series_needed(question))
     values = ValuesWanted(
         any(m.metric == "latency_ms" and m.percentiles for m in question.call_metrics),
         any(metric.percentiles for metric in question.usage_metrics),

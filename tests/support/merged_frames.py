@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from aggregator.rollups.accumulator import Merged
-from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, series_of
+from aggregator.rollups.accumulator import BucketSeries, Merged, SeriesTotals
+from aggregator.rollups.series import KINDS, LATENCY, series_of
 from aggregator.segments.gathering import FullCell
 from aggregator.segments.unpacked_frame import Frames
 
@@ -34,13 +34,24 @@ def check_merged(
                 if name in beside:
                     one_by_one.add_beside(bucket, name, *beside[name])
     assert _said(together) == _said(one_by_one)
+    for kind in KINDS:
+        needed = Merged(2, trees, [kind], [kind])
+        Frames(packed).add_to(needed, positions, in_buckets, latency_values, usage_values)
+        for other in KINDS:
+            assert _sums(needed.totals(other)) == (_sums(together.totals(kind)) if other is kind else {})
+
+
+def _sums(totals: SeriesTotals) -> dict[BucketSeries, list[int]]:
+    """Returns counts and sums alone."""
+    rows = zip(totals.keys, totals.rows.tolist(), strict=True)
+    return {key: totals.large.get(key, row)[: totals.series.layout.ones] for key, row in rows}
 
 
 def _said(merged: Merged) -> object:
     """Returns all that was counted, rows in an order of their own."""
     totals = {
         key: found.large.get(key, row)
-        for kind in (OF_LATENCY, OF_USAGE)
+        for kind in KINDS
         for found in [merged.totals(kind)]
         for key, row in zip(found.keys, found.rows.tolist(), strict=True)
     }

@@ -83,6 +83,17 @@ def test_numpy_and_python_agree(parts: list[Rows]) -> None:
     np.testing.assert_array_equal(values, before)
 
 
+@given(segments)
+def test_sums_alone_are_the_same_sums(parts: list[Rows]) -> None:
+    """Counts and sums are as when all is counted; the rest is as of no values, so that it changes nothing."""
+    values, starts = packed(LAYOUT, joined(parts)), starts_of(parts)
+    before = values.copy()
+    alone, whole = LAYOUT.of_segments(values, starts, sums_alone=True), LAYOUT.of_segments(values, starts)
+    assert alone[:, : LAYOUT.ones].tolist() == whole[:, : LAYOUT.ones].tolist()
+    assert alone[:, LAYOUT.ones :].tolist() == [LAYOUT.none()[LAYOUT.ones :]] * len(parts)
+    np.testing.assert_array_equal(values, before)
+
+
 @given(st.lists(rows | large_rows, max_size=4))
 def test_merging_is_counting_together(parts: list[Rows]) -> None:
     """Merging totals, in either order, gives the totals of all rows, and leaves alone what was added."""
