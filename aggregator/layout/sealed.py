@@ -94,7 +94,7 @@ class SealedRange(NamedTuple):
         )
 
     def has(self, slots: Integers, views: Integers) -> NDArray[np.bool_]:
-        """Of each slot and its view whether it has them."""
+        """Whether it has each slot with its view."""
         return (
             (slots >= self.first_slot)
             & (slots <= self.last_slot)

@@ -21,6 +21,6 @@ def directories(draw: st.DrawFn) -> SealedDirectory:
 
 @given(directories(), places)
 def test_frames_of_places_are_those_of_each(directory: SealedDirectory, wanted: list[int]) -> None:
-    """Of many places, the frames are all that may hold one of them, and no others, in their order."""
+    """The frames of many places are all that may hold one of them, and no others, in their order."""
     of_each = {one for place in wanted for one in directory.of_place(place)}
     assert directory.of_places(wanted) == [one for one in directory.ranges if one in of_each]
