@@ -96,9 +96,13 @@ def unpack_tables(packed: Sequence[bytes], columns: int, counts: Sequence[int]) 
         planes[rows, begin : begin + count] = np.frombuffer(one, np.uint8, -1, head_bytes).reshape(len(rows), count)
         begin += count
     values = np.repeat(lowest, [count for _, count in tables], axis=1)
-    if widest:
-        by_plane = planes.reshape(columns, widest, total)
-        above = np.ascontiguousarray(by_plane.transpose(0, 2, 1)).view(f"<u{widest}")[:, :, 0]
+    if widest == 1:
+        values += planes
+    elif widest:
+        above = np.empty((columns, total), f"<u{widest}")
+        by_byte, by_plane = above.view(np.uint8).reshape(columns, total, widest), planes.reshape(columns, widest, total)
+        for at in range(widest):
+            by_byte[:, :, at] = by_plane[:, at]
         values += above.astype(np.int64)  # wraps to what it was
     return values
 
