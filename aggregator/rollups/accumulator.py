@@ -1,16 +1,16 @@
 """Cells and single calls merged into what the buckets of an answer are made of."""
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
-from aggregator.rollups.cell import ROWS_BESIDE_MAX, Cell
-from aggregator.rollups.packed_sketch import Floats
+from aggregator.rollups.cell import Cell
 from aggregator.rollups.series import KINDS, LATENCY, OF_LATENCY, OF_USAGE, Row, Series, is_of_trees, series_of
-from aggregator.rollups.sketch import centroids, merged, quantiles
 from aggregator.rollups.tally import CallTally
-from aggregator.rollups.totals import ABSENT, Integers, Totals
+from aggregator.rollups.totals import Integers, Totals
+from aggregator.rollups.values import LARGE_BYTES, SERIES_BYTES, Values
 
 BucketSeries = tuple[int, bytes]
 """The position of a bucket, and the name of a series in it."""
@@ -21,66 +21,8 @@ Parts = dict[BucketSeries, list[bytes]]
 # models stays as it is.
 COMPACT_BYTES_MIN, COMPACT_BYTES_MAX = 96 * 2**20, 192 * 2**20
 
-# What it takes besides packed bytes: a bucket, a series of one, a piece of bytes, totals in Python's integers.
-_BUCKET_BYTES, _SERIES_BYTES, _ROW_BYTES, _LARGE_BYTES = 16, 300, 80, 1_000
-
-
-class Values:
-    """What percentiles of one series are read from: its rows, where they are still kept, and sketches."""
-
-    __slots__ = ("_columns", "large", "rows", "sketches")
-
-    def __init__(self) -> None:
-        self.rows: list[bytes] = []
-        self.large: list[Row] = []
-        self.sketches: list[list[bytes]] = []
-        self._columns: Floats | None = None
-
-    @property
-    def kept_bytes(self) -> int:
-        """About how much memory it takes."""
-        sketches = sum(_ROW_BYTES * len(one) + sum(map(len, one)) for one in self.sketches)
-        return _SERIES_BYTES + sum(map(len, self.rows)) + sketches + _LARGE_BYTES * len(self.large)
-
-    def quantiles(
-        self, series: Series, metric: int, wanted: Sequence[float], minimum: float, maximum: float
-    ) -> list[float] | None:
-        """Quantiles (0-1) of a metric between its exact ends; None where no value is here."""
-        if self._columns is None:
-            self._columns = series.values(b"".join(self.rows)).T.astype(np.float64)
-        values = self._columns[metric]
-        if metric >= series.layout.costs_at:
-            values = values[values != ABSENT]
-        if self.large:
-            values = np.concatenate([values, [float(row[metric]) for row in self.large if metric < len(row)]])
-        sketches = [sketch[metric] for sketch in self.sketches if sketch[metric]]
-        if not sketches and not len(values):
-            return None
-        return quantiles(sketches, values, wanted, minimum, maximum)
-
-    def compact(self, series: Series) -> None:
-        """Keep sketches alone of rows that are many, and one sketch of several."""
-        if sum(map(len, self.rows)) <= ROWS_BESIDE_MAX * series.row_bytes and len(self.sketches) < 2:
-            return
-        columns = series.values(b"".join(self.rows)).T.astype(np.float64)
-        of_metrics: list[bytes] = []
-        for metric, values in enumerate(columns):
-            present = values[values != ABSENT] if metric >= series.layout.costs_at else values
-            of_metrics.append(merged([one[metric] for one in self.sketches if one[metric]], present))
-        self.rows, self.sketches, self._columns = [], [of_metrics], None
-
-    def counts_up_to(self, series: Series, metric: int, bounds: Floats) -> Floats:
-        """How many values of a metric are at most each of `bounds`, which ascend; a centroid counts at its mean."""
-        values = series.values(b"".join(self.rows)).T[metric].astype(np.float64)
-        if metric >= series.layout.costs_at:
-            values = values[values != ABSENT]
-        large = np.array([float(row[metric]) for row in self.large if metric < len(row)])
-        means, weights = centroids([sketch[metric] for sketch in self.sketches if sketch[metric]])
-        counts = np.searchsorted(np.sort(np.concatenate([values, large])), bounds, side="right").astype(np.float64)
-        if len(means):
-            ends = np.concatenate([[0.0], np.cumsum(np.abs(weights))])
-            counts += ends[np.searchsorted(means, bounds, side="right")]
-        return counts
+# What a bucket takes besides its series.
+_BUCKET_BYTES = 16
 
 
 class SeriesTotals(NamedTuple):
@@ -118,6 +60,7 @@ class Merged:
         self.size_bytes = 0
         self._rows: dict[Series, Parts] = {OF_LATENCY: {}, OF_USAGE: {}}
         self._totals: dict[Series, Parts] = {OF_LATENCY: {}, OF_USAGE: {}}
+        self._found: dict[Series, list[tuple[Sequence[BucketSeries], Integers]]] = {OF_LATENCY: [], OF_USAGE: []}
         self._large: dict[Series, dict[BucketSeries, Totals]] = {OF_LATENCY: {}, OF_USAGE: {}}
         self._compacted_bytes = 0
 
@@ -148,6 +91,12 @@ class Merged:
             self._rows[series].setdefault(key, []).append(rows)
         if totals:
             self._totals[series].setdefault(key, []).append(totals)
+
+    def add_rows_of_totals(self, series: Series, keys: Sequence[BucketSeries], rows: Integers) -> None:
+        """Count totals of series of one kind, a row for each of `keys`, none of which is unwanted."""
+        if len(keys):
+            self.size_bytes += rows.nbytes
+            self._found[series].append((keys, rows))
 
     def add_values(self, bucket: int, name: bytes, rows: bytes) -> None:
         """Add packed rows to the values of a series; they are counted in nothing."""
@@ -199,6 +148,8 @@ class Merged:
             for series, parts in theirs.items():
                 for (bucket, name), packed in parts.items():
                     ours[series].setdefault((targets[bucket], name), []).extend(packed)
+        for series, found in other._found.items():
+            self._found[series] += [([(targets[bucket], name) for bucket, name in keys], rows) for keys, rows in found]
         for of_series in other._large.values():
             for (bucket, name), large in of_series.items():
                 self.add_large(targets[bucket], name, large)
@@ -218,6 +169,7 @@ class Merged:
         for series, of_rows in self._rows.items():
             found = self.totals(series)
             of_rows.clear()
+            self._found[series].clear()
             packed = found.rows.astype("<i8")
             self._totals[series] = {
                 key: [packed[at].tobytes()] for at, key in enumerate(found.keys) if key not in found.large
@@ -238,8 +190,10 @@ class Merged:
         """About how much memory it takes to keep, condensed."""
         found = _BUCKET_BYTES * len(self.calls) + sum(one.kept_bytes for one in self.values.values())
         for parts in (*self._rows.values(), *self._totals.values()):
-            found += sum(_SERIES_BYTES + sum(map(len, packed)) for packed in parts.values())
-        return found + sum(_LARGE_BYTES * len(large) for large in self._large.values())
+            found += sum(SERIES_BYTES + sum(map(len, packed)) for packed in parts.values())
+        for keys, rows in chain.from_iterable(self._found.values()):
+            found += SERIES_BYTES * len(keys) + rows.nbytes
+        return found + sum(LARGE_BYTES * len(large) for large in self._large.values())
 
     def wants(self, name: bytes) -> bool:
         """Whether a series is of a kind that is asked for, and its usage that of trees or of calls, as asked."""
@@ -272,7 +226,8 @@ class Merged:
         layout = series.layout
         parts = self._rows[series], self._totals[series]
         large = {key: list(totals) for key, totals in self._large[series].items()}
-        places = {key: place for place, key in enumerate(dict.fromkeys([*parts[0], *parts[1], *large]))}
+        keys = list(chain.from_iterable(keys for keys, _ in self._found[series]))
+        places = {key: place for place, key in enumerate(dict.fromkeys([*parts[0], *parts[1], *large, *keys]))}
         found = layout.unpack(layout.packed_none * len(places)).astype(np.int64)
         for of_rows, ours in zip((True, False), parts, strict=True):
             if not ours:
@@ -285,6 +240,13 @@ class Merged:
                 else layout.merged_segments(layout.unpack(packed), starts)
             )
             at = np.fromiter((places[key] for key in ours), dtype=np.int64, count=len(ours))
+            found[at] = layout.merged(found[at], more)
+        if keys:
+            at = np.fromiter(map(places.__getitem__, keys), dtype=np.int64, count=len(keys))
+            order = np.argsort(at, kind="stable")
+            (starts,) = np.diff(at[order], prepend=-1).nonzero()
+            more = layout.merged_segments(np.concatenate([rows for _, rows in self._found[series]])[order], starts)
+            at = at[order][starts]
             found[at] = layout.merged(found[at], more)
         for key, totals in large.items():
             layout.merge(totals, found[places[key]].tolist())

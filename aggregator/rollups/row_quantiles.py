@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from aggregator.rollups.accumulator import BucketSeries, Values
+from aggregator.rollups.accumulator import BucketSeries
 from aggregator.rollups.series import Series
 from aggregator.rollups.totals import ABSENT, Integers
+from aggregator.rollups.values import Values
 
 # Sorting more by itself takes as long as all that is done besides; all of these together stay in few megabytes.
 ROWS_MAX = 1_000

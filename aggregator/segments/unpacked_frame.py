@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
-from aggregator.rollups.accumulator import Merged
+from aggregator.rollups.accumulator import BucketSeries, Merged
 from aggregator.rollups.cell import Cell
 from aggregator.rollups.series import KINDS
 from aggregator.segments.columns import Integers
@@ -100,41 +100,44 @@ class Frames(UnpackedColumns):
                 self._add_more(merged, of_kind, of_entries[of_kind], wants_values[at])
 
     def _add_rows(self, merged: Merged, kind: int, entries: Integers, buckets: Integers, with_values: bool) -> None:
-        """Count rows and totals of entries of a kind, run by run: neighbours of one series and bucket."""
+        """Count rows and totals of entries of a kind; rows run by run: neighbours of one series and bucket."""
         names_at = self._names_at[entries]
         is_new = np.ones(len(entries) + 1, dtype=np.bool_)
         is_new[1:-1] = (np.diff(entries) != 1) | (np.diff(names_at) != 0) | (np.diff(buckets) != 0)
         # What follows from others has its rows where these have them, or apart.
         is_new[1:-1] |= self._row_begins[entries[1:]] != self._row_ends[entries[:-1]]
-        first, last = entries[is_new[:-1]], entries[is_new[1:]]
-        begins, ends = self._row_begins[first], self._row_ends[last]
-        series, width = KINDS[kind], len(KINDS[kind].layout.packed_none)
-        sums_alone = series in merged.sums_alone
-        of_rows = series.layout.packed(self._totals_of_rows(kind, begins, ends, sums_alone))
-        stored = series.layout.packed(self._totals(kind))
-        rows = series.rows(self._values(kind)) if with_values else b""
-        spans = begins, ends, self._totals_begins[first], self._totals_ends[last]
-        at = 0
-        for name_at, bucket, begin, end, totals_begin, totals_end in np.stack(
-            (names_at[is_new[:-1]], buckets[is_new[:-1]], *spans)
-        ).T.tolist():
-            name, totals = self._names[name_at], stored[totals_begin * width : totals_end * width]
-            if end > begin:
-                totals += of_rows[at : at + width]
-                at += width
-                if with_values:
-                    merged.add_values(bucket, name, rows[begin * series.row_bytes : end * series.row_bytes])
-            merged.add_packed(bucket, name, b"", totals)
+        begins, ends = self._row_begins[entries[is_new[:-1]]], self._row_ends[entries[is_new[1:]]]
+        has_rows = ends > begins
+        of_runs = names_at[is_new[:-1]][has_rows], buckets[is_new[:-1]][has_rows], begins[has_rows], ends[has_rows]
+        series, keys = KINDS[kind], self._keys(*of_runs[:2])
+        of_rows = self._totals_of_rows(kind, *of_runs[2:], series in merged.sums_alone)
+        merged.add_rows_of_totals(series, keys, of_rows)
+        (full,) = self._has_totals[entries].nonzero()
+        if len(full):
+            (starts,) = np.append(True, (np.diff(names_at[full]) != 0) | (np.diff(buckets[full]) != 0)).nonzero()
+            begins = self._totals_begins[entries[full]]  # they ascend
+            stored = self._totals(kind)[begins[0] : begins[-1] + 1]
+            if len(stored) != len(begins):
+                stored = stored.T.take(begins - begins[0], axis=1).T
+            of_each = series.layout.merged_segments(stored, starts)
+            merged.add_rows_of_totals(series, self._keys(names_at[full[starts]], buckets[full[starts]]), of_each)
+        if with_values:
+            rows, size = series.rows(self._values(kind)), series.row_bytes
+            for (bucket, name), begin, end in zip(keys, *(one.tolist() for one in of_runs[2:]), strict=True):
+                merged.add_values(bucket, name, rows[begin * size : end * size])
+
+    def _keys(self, names_at: Integers, buckets: Integers) -> list[BucketSeries]:
+        return list(zip(buckets.tolist(), [self._names[at] for at in names_at.tolist()], strict=True))
 
     def _totals_of_rows(self, kind: int, begins: Integers, ends: Integers, sums_alone: bool) -> Integers:
-        """Return the totals of runs of rows, of those that have any."""
+        """Return the totals of runs of rows."""
         values, sizes = self._values(kind), ends - begins
         starts = np.cumsum(sizes) - sizes
         count = int(sizes.sum())
         if count != len(values) or (begins[1:] != ends[:-1]).any():
             # Metric by metric in memory, as they are; an index in brackets would turn them.
             values = values.T.take(np.repeat(begins - starts, sizes) + np.arange(count), axis=1).T
-        return KINDS[kind].layout.of_segments(values, starts[sizes > 0], sums_alone)
+        return KINDS[kind].layout.of_segments(values, starts, sums_alone)
 
     def _add_more(self, merged: Merged, entries: Integers, buckets: Integers, with_values: bool) -> None:
         """Add what entries have besides rows and totals."""

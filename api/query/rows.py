@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
-from aggregator.rollups.accumulator import BucketSeries, Merged, SeriesTotals, Values
+from aggregator.rollups.accumulator import BucketSeries, Merged, SeriesTotals
 from aggregator.rollups.row_quantiles import RowQuantiles
 from aggregator.rollups.series import COST_METRICS, OF_LATENCY, OF_USAGE, USAGE_METRICS, Series, model_of
 from aggregator.rollups.totals import PICO_PER_DOLLAR, PRICED, ROWS, Totals
+from aggregator.rollups.values import Values
 from api.query.questions import MetricQuestion, StatsQuestion
 
 Row = Any

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregator.reading.cell_numbers import totals_of
 from aggregator.rollups import accumulator
-from aggregator.rollups.accumulator import Merged
+from aggregator.rollups.accumulator import BucketSeries, Merged
 from aggregator.rollups.cell import Cell, place_of
-from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, model_series
+from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Series, model_series, series_of
 from tests.support.cell_store import HOURS_KEY, DictionaryStore, tally
 from tests.support.reading import totals_in
 from tests.support.vectors import usage_row
@@ -102,6 +103,36 @@ def test_single_calls_count_as_cells_do(by_bucket: list[list[Told]], single: lis
         latencies = [(one,) for latencies_ms, _ in of_calls for one in latencies_ms]
         kept = OF_LATENCY.unpack(b"".join(merged.values[bucket, LATENCY].rows)) if latencies else []
         assert kept == latencies
+
+
+@given(buckets, st.integers(0, 3), st.booleans())
+def test_rows_of_totals_count_as_cells_do(by_bucket: list[list[Told]], cells_only: int, condensed: bool) -> None:
+    """Totals of many series at once, some of which come twice, beside cells; condensed or not, and added to others."""
+    merged, other = Merged(3), Merged(3)
+    parts: dict[Series, list[tuple[BucketSeries, list[int]]]] = {OF_LATENCY: [], OF_USAGE: []}
+    cells = [(bucket, cell_of(one)) for bucket, told in enumerate(by_bucket) for one in told]
+    for at, (bucket, cell) in enumerate(cells):
+        if at < cells_only:
+            merged.add_cell(bucket, cell)
+            continue
+        merged.add_counts(bucket, cell.calls, cell.errors)
+        for name in {*cell.rows, *cell.totals, *cell.large}:
+            totals = totals_of(cell, name)
+            if name in cell.large:
+                merged.add_large(bucket, name, totals)
+            else:
+                parts[series_of(name)].append(((bucket, name), totals))
+    for series, of_series in parts.items():
+        for some in (of_series[::2], of_series[1::2]):
+            rows = np.array([totals for _, totals in some], dtype=np.int64).reshape(len(some), series.layout.width)
+            merged.add_rows_of_totals(series, [key for key, _ in some], rows)
+    if condensed:
+        merged.condense()
+    other.add_merged(merged, {0: 2, 1: 0, 2: 1})
+    for bucket in range(3):
+        told = [*by_bucket, [], [], []][bucket]
+        assert right(merged, bucket, told)
+        assert right(other, (bucket + 2) % 3, told)
 
 
 def test_made_small_when_large(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from aggregator.rollups import row_quantiles
-from aggregator.rollups.accumulator import BucketSeries, Values
+from aggregator.rollups.accumulator import BucketSeries
 from aggregator.rollups.row_quantiles import RowQuantiles
 from aggregator.rollups.series import LATENCY, OF_LATENCY, OF_USAGE, Series, model_series
 from aggregator.rollups.totals import ABSENT
+from aggregator.rollups.values import Values
 
 TOKENS, COSTS = some.integers(0, 2**32 - 1) | some.integers(0, 9), some.integers(0, 2**61) | some.just(ABSENT)
 LATENCIES = some.integers(-(2**63), 2**63 - 1) | some.integers(-3, 3)
