@@ -14,6 +14,7 @@ _NEGATIVE = 0x80
 _LENGTH_MAX = 64
 # What is read of a value at once: with what lies before it in its first byte it does not fill a word.
 _PIECE_BITS = 32
+_PIECE = np.uint64(2**_PIECE_BITS - 1)
 _WORD_BYTES = 8
 # By how a value begins: how many bits are stored, more than there are for what is no length; the highest bit, which is
 # not; and which bits are read at once.
@@ -33,12 +34,24 @@ def pack_numbers(values: Integers) -> Numbers:
     lengths = np.searchsorted(_POWERS, magnitudes, side="right").astype(np.uint8)
     widths = _WIDTHS[lengths]
     ends = np.cumsum(widths)
-    total = int(ends[-1]) if len(ends) else 0
-    places = (np.arange(total) - np.repeat(ends - widths, widths)).astype(np.uint64)
-    bits = (np.repeat(magnitudes, widths) >> places).astype(np.uint8) & 1
-    return (lengths | _NEGATIVE * (values < 0)).astype(np.uint8).tobytes(), np.packbits(
-        bits, bitorder="little"
-    ).tobytes()
+    begins, total = ends - widths, int(ends[-1]) if len(ends) else 0
+    stored = magnitudes & (np.uint64(1) << widths.astype(np.uint64)) - np.uint64(1)
+    words = _written(begins, stored & _PIECE, total)
+    (large,) = (widths > _PIECE_BITS).nonzero()
+    if len(large):
+        words += _written(begins[large] + _PIECE_BITS, stored[large] >> np.uint64(_PIECE_BITS), total)
+    firsts = (lengths | _NEGATIVE * (values < 0)).astype(np.uint8)
+    return firsts.tobytes(), words.astype("<u4").tobytes()[: (total + 7) // 8]
+
+
+def _written(begins: Integers, pieces: NDArray[np.uint64], total: int) -> Integers:
+    """Return words of 32 bits, `total` bits together, with pieces of at most as many bits that begin where they do."""
+    words, shifted = begins >> 5, pieces << (begins & 31).astype(np.uint64)
+    length = total // _PIECE_BITS + 2
+    # No two pieces have a bit in common, so that their sum has the bits of both, in 53 bits too.
+    below = np.bincount(words, (shifted & _PIECE).astype(np.float64), length)
+    above = np.bincount(words + 1, (shifted >> np.uint64(_PIECE_BITS)).astype(np.float64), length)
+    return (below + above).astype(np.int64)
 
 
 def unpack_numbers(lengths: bytes, bits: bytes, wanted: Integers | slice = slice(None)) -> Integers:
