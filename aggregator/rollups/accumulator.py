@@ -228,6 +228,10 @@ class Merged:
         large = {key: list(totals) for key, totals in self._large[series].items()}
         keys = list(chain.from_iterable(keys for keys, _ in self._found[series]))
         places = {key: place for place, key in enumerate(dict.fromkeys([*parts[0], *parts[1], *large, *keys]))}
+        if keys and len(keys) == len(places) and not (any(parts) or large):  # each once, and nothing else
+            rows = np.concatenate([rows for _, rows in self._found[series]])
+            layout.carry_all(rows)
+            return SeriesTotals(series, keys, rows, large)
         found = layout.unpack(layout.packed_none * len(places)).astype(np.int64)
         for of_rows, ours in zip((True, False), parts, strict=True):
             if not ours:

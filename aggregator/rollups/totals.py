@@ -141,7 +141,7 @@ class Layout:
         else:
             found[:, self.low : self.high] = np.add.reduceat(counted & _LOW, starts, axis=1).T
             found[:, self.high : self.ones] = np.add.reduceat(counted >> _LOW_BITS, starts, axis=1).T
-        self._carry_all(found)
+        self.carry_all(found)
         found[:, self.ones :] = self._extremes_of_none
         if not sums_alone:
             for at, same in (self.ones, by_metric == self.one[:, np.newaxis]), (self.zeros, by_metric == 0):
@@ -158,24 +158,32 @@ class Layout:
         found = left + right
         np.minimum(left[:, self.minima : self.maxima], right[:, self.minima : self.maxima], out=self._minima(found))
         np.maximum(left[:, self.maxima :], right[:, self.maxima :], out=found[:, self.maxima :])
-        self._carry_all(found)
+        self.carry_all(found)
         return found
 
     def merged_segments(self, totals: Integers, starts: Integers) -> Integers:
-        """The rows of each segment as one; segments begin at `starts`."""
-        if len(starts) == len(totals):
+        """The rows of each segment as one; segments begin at `starts`. Of rows that end with the sums, the rest is as
+        of no values.
+        """
+        if len(starts) == len(totals) and totals.shape[1] == self.width:
             return totals
         found = np.empty((len(starts), self.width), dtype=np.int64)
+        if totals.shape[1] < self.width:
+            np.add.reduceat(totals, starts, axis=0, out=found[:, : self.ones])
+            found[:, self.ones :] = self._extremes_of_none
+            self.carry_all(found)
+            return found
         np.add.reduceat(totals[:, : self.minima], starts, axis=0, out=found[:, : self.minima])
         np.minimum.reduceat(self._minima(totals), starts, axis=0, out=self._minima(found))
         np.maximum.reduceat(totals[:, self.maxima :], starts, axis=0, out=found[:, self.maxima :])
-        self._carry_all(found)
+        self.carry_all(found)
         return found
 
     def _minima(self, totals: Integers) -> Integers:
         return totals[:, self.minima : self.maxima]
 
-    def _carry_all(self, totals: Integers) -> None:
+    def carry_all(self, totals: Integers) -> None:
+        """Bring the sums of all rows into their one form."""
         low = totals[:, self.low : self.high]
         totals[:, self.high : self.ones] += low >> _LOW_BITS
         low &= _LOW

@@ -71,8 +71,9 @@ def unpack_table(packed: bytes, columns: int, count: int) -> Integers:
     return unpack_tables([packed], columns, [count])
 
 
-def unpack_tables(packed: Sequence[bytes], columns: int, counts: Sequence[int]) -> Integers:
-    """The values of tables that have so many rows each, by column and place, one table's after the other's.
+def unpack_tables(packed: Sequence[bytes], columns: int, counts: Sequence[int], first: int | None = None) -> Integers:
+    """The values of tables that have so many rows each, by column and place, one table's after the other's; of the
+    first columns alone, if so many are wanted.
 
     It takes about as many steps as one table does. Raises ValueError for bytes that are no table of their size.
     """
@@ -83,24 +84,29 @@ def unpack_tables(packed: Sequence[bytes], columns: int, counts: Sequence[int]) 
         raise ValueError(f"a table of {columns} columns is shorter than what it begins with")
     heads = heads.reshape(len(tables), head_bytes)
     lowest = np.ascontiguousarray(heads[:, :-columns]).view(_STORED_LOWEST).T
-    widths = heads[:, -columns:]
+    widths, wanted = heads[:, -columns:], columns if first is None else first
+    if widths.max(initial=0) > _WIDTHS[-1]:
+        raise ValueError(f"a table of {columns} columns has values of more than {_WIDTHS[-1]} bytes")
+    sizes = widths.sum(axis=1).tolist()
+    lowest, widths = lowest[:wanted], widths[:, :wanted]
     highest = int(widths.max(initial=0))
-    widest = next((width for width in _WIDTHS if width >= highest), 0)
-    kept = (np.arange(widest) < widths[:, :, np.newaxis]).reshape(len(tables), columns * widest)
+    widest = next(width for width in _WIDTHS if width >= highest)
+    kept = (np.arange(widest) < widths[:, :, np.newaxis]).reshape(len(tables), wanted * widest)
     total, begin = sum(counts), 0
-    planes = np.zeros((columns * widest, total), dtype=np.uint8)
-    for (one, count), of_one in zip(tables, kept, strict=True):
+    planes = np.zeros((wanted * widest, total), dtype=np.uint8)
+    for (one, count), of_one, size in zip(tables, kept, sizes, strict=True):
         (rows,) = of_one.nonzero()
-        if len(one) != head_bytes + len(rows) * count:
+        if len(one) != head_bytes + size * count:
             raise ValueError(f"a table of {columns} columns of {count} values has {len(one)} bytes")
-        planes[rows, begin : begin + count] = np.frombuffer(one, np.uint8, -1, head_bytes).reshape(len(rows), count)
+        stored = np.frombuffer(one, np.uint8, len(rows) * count, head_bytes)
+        planes[rows, begin : begin + count] = stored.reshape(len(rows), count)
         begin += count
     values = np.repeat(lowest, [count for _, count in tables], axis=1)
     if widest == 1:
         values += planes
     elif widest:
-        above = np.empty((columns, total), f"<u{widest}")
-        by_byte, by_plane = above.view(np.uint8).reshape(columns, total, widest), planes.reshape(columns, widest, total)
+        above = np.empty((wanted, total), f"<u{widest}")
+        by_byte, by_plane = above.view(np.uint8).reshape(wanted, total, widest), planes.reshape(wanted, widest, total)
         for at in range(widest):
             by_byte[:, :, at] = by_plane[:, at]
         values += above.astype(np.int64)  # wraps to what it was

@@ -152,12 +152,13 @@ class UnpackedColumns:
         of_frames = [one[kind] for one in packed]
         return unpack_rows(KINDS[kind], of_frames, sizes[self._entries[kind]], self._cells_of[kind])
 
-    def _totals(self, kind: int) -> Integers:
-        """Return the totals of a kind, a row each."""
+    def _totals(self, kind: int, sums_alone: bool = False) -> Integers:
+        """Return the totals of a kind, a row each; `sums_alone`: of counts and sums alone, which stand first."""
         ends = np.append(0, np.cumsum(self._has_totals[self._entries[kind]]))
         of_frames = np.diff(ends[np.append(0, np.cumsum([sum(cells) for cells in self._cells_of[kind]]))]).tolist()
         with _told_damage():
-            return unpack_tables([one[kind] for one in self._stored_totals], KINDS[kind].layout.width, of_frames).T
+            layout, packed = KINDS[kind].layout, [one[kind] for one in self._stored_totals]
+            return unpack_tables(packed, layout.width, of_frames, layout.ones if sums_alone else None).T
 
     def _beside(self) -> _Beside:
         with _told_damage():

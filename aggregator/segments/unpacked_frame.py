@@ -110,13 +110,14 @@ class Frames(UnpackedColumns):
         has_rows = ends > begins
         of_runs = names_at[is_new[:-1]][has_rows], buckets[is_new[:-1]][has_rows], begins[has_rows], ends[has_rows]
         series, keys = KINDS[kind], self._keys(*of_runs[:2])
-        of_rows = self._totals_of_rows(kind, *of_runs[2:], series in merged.sums_alone)
+        sums_alone = series in merged.sums_alone
+        of_rows = self._totals_of_rows(kind, *of_runs[2:], sums_alone)
         merged.add_rows_of_totals(series, keys, of_rows)
         (full,) = self._has_totals[entries].nonzero()
         if len(full):
             (starts,) = np.append(True, (np.diff(names_at[full]) != 0) | (np.diff(buckets[full]) != 0)).nonzero()
             begins = self._totals_begins[entries[full]]  # they ascend
-            stored = self._totals(kind)[begins[0] : begins[-1] + 1]
+            stored = self._totals(kind, sums_alone)[begins[0] : begins[-1] + 1]
             if len(stored) != len(begins):
                 stored = stored.T.take(begins - begins[0], axis=1).T
             of_each = series.layout.merged_segments(stored, starts)

@@ -133,6 +133,8 @@ def test_segments_of_totals_are_merged(groups: list[list[Rows]]) -> None:
     found = LAYOUT.merged_segments(totals, starts_of(groups))
     assert found.tolist() == [LAYOUT.of_values(joined(group)) for group in groups]
     np.testing.assert_array_equal(totals, before)
+    sums = LAYOUT.merged_segments(totals[:, : LAYOUT.ones], starts_of(groups))
+    assert sums.tolist() == [[*row[: LAYOUT.ones], *LAYOUT.none()[LAYOUT.ones :]] for row in found.tolist()]
 
 
 @given(rows)

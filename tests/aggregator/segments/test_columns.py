@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.segments.columns import pack_column, pack_table, unpack_column, unpack_table
+from aggregator.segments.columns import pack_column, pack_table, unpack_column, unpack_table, unpack_tables
 
 int64 = st.sampled_from([-(2**63), -1, 0, 1, 255, 256, 2**32, 2**63 - 1]) | st.integers(-(2**63), 2**63 - 1)
 
@@ -47,3 +47,23 @@ def test_tables_of_other_sizes_are_refused(count: int) -> None:
     """A table of two rows is none of one or three."""
     with pytest.raises(ValueError, match="a table of 2 columns of"):
         unpack_table(pack_table([[1, 300], [2, 3]]), 2, count)
+
+
+tables = st.lists(st.lists(st.tuples(int64, st.integers(0, 300), int64), max_size=5), max_size=4)
+
+
+@given(tables, st.integers(0, 3))
+def test_first_columns_of_many_tables(rows: list[list[tuple[int, int, int]]], first: int) -> None:
+    """The first columns come back alone, too, of tables whose columns are of other widths."""
+    packed = [pack_table(np.array(one, dtype=np.int64).reshape(-1, 3).T) for one in rows]
+    found = unpack_tables(packed, 3, [len(one) for one in rows], first)
+    assert found.tolist() == [[row[at] for one in rows for row in one] for at in range(first)]
+
+
+@pytest.mark.parametrize("first", [None, 1])
+def test_a_width_that_no_value_has_is_refused(first: int | None) -> None:
+    """As wide as the bytes there are, but none of eight bytes at most."""
+    packed = pack_table([[1, 2], [3, 9]])
+    damaged = packed[:17] + bytes([9]) + bytes(2 * 9 + 2)
+    with pytest.raises(ValueError, match="a table of 2 columns has values of more than 8 bytes"):
+        unpack_tables([damaged], 2, [2], first)
