@@ -62,7 +62,7 @@ def test_first_columns_of_many_tables(rows: list[list[tuple[int, int, int]]], fi
 
 @pytest.mark.parametrize("first", [None, 1])
 def test_a_width_that_no_value_has_is_refused(first: int | None) -> None:
-    """As wide as the bytes there are, but none of eight bytes at most."""
+    """A table is none where its values are as wide as the bytes there are, but wider than 64 bits."""
     packed = pack_table([[1, 2], [3, 9]])
     damaged = packed[:17] + bytes([9]) + bytes(2 * 9 + 2)
     with pytest.raises(ValueError, match="a table of 2 columns has values of more than 8 bytes"):
