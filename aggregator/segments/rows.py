@@ -2,8 +2,8 @@
 
 Which order the rows of a cell have says nothing, so they are stored by their first metric, as distances to the row
 before. Numbers of no pattern, as latencies and tokens mostly are, are stored by their bits (see bit_columns.py), column
-by column. Costs are stored as what is left after the prices that fit best, series by
-series: nothing where one price was in force and has no tiers.
+by column. Costs are stored as what is left after the prices that fit best, series by series: nothing where one price
+was in force and has no tiers.
 """
 
 from collections.abc import Sequence
