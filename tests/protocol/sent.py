@@ -81,13 +81,25 @@ def _events() -> Iterator[Told]:
         # Sums tell which ends are in them.
         ends = [End(200 + number, False, "m", 2**number), End(300, True, "n", 2**number)]
         for variant in range(1 + (number % 3 == 0)):
-            start, end = starts[variant], ends[variant]
-            yield from (
-                Told(project_id, f"call-{number}", *told) for told in ((start, None), (None, end), (start, end))
-            )
+            yield from _told_of(project_id, f"call-{number}", starts[variant], ends[variant])
+
+
+def _earlier_events() -> Iterator[Told]:
+    """Yields the events of calls of the same project and UTC day, in other pieces of it."""
+    for number, hours in enumerate(HOURS_EARLIER):
+        start = Start(-60 * hours, f"op-{number % 2}", None)
+        end = End(-3_600 * hours + 100, False, "m", 2 ** (CALLS + number))
+        yield from _told_of(PROJECT, f"earlier-{number}", start, end)
+
+
+def _told_of(project_id: str, call_id: str, start: Start, end: End) -> Iterator[Told]:
+    for told in ((start, None), (None, end), (start, end)):
+        yield Told(project_id, call_id, *told)
 
 
 CALLS = 14
+HOURS_EARLIER = (4, 4, 8)
 EVENTS = tuple(_events())
 INVALID = Sent(b'{"start": {}}', ())
 MESSAGES = (*map(message, EVENTS), message(*EVENTS[::9]), message(*EVENTS[5::7]), INVALID)
+EARLIER_MESSAGES = tuple(map(message, _earlier_events()))

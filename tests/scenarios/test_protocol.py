@@ -20,6 +20,8 @@ from aggregator.objects.object_store import ObjectMissing
 from aggregator.writing import closing, ids, posting_moving, posting_page_moving
 from tests.protocol.collecting_mutants import OBJECT_MUTANTS
 from tests.protocol.machine import Protocol
+from tests.protocol.merging_machine import MergingProtocol
+from tests.protocol.merging_mutants import MERGING_MUTANTS
 from tests.protocol.minute_mutants import MINUTE_MUTANTS
 from tests.protocol.mutants import MUTANTS
 from tests.protocol.objects_machine import ObjectsProtocol
@@ -32,6 +34,8 @@ EXAMPLES = 300
 # Of these each has more that happens to objects.
 OBJECTS_EXAMPLES = 30
 RESTORING_EXAMPLES = 50
+# Of these nearly each merges frames.
+MERGING_EXAMPLES = 60
 # Mutants are looked for from many seeds, a few examples each: one seed may search for minutes in vain what most others
 # find in seconds, and which ones do changes with every module that is loaded, as hypothesis draws constants from them.
 MUTANT_EXAMPLES = 100
@@ -163,3 +167,21 @@ def test_every_rule_of_objects_is_needed(mutant: str) -> None:
         parts: Parts = OBJECT_MUTANTS[mutant]
 
     assert is_noticed(Mutant, (ObjectMissing,))
+
+
+@pytest.mark.timeout(0 if CHAOS_EXAMPLES else 300)
+def test_protocol_of_merging() -> None:
+    """All of it holds, too, where frames of a day's pieces are merged while calls come for any of them."""
+    examples = CHAOS_EXAMPLES or MERGING_EXAMPLES
+    run_state_machine_as_test(MergingProtocol, settings=settings(PROTOCOL, max_examples=examples))
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("mutant", MERGING_MUTANTS)
+def test_every_rule_of_merging_is_needed(mutant: str) -> None:
+    """Cells are lost without any one of its rules, and the state machine notices."""
+
+    class Mutant(MergingProtocol):
+        parts: Parts = MERGING_MUTANTS[mutant]
+
+    assert is_noticed(Mutant, WRONG)
