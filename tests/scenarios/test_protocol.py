@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from aggregator.layout import id_pages, postings
+from aggregator.layout import id_hashes, postings
 from aggregator.layout.hash_pages import PageTable
 from aggregator.objects.frame_cache import DamagedObject
 from aggregator.objects.object_store import ObjectMissing
@@ -79,7 +79,7 @@ def quiet() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def hashes_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids that have moved are often found where others are: of each hash there are but two bits."""
-    monkeypatch.setattr(id_pages, "_HASH_BITS", 2)
+    monkeypatch.setattr(id_hashes, "HASH_BITS", 2)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,8 @@ from aggregator.calls.call import Call
 from aggregator.calls.packed_id import unpack_id
 from aggregator.layout import keys
 from aggregator.layout.hash_pages import TABLE_FIELD, unpack_table
-from aggregator.layout.id_pages import RECORDS_PER_ENTRY, Lookup, hashes
+from aggregator.layout.id_hashes import hashes
+from aggregator.layout.id_pages import RECORDS_PER_ENTRY, Lookup
 from aggregator.layout.keys import id_field, named_by
 from aggregator.layout.sealed_calls import calls_of_chunk
 from aggregator.objects.frame_cache import FrameCache

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import redis
 
-from aggregator.layout import id_pages, id_search
+from aggregator.layout import id_hashes, id_search
 from aggregator.reading.calls import read_by_ids, select_ids
 from aggregator.store.elsewhere import Elsewhere
 from aggregator.store.reader import OpenedProject, StoreReader
@@ -39,7 +39,7 @@ def shard(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Shard:
     """A writer that moves a few ids at a time to pages of two, where many hash alike; a page splits at nearly each."""
     monkeypatch.setattr(moving, "IDS_PER_STEP", 5)
     monkeypatch.setattr(moving, "ENTRIES_PER_PAGE", 2)
-    monkeypatch.setattr(id_pages, "_HASH_BITS", 10)
+    monkeypatch.setattr(id_hashes, "HASH_BITS", 10)
     monkeypatch.setattr(id_search, "IDS_PER_COMMAND", 9)
     shard = open_shard(redis.Redis.from_url(redis_url), ShardLimits(seal_after_s=-10 * DAY_S))
     apply(shard, [start(f"call-{number}", number) for number in range(CALLS)])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.layout import id_pages
+from aggregator.layout import id_hashes
 from aggregator.layout.hash_pages import TABLE_FIELD, PageTable, unpack_table
 from aggregator.layout.keys import CALLS_PER_CHUNK, ShardKeys
 from aggregator.rollups.levels import Retention
@@ -144,7 +144,7 @@ def test_what_redis_forgot_and_what_took_its_place(client: Any) -> None:
 
 def test_ids_that_hash_alike(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hash of two bits finds many ids that are others'; the records tell which is right."""
-    monkeypatch.setattr(id_pages, "_HASH_BITS", 2)
+    monkeypatch.setattr(id_hashes, "HASH_BITS", 2)
     monkeypatch.setattr(moving, "ENTRIES_PER_PAGE", 1_000)
     shard = open_shard(client, ShardLimits(seal_after_s=-10 * DAY_S, calls_cached_max=1))
     apply(shard, calls(100))
