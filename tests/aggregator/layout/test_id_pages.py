@@ -102,7 +102,7 @@ TestPagesAndDict = PagesAndDict.TestCase
 
 @pytest.mark.parametrize("pages", [2**18 + 5, 2**22 + 5, 2**28 + 5, 2**34 + 5])
 def test_pages_of_large_tables(pages: int) -> None:
-    """Where there is a page for every few of the hashes, rests are a few bits, or none."""
+    """Rests of a few bits, or of none, lead to the same numbers: there is a page for every few of the hashes."""
     rng = random.Random(pages)
     table = Pages()
     table.table = PageTable(KEY, pages, 0)
