@@ -64,6 +64,14 @@ def rules_of(raw: bytes, name: str) -> RuleFile:
     return rules
 
 
+# Pydantic's sentences name what Python calls them, a tuple or a class of ours, which no YAML has.
+_OTHER_KIND = {
+    "tuple_type": "is no list",
+    "model_type": "is no mapping of fields",
+    "model_attributes_type": "is no mapping of fields",
+}
+
+
 def _reason(error: Any) -> str:
     """Return what pydantic says of a field; a sentence of ours is the rest of one about the field."""
     if error["type"] == "value_error":
@@ -72,6 +80,8 @@ def _reason(error: Any) -> str:
         return "is missing"
     if error["type"] == "extra_forbidden":
         return "is no field of this"
+    if error["type"] in _OTHER_KIND:
+        return _OTHER_KIND[error["type"]]
     if error["type"] == "union_tag_not_found":
         return f"needs the field {error['ctx']['discriminator']}"
     message: str = error["msg"]

@@ -75,6 +75,21 @@ def test_all_mistakes_at_once() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "f: the file is no mapping of fields"),
+        ("receivers: []\nrules: 5", "f:2: rules is no list"),
+        ("receivers: []\nrules: {a: 1}", "f:2: rules is no list"),
+        ("receivers: []\nrules: [5]", "f:2: rules[0] is no mapping of fields"),
+        ("receivers: [[]]\nrules: []", "f:1: receivers[0] is no mapping of fields"),
+    ],
+)
+def test_a_part_of_another_kind(text: str, told: str) -> None:
+    """A part that should be a list or a mapping, and is none, is told in YAML's words, not in Python's."""
+    assert mistakes(text) == [told]
+
+
+@pytest.mark.parametrize(
     ("receiver", "told"),
     [
         ({"type": "webhook"}, "receivers[0] needs `url` or `url_file`"),
