@@ -12,6 +12,7 @@ from aggregator.layout.hash_pages import PageTable
 from aggregator.layout.kept import decode_retention
 from aggregator.layout.keys import (
     LAYOUT_VERSION,
+    LAYOUTS_READ,
     ShardKeys,
     ShardName,
     alert_keys,
@@ -287,7 +288,7 @@ def _shortest(stored: Iterable[bytes]) -> Retention | None:
 
 def _as_of_us(shard: str, as_of: bytes | None, layout: bytes | None) -> int | None:
     """How far a shard is, of its own fields. Raises UnknownLayout."""
-    if layout is not None and int(layout) != LAYOUT_VERSION:
+    if layout is not None and int(layout) not in LAYOUTS_READ:
         raise UnknownLayout(f"shard {shard} has layout {int(layout)}, this version reads {LAYOUT_VERSION}")
     return None if as_of is None else int(as_of)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from aggregator.layout.backup import CopiedKey, DamagedBackup, Manifest, backups_prefix, unpack_part
-from aggregator.layout.keys import LAYOUT_VERSION, ShardKeys, ShardName
+from aggregator.layout.keys import LAYOUTS_READ, ShardKeys, ShardName
 from aggregator.layout.moved import OWNER
 from aggregator.layout.sealed import object_prefix
 from aggregator.objects.object_store import ObjectMissing, ObjectStore
@@ -103,7 +103,7 @@ def find_faults(objects: ObjectStore, manifest: Manifest) -> Faults:
 def other_layout(manifest: Manifest) -> int | None:
     """The layout of the shards of a backup that this version does not write; None where there is none."""
     layouts = {shard.layout for shard in manifest.shards if shard.next_offset is not None}
-    return next((layout for layout in layouts if layout != LAYOUT_VERSION), None)
+    return next((layout for layout in layouts if layout not in LAYOUTS_READ), None)
 
 
 def restored_shards(manifest: Manifest, logs: Logs) -> list[RestoredShard]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.layout.keys import LAYOUT_VERSION, ShardKeys
+from aggregator.layout.keys import LAYOUT_VERSION, LAYOUTS_READ, ShardKeys
 from aggregator.layout.write import ShardWrite
 from aggregator.store.shard_store import FIELDS_PER_READ_MAX, Fenced, OtherLayout, ShardStore
 from tests.support.folding import SHARD
@@ -68,9 +68,21 @@ def test_another_layout_is_refused(client: Any, store: ShardStore) -> None:
     """An older version neither reads nor writes what it does not know; its own is fine."""
     client.hset(store.keys.shard, "layout", LAYOUT_VERSION)
     assert store.shard_fields() == {"layout": str(LAYOUT_VERSION)}
-    client.hset(store.keys.shard, "layout", LAYOUT_VERSION - 1)
+    client.hset(store.keys.shard, "layout", min(LAYOUTS_READ) - 1)
     with pytest.raises(OtherLayout, match="run `callmeter rebuild` with this version"):
         store.shard_fields()
     client.hset(store.keys.shard, "layout", LAYOUT_VERSION + 1)
     with pytest.raises(OtherLayout):
         store.shard_fields()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS_READ)
+def test_a_layout_that_is_read(client: Any, store: ShardStore, layout: int) -> None:
+    """What is written in another form makes the shard of this version, so that none of before reads that form."""
+    assert store.next_offset() is None
+    store.apply(None, 1, ShardWrite())
+    client.hset(store.keys.shard, "layout", layout)
+    assert store.next_offset() == 1
+    assert store.shard_fields() == {"layout": str(layout)}
+    store.replace(ShardWrite())
+    assert store.shard_fields() == {"layout": str(LAYOUT_VERSION)}

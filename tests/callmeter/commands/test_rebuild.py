@@ -7,7 +7,7 @@ from typing import Any
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from aggregator.layout.keys import LAYOUT_VERSION, ShardName
+from aggregator.layout.keys import LAYOUT_VERSION, LAYOUTS_READ, ShardName
 from tests.callmeter.commands.rebuilding import DATASET, PATIENCE_S, rebuild
 from tests.pipeline.feed import Line
 from tests.pipeline.operator import operate
@@ -177,16 +177,15 @@ def test_a_newer_layout(pipeline: Pipeline) -> None:
 
 def test_an_older_layout(pipeline: Pipeline) -> None:
     """A worker refuses a generation that an older version has laid out, and says what to do; a rebuild mends it."""
+    oldest = min(LAYOUTS_READ)
     (worker,) = pipeline._programs
     assert worker.terminate() == 0
     for partition in pipeline.applied():
         shard = ShardName(pipeline.namespace, pipeline.topic, partition)
-        pipeline.redis.hset(f"{shard.tag}:shard", "layout", LAYOUT_VERSION - 1)
+        pipeline.redis.hset(f"{shard.tag}:shard", "layout", oldest - 1)
     said = operate(pipeline.settings, "worker")
     assert said.status == 1
-    assert (
-        f"has layout {LAYOUT_VERSION - 1}, this version knows {LAYOUT_VERSION}: run `callmeter rebuild`" in said.errors
-    )
+    assert f"has layout {oldest - 1}, this version knows {LAYOUT_VERSION}: run `callmeter rebuild`" in said.errors
     assert pipeline.start_api().ask("/calls/usage", {"project_id": "p", "call_ids": []}).status_code == 503
     done = rebuild(pipeline)
     assert done.status == 0, done.errors
