@@ -192,6 +192,14 @@ def moved_by(fence: bytes | None) -> str | None:
     return fence.partition(BY_LEASE)[2].decode()
 
 
+def refused_layout(shard: str, stored: int) -> str | None:
+    """Return why a shard of a stored layout is not read, and what to do; None where it is read."""
+    if stored in LAYOUTS_READ:
+        return None
+    remedy = "run the newer version" if stored > LAYOUT_VERSION else "run `callmeter rebuild` with this version"
+    return f"shard {shard} has layout {stored}, this version knows {LAYOUT_VERSION}: {remedy}"
+
+
 def fence_at(next_offset: int, element: int) -> bytes:
     """Return what a fence holds."""
     return b"%d+%d" % (next_offset, element) if element else b"%d" % next_offset

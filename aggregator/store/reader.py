@@ -11,8 +11,6 @@ import redis.asyncio
 from aggregator.layout.hash_pages import PageTable
 from aggregator.layout.kept import decode_retention
 from aggregator.layout.keys import (
-    LAYOUT_VERSION,
-    LAYOUTS_READ,
     ShardKeys,
     ShardName,
     alert_keys,
@@ -20,6 +18,7 @@ from aggregator.layout.keys import (
     member_shard,
     project_registry,
     projects_by_name,
+    refused_layout,
     shard_registry,
     stored_offset,
 )
@@ -288,8 +287,8 @@ def _shortest(stored: Iterable[bytes]) -> Retention | None:
 
 def _as_of_us(shard: str, as_of: bytes | None, layout: bytes | None) -> int | None:
     """How far a shard is, of its own fields. Raises UnknownLayout."""
-    if layout is not None and int(layout) not in LAYOUTS_READ:
-        raise UnknownLayout(f"shard {shard} has layout {int(layout)}, this version reads {LAYOUT_VERSION}")
+    if layout is not None and (why := refused_layout(shard, int(layout))) is not None:
+        raise UnknownLayout(why)
     return None if as_of is None else int(as_of)
 
 

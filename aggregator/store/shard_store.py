@@ -12,7 +12,6 @@ from aggregator.layout.attempt import Attempt, decode_attempt, encode_attempt
 from aggregator.layout.keys import (
     BY_LEASE,
     LAYOUT_VERSION,
-    LAYOUTS_READ,
     MOVED,
     SEALED,
     SESSION_BYTES,
@@ -21,6 +20,7 @@ from aggregator.layout.keys import (
     counted_topics,
     fence_at,
     moved_by,
+    refused_layout,
     shard_member,
     shard_registry,
     stored_element,
@@ -67,7 +67,6 @@ class ShardStore:
         self._partitions = partitions
         self._asked = False
         self._continued_at: bytes | None = None
-        self._layout = LAYOUT_VERSION  # the one that is stored, as far as is known
         self.next_element = 0  # how many elements of the message at the next offset are applied
         self._session = secrets.token_bytes(SESSION_BYTES)
         self.keys = ShardKeys(shard)
@@ -142,12 +141,9 @@ class ShardStore:
         """Layout version, next record number, as-of time and counters; raises OtherLayout."""
         [found] = self._read([("HGETALL", self.keys.shard)])
         fields = {name.decode(): value.decode() for name, value in found.items()}
-        self._layout = stored = int(fields.get("layout", LAYOUT_VERSION))
-        if stored not in LAYOUTS_READ:
-            remedy = "run the newer version" if stored > LAYOUT_VERSION else "run `callmeter rebuild` with this version"
-            raise OtherLayout(
-                f"shard {self.shard.tag} has layout {stored}, this version knows {LAYOUT_VERSION}: {remedy}"
-            )
+        why = refused_layout(self.shard.tag, int(fields.get("layout", LAYOUT_VERSION)))
+        if why is not None:
+            raise OtherLayout(why)
         return fields
 
     def read_fields(self, wanted: Mapping[Key, Sequence[Field]]) -> dict[Key, list[bytes | None]]:
@@ -246,8 +242,7 @@ class ShardStore:
         """
         offset = stored_offset(self._continued_at)
         assert offset is not None, "a shard that holds something has a next offset"
-        if self._layout != LAYOUT_VERSION:  # the other form may be one that only this version reads
-            write.set(self.keys.shard, "layout", LAYOUT_VERSION)
+        write.set(self.keys.shard, "layout", LAYOUT_VERSION)  # the other form may be one that is new in it
         drawn = secrets.token_hex(SEAL_FENCE_BYTES).encode()
         self._send(offset, fence_at(offset, stored_element(self._continued_at)) + SEALED + drawn, write)()
 

@@ -51,7 +51,6 @@ class MemoryStore(ShardStore):
         self._server = server
         self._before = before
         self._asked = False
-        self._layout = layout.LAYOUT_VERSION
         self.next_element = 0
         self._continued_at: bytes | None = None
         self.shard = shard

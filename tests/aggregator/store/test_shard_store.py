@@ -78,7 +78,7 @@ def test_another_layout_is_refused(client: Any, store: ShardStore) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS_READ)
 def test_a_layout_that_is_read(client: Any, store: ShardStore, layout: int) -> None:
-    """What is written in another form makes the shard of this version, so that none of before reads that form."""
+    """A shard is of this version once it is written in another form, so that none of before reads that form."""
     assert store.next_offset() is None
     store.apply(None, 1, ShardWrite())
     client.hset(store.keys.shard, "layout", layout)
