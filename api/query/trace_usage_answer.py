@@ -49,8 +49,8 @@ async def _selected(
     reader: StoreReader, project: OpenedProject, question: TraceUsageQuestion, now_us: int, retention: Retention
 ) -> AsyncIterator[Selected]:
     """The records that may pass the filter: those that indexes select, else all that are kept, the newest first."""
-    # Producers' clocks may be ahead by up to a day.
-    start_us, end_us = max(calls_reach_us(now_us, retention), 0), now_us + DAY_US
+    # Producers' clocks may be ahead by up to a day, which is an instant that counts.
+    start_us, end_us = max(calls_reach_us(now_us, retention), 0), now_us + DAY_US + 1
     try:
         if needs_calls(question.filter):
             yield await select_calls(reader, project, question.filter, start_us, end_us)

@@ -38,14 +38,15 @@ def _start(start: CallStart) -> dict[str, Any]:
         "wb_user_id": start.user_id,
         "wb_run_id": start.run_id,
         "inputs": start.input_refs or None,
-        "attributes": _attributes(start) or None,
+        "attributes": attributes_json(start.may_roll_up, start.model) or None,
     }
     return fields | {name: value for name, value in named.items() if value is not None}
 
 
-def _attributes(start: CallStart) -> dict[str, Any]:
-    attributes: dict[str, Any] = {"weave": {"source": JS_SDK}} if start.may_roll_up else {}
-    return attributes if start.model is None else attributes | {"model": start.model}
+def attributes_json(may_roll_up: bool, model: str | None) -> dict[str, Any]:
+    """The attributes that say of a start what is read of attributes; empty where that is nothing."""
+    attributes: dict[str, Any] = {"weave": {"source": JS_SDK}} if may_roll_up else {}
+    return attributes if model is None else attributes | {"model": model}
 
 
 def _end(end: CallEnd) -> dict[str, Any]:

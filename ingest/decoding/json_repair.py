@@ -1,6 +1,7 @@
 """JSON that msgspec does not read, made readable: lone surrogates, nesting without bound, and NaN, which is no JSON."""
 
 import re
+from collections.abc import Iterator
 
 import msgspec
 
@@ -35,8 +36,17 @@ def mark_unreadable(message: bytes) -> tuple[bytes, bytes]:
     while b"not JSON %d" % number in message:
         number += 1
     mark = b'"not JSON %d"' % number
-    marked = _STRING_OR_NO_NUMBER.sub(lambda match: mark if match[1] or not _is_utf_8(match[0]) else match[0], message)
+    marked = _STRING_OR_NO_NUMBER.sub(lambda match: mark if _is_unreadable(match) else match[0], message)
     return marked, mark if mark in marked else b""
+
+
+def unreadable_parts(message: bytes) -> Iterator[bytes]:
+    """The parts of a message that `mark_unreadable` puts its mark in the place of, in order."""
+    return (match[0] for match in _STRING_OR_NO_NUMBER.finditer(message) if _is_unreadable(match))
+
+
+def _is_unreadable(match: re.Match[bytes]) -> bool:
+    return match[1] is not None or not _is_utf_8(match[0])
 
 
 def _is_utf_8(text: bytes) -> bool:

@@ -5,7 +5,6 @@ texts or numbers; a status is its number or its name.
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Iterator
 
@@ -180,7 +179,7 @@ def _id(text: str | None, size: int) -> str:
     else:
         try:
             decoded = base64.b64decode(text, validate=True)
-        except binascii.Error:
+        except ValueError:  # no base64, or not even ASCII
             decoded = b""
         if len(decoded) != size:
             raise MalformedSpan(f"an id must have {size} bytes, in hexadecimal or base64")

@@ -8,9 +8,12 @@ from typing import Any
 
 import msgspec
 
+from ingest.http.json_items import items_of
 from ingest.http.weave_bodies import BadElement, NoBody, ReadBody, SentEvent
 
 _Object = dict[str, Any]
+# In any spelling in which numbers of tokens count; the worker checks it.
+_Count = int | float | bool | str | None
 
 
 class _Metadata(msgspec.Struct):
@@ -29,9 +32,9 @@ class _Payload(msgspec.Struct):
     trace_id: str | None = None
     session_id: str | None = None
     end_user: str | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
+    prompt_tokens: _Count = None
+    completion_tokens: _Count = None
+    total_tokens: _Count = None
     response_cost: float | None = None
     error_str: str | None = None
     metadata: _Metadata | None = None
@@ -59,7 +62,7 @@ def _elements(body: bytes) -> list[bytes]:
     text = body.strip()
     try:
         if text.startswith(b"["):
-            return list(map(bytes, _raws(text)))
+            return items_of(text, _raws)
     except _WRONG as wrong:
         raise NoBody(f"The body must be a JSON array, lines of JSON, or one object: {wrong}") from None
     if not text.startswith(b"{"):

@@ -18,6 +18,14 @@ from ingest.http.writers import Writer
 
 PROJECT_HEADER = "project_id"
 """The header of a request with the project of its spans and payloads."""
+_NO_TRACE = (b"null", b'""')
+
+
+class _CallIds(msgspec.Struct):
+    """All that is looked at of a call here, as it came: the worker checks it, and what else there is."""
+
+    id: msgspec.Raw
+    trace_id: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class EventRoutes:
@@ -86,11 +94,11 @@ async def graphql(request: Request, writer: Writer, body: bytes) -> Response:
         raise NoBody(str(wrong)) from None
 
 
-def _ids(read: ReadBody) -> dict[str, str]:
+def _ids(read: ReadBody) -> dict[str, msgspec.Raw]:
     """Return what a start is answered with: its ids, as clients of older versions expect them."""
     for event in read.events:
-        fields = next(iter(msgspec.json.decode(event.value).values()))
-        return {"id": str(fields["id"]), "trace_id": str(fields.get("trace_id") or fields["id"])}
+        (call,) = msgspec.json.decode(event.value, type=dict[str, _CallIds]).values()
+        return {"id": call.id, "trace_id": call.id if bytes(call.trace_id) in _NO_TRACE else call.trace_id}
     return {}
 
 

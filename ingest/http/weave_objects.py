@@ -13,7 +13,11 @@ from typing import Any
 OLDEST_CLIENT = {"min_required_weave_python_version": "0.0.1"}
 
 _BOUNDARY = re.compile(r'boundary="?([^";,]+)"?', re.IGNORECASE)
-_FILE_PART = re.compile(rb'content-disposition:[^\r\n]*name="file"[^\r\n]*\r\n', re.IGNORECASE)
+_FILE_PART = re.compile(rb'content-disposition:[^\r\n]*name="file"', re.IGNORECASE)
+# A line of a multipart body ends with both; recordings and proxies that rewrite texts leave the line feed alone.
+_LINE_END = rb"\r?\n"
+_HEAD_END = re.compile(_LINE_END * 2)
+_LAST_LINE_END = re.compile(_LINE_END + rb"\Z")
 # The viewer has no name here: calls belong to who their events say.
 _VIEWER = "callmeter"
 
@@ -33,9 +37,9 @@ def file_digest(body: bytes, content_type: str) -> str:
     """The digest of the file in a multipart body of /file/create. Raises ValueError where there is none."""
     boundary = _BOUNDARY.search(content_type)
     for part in body.split(b"--" + boundary[1].encode()) if boundary else ():
-        head, _, content = part.partition(b"\r\n\r\n")
-        if _FILE_PART.search(head + b"\r\n"):
-            return _digest(content.removesuffix(b"\r\n"))
+        head_end = _HEAD_END.search(part)
+        if head_end and _FILE_PART.search(part, 0, head_end.start()):
+            return _digest(_LAST_LINE_END.sub(b"", part[head_end.end() :]))
     raise ValueError("The body must be multipart/form-data with a part named file.")
 
 

@@ -9,6 +9,7 @@ import redis
 from aggregator.calls.event import Event
 from aggregator.store.reader import OpenedProject, StoreReader
 from aggregator.store.shard_store import ShardStore
+from aggregator.time_units import DAY_US, SECOND_US
 from aggregator.writing.shard import Shard
 from api.headers import Freshness, freshness_headers
 from api.query.questions import CallFilter, TraceUsageQuestion, UsageQuestion
@@ -103,3 +104,18 @@ def test_trace_usage_finds_calls_by_any_filter(redis_url: str) -> None:
     with pytest.raises(Refusal) as refused:
         ask(limit=2)
     assert refused.value.status == 413
+
+
+def test_trace_usage_of_a_call_a_day_ahead(redis_url: str) -> None:
+    """The latest instant that an event may have, a day ahead, is found by any filter, though a day begins there."""
+    midnight_us = T0_US // DAY_US * DAY_US
+    at_s = (midnight_us + DAY_US - T0_US) / SECOND_US
+    ahead = complete("ahead", at_s=at_s, end_s=at_s, usage=USAGE, input_refs=("weave:///p/object/x:v1",))
+    fold_into(redis_url, [ahead])
+    for fields in ({}, {"trace_ids": ("trace",)}, {"input_refs": ("weave:///p/object/x:v1",)}, {"op_names": ("op",)}):
+
+        async def answer(reader: StoreReader, project: OpenedProject, fields: dict[str, Any] = fields) -> UsageAnswer:
+            question = TraceUsageQuestion(PROJECT, CallFilter(**fields), False, 10)
+            return await answer_trace_usage(reader, project, question, midnight_us, KEEP_ALL)
+
+        assert list(json.loads(read(redis_url, answer).body)["call_usage"]) == ["ahead"], fields

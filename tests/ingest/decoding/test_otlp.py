@@ -238,3 +238,13 @@ def test_base64_ids_are_those_in_hexadecimal() -> None:
     assert event.call_id == "abcdefabcdefabcd"
     text = otlp_json(one_resource(span)).replace(b"abcdefabcdefabcd", base64.b64encode(b"12345678"))
     assert events(text)[0].call_id == b"12345678".hex()
+
+
+@pytest.mark.parametrize("wrong", ["\u00e9" * 16, "\u0663" * 16, "not hexadecimal!", "0" * 15, "AQIDBAUGBwg"])
+def test_an_id_in_no_encoding(wrong: str) -> None:
+    """An id that is neither hexadecimal nor base64, in whatever script, is wrong alone: spans beside it count."""
+    right, left = spans(2)
+    text = otlp_json(one_resource(right, left)).decode().replace(right.span_id, wrong)
+    found = decode(text.encode())
+    assert [event.call_id for event in found.events] == [left.span_id]
+    assert [(bad.reason, bad.position) for bad in found.invalid] == [("shape", 0)]

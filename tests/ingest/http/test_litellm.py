@@ -78,6 +78,24 @@ def test_bad_items() -> None:
     assert [letter.invalid.position for letter in gateway.kafka.letters] == [1, 2]
 
 
+def test_one_item_with_a_nan() -> None:
+    """A log probability of minus infinity spoils its own payload, which is a dead letter as it came, and no other."""
+    bad = json.dumps(PAYLOAD | {"response": {"logprobs": [float("-inf")]}})
+    good = [json.dumps(PAYLOAD | {"id": call_id}) for call_id in ("a", "b")]
+    for form, between in (("[%s]", ", "), ("%s", "\n")):
+        status, events, gateway = sent((form % between.join([good[0], bad, good[1]])).encode())
+        assert (status, [event.call_id for event in events]) == (200, ["a", "b"])
+        assert [letter.message.value for letter in gateway.kafka.letters] == [bad.encode()]
+
+
+def test_counts_in_other_spellings() -> None:
+    """Tokens count in each spelling that counts elsewhere."""
+    counts = {"prompt_tokens": "12", "completion_tokens": 3.0, "total_tokens": 15.0, "metadata": None}
+    _, (event,), _ = sent(json.dumps(PAYLOAD | counts).encode())
+    assert event.end is not None
+    assert event.end.usage["claude-sonnet-4"][:3] == (12, 3, 15)
+
+
 @pytest.mark.parametrize("body", [b"", b"7", b"[", b"hello"])
 def test_no_body(body: bytes) -> None:
     """A body that holds no payloads at all is a 400."""
