@@ -90,7 +90,7 @@ class Findings:
     def _look_at(self, event: Event) -> None:
         self.events += 1
         retention = self._reach.retention
-        at_us = _event_us(event)
+        at_us = event.at_us
         self._oldest_us = min(self._oldest_us, at_us)
         age_us = self._now_us - at_us
         if at_us < self._reach.dropped_before_us:
@@ -124,13 +124,6 @@ class Findings:
                 "records were dropped, so nobody knows whether they have been counted, and workers refuse them "
                 "whatever is kept from now on."
             )
-
-
-def _event_us(event: Event) -> int:
-    """Return when it was, as a worker takes it."""
-    if event.start is not None:
-        return event.start.started_at_us
-    return event.end.ended_at_us if event.end is not None else 0
 
 
 def lines_of(source: IO[bytes], number: int, offset: int) -> Iterator[Line]:

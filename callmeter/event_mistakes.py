@@ -46,9 +46,14 @@ def mistakes(value: bytes, now_us: int) -> list[str]:
 
 
 class Doubts:
-    """What is accepted but surely not meant, over all events of a file."""
+    """What is accepted but surely not meant, over all events of a file.
 
-    def __init__(self) -> None:
+    `too_late` counts the events from before `oldest_us`, which workers refuse.
+    """
+
+    def __init__(self, oldest_us: int = 0) -> None:
+        self.too_late = 0
+        self._oldest_us = oldest_us
         self._started: set[tuple[str, str]] = set()
         self._ended: dict[tuple[str, str], int] = {}
 
@@ -56,6 +61,7 @@ class Doubts:
         """Doubts about one message, which a worker takes."""
         for event in decode_message(value, now_us).events:
             call = (event.project_id, event.call_id)
+            self.too_late += event.at_us < self._oldest_us
             if event.start is not None and len(self._started) < CALLS_REMEMBERED_MAX:
                 self._started.add(call)
             elif event.start is None and len(self._ended) < CALLS_REMEMBERED_MAX:

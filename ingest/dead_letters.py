@@ -191,7 +191,7 @@ class DeadLetterTopic:
         """Make the topic where it does not exist; brokers need not make topics by themselves."""
         if topic in self._known:
             return
-        admin = AdminClient(self._admin_settings)
+        admin = AdminClient(self._admin_settings, logger=log)
         if topic not in admin.list_topics(timeout=DELIVERY_S_MAX).topics:
             new = NewTopic(topic, num_partitions=1, config={"max.message.bytes": str(LETTER_BYTES_MAX)})
             try:

@@ -68,3 +68,10 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     call_id: str
     start: CallStart | None
     end: CallEnd | None
+
+    @property
+    def at_us(self) -> int:
+        """The start of its call, or the end where it has no start: what decides whether it comes too late."""
+        if self.start is not None:
+            return self.start.started_at_us
+        return self.end.ended_at_us if self.end is not None else 0

@@ -9,8 +9,10 @@ from typing import IO
 
 import click
 
+from aggregator.time_units import SECOND_US
 from callmeter.commands.event_page_help import WithEventPage
 from callmeter.commands.sending_options import key_option, source_argument, topic_option
+from callmeter.durations import format_duration
 from callmeter.event_mistakes import Doubts, mistakes
 from callmeter.progress.transfer import TransferProgress
 from callmeter.settings import Settings
@@ -61,7 +63,7 @@ def produce(settings: Settings, source: str, keyed_by: KeyedBy, topic: str | Non
     """
     if check:
         with click.open_file(source, "rb") as lines:
-            _check(lines, MessageKeys(keyed_by), _now_us(settings))
+            _check(lines, MessageKeys(keyed_by), _now_us(settings), settings.retention.calls)
         return
     topic = topic or settings.kafka.topics[0]
     producer = EventProducer(settings.kafka.bootstrap_servers, settings.kafka.extra)
@@ -108,9 +110,9 @@ def _now_us(settings: Settings) -> int:
     return settings.now_us() or time.time_ns() // 1_000
 
 
-def _check(lines: IO[bytes], keys: MessageKeys, now_us: int) -> None:
+def _check(lines: IO[bytes], keys: MessageKeys, now_us: int, kept_s: int) -> None:
     """Tell of every line what is wrong with it, and what is not meant. Raises BadLine if a worker would refuse one."""
-    doubts = Doubts()
+    doubts = Doubts(now_us - kept_s * SECOND_US)
     bad = doubtful = events = 0
     for number, line in _numbered(lines):
         try:
@@ -128,6 +130,12 @@ def _check(lines: IO[bytes], keys: MessageKeys, now_us: int) -> None:
     for number in doubts.ends_without_start()[:ENDS_SHOWN_MAX]:
         click.echo(
             f"line {number}: warning: an end without a start in this file: it counts when its start comes", err=True
+        )
+    if doubts.too_late:
+        click.echo(
+            f"warning: {doubts.too_late} events are older than call records are kept ({format_duration(kept_s)}): "
+            "workers refuse them as too_late; `callmeter backfill` says what to set",
+            err=True,
         )
     if bad:
         raise BadLine(f"{bad} lines are no events; nothing was sent")

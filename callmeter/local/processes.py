@@ -150,7 +150,7 @@ def _locked(path: Path) -> TextIO:
 
 
 def _create_topics(bootstrap_servers: str, topics: tuple[str, ...]) -> None:
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
     made = admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in topics], operation_timeout=TOPIC_TIMEOUT_S)
     for topic in topics:
         made[topic].result(TOPIC_TIMEOUT_S)

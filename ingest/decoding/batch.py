@@ -110,17 +110,11 @@ def _is_wide(event: Event) -> bool:
 
 def _take(batch: DecodedBatch, position: int, decoded: Decoded, oldest_us: int) -> None:
     for event in decoded.events:
-        if _event_us(event) < oldest_us:
+        if event.at_us < oldest_us:
             batch.invalid.append((position, _too_late(event)))
         else:
             batch.events.append(event)
     batch.invalid.extend((position, invalid) for invalid in decoded.invalid)
-
-
-def _event_us(event: Event) -> int:
-    if event.start is not None:
-        return event.start.started_at_us
-    return event.end.ended_at_us if event.end is not None else 0
 
 
 def _too_late(event: Event) -> InvalidEvent:

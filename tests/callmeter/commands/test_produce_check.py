@@ -1,6 +1,9 @@
 """`callmeter produce` tells all that is wrong with a line, and with --check what is accepted but surely not meant."""
 
 import json
+import re
+import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,9 @@ from click.testing import CliRunner, Result
 
 from callmeter.__main__ import cli
 from callmeter.event_mistakes import Doubts, mistakes
-from tests.support.paths import CASES, ROOT
+from tests.support.paths import CASES, DOCS, README, ROOT
 
+SENT_EXAMPLES = re.compile(r"^ +(sed .* examples/events\.jsonl) \| callmeter produce -$", re.MULTILINE)
 NOW_US = 1_790_000_000_000_000
 COMPLETE: dict[str, Any] = {
     "project_id": "acme/agents",
@@ -73,9 +77,9 @@ def test_doubts(doubt: str) -> None:
     assert Doubts().about(right, 1, NOW_US) == []
 
 
-def check(path: Path) -> Result:
-    """`callmeter produce --check`; nothing listens where it would send."""
-    environment = {"CALLMETER_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+def check(path: Path, now: str = "2026-06-11T00:00:00Z") -> Result:
+    """`callmeter produce --check` at that time; nothing listens where it would send."""
+    environment = {"CALLMETER_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1", "CALLMETER_NOW": now}
     return CliRunner().invoke(cli, ["produce", str(path), "--check"], env=environment)
 
 
@@ -93,6 +97,34 @@ def test_the_command(tmp_path: Path) -> None:
     assert "line 5: warning: an end without a start" in told.stderr
     path.write_bytes(message())
     assert check(path).stdout == "1 events are right; 0 lines with warnings; nothing was sent\n"
+
+
+def test_events_that_come_too_late(tmp_path: Path) -> None:
+    """Events older than call records are kept are right, and told all the same: workers refuse them."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(message() + b"\n" + message(id="c2", started_at="2026-06-10T10:00:00.000001Z"))
+    for now, told in (("2026-07-10T10:00:00Z", 0), ("2026-07-10T10:00:01Z", 2)):
+        checked = check(path, now)
+        assert (checked.exit_code, checked.stdout) == (
+            0,
+            "2 events are right; 0 lines with warnings; nothing was sent\n",
+        )
+        assert checked.stderr.startswith(f"warning: {told} events are older than") if told else checked.stderr == ""
+
+
+def test_the_examples_as_the_docs_send_them(tmp_path: Path) -> None:
+    """README and docs/producers.md make the examples of today before they send them, so that they are not too late."""
+    (command,) = {
+        found[1] for page in (README, DOCS / "producers.md") for found in SENT_EXAMPLES.finditer(page.read_text())
+    }
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(subprocess.run(["bash", "-c", command], cwd=ROOT, check=True, capture_output=True).stdout)
+    now = datetime.now(UTC)
+    assert path.read_text().count(f'"{now:%Y-%m-%d}T00:00:0') == (ROOT / "examples" / "events.jsonl").read_text().count(
+        '_at"'
+    )
+    told = check(path, now.isoformat())
+    assert (told.exit_code, told.stderr) == (0, "")
 
 
 def test_the_examples_are_right() -> None:
