@@ -86,7 +86,7 @@ def _by_hour(events: Iterator[Event], settings: GeneratorSettings, end: datetime
     end_us = round(end.timestamp() * 1e6)
     hour_us, batch = round(settings.start.timestamp() * 1e6) + HOUR_US, []
     for event in events:
-        at_us = happened_us(event)
+        at_us = event.at_us
         while at_us >= hour_us and hour_us < end_us:
             while late and late[0][0] < hour_us:
                 batch.append(heapq.heappop(late)[2])
@@ -98,14 +98,6 @@ def _by_hour(events: Iterator[Event], settings: GeneratorSettings, end: datetime
         else:
             batch.append(event)
     yield end_us, [*batch, *(event for _, _, event in sorted(late))]
-
-
-def happened_us(event: Event) -> int:
-    """Returns when an event, a start or an end, happened (microseconds since 1970)."""
-    if event.start is not None:
-        return event.start.started_at_us
-    assert event.end is not None
-    return event.end.ended_at_us
 
 
 def _live(stage: Stage, hours: Iterator[tuple[int, list[Event]]]) -> Iterator[Weight]:

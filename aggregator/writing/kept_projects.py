@@ -49,10 +49,7 @@ class KeptProjects:
         """Take in the events of a batch; the projects that are to be kept for longer, with for how long (seconds)."""
         newest_us: dict[str, int] = {}
         for event in events:
-            if event.start is not None:
-                at_us = event.start.started_at_us
-            else:
-                at_us = event.end.ended_at_us if event.end is not None else 0
+            at_us = event.at_us
             if at_us > newest_us.get(event.project_id, -1):
                 newest_us[event.project_id] = at_us
         longer = {}
