@@ -8,8 +8,8 @@ from tests.protocol.machine import PARTITIONS, Protocol, workers
 from tests.protocol.sent import EARLIER_MESSAGES, MESSAGES, Sent
 from tests.protocol.turns import TO_THE_END
 
-# Commands of sealing a piece and merging frames, three to seven a step.
-FROZEN_STEPS_MAX = 60
+# Steps of sealing a day's pieces and merging their frames; each writes once.
+WRITES_MAX = 20
 
 
 class MergingProtocol(Protocol):
@@ -36,14 +36,19 @@ class MergingProtocol(Protocol):
         worker=workers,
         partition=st.sampled_from(PARTITIONS),
         messages=st.lists(st.sampled_from(EARLIER_MESSAGES), min_size=2, max_size=2),
-        steps=st.integers(1, FROZEN_STEPS_MAX),
+        writes=st.integers(1, WRITES_MAX),
     )
-    def overtake_merging(self, worker: int, partition: Partition, messages: list[Sent], steps: int) -> None:
-        """The worker freezes while it seals and merges; the other one folds what comes, and then it goes on."""
+    def overtake_merging(self, worker: int, partition: Partition, messages: list[Sent], writes: int) -> None:
+        """The worker freezes where it is to write what it has sealed or merged; the other one folds what comes, and
+        then it goes on.
+        """
         for one, sent in zip((worker, 1 - worker), messages, strict=True):
             self._assign(one, partition)
             self.produce(partition, [sent], 0)
             for _ in range(2):
                 self.work(one, 3)
-            self.keep_up(one, steps if one == worker else TO_THE_END)
+            if one == worker:
+                for _ in range(writes):
+                    self.workers[one].keep_up(until="watch")
+        self.keep_up(1 - worker, TO_THE_END)
         self.keep_up(worker, TO_THE_END)

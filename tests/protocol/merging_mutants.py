@@ -5,6 +5,7 @@ import re
 from aggregator.layout.sealed import DIRECTORY_FIELD
 from aggregator.layout.write import ShardWrite
 from tests.protocol.memory_store import MemoryStore
+from tests.protocol.mutants import UncheckedSealingStore
 from tests.protocol.worker_process import Parts
 
 _FRAME_FIELD = re.compile(rb"z\d+")
@@ -29,21 +30,11 @@ class MergingInTwoStepsStore(MemoryStore):
         super().replace(write)
 
 
-class UncheckedMergingStore(MemoryStore):
+class UncheckedMergingStore(UncheckedSealingStore):
     """Frames become what they were when read, whatever has been written since."""
 
-    _is_merging = False
-
-    def replace(self, write: ShardWrite) -> None:
-        self._is_merging = _is_merge(write)
-        try:
-            super().replace(write)
-        finally:
-            self._is_merging = False
-
-    def _check_fence(self, first_offset: int | None, stored: bytes | None) -> None:
-        if not self._is_merging:
-            super()._check_fence(first_offset, stored)
+    def _goes_unchecked(self, write: ShardWrite) -> bool:
+        return _is_merge(write)
 
 
 MERGING_MUTANTS = {

@@ -112,9 +112,12 @@ class WorkerProcess:
         """
         self._turns.run(lambda: self._batch(messages_max), steps_max, until)
 
-    def keep_up(self, steps_max: int = TO_THE_END) -> None:
-        """Seal, move and collect, as where no message comes for a while; or go on with what is under way."""
-        self._turns.run(self._keep_up, steps_max, None)
+    def keep_up(self, steps_max: int = TO_THE_END, until: str | None = None) -> None:
+        """Seal, move and collect, as where no message comes for a while; or go on with what is under way.
+
+        For so many commands to Redis, or until before the next one of that name.
+        """
+        self._turns.run(self._keep_up, steps_max, until)
 
     def kill(self) -> None:
         """Kills the worker: what it had in memory is gone."""
