@@ -8,7 +8,7 @@ Rows that follow from those of other cells are not stored (see following.py).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from struct import Struct
 
 import msgspec
@@ -187,8 +187,8 @@ def _as_rows(kind: Series, found: Following) -> dict[int, bytes]:
     """Return what entries have besides what they follow from, as they are stored, by position."""
     (places,) = found.rest_sizes.nonzero()
     rows = kind.rows(found.rest)
-    ends = (np.cumsum(found.rest_sizes[places]) * kind.row_bytes).tolist()
-    return {at: rows[begin:end] for at, begin, end in zip(places.tolist(), [0, *ends], ends, strict=False)}
+    spans = pairwise([0, *(np.cumsum(found.rest_sizes[places]) * kind.row_bytes).tolist()])
+    return {at: rows[begin:end] for at, (begin, end) in zip(places.tolist(), spans, strict=True)}
 
 
 def _take(ours: Sequence[OfSeries], follow: Flags, rests: Mapping[int, bytes]) -> None:

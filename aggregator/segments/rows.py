@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aggregator.rollups.series import OF_LATENCY, Series
 from aggregator.rollups.totals import ABSENT
 from aggregator.segments.bit_columns import pack_numbers, take_fewer_bytes, unpack_many
-from aggregator.segments.columns import Integers, pack_table, unpack_column, unpack_columns, unpack_tables
+from aggregator.segments.columns import Integers, pack_table, unpack_column, unpack_tables
 from aggregator.segments.compression import compress_symbols, decompress
 
 INPUT, OUTPUT, TOTAL, CACHE_READ, CACHE_CREATION, INPUT_COST, OUTPUT_COST = range(7)
@@ -156,10 +156,6 @@ def _unpacked_steps(
     packed: Sequence[PackedRows], filled: Sequence[int], numbers: _Numbers
 ) -> tuple[Integers, Integers]:
     """Return the first values of cells that have rows, so many in each frame, and the distances of other rows."""
-    if all(one.of_bits is None for one in packed):
-        rest_counts = [one.count - first for one, first in zip(packed, filled, strict=True)]
-        of_rest = unpack_columns([one.distances for one in packed], rest_counts)
-        return unpack_columns([one.firsts for one in packed], filled), of_rest
     firsts, rest = [], []
     for frame, (one, first) in enumerate(zip(packed, filled, strict=True)):
         if one.of_bits is None:
